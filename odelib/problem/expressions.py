@@ -241,7 +241,7 @@ class _Converter:
 
     def _call(self, node: ast.Call, level: int) -> Node:
         if not isinstance(node.func, ast.Name) or node.func.id not in FUNCTIONS:
-            called = node.func.id if isinstance(node.func, ast.Name) else ast.unparse(node.func)[:40]
+            called = node.func.id if isinstance(node.func, ast.Name) else (ast.get_source_segment(self.text, node.func) or '…')[:40]
             close = difflib.get_close_matches(called, FUNCTIONS, n=1)
             raise ExpressionError(
                 f"{called!r} is not a function of the language"

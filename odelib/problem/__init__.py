@@ -1,0 +1,1 @@
+"""What is asked: the problem language, without any numerics."""

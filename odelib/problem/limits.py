@@ -1,0 +1,22 @@
+"""How large a problem may be. The service takes these from its settings; the library uses the defaults."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from odelib.problem import expressions
+
+
+@dataclass(frozen=True)
+class Limits:
+    """Upper bounds on the parts of a problem; a problem beyond one is refused before anything is built."""
+
+    observations: int = 200_000
+    states: int = 1_000
+    unknowns: int = 2_000
+    expression_characters: int = expressions.MAX_CHARACTERS
+    expression_levels: int = expressions.MAX_LEVELS
+    stages: int = 20
+    predicted_values: int = 500_000
+    names: int = 5_000  # parameters, constants and observables each
+    labels: int = 100

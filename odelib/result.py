@@ -1,0 +1,162 @@
+"""What comes back: the result of a fit, flat and typed, absent rather than null."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+OutcomeCode = Literal["converged", "step_limit", "no_progress", "time_limit", "cancelled", "interrupted"]
+WarningCode = Literal["at_bound", "not_converged", "prediction_failed"]
+
+OUTCOMES: dict[OutcomeCode, str] = {
+    "converged": "the optimum was reached: what could still be gained is far below the noise",
+    "step_limit": "all steps were used before the optimum was reached; allow more steps, or start from this result",
+    "no_progress": "the optimiser found no better point, and yet the optimum is not reached; "
+    "try tighter solver tolerances, other guesses or other stages",
+    "time_limit": "the time limit ended the fit; this is the best point so far",
+    "cancelled": "the fit was cancelled; this is the best point so far",
+    "interrupted": "the fit failed; this is the best point it had evaluated",
+}
+
+
+class Response(BaseModel):
+    """The base of all that the service returns. Clients are told to expect further fields."""
+
+    model_config = ConfigDict(frozen=True)
+
+
+Column = list[float]
+SparseColumn = list[float | None]
+
+
+class Outcome(Response):
+    """Whether the fit can be trusted to have found its optimum."""
+
+    code: OutcomeCode
+    message: str
+
+
+class Estimate(Response):
+    """A fitted or fixed value, in the caller's units."""
+
+    value: float
+    fixed: Annotated[bool | None, Field(description="Present and true where the value was not fitted.")] = None
+
+
+class LossParts(Response):
+    """The loss by origin."""
+
+    data: float
+    penalty: float
+    prior: float
+
+
+class Stopped(Response):
+    """Why a stage ended."""
+
+    code: str
+    message: str
+
+
+class StageReport(Response):
+    """What a stage did."""
+
+    kind: str
+    steps: int
+    gradients: Annotated[int, Field(description="Evaluations of loss and gradient, failed ones included.")]
+    failed_solves: int
+    loss: Annotated[float, Field(description="The best loss after this stage.")]
+    gradient_norm: Annotated[
+        float, Field(description="Euclidean norm of the loss's gradient at the best point, in the caller's units.")
+    ]
+    seconds: float
+    stopped: Stopped
+
+
+class Dense(Response):
+    """A trajectory on a fine grid, for drawing."""
+
+    times: Column
+    states: dict[str, Column]
+    values: dict[str, Column]
+
+
+class Trajectory(Response):
+    """The fitted solution beside one series."""
+
+    name: str
+    initial_state: dict[str, Estimate]
+    times: Column
+    states: dict[str, Column]
+    values: Annotated[dict[str, Column], Field(description="All the observables, measured or not.")]
+    residuals: Annotated[
+        dict[str, SparseColumn], Field(description="Data minus model, divided by sigma where one is known.")
+    ]
+    dense: Dense
+
+
+class PredictionError(Response):
+    """Why a prediction could not be computed."""
+
+    code: str
+    detail: str
+
+
+class PredictionResult(Response):
+    """A computed prediction, or the reason why there is none."""
+
+    name: str
+    times: Column
+    initial_state: dict[str, float] | None = None
+    parameters: dict[str, float] | None = None
+    states: dict[str, Column] | None = None
+    values: dict[str, Column] | None = None
+    loss: float | None = None
+    rmse: dict[str, float] | None = None
+    error: PredictionError | None = None
+
+
+class FitWarning(Response):
+    """Something to know before trusting the result."""
+
+    code: WarningCode
+    message: str
+    names: list[str] | None = None
+
+
+class Statistics(Response):
+    """How well the model describes the data; information criteria by the conventions of the documentation."""
+
+    aic: float | None = None
+    bic: float | None = None
+    r_squared: dict[str, float]
+
+
+class SolverUsed(Response):
+    """What computed the trajectories."""
+
+    engine: str
+    method: str
+    device: str
+
+
+class FitResult(Response):
+    """The result of a fit, as it stands in `result`."""
+
+    loss: float
+    loss_parts: LossParts
+    observations: int
+    outcome: Outcome
+    parameters: dict[str, Estimate]
+    initial_state: dict[str, Estimate]
+    stages: list[StageReport]
+    trajectories: list[Trajectory]
+    predictions: list[PredictionResult] | None = None
+    warnings: list[FitWarning]
+    statistics: Statistics
+    solver: SolverUsed
+
+    def to_json(self) -> str:
+        """As JSON text; what does not exist is absent."""
+        return self.model_dump_json(exclude_none=True)
