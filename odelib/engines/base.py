@@ -1,0 +1,71 @@
+"""What an engine is: states at the times asked, differentiable by torch autograd, and nothing else.
+
+Observables, noise and priors are written once, above the engines.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import ClassVar, Protocol
+
+from torch import Tensor
+
+from odelib.errors import SolveError, StopReason
+from odelib.problem.system import System
+
+StopCheck = Callable[[], StopReason | None]
+
+
+def never() -> StopReason | None:
+    """Nobody asks to stop."""
+    return None
+
+
+@dataclass(frozen=True)
+class SolverOptions:
+    """How accurately to solve, by which method, in how many steps (per trajectory, rejected ones included)."""
+
+    method: str
+    rtol: float
+    atol: float
+    max_steps: int
+
+
+@dataclass(frozen=True)
+class Solution:
+    """States at the times asked.
+
+    states: (T, n), or (B, T, n) for a batch, where the rows of a member that failed are NaN.
+    failures: why, by the member's index; empty for a single trajectory, which raises instead.
+    """
+
+    states: Tensor
+    failures: Mapping[int, SolveError] = field(default_factory=dict)
+
+
+class Engine(Protocol):
+    """Solves one system."""
+
+    name: ClassVar[str]
+    methods: ClassVar[tuple[str, ...]]
+    default_method: ClassVar[str]
+
+    def __init__(self, system: System) -> None: ...
+
+    def solve(
+        self,
+        times: Tensor,
+        initial_state: Tensor,
+        parameters: Tensor,
+        constants: Mapping[str, float],
+        options: SolverOptions,
+        stop: StopCheck,
+    ) -> Solution:
+        """The states at `times`.
+
+        times: (T,), strictly increasing, the initial state holds at the first. initial_state: (n,) or (B, n);
+        parameters: (p,) or (B, p); all float64 and on one device. `stop` is asked inside the solve.
+        Raises `SolveError` for a single trajectory that fails, `StopRequested` when `stop` gives a reason.
+        """
+        ...

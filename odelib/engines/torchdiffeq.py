@@ -1,0 +1,158 @@
+"""The reference engine: torchdiffeq's adaptive explicit methods, differentiated by backpropagation.
+
+It runs any equation that torch can run. Its steps are Python, so a gradient takes 0.1 to 1.3 s.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from typing import Any, ClassVar
+
+import torch
+from torch import Tensor
+from torchdiffeq import odeint
+
+from odelib.engines.base import Solution, SolverOptions, StopCheck
+from odelib.errors import SolveError, StopRequested
+from odelib.problem.system import System
+from odelib.program import BoundProgram, Program, variables_of
+
+
+class TorchdiffeqEngine:
+    """torchdiffeq behind the contract of `odelib.engines.base.Engine`."""
+
+    name: ClassVar[str] = "torchdiffeq"
+    methods: ClassVar[tuple[str, ...]] = ("dopri5", "dopri8", "bosh3", "fehlberg2", "adaptive_heun")
+    default_method: ClassVar[str] = "dopri5"
+
+    def __init__(self, system: System) -> None:
+        self._system = system
+        self._program = Program(
+            [system.equations[state] for state in system.states], variables_of(system.states)
+        )
+
+    def solve(
+        self,
+        times: Tensor,
+        initial_state: Tensor,
+        parameters: Tensor,
+        constants: Mapping[str, float],
+        options: SolverOptions,
+        stop: StopCheck,
+    ) -> Solution:
+        """See `Engine.solve`.
+
+        A batch is solved side by side, every member within the tolerances. If that fails, each member is
+        solved alone, so that the failing ones leave the others untouched.
+        """
+        if initial_state.dim() == 1:
+            return Solution(self._one(times, initial_state, parameters, constants, options, stop))
+        try:
+            states = self._one(times, initial_state, parameters, constants, options, stop)
+        except SolveError:
+            return self._each(times, initial_state, parameters, constants, options, stop)
+        return Solution(states.transpose(0, 1))
+
+    def _each(
+        self,
+        times: Tensor,
+        initial_state: Tensor,
+        parameters: Tensor,
+        constants: Mapping[str, float],
+        options: SolverOptions,
+        stop: StopCheck,
+    ) -> Solution:
+        rows, failures = [], {}
+        for member in range(initial_state.shape[0]):
+            try:
+                rows.append(
+                    self._one(times, initial_state[member], parameters[member], constants, options, stop)
+                )
+            except SolveError as error:
+                failures[member] = error
+                rows.append(torch.full_like(initial_state[member], math.nan).expand(len(times), -1))
+        return Solution(torch.stack(rows), failures)
+
+    def _one(
+        self,
+        times: Tensor,
+        initial_state: Tensor,
+        parameters: Tensor,
+        constants: Mapping[str, float],
+        options: SolverOptions,
+        stop: StopCheck,
+    ) -> Tensor:
+        if len(times) == 1:
+            return initial_state.unsqueeze(0)
+        values = dict(zip(self._system.parameters, parameters.unbind(-1), strict=True))
+        bound = self._program.bind({**constants, **values}, initial_state.device)
+        right_hand_side = _RightHandSide(bound, options.max_steps, stop)
+        try:
+            return _odeint(right_hand_side, initial_state, times, options)
+        except AssertionError as error:  # how torchdiffeq says that it cannot go on
+            raise right_hand_side.failure(options.max_steps) from error
+
+
+def _odeint(right_hand_side: _RightHandSide, initial_state: Tensor, times: Tensor, options: SolverOptions) -> Tensor:
+    solver_options: dict[str, Any] = {"norm": _largest_member}
+    if options.method == "dopri8":
+        # torchdiffeq interpolates between steps with a polynomial of degree 4, far below the method's order:
+        # its steps must end at the times asked.
+        solver_options["step_t"] = times[1:]
+    states: Tensor = odeint(
+        right_hand_side,
+        initial_state,
+        times,
+        rtol=options.rtol,
+        atol=options.atol,
+        method=options.method,
+        options=solver_options,
+    )
+    return states
+
+
+def _largest_member(error: Tensor) -> Tensor:
+    """Root mean square over the states, the largest over the batch: no member hides behind the others."""
+    return error.pow(2).mean(-1).sqrt().amax()
+
+
+class _RightHandSide:
+    """dy/dt for torchdiffeq; counts steps, and looks whether to stop, in both directions of a gradient."""
+
+    def __init__(self, program: BoundProgram, max_steps: int, stop: StopCheck) -> None:
+        self._program = program
+        self._max_steps = max_steps
+        self._stop = stop
+        self._steps = 0
+        self._time = math.nan
+        self._state: Tensor | None = None
+        self._derivative: Tensor | None = None
+
+    def __call__(self, t: Tensor, y: Tensor) -> Tensor:
+        self._check()
+        if y.requires_grad:
+            y.register_hook(self._check)  # type: ignore[no-untyped-call]
+        shape = y.shape[:-1]
+        derivatives = self._program(t, *y.unbind(-1))
+        self._derivative = torch.stack([d if d.shape == shape else d.expand(shape) for d in derivatives], -1)
+        return self._derivative
+
+    def callback_step(self, t0: Tensor, y0: Tensor, dt: Tensor) -> None:
+        """Called by torchdiffeq before every step that it tries."""
+        self._time, self._state = t0.item(), y0
+        self._steps += 1
+        if self._steps > self._max_steps:
+            raise SolveError("max_steps", self._time, self._max_steps)
+        step = dt.item()
+        if not self._time + step > self._time:
+            raise self.failure(self._max_steps)
+
+    def failure(self, max_steps: int) -> SolveError:
+        """Why the solver could not go on from where it last stood."""
+        finite = all(bool(v.isfinite().all()) for v in (self._state, self._derivative) if v is not None)
+        return SolveError("step_too_small" if finite else "not_finite", self._time, max_steps)
+
+    def _check(self, _gradient: Tensor | None = None) -> None:
+        if reason := self._stop():
+            raise StopRequested(reason)

@@ -1,0 +1,242 @@
+"""One panel of a picture: curves and measured points over time, in a plane, in space, or polar.
+
+Colours are those of Okabe and Ito, which colour-blind readers tell apart; measurements are dark dots.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from itertools import pairwise
+from typing import Any, Literal, cast
+
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure, SubFigure
+from matplotlib.projections.polar import PolarAxes
+from mpl_toolkits.mplot3d import Axes3D
+
+from odelib.problem.system import System
+
+COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")
+DATA_COLOUR = "#333333"
+GRID_COLOUR = "#dcdcdc"
+MAX_PLANES = 3
+
+Column = Sequence[float | None]
+
+
+@dataclass(frozen=True)
+class Curve:
+    """A solution to draw: states and observables at `times`; `dashed` for what lies beyond the data."""
+
+    label: str
+    times: Sequence[float]
+    states: Mapping[str, Sequence[float]]
+    values: Mapping[str, Sequence[float]]
+    dashed: bool = False
+
+    @property
+    def style(self) -> str:
+        """The line style."""
+        return "--" if self.dashed else "-"
+
+
+@dataclass(frozen=True)
+class Points:
+    """Measurements: per observable one number per time, None where missing; `sigma` likewise, for error bars.
+
+    `open` draws rings: values that no fit has seen.
+    """
+
+    label: str
+    times: Sequence[float]
+    values: Mapping[str, Column]
+    sigma: Mapping[str, Column] = field(default_factory=dict)
+    open: bool = False
+
+    @property
+    def look(self) -> dict[str, Any]:
+        """How the dots look, as keywords of matplotlib's `plot`."""
+        face = "white" if self.open else DATA_COLOUR
+        edge = 0.8 if self.open else 0.0
+        return {
+            "ls": "none",
+            "marker": "o",
+            "ms": self.size,
+            "mfc": face,
+            "mec": DATA_COLOUR,
+            "mew": edge,
+            "zorder": 3,
+        }
+
+    @property
+    def size(self) -> float:
+        """Diameter of a dot in points: smaller where there are many."""
+        return min(4.5, max(1.6, 45 / math.sqrt(len(self.times) + 1)))
+
+
+@dataclass(frozen=True)
+class Plane:
+    """Which names span a panel without a time axis, and whether they are states or observables."""
+
+    kind: Literal["plane", "space", "polar"]
+    source: Literal["states", "values"]
+    names: tuple[str, ...]
+
+
+def planes_of(system: System) -> list[Plane]:
+    """The panels that show a system best, at most `MAX_PLANES`.
+
+    Angles in polar form; other states two in a plane, three in space, more in consecutive pairs. Beside a
+    polar panel, which takes no measurements of other observables, two or three of these have a panel too.
+    """
+    polar = [Plane("polar", "states", (angle, radius)) for angle, radius in system.angles.items()]
+    drawn = {name for plane in polar for name in plane.names}
+    rest = [name for name in system.states if name not in drawn]
+    own = [name for name in system.observables if name not in system.states]
+    planes = polar + _spanned("states", rest)
+    if polar and 2 <= len(own) <= 3:
+        planes += _spanned("values", own)
+    return planes[:MAX_PLANES]
+
+
+def _spanned(source: Literal["states", "values"], names: Sequence[str]) -> list[Plane]:
+    if len(names) == 3:
+        return [Plane("space", source, tuple(names))]
+    return [Plane("plane", source, pair) for pair in pairwise(names)]
+
+
+def draw_series(axes: Axes, name: str, curves: Sequence[Curve], points: Sequence[Points]) -> None:
+    """Observable `name` over time."""
+    for measured in points:
+        if name in measured.values:
+            _draw_measured(axes, name, measured)
+    for i, curve in enumerate(curves):
+        if name in curve.values:
+            axes.plot(
+                curve.times,
+                curve.values[name],
+                curve.style,
+                color=_colour(i),
+                lw=1.7,
+                label=curve.label,
+                zorder=2,
+            )
+    axes.set_ylabel(_short(name))
+    axes.margins(x=0.015)
+    _plain(axes)
+
+
+def _draw_measured(axes: Axes, name: str, measured: Points) -> None:
+    values = _numbers(measured.values[name])
+    if name in measured.sigma:
+        sigma = _numbers(measured.sigma[name])
+        axes.errorbar(
+            measured.times,
+            values,
+            sigma,
+            ecolor=DATA_COLOUR,
+            elinewidth=0.7,
+            label=measured.label,
+            **measured.look,
+        )
+    else:
+        axes.plot(measured.times, values, label=measured.label, **measured.look)
+
+
+def draw_plane(
+    part: Figure | SubFigure,
+    position: tuple[int, int, int],
+    plane: Plane,
+    curves: Sequence[Curve],
+    points: Sequence[Points],
+) -> None:
+    """A panel without a time axis, at `position` (rows, columns, index) of `part`; rings mark the starts."""
+    if plane.kind == "polar":
+        _draw_polar(cast(PolarAxes, part.add_subplot(*position, projection="polar")), plane, curves, points)
+    elif plane.kind == "space":
+        _draw_space(cast(Axes3D, part.add_subplot(*position, projection="3d")), plane, curves, points)
+    else:
+        _draw_flat(part.add_subplot(*position), plane, curves, points)
+
+
+def _draw_flat(axes: Axes, plane: Plane, curves: Sequence[Curve], points: Sequence[Points]) -> None:
+    for measured in points:
+        if columns := _measured(plane, measured):
+            axes.plot(*columns, **measured.look)
+    for i, curve in enumerate(curves):
+        x, y = _columns(plane, curve)
+        axes.plot(x, y, curve.style, color=_colour(i), lw=1.4, zorder=2)
+        axes.plot(x[:1], y[:1], "o", mfc="white", mec=_colour(i), mew=1.6, ms=6.5, zorder=4)
+    axes.set_xlabel(_short(plane.names[0]))
+    axes.set_ylabel(_short(plane.names[1]))
+    if plane.source == "values":
+        axes.set_aspect("equal", adjustable="datalim")
+    _plain(axes)
+
+
+def _draw_polar(axes: PolarAxes, plane: Plane, curves: Sequence[Curve], points: Sequence[Points]) -> None:
+    for measured in points:
+        if columns := _measured(plane, measured):
+            axes.plot(*_folded(*columns), **measured.look)
+    for i, curve in enumerate(curves):
+        angle, radius = _folded(*_columns(plane, curve))
+        axes.plot(angle, radius, curve.style, color=_colour(i), lw=1.4, zorder=2)
+        axes.plot(angle[:1], radius[:1], "o", mfc="white", mec=_colour(i), mew=1.6, ms=6.5, zorder=4)
+    axes.set_title(f"angle {_short(plane.names[0])}, radius {_short(plane.names[1])}", fontsize=9)
+    axes.set_rlim(bottom=0)
+    axes.tick_params(labelsize=8, colors="#444444")
+    axes.grid(color=GRID_COLOUR)
+
+
+def _draw_space(axes: Axes3D, plane: Plane, curves: Sequence[Curve], points: Sequence[Points]) -> None:
+    for measured in points:
+        if columns := _measured(plane, measured):
+            axes.plot(*columns, **measured.look)
+    for i, curve in enumerate(curves):
+        columns = _columns(plane, curve)
+        axes.plot(*columns, curve.style, color=_colour(i), lw=1.0)
+        axes.plot(*(column[:1] for column in columns), "o", mfc="white", mec=_colour(i), mew=1.6, ms=6)
+    axes.set_xlabel(_short(plane.names[0]))
+    axes.set_ylabel(_short(plane.names[1]))
+    axes.set_zlabel(_short(plane.names[2]))
+    axes.tick_params(labelsize=8, colors="#444444")
+    axes.set_box_aspect(None, zoom=0.85)
+
+
+def _columns(plane: Plane, curve: Curve) -> list[Sequence[float]]:
+    table = curve.states if plane.source == "states" else curve.values
+    return [table[name] for name in plane.names]
+
+
+def _measured(plane: Plane, points: Points) -> list[list[float]]:
+    """The measured columns of a plane; none where one of its names was not measured."""
+    if not all(name in points.values for name in plane.names):
+        return []
+    return [_numbers(points.values[name]) for name in plane.names]
+
+
+def _folded(angle: Sequence[float], radius: Sequence[float]) -> tuple[list[float], list[float]]:
+    """A negative radius lies opposite: matplotlib would move the pole instead."""
+    turned = [a + math.pi if r < 0 else a for a, r in zip(angle, radius, strict=True)]
+    return turned, [abs(r) for r in radius]
+
+
+def _numbers(column: Column) -> list[float]:
+    return [math.nan if value is None else value for value in column]
+
+
+def _colour(i: int) -> str:
+    return COLOURS[i % len(COLOURS)]
+
+
+def _short(name: str) -> str:
+    return name if len(name) <= 28 else name[:27] + "…"
+
+
+def _plain(axes: Axes) -> None:
+    axes.spines[["top", "right"]].set_visible(False)
+    axes.grid(color=GRID_COLOUR, lw=0.6)
+    axes.set_axisbelow(True)
+    axes.tick_params(labelsize=8, colors="#444444")

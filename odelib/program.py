@@ -1,0 +1,172 @@
+"""Expressions → one flat list of torch operations, common subexpressions shared.
+
+Nothing is generated as Python text and nothing recurses: an expression however deep becomes a list that one
+loop runs. What depends on parameters and constants alone is computed once per solve.
+"""
+
+from __future__ import annotations
+
+import operator
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from odelib.problem.expressions import TIME, Expression, Name, Number, Operation, walk
+
+_FUNCTIONS: Mapping[str, Callable[..., Any]] = {
+    "+": operator.add,
+    "-": operator.sub,
+    "*": operator.mul,
+    "/": operator.truediv,
+    "**": operator.pow,
+    "neg": operator.neg,
+    "<": operator.lt,
+    "<=": operator.le,
+    ">": operator.gt,
+    ">=": operator.ge,
+    "where": torch.where,
+    "abs": torch.abs,
+    "min": torch.minimum,
+    "max": torch.maximum,
+    "exp": torch.exp,
+    "log": torch.log,
+    "log10": torch.log10,
+    "sqrt": torch.sqrt,
+    "sin": torch.sin,
+    "cos": torch.cos,
+    "tan": torch.tan,
+    "asin": torch.asin,
+    "acos": torch.acos,
+    "atan": torch.atan,
+    "sinh": torch.sinh,
+    "cosh": torch.cosh,
+    "tanh": torch.tanh,
+    "erf": torch.erf,
+    "floor": torch.floor,
+    "sign": torch.sign,
+}
+_TAKE_NUMBERS = frozenset("+ - * / ** < <= > >=".split())  # beside a tensor these take a plain number
+
+_Instruction = tuple[Callable[..., Any], tuple[int, ...], int]
+
+
+class Program:
+    """Several expressions as one list of operations on torch tensors.
+
+    `variables` are the names that change along a solve (states and `t`), in the order in which their values
+    come; all other names are bound once by `bind`.
+    """
+
+    def __init__(self, expressions: Sequence[Expression], variables: Sequence[str]) -> None:
+        self._variables = list(variables)
+        self._slots: dict[object, int] = {}
+        self._numbers: dict[int, float] = {}
+        self._tensor_numbers: set[int] = set()
+        self._names: dict[str, int] = {}
+        self._changing: set[int] = set()
+        self._once: list[_Instruction] = []
+        self._always: list[_Instruction] = []
+        for name in self._variables:
+            self._changing.add(self._slot(("name", name)))
+            self._names[name] = self._slots["name", name]
+        self._outputs = [self._add(expression) for expression in expressions]
+        self._tensor_numbers.update(slot for slot in self._outputs if slot in self._numbers)
+
+    def bind(self, values: Mapping[str, Tensor | float], device: torch.device | str = "cpu") -> BoundProgram:
+        """Give the names that do not change their values, tensors of one shape or numbers."""
+        slots: list[Any] = [None] * len(self._slots)
+        for slot, number in self._numbers.items():
+            slots[slot] = self._tensor(number, device) if slot in self._tensor_numbers else number
+        for name, slot in self._names.items():
+            if name not in self._variables:
+                value = values[name]
+                slots[slot] = value if isinstance(value, Tensor) else self._tensor(value, device)
+        _run(self._once, slots)
+        variables = [self._names[name] for name in self._variables]
+        return BoundProgram(slots, self._always, variables, self._outputs)
+
+    @staticmethod
+    def _tensor(number: float, device: torch.device | str) -> Tensor:
+        return torch.tensor(number, dtype=torch.float64, device=device)
+
+    def _slot(self, key: object) -> int:
+        return self._slots.setdefault(key, len(self._slots))
+
+    def _add(self, expression: Expression) -> int:
+        stack: list[int] = []  # operands come before what uses them
+        for node in walk(expression.tree):
+            if isinstance(node, Number):
+                slot = self._slot(("number", node.value))
+                self._numbers[slot] = node.value
+            elif isinstance(node, Name):
+                slot = self._slot(("name", node.name))
+                self._names[node.name] = slot
+            else:
+                count = len(node.operands)
+                operands = tuple(stack[-count:])
+                del stack[-count:]
+                slot = self._operation(node, operands)
+            stack.append(slot)
+        return stack.pop()
+
+    def _operation(self, node: Operation, operands: tuple[int, ...]) -> int:
+        if node.operator in ("min", "max"):  # torch takes two at a time
+            slot = operands[0]
+            for operand in operands[1:]:
+                slot = self._instruction(node.operator, (slot, operand))
+            return slot
+        return self._instruction(node.operator, operands)
+
+    def _instruction(self, name: str, operands: tuple[int, ...]) -> int:
+        key = (name, operands)
+        if key in self._slots:
+            return self._slots[key]
+        target = self._slot(key)
+        literal = [operand for operand in operands if operand in self._numbers]
+        if literal and (name not in _TAKE_NUMBERS or len(literal) == len(operands)):
+            operands = tuple(self._as_tensor(operand) for operand in operands)
+        changing = any(operand in self._changing for operand in operands)
+        if changing:
+            self._changing.add(target)
+        (self._always if changing else self._once).append((_FUNCTIONS[name], operands, target))
+        return target
+
+    def _as_tensor(self, operand: int) -> int:
+        if operand not in self._numbers:
+            return operand
+        slot = self._slot(("tensor", self._numbers[operand]))
+        self._numbers[slot] = self._numbers[operand]
+        self._tensor_numbers.add(slot)
+        return slot
+
+
+class BoundProgram:
+    """A program whose unchanging names have their values; called with those of the variables."""
+
+    def __init__(
+        self, slots: list[Any], instructions: list[_Instruction], variables: list[int], outputs: list[int]
+    ) -> None:
+        self._slots = slots
+        self._instructions = instructions
+        self._variables = variables
+        self._outputs = outputs
+
+    def __call__(self, *variables: Tensor) -> list[Tensor]:
+        """The expressions' values; one that depends on nothing here may have a smaller shape."""
+        slots = self._slots.copy()
+        for slot, value in zip(self._variables, variables, strict=True):
+            slots[slot] = value
+        _run(self._instructions, slots)
+        return [slots[slot] for slot in self._outputs]
+
+
+def _run(instructions: list[_Instruction], slots: list[Any]) -> None:
+    for function, operands, target in instructions:
+        slots[target] = function(*[slots[operand] for operand in operands])
+
+
+def variables_of(states: Sequence[str]) -> list[str]:
+    """The names that change along a solve: time first, then the states."""
+    return [TIME, *states]
