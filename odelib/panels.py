@@ -14,12 +14,13 @@ from typing import Any, Literal, cast
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure, SubFigure
 from matplotlib.projections.polar import PolarAxes
+from matplotlib.ticker import MaxNLocator
 from mpl_toolkits.mplot3d import Axes3D
 
 from odelib.problem.system import System
 
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")
-DATA_COLOUR = "#333333"
+DATA_COLOUR = "#4d4d4d"
 GRID_COLOUR = "#dcdcdc"
 MAX_PLANES = 3
 
@@ -67,7 +68,7 @@ class Points:
             "mfc": face,
             "mec": DATA_COLOUR,
             "mew": edge,
-            "zorder": 3,
+            "zorder": 2,
         }
 
     @property
@@ -121,10 +122,12 @@ def draw_series(axes: Axes, name: str, curves: Sequence[Curve], points: Sequence
                 color=_colour(i),
                 lw=1.7,
                 label=curve.label,
-                zorder=2,
+                zorder=3,
             )
     axes.set_ylabel(_short(name))
     axes.margins(x=0.015)
+    if points and all(float(time).is_integer() for measured in points for time in measured.times):
+        axes.xaxis.set_major_locator(MaxNLocator(integer=True))  # years and the like have no halves
     _plain(axes)
 
 
@@ -167,7 +170,7 @@ def _draw_flat(axes: Axes, plane: Plane, curves: Sequence[Curve], points: Sequen
             axes.plot(*columns, **measured.look)
     for i, curve in enumerate(curves):
         x, y = _columns(plane, curve)
-        axes.plot(x, y, curve.style, color=_colour(i), lw=1.4, zorder=2)
+        axes.plot(x, y, curve.style, color=_colour(i), lw=1.4, zorder=3)
         axes.plot(x[:1], y[:1], "o", mfc="white", mec=_colour(i), mew=1.6, ms=6.5, zorder=4)
     axes.set_xlabel(_short(plane.names[0]))
     axes.set_ylabel(_short(plane.names[1]))
@@ -182,7 +185,7 @@ def _draw_polar(axes: PolarAxes, plane: Plane, curves: Sequence[Curve], points: 
             axes.plot(*_folded(*columns), **measured.look)
     for i, curve in enumerate(curves):
         angle, radius = _folded(*_columns(plane, curve))
-        axes.plot(angle, radius, curve.style, color=_colour(i), lw=1.4, zorder=2)
+        axes.plot(angle, radius, curve.style, color=_colour(i), lw=1.4, zorder=3)
         axes.plot(angle[:1], radius[:1], "o", mfc="white", mec=_colour(i), mew=1.6, ms=6.5, zorder=4)
     axes.set_title(f"angle {_short(plane.names[0])}, radius {_short(plane.names[1])}", fontsize=9)
     axes.set_rlim(bottom=0)
@@ -195,9 +198,9 @@ def _draw_space(axes: Axes3D, plane: Plane, curves: Sequence[Curve], points: Seq
         if columns := _measured(plane, measured):
             axes.plot(*columns, **measured.look)
     for i, curve in enumerate(curves):
-        columns = _columns(plane, curve)
-        axes.plot(*columns, curve.style, color=_colour(i), lw=1.0)
-        axes.plot(*(column[:1] for column in columns), "o", mfc="white", mec=_colour(i), mew=1.6, ms=6)
+        x, y, z = _columns(plane, curve)
+        axes.plot(x, y, z, color=_colour(i), lw=0.9)  # dashes would be lost in the windings
+        axes.plot(x[:1], y[:1], z[:1], "o", mfc="white", mec=_colour(i), mew=1.6, ms=6)
     axes.set_xlabel(_short(plane.names[0]))
     axes.set_ylabel(_short(plane.names[1]))
     axes.set_zlabel(_short(plane.names[2]))

@@ -156,7 +156,8 @@ def _draw_block(part: SubFigure, system: System, block: Block) -> None:
     if not planes:
         _draw_stack(part, block.panels(system), block)
         return
-    left, right = part.subfigures(1, 2, width_ratios=[SERIES_WIDTH, PLANE_WIDTH * len(planes)])
+    widths = [SERIES_WIDTH, PLANE_WIDTH * len(planes)]
+    left, right = part.subfigures(1, 2, width_ratios=widths, squeeze=False)[0]
     _draw_stack(left, block.panels(system), block)
     for i, plane in enumerate(planes):
         draw_plane(right, (1, len(planes), i + 1), plane, block.curves, block.points)

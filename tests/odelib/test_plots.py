@@ -1,0 +1,216 @@
+"""What the pictures show, read from their artists; no picture is compared by its pixels."""
+
+import math
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from odelib.panels import Curve, Points, planes_of
+from odelib.plots import (
+    MAX_BLOCKS,
+    MAX_PANELS,
+    Block,
+    check_picture_path,
+    plot_blocks,
+    plot_result,
+    plot_simulation,
+    plot_trajectories,
+    save,
+)
+from odelib.problem.catalogue import CATALOGUE
+from odelib.problem.system import System, SystemDefinition, build_system
+
+TIMES = [0.0, 0.5, 1.0]
+PREY, PREDATOR = [1.0, None, 1.5], [2.0, 2.5, 3.0]
+
+
+def request(**changes: Any) -> dict[str, Any]:
+    return {
+        "system": "lotka-volterra",
+        "data": {"name": "hares", "times": TIMES, "values": {"prey": PREY, "predator": PREDATOR}},
+        "parameters": {"alpha": 1.5, "beta": 1.0, "gamma": 1.0, "delta": 3.0},
+        "initial_state": {"prey": 1.0, "predator": 1.0},
+    } | changes
+
+
+def result(*predictions: dict[str, Any]) -> dict[str, Any]:
+    states = {"prey": [1.1, 1.2, 1.4], "predator": [2.1, 2.4, 3.1]}
+    return {
+        "loss": 2.125,
+        "loss_parts": {"data": 2.125, "penalty": 0.0, "prior": 0.0},
+        "observations": 5,
+        "outcome": {"code": "step_limit", "message": "…"},
+        "parameters": {"alpha": {"value": 1.507}, "beta": {"value": 1.0, "fixed": True}},
+        "initial_state": {"prey": {"value": 1.1}, "predator": {"value": 2.1}},
+        "stages": [],
+        "trajectories": [
+            {
+                "name": "hares",
+                "initial_state": {"prey": {"value": 1.1}, "predator": {"value": 2.1}},
+                "times": TIMES,
+                "states": states,
+                "values": states,
+                "residuals": {"prey": [-0.1, None, 0.1], "predator": [-0.1, 0.1, -0.1]},
+                "dense": {"times": TIMES, "states": states, "values": states},
+            }
+        ],
+        "predictions": list(predictions),
+        "warnings": [],
+        "statistics": {"r_squared": {}},
+        "solver": {"engine": "torchdiffeq", "method": "dopri5", "device": "cpu"},
+    }
+
+
+def prediction(name: str, times: list[float]) -> dict[str, Any]:
+    columns = {"prey": [float(i + 1) for i in range(len(times))], "predator": [2.0] * len(times)}
+    start = {"prey": 6.0, "predator": 6.0}
+    return {"name": name, "times": times, "initial_state": start, "states": columns, "values": columns}
+
+
+def texts(figure: Figure) -> str:
+    return "\n".join(text.get_text() for text in figure.findobj(lambda artist: hasattr(artist, "get_text")))
+
+
+def panel(figure: Figure, label: str, *, nth: int = 0) -> Axes:
+    return [axes for axes in figure.get_axes() if axes.get_ylabel() == label and axes.name == "rectilinear"][
+        nth
+    ]
+
+
+def line(axes: Axes, label: str) -> tuple[list[float], list[float]]:
+    [found] = [line for line in axes.get_lines() if line.get_label() == label]
+    return list(found.get_xdata()), list(found.get_ydata())
+
+
+def test_a_fit_shows_data_trajectory_and_phase_plane() -> None:
+    figure = plot_result(request(), result())
+    prey = panel(figure, "prey")
+    assert line(prey, "fit") == (TIMES, [1.1, 1.2, 1.4])
+    times, values = line(prey, "data")
+    assert times == TIMES
+    np.testing.assert_array_equal(values, [1.0, math.nan, 1.5])
+    plane = panel(figure, "predator", nth=1)
+    assert plane.get_xlabel() == "prey"
+    drawn = [(list(found.get_xdata()), list(found.get_ydata())) for found in plane.get_lines()]
+    assert ([1.1, 1.2, 1.4], [2.1, 2.4, 3.1]) in drawn
+    assert ([1.1], [2.1]) in drawn, "a ring marks the start"
+    assert any(y == [2.0, 2.5, 3.0] for _, y in drawn), "measured pairs stand in the plane"
+
+
+def test_the_head_names_system_loss_outcome_and_estimates() -> None:
+    shown = texts(plot_result(request(), result()))
+    assert "Lotka–Volterra: predator and prey" in shown
+    assert "loss 2.125 over 5 values, step limit" in shown
+    assert "alpha = 1.507,   beta = 1" in shown
+    assert "Series 'hares'" in shown
+
+
+def test_a_prediction_that_continues_the_data_stands_beside_them() -> None:
+    asked = request(predictions=[{"name": "later", "times": [1.0, 2.0], "values": {"prey": [None, 4.0]}}])
+    figure = plot_result(asked, result(prediction("later", [1.0, 2.0])))
+    prey = panel(figure, "prey")
+    assert line(prey, "prediction 'later'") == ([1.0, 2.0], [1.0, 2.0])
+    assert line(prey, "left out of the fit")[1][1] == 4.0
+    assert len([axes for axes in figure.get_axes() if axes.get_ylabel() == "prey"]) == 1
+
+
+def test_a_prediction_from_its_own_state_has_its_own_block() -> None:
+    start = {"prey": 6.0, "predator": 6.0}
+    asked = request(predictions=[{"name": "elsewhere", "times": [0.0, 2.0], "initial_state": start}])
+    figure = plot_result(asked, result(prediction("elsewhere", [0.0, 2.0])))
+    assert "Prediction 'elsewhere' from prey = 6, predator = 6" in texts(figure)
+    assert line(panel(figure, "prey", nth=1), "prediction") == ([0.0, 2.0], [1.0, 2.0])
+
+
+def test_a_prediction_that_failed_is_left_out() -> None:
+    asked = request(predictions=[{"name": "bad", "times": [0.0, 2.0], "initial_state": {"prey": 1e9}}])
+    failed = {"name": "bad", "times": [0.0, 2.0], "error": {"code": "max_steps", "detail": "…"}}
+    figure = plot_result(asked, result(failed))
+    assert "'bad'" not in texts(figure)
+    assert len([axes for axes in figure.get_axes() if axes.get_ylabel() == "prey"]) == 1
+
+
+def test_sigmas_are_error_bars() -> None:
+    asked = request()
+    asked["data"]["sigma"] = {"prey": 0.25}
+    axes = panel(plot_result(asked, result()), "prey")
+    [bars] = axes.containers
+    segments = bars.lines[2][0].get_segments()
+    assert segments[0][:, 1].tolist() == [0.75, 1.25]
+
+
+def test_planes_suit_the_system() -> None:
+    def kinds(system: System) -> list[tuple[str, tuple[str, ...]]]:
+        return [(plane.kind, plane.names) for plane in planes_of(system)]
+
+    assert kinds(CATALOGUE["lotka-volterra"]) == [("plane", ("prey", "predator"))]
+    assert kinds(CATALOGUE["stuart-landau"]) == [("polar", ("psi", "R"))]
+    assert kinds(CATALOGUE["lorenz"]) == [("space", ("x", "y", "z"))]
+    assert kinds(CATALOGUE["kuramoto"]) == [("polar", ("psi", "R")), ("plane", ("re", "im"))]
+    assert kinds(custom(1)) == []
+    assert kinds(custom(4)) == [("plane", (f"x{i}", f"x{i + 1}")) for i in range(3)]
+
+
+def custom(states: int) -> System:
+    names = [f"x{i}" for i in range(states)]
+    return build_system(SystemDefinition(states=names, equations=dict.fromkeys(names, "1")))
+
+
+def curve_of(system: System, label: str = "true") -> Curve:
+    states = {name: [0.1, -0.2, 0.3] for name in system.states}
+    return Curve(label, TIMES, states, {name: [1.0, 2.0, 3.0] for name in system.observables})
+
+
+@pytest.mark.parametrize("name", CATALOGUE)
+def test_every_catalogue_system_can_be_drawn(name: str, tmp_path: Path) -> None:
+    system = CATALOGUE[name]
+    points = Points("data", TIMES, {observable: [1.0, None, 2.0] for observable in system.observables})
+    figure = plot_simulation(system, curve_of(system), points, subtitle="seed 3")
+    save(figure, tmp_path / "picture.png")
+    assert (tmp_path / "picture.png").read_bytes().startswith(b"\x89PNG")
+    assert system.title in texts(figure)
+    assert "seed 3" in texts(figure)
+
+
+def test_negative_radii_lie_opposite() -> None:
+    figure = plot_trajectories(CATALOGUE["stuart-landau"], [curve_of(CATALOGUE["stuart-landau"])])
+    [polar] = [axes for axes in figure.get_axes() if axes.name == "polar"]
+    orbit = polar.get_lines()[0]
+    assert list(orbit.get_ydata()) == [0.1, 0.2, 0.3]
+    assert list(orbit.get_xdata()) == [0.1, -0.2 + math.pi, 0.3]
+
+
+def test_orbits_lie_over_each_other() -> None:
+    system = CATALOGUE["lorenz"]
+    figure = plot_trajectories(system, [curve_of(system, "first"), curve_of(system, "second")])
+    [x] = [axes for axes in figure.get_axes() if axes.get_ylabel() == "x" and axes.name == "rectilinear"]
+    first, second = x.get_lines()
+    assert [first.get_label(), second.get_label()] == ["first", "second"]
+    assert first.get_color() != second.get_color()
+
+
+def test_large_problems_are_cut_and_say_so(tmp_path: Path) -> None:
+    wide = custom(40)
+    measured = Points("data", TIMES, {"x39": [1.0, 2.0, 3.0]})
+    figure = plot_blocks(wide, [Block("", [curve_of(wide)], [measured])])
+    series = [axes for axes in figure.get_axes() if not axes.get_xlabel().startswith("x")]
+    assert len(series) == MAX_PANELS
+    assert series[0].get_ylabel() == "x39", "what was measured comes first"
+    one = custom(1)
+    many = plot_blocks(one, [Block(f"block {i}", [curve_of(one)]) for i in range(MAX_BLOCKS + 3)])
+    assert "3 more are not drawn" in texts(many)
+    save(many, tmp_path / "many.svg")
+
+
+def test_a_bad_picture_name_is_known_before_the_fit(tmp_path: Path) -> None:
+    check_picture_path(tmp_path / "picture.pdf")
+    with pytest.raises(ValueError, match=r"must end in one of .*\.png"):
+        check_picture_path("picture.doc")
+    with pytest.raises(ValueError, match="must end in one of"):
+        save(Figure(), tmp_path / "picture")
+    with pytest.raises(ValueError, match="there is no folder"):
+        check_picture_path(tmp_path / "nowhere" / "picture.png")
