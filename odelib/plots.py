@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from matplotlib.figure import Figure, SubFigure
 
@@ -16,6 +16,9 @@ from odelib.panels import Curve, Points, draw_plane, draw_series, planes_of
 from odelib.problem.request import FitProblem, Prediction, Series
 from odelib.problem.system import System
 from odelib.result import FitResult, PredictionResult, Trajectory
+
+if TYPE_CHECKING:
+    from odelib.simulation import Simulation  # loads torch, which drawing does not need
 
 MAX_BLOCKS = 8
 MAX_PANELS = 12
@@ -68,9 +71,12 @@ def plot_trajectories(system: System, curves: Sequence[Curve], *, subtitle: str 
     return plot_blocks(system, [Block("", curves)], subtitle=[subtitle] if subtitle else [])
 
 
-def plot_simulation(system: System, curve: Curve, points: Points, *, subtitle: str = "") -> Figure:
+def plot_simulation(simulation: Simulation, *, subtitle: str = "") -> Figure:
     """Draw simulated data over the solution that they were made from."""
-    return plot_blocks(system, [Block("", [curve], [points])], subtitle=[subtitle] if subtitle else [])
+    dense, data = simulation.dense, simulation.data
+    curve = Curve("without noise", dense.times, dense.states, dense.values)
+    block = Block("", [curve], [Points("simulated data", data["times"], data["values"])])
+    return plot_blocks(simulation.system, [block], subtitle=[subtitle] if subtitle else [])
 
 
 def plot_blocks(system: System, blocks: Sequence[Block], *, subtitle: Sequence[str] = ()) -> Figure:

@@ -23,6 +23,7 @@ from odelib.plots import (
 )
 from odelib.problem.catalogue import CATALOGUE
 from odelib.problem.system import System, SystemDefinition, build_system
+from odelib.simulation import run_simulation
 
 TIMES = [0.0, 0.5, 1.0]
 PREY, PREDATOR = [1.0, None, 1.5], [2.0, 2.5, 3.0]
@@ -168,12 +169,16 @@ def curve_of(system: System, label: str = "true") -> Curve:
 @pytest.mark.parametrize("name", CATALOGUE)
 def test_every_catalogue_system_can_be_drawn(name: str, tmp_path: Path) -> None:
     system = CATALOGUE[name]
-    points = Points("data", TIMES, {observable: [1.0, None, 2.0] for observable in system.observables})
-    figure = plot_simulation(system, curve_of(system), points, subtitle="seed 3")
+    simulation = run_simulation(name, noise=0.1)
+    figure = plot_simulation(simulation, subtitle="seed 0")
     save(figure, tmp_path / "picture.png")
     assert (tmp_path / "picture.png").read_bytes().startswith(b"\x89PNG")
     assert system.title in texts(figure)
-    assert "seed 3" in texts(figure)
+    assert "seed 0" in texts(figure)
+    for observable in system.observables:
+        axes = panel(figure, observable)
+        assert line(axes, "without noise")[1] == simulation.dense.values[observable]
+        assert line(axes, "simulated data")[1] == simulation.data["values"][observable]
 
 
 def test_negative_radii_lie_opposite() -> None:

@@ -1,0 +1,144 @@
+"""Simulated data: against closed forms, ready to be fitted, and honest about mistakes."""
+
+import math
+from typing import Any
+
+import numpy as np
+import pytest
+
+from odelib.errors import ProblemError, SolveError
+from odelib.problem.catalogue import CATALOGUE
+from odelib.problem.request import parse_problem
+from odelib.simulation import run_simulation, simulate
+
+DECAY = {
+    "states": ["x"],
+    "parameters": ["k"],
+    "constants": {"scale": 1.0},
+    "equations": {"x": "-k*x"},
+    "observables": {"x": "x", "scaled": "scale*x"},
+}
+
+
+def decay(**data: Any) -> dict[str, Any]:
+    return {
+        "system": DECAY,
+        "parameters": {"k": 0.5},
+        "initial_state": {"x": 2.0},
+        "data": {"times": [0.0, 1.0, 1.0, 3.0]} | data,
+    }
+
+
+def exact(times: list[float], *, start: float = 0.0) -> list[float]:
+    return [2 * math.exp(-0.5 * (t - start)) for t in times]
+
+
+def test_observables_follow_the_solution() -> None:
+    data = simulate(decay())
+    assert data["times"] == [0.0, 1.0, 1.0, 3.0]
+    assert list(data["values"]) == ["x", "scaled"]
+    np.testing.assert_allclose(data["values"]["x"], exact(data["times"]), rtol=1e-9)
+
+
+def test_plain_times_stand_for_data() -> None:
+    request = {key: value for key, value in decay().items() if key != "data"}
+    assert simulate(request | {"times": [0.0, 1.0, 1.0, 3.0]}) == simulate(decay())
+
+
+def test_what_the_series_says_is_kept() -> None:
+    series = {
+        "name": "left flask",
+        "start_time": -1.0,
+        "constants": {"scale": 10.0},
+        "values": {"scaled": [1.0, None, 1.0, 1.0]},
+        "sigma": {"scaled": 0.1},
+    }
+    data = simulate(decay(**series))
+    assert (data["name"], data["start_time"], data["constants"]) == ("left flask", -1.0, {"scale": 10.0})
+    assert "sigma" not in data
+    assert list(data["values"]) == ["scaled"]
+    simulated = data["values"]["scaled"]
+    assert simulated[1] is None
+    expected = [10 * value for value in exact([0.0, 1.0, 3.0], start=-1.0)]
+    np.testing.assert_allclose([simulated[0], *simulated[2:]], expected, rtol=1e-9)
+
+
+def test_initial_states_may_be_expressions_and_a_series_may_have_its_own() -> None:
+    request = decay(initial_state={"x": "8*k"}, times=[0.0])
+    assert simulate(request)["values"]["x"] == [4.0]
+
+
+def test_noise_has_its_size_and_its_seed() -> None:
+    request = decay(times=list(np.linspace(0.0, 1.0, 2000)))
+    clean, first = simulate(request)["values"], simulate(request, noise=0.3, seed=1)["values"]
+    assert simulate(request, noise=0.3, seed=1)["values"] == first
+    assert simulate(request, noise=0.3, seed=2)["values"] != first
+    for name in ("x", "scaled"):
+        errors = np.array(first[name]) - np.array(clean[name])
+        assert errors.std() == pytest.approx(0.3, rel=0.1)
+        assert abs(errors.mean()) < 0.03
+    assert (
+        np.corrcoef(np.subtract(first["x"], clean["x"]), np.subtract(first["scaled"], clean["scaled"]))[0, 1]
+        < 0.1
+    )
+
+
+@pytest.mark.parametrize("name", CATALOGUE)
+def test_every_catalogue_example_is_ready_to_be_fitted(name: str) -> None:
+    simulation = run_simulation(name, noise=0.01, seed=4)
+    example = simulation.system.example
+    assert example
+    assert simulation.data["times"] == list(example.times)
+    assert list(simulation.data["values"]) == list(CATALOGUE[name].observables)
+    start = {state: column[0] for state, column in simulation.dense.states.items()}
+    assert start == example.initial_state
+    parse_problem(
+        {
+            "system": name,
+            "data": simulation.data,
+            "parameters": dict(example.parameters),
+            "initial_state": dict(example.initial_state),
+        }
+    )
+
+
+def test_the_dense_solution_spans_the_data() -> None:
+    dense = run_simulation(decay(start_time=-1.0), noise=0.5).dense
+    assert (dense.times[0], dense.times[-1]) == (-1.0, 3.0)
+    np.testing.assert_allclose(dense.states["x"], exact(dense.times, start=-1.0), rtol=1e-8)
+
+
+@pytest.mark.parametrize(
+    ("request_", "pointers"),
+    [
+        ("nothing", [""]),
+        ({"system": "nothing", "times": [0.0]}, ["/system"]),
+        ({"system": DECAY, "parameters": {"k": 1.0}, "initial_state": {"x": 1.0}}, ["/data"]),
+        (decay(times=[0.0, 2.0, 1.0]), ["/data/times/2"]),
+        (decay(values={"y": [1.0] * 4}), ["/data/values/y"]),
+        ({**decay(), "times": [0.0]}, ["/times"]),
+        ({"system": DECAY, "initial_state": {"x": 1}, "times": [1, 0]}, ["/parameters/k", "/times/1"]),
+        ({"system": {"states": 3}, "times": [0.0]}, ["/system/equations", "/system/states"]),
+    ],
+)
+def test_mistakes_are_pointed_at(request_: Any, pointers: list[str]) -> None:
+    with pytest.raises(ProblemError) as caught:
+        simulate(request_)
+    assert sorted(error.pointer for error in caught.value.errors) == pointers
+
+
+def test_what_cannot_be_solved_or_observed_says_when() -> None:
+    explosion = {"states": ["x"], "equations": {"x": "x**2"}}
+    with pytest.raises(SolveError, match="at t = 1"):
+        simulate({"system": explosion, "initial_state": {"x": 1.0}, "times": [0.0, 2.0]})
+    logarithm = {"states": ["x"], "equations": {"x": "-1"}, "observables": {"y": "log(x)"}}
+    with pytest.raises(SolveError) as caught:
+        simulate({"system": logarithm, "initial_state": {"x": 1.0}, "times": [0.0, 2.0]})
+    assert caught.value.code == "not_finite"
+    assert caught.value.time == pytest.approx(1.0, abs=0.01)
+
+
+@pytest.mark.parametrize("noise", [-1.0, math.nan, math.inf])
+def test_noise_that_is_none_is_refused(noise: float) -> None:
+    with pytest.raises(ValueError, match="standard deviation"):
+        simulate("lorenz", noise=noise)
