@@ -59,9 +59,7 @@ class ODELayer(nn.Module):
         self._hold("parameter_vector", "parameters", parameters, self.system.parameters, trainable)
         self._hold("initial_state_vector", "initial_state", initial_state, self.system.states, trainable)
 
-    def forward(
-        self, times: Tensor, initial_state: Tensor | None = None, parameters: Tensor | None = None
-    ) -> Tensor:
+    def forward(self, times: Tensor, initial_state: Tensor | None = None, parameters: Tensor | None = None) -> Tensor:
         """The states at `times`, in the order of `system.states`.
 
         times: (T,), non-decreasing; the initial state holds at the first. initial_state: (n,) or (B, n),
@@ -72,9 +70,7 @@ class ODELayer(nn.Module):
         """
         return self.solve(times, initial_state, parameters).states
 
-    def solve(
-        self, times: Tensor, initial_state: Tensor | None = None, parameters: Tensor | None = None
-    ) -> Solution:
+    def solve(self, times: Tensor, initial_state: Tensor | None = None, parameters: Tensor | None = None) -> Solution:
         """As `forward`, with the reasons why members of a batch failed."""
         state = self._input("initial_state", initial_state, self.system.states)
         parameter = self._input("parameters", parameters, self.system.parameters)
@@ -99,7 +95,12 @@ class ODELayer(nn.Module):
         return f"{self.system.name!r}, engine={self.engine.name!r}, method={self.options.method!r}"
 
     def _hold(
-        self, attribute: str, argument: str, given: Mapping[str, float] | None, names: Sequence[str], trainable: bool
+        self,
+        attribute: str,
+        argument: str,
+        given: Mapping[str, float] | None,
+        names: Sequence[str],
+        trainable: bool,
     ) -> None:
         if given is None:
             setattr(self, attribute, None)

@@ -125,9 +125,7 @@ def _fit_block(
 
 
 def _prediction_block(asked: Prediction, found: PredictionResult) -> Block:
-    start = ", ".join(
-        f"{name} = {value:.4g}" for name, value in list((found.initial_state or {}).items())[:4]
-    )
+    start = ", ".join(f"{name} = {value:.4g}" for name, value in list((found.initial_state or {}).items())[:4])
     score = f"; loss {found.loss:.4g}" if found.loss is not None else ""
     points = [Points("given values", asked.times, asked.values, open=True)] if asked.values else []
     return Block(f"Prediction {asked.name!r} from {start}{score}", [_curve(found)], points)
@@ -139,9 +137,7 @@ def _curve(found: PredictionResult, *, dashed: bool = False) -> Curve:
 
 
 def _summary(result: FitResult) -> str:
-    return (
-        f"loss {result.loss:.6g} over {result.observations} values, {result.outcome.code.replace('_', ' ')}"
-    )
+    return f"loss {result.loss:.6g} over {result.observations} values, {result.outcome.code.replace('_', ' ')}"
 
 
 def _estimates(result: FitResult) -> str:
@@ -174,11 +170,5 @@ def _draw_stack(part: SubFigure, names: Sequence[str], block: Block) -> None:
     for axes, name in zip(stack, names, strict=True):
         draw_series(axes, name, block.curves, block.points)
     stack[-1].set_xlabel("time")
-    legend = {
-        label: handle
-        for axes in stack
-        for handle, label in zip(*axes.get_legend_handles_labels(), strict=True)
-    }
-    part.legend(
-        list(legend.values()), list(legend), loc="outside upper right", ncols=4, frameon=False, fontsize=9
-    )
+    legend = {label: handle for axes in stack for handle, label in zip(*axes.get_legend_handles_labels(), strict=True)}
+    part.legend(list(legend.values()), list(legend), loc="outside upper right", ncols=4, frameon=False, fontsize=9)

@@ -47,7 +47,7 @@ _FUNCTIONS: Mapping[str, Callable[..., Any]] = {
     "floor": torch.floor,
     "sign": torch.sign,
 }
-_TAKE_NUMBERS = frozenset("+ - * / ** < <= > >=".split())  # beside a tensor these take a plain number
+_TAKE_NUMBERS = frozenset(["+", "-", "*", "/", "**", "<", "<=", ">", ">="])  # beside a tensor these take a plain number
 
 _Instruction = tuple[Callable[..., Any], tuple[int, ...], int]
 

@@ -68,7 +68,8 @@ class StageReport(Response):
     failed_solves: int
     loss: Annotated[float, Field(description="The best loss after this stage.")]
     gradient_norm: Annotated[
-        float, Field(description="Euclidean norm of the loss's gradient at the best point, in the caller's units.")
+        float,
+        Field(description="Euclidean norm of the loss's gradient at the best point, in the caller's units."),
     ]
     seconds: float
     stopped: Stopped

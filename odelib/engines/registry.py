@@ -24,7 +24,9 @@ def choose(engine: str, method: str) -> tuple[type[Engine], str]:
     if method == "auto":
         return chosen, chosen.default_method
     if method not in chosen.methods:
-        raise ValueError(f"the engine {chosen.name!r} has no method={method!r}; it has 'auto', {_quoted(chosen.methods)}")
+        raise ValueError(
+            f"the engine {chosen.name!r} has no method={method!r}; it has 'auto', {_quoted(chosen.methods)}"
+        )
     return chosen, method
 
 

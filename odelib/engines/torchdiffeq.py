@@ -28,9 +28,7 @@ class TorchdiffeqEngine:
 
     def __init__(self, system: System) -> None:
         self._system = system
-        self._program = Program(
-            [system.equations[state] for state in system.states], variables_of(system.states)
-        )
+        self._program = Program([system.equations[state] for state in system.states], variables_of(system.states))
 
     def solve(
         self,
@@ -66,9 +64,7 @@ class TorchdiffeqEngine:
         rows, failures = [], {}
         for member in range(initial_state.shape[0]):
             try:
-                rows.append(
-                    self._one(times, initial_state[member], parameters[member], constants, options, stop)
-                )
+                rows.append(self._one(times, initial_state[member], parameters[member], constants, options, stop))
             except SolveError as error:
                 failures[member] = error
                 rows.append(torch.full_like(initial_state[member], math.nan).expand(len(times), -1))

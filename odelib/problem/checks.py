@@ -160,9 +160,7 @@ class _Check:
     def unknown_count(self, system: System) -> None:
         count = len(system.parameters) + len(system.states)
         if count > self.limits.unknowns:
-            self.say(
-                "/system", f"at most {self.limits.unknowns} parameters and initial values, here are {count}"
-            )
+            self.say("/system", f"at most {self.limits.unknowns} parameters and initial values, here are {count}")
 
     def series(self, system: System | None) -> None:
         times, values = self.data.get("times"), _object(self.data.get("values"))
@@ -201,7 +199,10 @@ class _Check:
             if isinstance(column, list):
                 observed += sum(value is not None for value in column)
                 if isinstance(times, list) and len(column) != len(times):
-                    self.say(pointer, f"{len(column)} values for {len(times)} times; write null where one is missing")
+                    self.say(
+                        pointer,
+                        f"{len(column)} values for {len(times)} times; write null where one is missing",
+                    )
         return observed
 
     def no_observable(self, name: str, pointer: str, system: System) -> None:
@@ -237,10 +238,13 @@ class _Check:
             if fields.get("values") is not None:
                 self.measurements(_object(fields.get("values")), times, join(base, "values"), system)
             if system:
-                self.names(_object(fields.get("parameters")), system.parameters, join(base, "parameters"), "parameter")
                 self.names(
-                    _object(fields.get("initial_state")), system.states, join(base, "initial_state"), "state"
+                    _object(fields.get("parameters")),
+                    system.parameters,
+                    join(base, "parameters"),
+                    "parameter",
                 )
+                self.names(_object(fields.get("initial_state")), system.states, join(base, "initial_state"), "state")
         if total > self.limits.predicted_values:
             self.say("/predictions", f"at most {self.limits.predicted_values} predicted values, here are {total}")
 

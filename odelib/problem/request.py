@@ -24,7 +24,16 @@ from typing_extensions import TypeAliasType
 
 from odelib.errors import FieldError, ProblemError
 from odelib.problem import checks
-from odelib.problem.fields import MAX_COUNT, Count, Label, NonNegativeNumber, Number, PositiveNumber, Request, Text
+from odelib.problem.fields import (
+    MAX_COUNT,
+    Count,
+    Label,
+    NonNegativeNumber,
+    Number,
+    PositiveNumber,
+    Request,
+    Text,
+)
 from odelib.problem.limits import Limits
 from odelib.problem.pointers import join
 from odelib.problem.system import System, SystemDefinition
@@ -40,9 +49,9 @@ class Unknown(Request):
     ] = None  # fmt: skip
     lower: Annotated[Number | None, Field(description="Lower bound; none if left out.")] = None
     upper: Annotated[Number | None, Field(description="Upper bound; none if left out.")] = None
-    scale: Annotated[
-        Literal["linear", "log"], Field(description="`log`: positive, and searched in its logarithm.")
-    ] = "linear"
+    scale: Annotated[Literal["linear", "log"], Field(description="`log`: positive, and searched in its logarithm.")] = (
+        "linear"
+    )
     fixed: Annotated[bool, Field(strict=True, description="Not fitted: stays at the guess.")] = False
 
     @property
@@ -105,7 +114,8 @@ class Series(Request):
 
     name: Annotated[Label, Field(description="By which the result names this series.")] = "data"
     times: Annotated[
-        list[Number], Field(min_length=1, description="Non-decreasing, in your own unit; equal times are replicates.")
+        list[Number],
+        Field(min_length=1, description="Non-decreasing, in your own unit; equal times are replicates."),
     ]
     values: Annotated[
         Measurements,
@@ -115,7 +125,8 @@ class Series(Request):
         Number | None, Field(description="When the initial state holds; the first time if left out.")
     ] = None
     sigma: Annotated[
-        dict[str, SigmaEntry], Field(description="Per observable the standard deviation: one, or one per time.")
+        dict[str, SigmaEntry],
+        Field(description="Per observable the standard deviation: one, or one per time."),
     ] = {}
     initial_state: Annotated[
         dict[str, InitialStateEntry], Field(description="Replaces the request's entries name by name.")
@@ -166,9 +177,9 @@ class Solver(Request):
     ] = "auto"
     rtol: PositiveNumber = 1e-6
     atol: PositiveNumber = 1e-8
-    max_steps: Annotated[
-        int, Field(strict=True, ge=1, le=2**31 - 1, description="Of the solver, per trajectory.")
-    ] = 100_000
+    max_steps: Annotated[int, Field(strict=True, ge=1, le=2**31 - 1, description="Of the solver, per trajectory.")] = (
+        100_000
+    )
 
 
 class Prediction(Request):
@@ -196,7 +207,8 @@ class FitProblem(Request):
         Field(description="A guess for each state, or an expression of parameters and constants."),
     ] = {}
     stages: Annotated[
-        list[Stage], Field(min_length=1, description="What to run, in order; the service chooses if left out.")
+        list[Stage],
+        Field(min_length=1, description="What to run, in order; the service chooses if left out."),
     ] = list(DEFAULT_PLAN)
     solver: Solver = Solver()
     predictions: list[Prediction] = []
@@ -270,7 +282,20 @@ def field_errors(error: ValidationError) -> list[FieldError]:
 
 
 _LATER = frozenset(
-    "noise experiments per_experiment penalty hold_out starts webhook derived inputs networks events prior".split()
+    [
+        "noise",
+        "experiments",
+        "per_experiment",
+        "penalty",
+        "hold_out",
+        "starts",
+        "webhook",
+        "derived",
+        "inputs",
+        "networks",
+        "events",
+        "prior",
+    ]
 )
 
 
@@ -314,9 +339,7 @@ def _details(error: FieldError) -> InitErrorDetails:
     if len(parts) > 2 and parts[0] == "stages":
         parts.insert(2, "~meaning")
     return InitErrorDetails(
-        type=PydanticCustomError("meaning", error.detail.replace("{", "{{").replace("}", "}}")),  # type: ignore[arg-type]
+        type=PydanticCustomError("meaning", error.detail.replace("{", "{{").replace("}", "}}")),
         loc=tuple(parts),
         input=None,
     )
-
-

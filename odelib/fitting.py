@@ -1,0 +1,238 @@
+"""`fit`: run the stages, then assemble what they found."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import torch
+
+from odelib import reporting
+from odelib.engines.registry import choose, choose_device
+from odelib.errors import FitError, SolveError, StopReason, StopRequested
+from odelib.layer import ODELayer
+from odelib.monitor import Checkpoint, Monitor, Progress
+from odelib.objective import Evaluation, NotFinite, Objective
+from odelib.problem.request import FitProblem
+from odelib.result import FitResult, OutcomeCode, SolverUsed, StageReport, Stopped
+from odelib.stages.base import STOPPED
+from odelib.stages.loop import Counts, Loop
+from odelib.stages.registry import build_stage
+from odelib.unknowns import Unknowns
+
+RUNNING = "running"
+_OUTCOMES: dict[str, OutcomeCode] = {  # how the last stage stopped → whether the fit can be trusted
+    "converged": "converged",
+    "step_limit": "step_limit",
+    "no_progress": "no_progress",
+    "solve_failed": "no_progress",
+}
+
+
+def fit(
+    problem: FitProblem,
+    *,
+    monitor: Monitor | None = None,
+    resume: Checkpoint | None = None,
+    elapsed: float = 0.0,
+) -> FitResult:
+    """Fit a problem.
+
+    monitor: progress and checkpoints are left there, and the fit stops when asked to there. resume: go on from
+    a checkpoint of an earlier attempt; elapsed: the seconds that earlier attempts ran, for the time limit.
+
+    Returns the result; its `outcome` says whether the fit converged, was cancelled or ran out of time. Raises
+    `FitError` for a fit that cannot succeed, and `StopRequested` when it was to be interrupted, or was
+    cancelled before any point had been evaluated.
+    """
+    return _Fit(problem, monitor or Monitor(), resume, elapsed).run()
+
+
+def partial_result(problem: FitProblem, checkpoint: Checkpoint, code: OutcomeCode) -> FitResult:
+    """The best so far of a fit that goes no further, made from its checkpoint without solving anything."""
+    setup = _Setup(problem, torch.device("cpu"), None)
+    coordinates = setup.unknowns.coordinates(checkpoint.best)
+    best = Evaluation(
+        coordinates,
+        checkpoint.loss,
+        np.zeros(setup.unknowns.count),
+        torch.tensor(
+            [checkpoint.states[0][name] for name in problem.resolved_system.states], dtype=torch.float64
+        ).T.reshape(len(problem.data.times), -1),
+    )
+    reports = [StageReport.model_validate(report) for report in checkpoint.reports]
+    return reporting.Report(problem, setup.objective, best, reports, setup.solver).partial(code)
+
+
+class _Setup:
+    """What a problem needs to be evaluated."""
+
+    def __init__(self, problem: FitProblem, device: torch.device, stop: Any) -> None:
+        solver = problem.solver
+        engine, method = choose(solver.engine, solver.method)
+        self.layer = ODELayer(
+            problem.resolved_system,
+            engine=engine.name,
+            method=method,
+            rtol=solver.rtol,
+            atol=solver.atol,
+            max_steps=solver.max_steps,
+            constants=problem.data.constants,
+        )
+        if stop:
+            self.layer.stop = stop
+        self.unknowns = Unknowns(problem, device)
+        self.objective = Objective(problem, self.unknowns, self.layer, device)
+        self.solver = SolverUsed(engine=engine.name, method=method, device=device.type)
+
+
+@dataclass
+class _Stages:
+    """Where the fit stands in its plan."""
+
+    index: int = 0
+    counts: Counts = field(default_factory=Counts)
+    memory: dict[str, Any] | None = None
+    reports: list[StageReport] = field(default_factory=list)
+
+
+class _Fit:
+    def __init__(self, problem: FitProblem, monitor: Monitor, resume: Checkpoint | None, elapsed: float) -> None:
+        self.problem = problem
+        self.monitor = monitor
+        self.deadline = time.monotonic() + problem.time_limit_seconds - elapsed
+        self.setup = _Setup(problem, choose_device(problem.solver.device), self._stop)
+        self.objective, self.unknowns = self.setup.objective, self.setup.unknowns
+        self.resume = resume
+        self.stages = _Stages()
+        self.best: Evaluation | None = None
+
+    def run(self) -> FitResult:
+        try:
+            self.best = self._first_evaluation()
+            code = self._run_stages()
+        except StopRequested as stop:
+            return self._stopped(stop)
+        return self._report().complete(code, self._stop)
+
+    def _stopped(self, stop: StopRequested) -> FitResult:
+        if stop.reason in {"interrupted", "lease_lost"}:
+            raise stop
+        if self.best is None:
+            if stop.reason == "cancelled":
+                raise stop
+            raise FitError(
+                "time_limit",
+                "The time limit came first",
+                f"time_limit_seconds = {self.problem.time_limit_seconds:g} passed before the guess had been "
+                "evaluated once; raise it, loosen solver.rtol and solver.atol, or lower solver.max_steps",
+            )
+        if stop.reason == "cancelled":  # somebody waits for the answer: nothing more is solved
+            return self._report().partial("cancelled")
+        return self._report().complete("time_limit", self._cancelled)
+
+    def _report(self) -> reporting.Report:
+        if self.best is None:
+            raise AssertionError("no point has been evaluated")
+        return reporting.Report(self.problem, self.objective, self.best, self.stages.reports, self.setup.solver)
+
+    def _stop(self) -> StopReason | None:
+        return self.monitor.stop or ("time_limit" if time.monotonic() > self.deadline else None)
+
+    def _cancelled(self) -> StopReason | None:
+        return self.monitor.stop
+
+    def _first_evaluation(self) -> Evaluation:
+        start = self.unknowns.start
+        if self.resume:
+            start = self.unknowns.coordinates(self.resume.best)
+            self._take_up(self.resume)
+        self.stages.counts.gradients += self.unknowns.count > 0
+        try:
+            return self.objective.evaluate(start)
+        except (SolveError, NotFinite) as error:
+            raise self._cannot_start(error) from error
+
+    def _take_up(self, checkpoint: Checkpoint) -> None:
+        reports = [StageReport.model_validate(report) for report in checkpoint.reports]
+        self.stages.index = checkpoint.stage
+        self.stages.memory = checkpoint.optimiser
+        self.stages.reports = [report for report in reports if report.stopped.code != RUNNING]
+        for report in reports:
+            if report.stopped.code == RUNNING:
+                self.stages.counts = Counts(report.steps, report.gradients, report.failed_solves, report.seconds)
+
+    def _cannot_start(self, error: SolveError | NotFinite) -> FitError:
+        first = self.problem.stages[self.stages.index].kind if self.unknowns.count else "evaluation"
+        code = error.code if isinstance(error, SolveError) else "not_finite"
+        return FitError(
+            f"guess_{code}",
+            "The guess cannot be evaluated",
+            f"before the first step of the stage {first!r}, at the initial guesses: {error}. "
+            "Change the guesses, the bounds or the solver's settings so that the model can be solved where the "
+            "fit starts; simulating the model with these guesses shows what it does",
+        )
+
+    def _run_stages(self) -> OutcomeCode:
+        if self.unknowns.count == 0:
+            return "converged"  # nothing is free: the value is what it is
+        while self.stages.index < len(self.problem.stages):
+            self._run_stage(self.stages.index)
+            self.stages = _Stages(self.stages.index + 1, reports=self.stages.reports)
+        return _OUTCOMES[self.stages.reports[-1].stopped.code]
+
+    def _run_stage(self, index: int) -> None:
+        if self.best is None:
+            raise AssertionError("no point has been evaluated")
+        stage = build_stage(self.problem.stages[index])
+        loop = Loop(self.objective, self.best, self.stages.counts, self._stop, self._tell)
+        self._tell(loop, self.stages.memory or {})
+        try:
+            code = stage.run(loop, self.stages.memory)
+        except StopRequested as stop:
+            self.best = loop.best
+            self._tell(loop, {})
+            self.stages.reports.append(self._stage_report(loop, stop.reason, f"the fit was stopped: {stop.reason}"))
+            raise
+        self.best = loop.best
+        self.stages.reports.append(self._stage_report(loop, code, STOPPED[code]))
+
+    def _stage_report(self, loop: Loop, code: str, message: str) -> StageReport:
+        best = loop.best
+        gradient = best.gradient * self.unknowns.per_unit(best.coordinates)
+        return StageReport(
+            kind=self.problem.stages[self.stages.index].kind,
+            steps=loop.counts.steps,
+            gradients=loop.counts.gradients,
+            failed_solves=loop.counts.failed_solves,
+            loss=best.loss,
+            gradient_norm=float(np.linalg.norm(gradient)),
+            seconds=loop.counts.seconds,
+            stopped=Stopped(code=code, message=message),
+        )
+
+    def _tell(self, loop: Loop, memory: dict[str, Any]) -> None:
+        stages, best = self.problem.stages, loop.best
+        planned = sum(stage.steps for stage in stages)
+        before = sum(stage.steps for stage in stages[: self.stages.index])
+        here = stages[self.stages.index]
+        self.monitor.progress = Progress(
+            stage=here.kind,
+            step=loop.counts.steps,
+            steps=here.steps,
+            loss=best.loss,
+            fraction=min((before + loop.counts.steps) / planned, 1.0),
+        )
+        running = self._stage_report(loop, RUNNING, "the stage was still running")
+        self.monitor.checkpoint = Checkpoint(
+            stage=self.stages.index,
+            step=loop.counts.steps,
+            best=self.unknowns.free_values(best.coordinates),
+            loss=best.loss,
+            gradient_norm=running.gradient_norm,
+            states=[dict(zip(self.problem.resolved_system.states, best.states.T.tolist(), strict=True))],
+            optimiser=memory or None,
+            reports=[report.model_dump(mode="json") for report in (*self.stages.reports, running)],
+        )

@@ -1,0 +1,61 @@
+"""Adam (Kingma and Ba, 2015), in the caller's units or their logarithm, projected onto the bounds."""
+
+from __future__ import annotations
+
+from typing import Any, ClassVar
+
+import numpy as np
+
+from odelib.objective import Evaluation
+from odelib.problem.request import AdamStage
+from odelib.stages.base import StopCode
+from odelib.stages.loop import Loop, TrialFailed
+from odelib.unknowns import Vector
+
+BETA_1, BETA_2, EPSILON = 0.9, 0.999, 1e-8  # the article's and everybody's
+RETREATS = 20
+
+
+class Adam:
+    """Adam with the settings of a request's stage."""
+
+    kind: ClassVar[str] = "adam"
+
+    def __init__(self, settings: AdamStage) -> None:
+        self.steps = settings.steps
+        self.learning_rate = settings.learning_rate
+
+    def run(self, loop: Loop, memory: dict[str, Any] | None) -> StopCode:
+        """See `Stage.run`. A point that cannot be solved is approached from the last good one, halfway each time."""
+        first, second = np.zeros(loop.unknowns.count), np.zeros(loop.unknowns.count)
+        current = loop.best
+        if memory:
+            first, second = np.array(memory["first_moment"]), np.array(memory["second_moment"])
+            current = loop.evaluate(np.array(memory["coordinates"]))
+        while loop.counts.steps < self.steps:
+            step = loop.counts.steps + 1
+            first = BETA_1 * first + (1 - BETA_1) * current.gradient
+            second = BETA_2 * second + (1 - BETA_2) * current.gradient**2
+            mean, variance = first / (1 - BETA_1**step), second / (1 - BETA_2**step)
+            move = self.learning_rate * mean / (np.sqrt(variance) + EPSILON)
+            moved = _evaluate_towards(loop, current, loop.unknowns.clip(current.coordinates - move))
+            if moved is None:
+                return "solve_failed"
+            current = moved
+            loop.step(
+                {
+                    "first_moment": first.tolist(),
+                    "second_moment": second.tolist(),
+                    "coordinates": current.coordinates.tolist(),
+                }
+            )
+        return "step_limit"
+
+
+def _evaluate_towards(loop: Loop, current: Evaluation, target: Vector) -> Evaluation | None:
+    for _ in range(RETREATS):
+        try:
+            return loop.evaluate(target)
+        except TrialFailed:
+            target = (current.coordinates + target) / 2
+    return None

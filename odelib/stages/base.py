@@ -1,0 +1,30 @@
+"""What a stage is: a start vector in; a better vector, and an honest reason for stopping, out."""
+
+from __future__ import annotations
+
+from typing import Any, ClassVar, Literal, Protocol
+
+from odelib.stages.loop import Loop
+
+StopCode = Literal["converged", "step_limit", "no_progress", "solve_failed"]
+
+STOPPED: dict[StopCode, str] = {
+    "converged": "what could still be gained is far below the noise",
+    "step_limit": "all steps of the stage were used",
+    "no_progress": "no better point was found along the directions tried, and the optimum is not reached",
+    "solve_failed": "the equations could not be solved at any of the points tried",
+}
+
+
+class Stage(Protocol):
+    """One optimiser with its settings."""
+
+    kind: ClassVar[str]
+    steps: int
+
+    def run(self, loop: Loop, memory: dict[str, Any] | None) -> StopCode:
+        """Improve on `loop.best`; evaluate through `loop.evaluate`, end each step with `loop.step`.
+
+        `memory` is what the stage last gave to `loop.step`, where an earlier attempt was interrupted.
+        """
+        ...

@@ -1,0 +1,173 @@
+"""L-BFGS-B (Byrd, Lu, Nocedal and Zhu, 1995) by scipy, on gradients from torch autograd.
+
+scipy sees each unknown divided by its magnitude, and the loss multiplied by a number that makes its first trial
+step as long as asked. Its own stopping rules are off: a residual is not zero at the optimum of a fit, so what
+counts is the gain still to be expected.
+"""
+
+from __future__ import annotations
+
+from typing import Any, ClassVar
+
+import numpy as np
+from scipy.optimize import OptimizeResult, minimize
+
+from odelib.objective import Evaluation
+from odelib.problem.request import LbfgsbStage
+from odelib.stages.base import StopCode
+from odelib.stages.loop import GAUSS_NEWTON_UNKNOWNS, Loop, TrialFailed
+from odelib.unknowns import Vector
+
+FAR = 1e20  # stands for no bound: scipy takes the length of its first step as given only where all are bounded
+RECHECK_STEPS = 5  # after a gain that turned out not to be the last
+
+
+class _Converged(Exception):
+    pass
+
+
+class Lbfgsb:
+    """L-BFGS-B with the settings of a request's stage."""
+
+    kind: ClassVar[str] = "lbfgsb"
+
+    def __init__(self, settings: LbfgsbStage) -> None:
+        self.steps = settings.steps
+        self.initial_step_norm = settings.initial_step_norm
+
+    def run(self, loop: Loop, memory: dict[str, Any] | None) -> StopCode:
+        """See `Stage.run`. It keeps no memory: an interrupted stage goes on from the best point."""
+        for _ in range(2):  # one that stopped by itself elsewhere is restarted once, with fresh scales
+            run = _Run(loop, self.steps, self.initial_step_norm)
+            code = run.minimise()
+            if code != "no_progress":
+                return code
+        return "no_progress"
+
+
+class _Run:
+    """One call of scipy's optimiser."""
+
+    def __init__(self, loop: Loop, steps: int, initial_step_norm: float) -> None:
+        self.loop = loop
+        self.steps = steps
+        self.scales = loop.unknowns.magnitudes(loop.best.coordinates)
+        self.iterate = loop.best
+        self.start = loop.best
+        self.pairs: list[tuple[Vector, Vector]] = []  # changes of coordinates and gradient, scaled
+        self.memory = min(max(10, loop.unknowns.count), 30)
+        self.check_again = 0
+        self.small_gains = 0
+        held = loop.unknowns.held(self.iterate.coordinates, self.iterate.gradient)
+        norm = float(np.linalg.norm(np.where(held, 0.0, self.iterate.gradient * self.scales)))
+        self.factor = initial_step_norm / norm if norm > 0 else 0.0
+
+    def minimise(self) -> StopCode:
+        unknowns = self.loop.unknowns
+        if self.factor == 0.0 or not np.isfinite(self.factor):
+            return "converged"  # the slope is zero along all that may move
+        bounds = np.column_stack(
+            [
+                np.where(np.isfinite(unknowns.lower), unknowns.lower / self.scales, -FAR),
+                np.where(np.isfinite(unknowns.upper), unknowns.upper / self.scales, FAR),
+            ]
+        )
+        remaining = self.steps - self.loop.counts.steps
+        if remaining <= 0:
+            return "step_limit"
+        try:
+            minimize(
+                self._value_and_gradient,
+                self.iterate.coordinates / self.scales,
+                jac=True,
+                method="L-BFGS-B",
+                bounds=bounds,
+                callback=self._after_iteration,
+                options={
+                    "maxiter": remaining, "maxfun": 30 * remaining + 100, "maxcor": self.memory,
+                    "ftol": 0.0, "gtol": 0.0,
+                },
+            )  # fmt: skip
+        except _Converged:
+            return "converged"
+        if self.loop.counts.steps >= self.steps:
+            return "converged" if self._nothing_to_gain() else "step_limit"
+        return "converged" if self._nothing_to_gain() else "no_progress"
+
+    def _value_and_gradient(self, scaled: Vector) -> tuple[float, Vector]:
+        try:
+            point = self.loop.evaluate(self.loop.unknowns.clip(scaled * self.scales))
+        except TrialFailed:
+            return self._wall(scaled)
+        return self.factor * (point.loss - self.start.loss), self.factor * point.gradient * self.scales
+
+    def _wall(self, scaled: Vector) -> tuple[float, Vector]:
+        """A value above the iterate's that sends the line search to a tenth of the failed step."""
+        away = scaled - self.iterate.coordinates / self.scales
+        slope = abs(float(self.factor * (self.iterate.gradient * self.scales) @ away))
+        rise = 5 * slope + 1e-300
+        base = self.factor * (self.iterate.loss - self.start.loss)
+        return base + rise, 2 * rise * away / max(float(away @ away), 1e-300)
+
+    def _after_iteration(self, intermediate_result: OptimizeResult) -> None:
+        try:
+            point = self.loop.evaluate(self.loop.unknowns.clip(intermediate_result.x * self.scales))
+        except TrialFailed:  # scipy never accepts a wall, which lies above the iterate
+            raise AssertionError("L-BFGS-B accepted a point that cannot be solved") from None
+        self._remember(point)
+        gained = self.iterate.loss - point.loss
+        self.iterate = point
+        self.loop.step({})
+        limit = self.loop.threshold(point.loss)
+        small = gained < limit and self._predicted_gain() < limit and len(self.pairs) >= self._pairs_needed()
+        self.small_gains = self.small_gains + 1 if small else 0
+        if self.small_gains >= 2 and self.loop.counts.steps >= self.check_again:
+            if self._nothing_to_gain():
+                raise _Converged
+            self.check_again = self.loop.counts.steps + RECHECK_STEPS
+
+    def _remember(self, point: Evaluation) -> None:
+        change = (point.coordinates - self.iterate.coordinates) / self.scales
+        bend = (point.gradient - self.iterate.gradient) * self.scales
+        if change @ bend > np.finfo(float).eps * (bend @ bend):
+            self.pairs = [*self.pairs, (change, bend)][-self.memory :]
+
+    def _pairs_needed(self) -> int:
+        return min(self.loop.unknowns.count, self.memory)
+
+    def _predicted_gain(self) -> float:
+        """½·gᵀBg with B the inverse Hessian that the last pairs tell of, without what a bound holds."""
+        if not self.pairs:
+            return np.inf
+        free = ~self.loop.unknowns.held(self.iterate.coordinates, self.iterate.gradient)
+        gradient = np.where(free, self.iterate.gradient * self.scales, 0.0)
+        pairs = [(np.where(free, change, 0.0), np.where(free, bend, 0.0)) for change, bend in self.pairs]
+        return float(0.5 * gradient @ two_loop_product(pairs, gradient))
+
+    def _nothing_to_gain(self) -> bool:
+        """Whether the optimum is reached: by the Gauss–Newton matrix where that is affordable."""
+        best = self.loop.best
+        limit = self.loop.threshold(best.loss)
+        if self.loop.unknowns.count > GAUSS_NEWTON_UNKNOWNS:
+            return self._predicted_gain() < limit
+        try:
+            return self.loop.gauss_newton_gain(best) < limit
+        except TrialFailed:
+            return self._predicted_gain() < limit
+
+
+def two_loop_product(pairs: list[tuple[Vector, Vector]], gradient: Vector) -> Vector:
+    """B·gradient for the L-BFGS inverse Hessian B of the pairs (Nocedal and Wright, algorithm 7.4)."""
+    usable = [(s, y, 1 / (s @ y)) for s, y in pairs if s @ y > 0]
+    if not usable:
+        return np.full_like(gradient, np.inf)
+    direction = gradient.copy()
+    weights = []
+    for s, y, rho in reversed(usable):
+        weights.append(rho * (s @ direction))
+        direction -= weights[-1] * y
+    s, y, _ = usable[-1]
+    direction *= (s @ y) / (y @ y)
+    for (s, y, rho), weight in zip(usable, reversed(weights), strict=True):
+        direction += (weight - rho * (y @ direction)) * s
+    return direction

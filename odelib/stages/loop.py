@@ -1,0 +1,130 @@
+"""The one loop that all stages share: evaluations counted, best point kept, progress and checkpoints told.
+
+A stage drives; the loop stands between it and the objective, so that no stage has its own copy of these rules.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from odelib.errors import SolveError, StopReason, StopRequested
+from odelib.objective import Evaluation, NotFinite, Objective
+from odelib.unknowns import Vector
+
+CHECKPOINT_SECONDS = 0.25  # how often a step leaves a checkpoint, at most
+GAUSS_NEWTON_UNKNOWNS = 50  # up to this many the Gauss–Newton matrix costs less than a few gradients
+
+
+class TrialFailed(Exception):
+    """The point cannot be evaluated; `reason` says why. The best point stands."""
+
+    def __init__(self, reason: SolveError | NotFinite) -> None:
+        self.reason = reason
+        super().__init__(str(reason))
+
+
+@dataclass
+class Counts:
+    """What a stage has done so far."""
+
+    steps: int = 0
+    gradients: int = 0
+    failed_solves: int = 0
+    seconds: float = 0.0
+
+
+class Loop:
+    """One stage's dealings with the objective.
+
+    best: the best evaluation so far, over all stages. counts: this stage's, over all attempts.
+    """
+
+    def __init__(
+        self,
+        objective: Objective,
+        best: Evaluation,
+        counts: Counts,
+        stop: Callable[[], StopReason | None],
+        tell: Callable[[Loop, dict[str, Any]], None],
+    ) -> None:
+        self.objective = objective
+        self.unknowns = objective.unknowns
+        self.best = best
+        self.counts = counts
+        self._stop = stop
+        self._tell = tell
+        self._latest = best
+        self._since = time.monotonic() - counts.seconds
+        self._told = -np.inf
+
+    def evaluate(self, coordinates: Vector) -> Evaluation:
+        """Loss and gradient at a point within the bounds. Raises `TrialFailed`, and `StopRequested`."""
+        if np.array_equal(coordinates, self._latest.coordinates):
+            return self._latest
+        if reason := self._stop():
+            raise StopRequested(reason)
+        self.counts.gradients += 1
+        try:
+            self._latest = self.objective.evaluate(coordinates)
+        except (SolveError, NotFinite) as error:
+            self.counts.failed_solves += 1
+            raise TrialFailed(error) from error
+        finally:
+            self.counts.seconds = time.monotonic() - self._since
+        if self._latest.loss < self.best.loss:
+            self.best = self._latest
+        return self._latest
+
+    def step(self, memory: dict[str, Any], *, always: bool = False) -> None:
+        """A step is done; `memory` is the optimiser's own, as JSON, from which it could go on."""
+        self.counts.steps += 1
+        now = time.monotonic()
+        self.counts.seconds = now - self._since
+        if always or now - self._told >= CHECKPOINT_SECONDS:
+            self._told = now
+            self._tell(self, memory)
+
+    def threshold(self, loss: float) -> float:
+        """Below which a predicted gain means that the optimum is reached.
+
+        1e-3·s² with s² = loss/(observations − free unknowns), but not below what the solver's error makes of
+        the loss of a perfect fit.
+        """
+        scored, options = self.objective.scored, self.objective.layer.options
+        freedom = max(scored.observations - self.unknowns.count, 1)
+        return max(1e-3 * loss / freedom, scored.solver_error(options.rtol, options.atol))
+
+    def gauss_newton_gain(self, at: Evaluation) -> float:
+        """The further gain ½·gᵀBg that the Gauss–Newton matrix predicts, unknowns held at a bound left out.
+
+        Its Jacobian comes from one-sided differences, one solve per unknown, of a relative step 1e-4: an
+        estimate good to a few per cent, which is all that a threshold needs. Raises `TrialFailed`.
+        """
+        unknowns = self.unknowns
+        scales = unknowns.magnitudes(at.coordinates)
+        free = np.flatnonzero(~unknowns.held(at.coordinates, at.gradient))
+        try:
+            base = self.objective.residual_vector(at.coordinates)
+            columns = [self._difference(at.coordinates, index, scales[index], base) for index in free.tolist()]
+        except (SolveError, NotFinite) as error:
+            raise TrialFailed(error) from error
+        if not columns:
+            return 0.0
+        gradient = (at.gradient * scales)[free]
+        _, singular, directions = np.linalg.svd(np.column_stack(columns), full_matrices=False)
+        kept = singular > 1e-6 * singular[0] if singular[0] > 0 else np.zeros(len(singular), dtype=bool)
+        along = directions[kept] @ gradient
+        return float(0.25 * np.sum((along / singular[kept]) ** 2))  # the Hessian is 2·JᵀJ
+
+    def _difference(self, coordinates: Vector, index: int, scale: float, base: Vector) -> Vector:
+        step = 1e-4 * scale
+        if coordinates[index] + step > self.unknowns.upper[index]:
+            step = -step
+        moved = coordinates.copy()
+        moved[index] += step
+        return (self.objective.residual_vector(moved) - base) * (scale / step)
