@@ -7,62 +7,25 @@ Numbers stay numbers as written: no constant is folded here, so `9**9**9` costs 
 from __future__ import annotations
 
 import ast
-import difflib
-import keyword
 import math
-import re
-from collections.abc import Collection, Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
 
 from odelib.errors import ExpressionError
+from odelib.problem.expression_hints import NESTED, TOO_LARGE, check_characters, hint_of, no_function, syntax_hint
+from odelib.problem.vocabulary import CONSTANTS, FUNCTIONS
+from odelib.problem.vocabulary import TIME as TIME  # noqa: PLC0414 (exported again for those who walk a tree)
 
 MAX_CHARACTERS = 10_000
 MAX_LEVELS = 100
-
-FUNCTIONS: Mapping[str, tuple[int, int]] = {  # name → fewest and most arguments
-    **dict.fromkeys(
-        [
-            "abs",
-            "exp",
-            "log",
-            "log10",
-            "sqrt",
-            "sin",
-            "cos",
-            "tan",
-            "asin",
-            "acos",
-            "atan",
-            "sinh",
-            "cosh",
-            "tanh",
-            "erf",
-            "floor",
-            "sign",
-        ],
-        (1, 1),
-    ),
-    "min": (2, 50),
-    "max": (2, 50),
-    "where": (3, 3),
-}
-CONSTANTS: Mapping[str, float] = {"pi": math.pi}
-TIME = "t"
+# Python's parser goes one level deeper with every term of a sum; how deep it can go depends on the stack of the
+# caller. This stays well below, so that what one process accepts no other refuses.
+MAX_TERMS = 2_000
 
 _BINARY: Mapping[type[ast.operator], str] = {
     ast.Add: "+", ast.Sub: "-", ast.Mult: "*", ast.Div: "/", ast.Pow: "**",
 }  # fmt: skip
 _COMPARISONS: Mapping[type[ast.cmpop], str] = {ast.Lt: "<", ast.LtE: "<=", ast.Gt: ">", ast.GtE: ">="}
-_HINTS: Mapping[type[ast.AST], str] = {
-    ast.BitXor: "'^' is not an operator here; write '**' for a power",
-    ast.FloorDiv: "'//' is not an operator here; write floor(a/b)",
-    ast.Mod: "'%' is not an operator here; write a - b*floor(a/b)",
-    ast.IfExp: "write where(condition, a, b) for a choice",
-    ast.BoolOp: "'and' and 'or' are not available; nest where(condition, a, b)",
-    ast.Not: "'not' is not available; turn the comparison in where(condition, a, b) round",
-    ast.Eq: "'==' is not available: two real numbers are hardly ever equal; use <, <=, > or >=",
-    ast.NotEq: "'!=' is not available: two real numbers are hardly ever equal; use <, <=, > or >=",
-}
 
 
 @dataclass(frozen=True)
@@ -99,8 +62,9 @@ class Expression:
     """A checked expression: its text, its tree, and the names it uses."""
 
     text: str
-    tree: Node
-    names: frozenset[str]
+    # The text says all: comparing or printing the tree of a long sum would recurse once for every term.
+    tree: Node = field(compare=False, repr=False)
+    names: frozenset[str] = field(compare=False, repr=False)
 
 
 def parse_expression(text: str, *, max_characters: int = MAX_CHARACTERS, max_levels: int = MAX_LEVELS) -> Expression:
@@ -113,49 +77,17 @@ def parse_expression(text: str, *, max_characters: int = MAX_CHARACTERS, max_lev
             f"an expression may have {max_characters} characters, this one has {len(text)}; split it, "
             "for instance with an observable or a further state"
         )
-    if not text.strip():
-        raise ExpressionError("the expression is empty")
-    if "\0" in text or "\n" in text.strip() or "\r" in text.strip():
-        raise ExpressionError("an expression stands on one line")
+    text = text.strip()
+    check_characters(text)
     try:
-        # Whole numbers of thousands of digits are refused by Python's parser itself; nothing is evaluated.
-        body = ast.parse(text.strip(), mode="eval").body
+        body = ast.parse(text, mode="eval").body
     except SyntaxError as error:
-        raise ExpressionError(_syntax_hint(text, error)) from None
-    except (ValueError, RecursionError, MemoryError):
-        raise ExpressionError(f"the expression is nested too deeply; {max_levels} levels are allowed") from None
+        raise ExpressionError(syntax_hint(text, error)) from None
+    except (RecursionError, MemoryError):
+        raise _too_deep(max_levels) from None
     names: set[str] = set()
-    tree = _Converter(text.strip(), max_levels, names).convert(body, 1)
-    return Expression(text.strip(), tree, frozenset(names))
-
-
-def unknown_names(expression: Expression, known: Collection[str]) -> list[str]:
-    """A sentence for each name that `expression` uses and `known` lacks, with the nearest known one."""
-    sentences = []
-    for name in sorted(expression.names - set(known)):
-        close = difflib.get_close_matches(name, [*known, *FUNCTIONS, *CONSTANTS], n=1)
-        hint = f"; did you mean {close[0]!r}?" if close else f"; known here are {_listed(sorted(known))}"
-        sentences.append(f"unknown name {name!r}{hint}")
-    return sentences
-
-
-def name_error(name: str) -> str | None:
-    """Why `name` cannot name a state, parameter, constant or observable; None if it can."""
-    if not re.fullmatch(r"[A-Za-z_][A-Za-z0-9_]*", name):
-        proposal = re.sub(r"[^A-Za-z0-9_]", "_", name.encode("ascii", "replace").decode().replace("?", "_"))
-        proposal = f"_{proposal}" if not proposal or proposal[0].isdigit() else proposal
-        return f"{name!r} is not a name: letters a-z, A-Z, digits and _, not a digit first; try {proposal!r}"
-    if keyword.iskeyword(name) or (keyword.issoftkeyword(name) and name != "_"):
-        return f"{name!r} is a reserved word of Python; try {name + '_'!r}"
-    if name in FUNCTIONS:
-        return f"{name!r} is the name of a function; try {name + '_'!r}"
-    if name == TIME:
-        return f"{TIME!r} is time; try 't_'"
-    if name in CONSTANTS:
-        return f"{name!r} is a constant of the language; try {name + '_'!r}"
-    if name.startswith("__"):
-        return f"{name!r} starts with two underscores; try {name.lstrip('_') or 'x'!r}"
-    return None
+    tree = _Converter(max_levels, names).convert(body, 1)
+    return Expression(text, tree, frozenset(names))
 
 
 def walk(node: Node) -> Iterator[Node]:
@@ -170,32 +102,23 @@ def walk(node: Node) -> Iterator[Node]:
             yield current
 
 
-def _listed(names: list[str]) -> str:
-    shown = ", ".join(names[:12])
-    return shown + (", …" if len(names) > 12 else "") if names else "no names"
-
-
-def _syntax_hint(text: str, error: SyntaxError) -> str:
-    words = [word for word in re.findall(r"[A-Za-z_]\w*", text) if keyword.iskeyword(word)]
-    if words and words[0] not in ("and", "or", "not", "if", "else", "None", "True", "False"):
-        return f"{words[0]!r} is a reserved word of Python and cannot be a name; try {words[0] + '_'!r}"
-    if "too many nested" in str(error.msg) or "too complex" in str(error.msg):
-        return "the expression is nested too deeply"
-    where = f" near character {error.offset}" if error.offset else ""
-    return f"not an expression{where}: {error.msg}"
+def _too_deep(max_levels: int) -> ExpressionError:
+    return ExpressionError(
+        f"{NESTED}, or has too many terms in one sum; {max_levels} levels and {MAX_TERMS} terms are allowed: "
+        "set groups of terms in parentheses"
+    )
 
 
 class _Converter:
     """Python's syntax tree → ours; refuses everything that is not on the whitelist."""
 
-    def __init__(self, text: str, max_levels: int, names: set[str]) -> None:
-        self.text = text
+    def __init__(self, max_levels: int, names: set[str]) -> None:
         self.max_levels = max_levels
         self.names = names
 
     def convert(self, node: ast.expr, level: int) -> Node:
         if level > self.max_levels:
-            raise ExpressionError(f"the expression is nested too deeply; {self.max_levels} levels are allowed")
+            raise _too_deep(self.max_levels)
         match node:
             case ast.Constant():
                 return self._number(node)
@@ -211,7 +134,7 @@ class _Converter:
                 return self._call(node, level)
             case ast.Compare():
                 raise ExpressionError("a comparison may only stand as the first argument of where(condition, a, b)")
-        raise self._refused(node)
+        raise ExpressionError(hint_of(node.op if isinstance(node, ast.UnaryOp) else node))
 
     def _chain(self, node: ast.BinOp, level: int) -> Node:
         # A long sum leans to the left: a + b + c is ((a + b) + c). It is one level, however many terms it has.
@@ -223,8 +146,10 @@ class _Converter:
             current = current.left
         if not family:  # a power, or what is refused
             if type(node.op) not in _BINARY:
-                raise self._refused(node.op)
+                raise ExpressionError(hint_of(node.op))
             return Operation("**", (self.convert(node.left, level + 1), self.convert(node.right, level + 1)))
+        if len(rest) >= MAX_TERMS:
+            raise _too_deep(self.max_levels)
         tree = self.convert(current, level + 1)
         for binary in reversed(rest):
             tree = Operation(_BINARY[type(binary.op)], (tree, self.convert(binary.right, level + 1)))
@@ -239,7 +164,7 @@ class _Converter:
         except OverflowError:
             value = math.inf
         if not math.isfinite(value):
-            raise ExpressionError("a number in the expression is beyond double precision")
+            raise ExpressionError(TOO_LARGE)
         return Number(value)
 
     def _name(self, node: ast.Name) -> Node:
@@ -247,24 +172,14 @@ class _Converter:
             return Number(CONSTANTS[node.id])
         if node.id in FUNCTIONS:
             raise ExpressionError(f"{node.id!r} is a function and needs its arguments, as in {node.id}(…)")
-        if not node.id.isascii() or ast.get_source_segment(self.text, node) != node.id:
-            # Python reads some letters as others (NFKC): what is written must be what is meant.
-            raise ExpressionError(f"{node.id!r} is not a name: only the letters a-z, A-Z, digits and _ are")
         self.names.add(node.id)
         return Name(node.id)
 
     def _call(self, node: ast.Call, level: int) -> Node:
-        if not isinstance(node.func, ast.Name) or node.func.id not in FUNCTIONS:
-            called = (
-                node.func.id
-                if isinstance(node.func, ast.Name)
-                else (ast.get_source_segment(self.text, node.func) or "…")[:40]
-            )
-            close = difflib.get_close_matches(called, FUNCTIONS, n=1)
-            raise ExpressionError(
-                f"{called!r} is not a function of the language"
-                + (f"; did you mean {close[0]!r}?" if close else f"; it has {', '.join(FUNCTIONS)}")
-            )
+        if not isinstance(node.func, ast.Name):
+            raise ExpressionError("only functions can be called; a product is written with '*', as in 2*(x + 1)")
+        if node.func.id not in FUNCTIONS:
+            raise ExpressionError(no_function(node.func.id))
         name = node.func.id
         fewest, most = FUNCTIONS[name]
         if node.keywords or any(isinstance(argument, ast.Starred) for argument in node.args):
@@ -284,19 +199,10 @@ class _Converter:
             raise ExpressionError("the first argument of where() must be one comparison, as in where(x > 1, a, b)")
         operator = type(node.ops[0])
         if operator not in _COMPARISONS:
-            raise self._refused(node.ops[0])
+            raise ExpressionError(hint_of(node.ops[0]))
         return Operation(
             _COMPARISONS[operator],
             (self.convert(node.left, level + 1), self.convert(node.comparators[0], level + 1)),
-        )
-
-    def _refused(self, node: ast.AST) -> ExpressionError:
-        kind = type(node.op) if isinstance(node, ast.BoolOp | ast.UnaryOp) else type(node)
-        hint = _HINTS.get(type(node)) or _HINTS.get(kind)
-        return ExpressionError(
-            hint
-            or f"{kind.__name__!r} is not part of the language: it has numbers, names, + - * / **, "
-            f"parentheses, {', '.join(FUNCTIONS)} and pi"
         )
 
 

@@ -18,5 +18,7 @@ class Limits:
     expression_levels: int = expressions.MAX_LEVELS
     stages: int = 20
     predicted_values: int = 500_000
+    predictions: int = 10_000
     names: int = 5_000  # parameters, constants and observables each
     labels: int = 100
+    fields: int = 200_000  # of all objects together

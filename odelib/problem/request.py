@@ -23,32 +23,41 @@ from pydantic_core import InitErrorDetails, PydanticCustomError
 from typing_extensions import TypeAliasType
 
 from odelib.errors import FieldError, ProblemError
-from odelib.problem import checks
+from odelib.problem.checks import check, resolve_system
+from odelib.problem.checks.unknowns import middle
 from odelib.problem.fields import (
-    MAX_COUNT,
     Count,
+    Key,
     Label,
-    NonNegativeNumber,
     Number,
+    Numbers,
+    NumbersOrNull,
+    Omittable,
     PositiveNumber,
+    PositiveNumbers,
     Request,
     Text,
+    Whole,
 )
+from odelib.problem.form_errors import form_errors
 from odelib.problem.limits import Limits
-from odelib.problem.pointers import join
+from odelib.problem.pointers import join, split
+from odelib.problem.sizes import too_large
 from odelib.problem.system import System, SystemDefinition
+
+MOST_ERRORS = 1_000  # in one answer
 
 
 class Unknown(Request):
     """A parameter or an initial value with what is known about it."""
 
     guess: Annotated[
-        Number | None,
+        Omittable[Number],
         Field(description="Where the fit starts. May be left out between two bounds: the geometric mean on a log "
               "scale, else the middle."),
     ] = None  # fmt: skip
-    lower: Annotated[Number | None, Field(description="Lower bound; none if left out.")] = None
-    upper: Annotated[Number | None, Field(description="Upper bound; none if left out.")] = None
+    lower: Annotated[Omittable[Number], Field(description="Lower bound; none if left out.")] = None
+    upper: Annotated[Omittable[Number], Field(description="Upper bound; none if left out.")] = None
     scale: Annotated[Literal["linear", "log"], Field(description="`log`: positive, and searched in its logarithm.")] = (
         "linear"
     )
@@ -61,7 +70,7 @@ class Unknown(Request):
             return self.guess
         if self.lower is None or self.upper is None:
             raise ValueError("an unknown without a guess needs two bounds")  # checks.py refuses such a request
-        return checks.middle(self.lower, self.upper, self.scale)
+        return middle(self.lower, self.upper, self.scale)
 
     @property
     def is_fixed(self) -> bool:
@@ -95,7 +104,7 @@ InitialStateEntry = TypeAliasType(
 SigmaEntry = TypeAliasType(
     "SigmaEntry",
     Annotated[
-        Annotated[PositiveNumber, Tag("~number")] | Annotated[list[PositiveNumber], Tag("~list")],
+        Annotated[PositiveNumber, Tag("~number")] | Annotated[PositiveNumbers, Tag("~list")],
         Discriminator(lambda value: "~list" if isinstance(value, list) else "~number"),
     ],
 )
@@ -106,7 +115,7 @@ SystemChoice = TypeAliasType(
         Discriminator(lambda value: "~object" if _kind(value) == "~object" else "~text"),
     ],
 )
-Measurements = dict[str, list[Number | None]]
+Measurements = dict[Key, NumbersOrNull]
 
 
 class Series(Request):
@@ -114,7 +123,7 @@ class Series(Request):
 
     name: Annotated[Label, Field(description="By which the result names this series.")] = "data"
     times: Annotated[
-        list[Number],
+        Numbers,
         Field(min_length=1, description="Non-decreasing, in your own unit; equal times are replicates."),
     ]
     values: Annotated[
@@ -122,16 +131,16 @@ class Series(Request):
         Field(min_length=1, description="Per observable one number per time, null where missing."),
     ]
     start_time: Annotated[
-        Number | None, Field(description="When the initial state holds; the first time if left out.")
+        Omittable[Number], Field(description="When the initial state holds; the first time if left out.")
     ] = None
     sigma: Annotated[
-        dict[str, SigmaEntry],
+        dict[Key, SigmaEntry],
         Field(description="Per observable the standard deviation: one, or one per time."),
     ] = {}
     initial_state: Annotated[
-        dict[str, InitialStateEntry], Field(description="Replaces the request's entries name by name.")
+        dict[Key, InitialStateEntry], Field(description="Replaces the request's entries name by name.")
     ] = {}
-    constants: Annotated[dict[str, Number], Field(description="Override the system's constants.")] = {}
+    constants: Annotated[dict[Key, Number], Field(description="Override the system's constants.")] = {}
 
     @property
     def start(self) -> float:
@@ -177,23 +186,24 @@ class Solver(Request):
     ] = "auto"
     rtol: PositiveNumber = 1e-6
     atol: PositiveNumber = 1e-8
-    max_steps: Annotated[int, Field(strict=True, ge=1, le=2**31 - 1, description="Of the solver, per trajectory.")] = (
-        100_000
-    )
+    max_steps: Annotated[Count, Field(le=2**31 - 1, description="Of the solver, per trajectory.")] = 100_000
 
 
 class Prediction(Request):
     """A trajectory to compute from the fitted values, and to score where `values` are given."""
 
     name: Label
-    times: Annotated[list[Number], Field(min_length=1)]
-    experiment: Label | None = None
+    times: Annotated[Numbers, Field(min_length=1)]
+    experiment: Omittable[Label] = None
     initial_state: Annotated[
-        dict[str, Number] | None,
+        Omittable[dict[Key, Number]],
         Field(description="Holds at the first of `times`; states left out start from their fitted initial value."),
     ] = None
-    parameters: Annotated[dict[str, Number], Field(description="Those left out are the fitted ones.")] = {}
-    values: Annotated[Measurements | None, Field(description="Measurements to score the prediction with.")] = None
+    parameters: Annotated[dict[Key, Number], Field(description="Those left out are the fitted ones.")] = {}
+    values: Annotated[
+        Omittable[Annotated[Measurements, Field(min_length=1)]],
+        Field(description="Measurements to score the prediction with."),
+    ] = None
 
 
 class FitProblem(Request):
@@ -201,9 +211,9 @@ class FitProblem(Request):
 
     system: Annotated[SystemChoice, Field(description="A catalogue name, or a definition.")]
     data: Series
-    parameters: Annotated[dict[str, ParameterEntry], Field(description="A guess for each parameter.")] = {}
+    parameters: Annotated[dict[Key, ParameterEntry], Field(description="A guess for each parameter.")] = {}
     initial_state: Annotated[
-        dict[str, InitialStateEntry],
+        dict[Key, InitialStateEntry],
         Field(description="A guess for each state, or an expression of parameters and constants."),
     ] = {}
     stages: Annotated[
@@ -213,11 +223,11 @@ class FitProblem(Request):
     solver: Solver = Solver()
     predictions: list[Prediction] = []
     uncertainty: Literal["none"] = "none"
-    seed: Annotated[int, Field(strict=True, ge=0, le=MAX_COUNT)] = 0
+    seed: Whole = 0
     time_limit_seconds: Annotated[
-        NonNegativeNumber, Field(gt=0, le=31_536_000, description="Running time over all attempts.")
-    ] = 3600
-    labels: Annotated[dict[str, Text], Field(description="Your own notes; returned as they are.")] = {}
+        PositiveNumber, Field(le=31_536_000, description="Running time over all attempts.")
+    ] = 3600.0
+    labels: Annotated[dict[Key, Text], Field(description="Your own notes; returned as they are.")] = {}
 
     _system: System | None = PrivateAttr(default=None)
 
@@ -227,28 +237,26 @@ class FitProblem(Request):
         if isinstance(raw, FitProblem):
             return raw
         limits = info.context if isinstance(info.context, Limits) else Limits()
-        form_errors: list[InitErrorDetails] = []
-        problem: FitProblem | None = None
+        if isinstance(raw, dict) and (huge := too_large(raw, limits)):
+            raise _validation_error(huge)
         try:
             problem = handler(raw)
         except ValidationError as error:
-            form_errors = [_again(details) for details in error.errors(include_url=False)]
-        system, meaning_errors = checks.check(raw, limits) if isinstance(raw, dict) else (None, [])
-        wrong_form = {_pointer(details["loc"]) for details in form_errors if "loc" in details}
-        new = [e for e in meaning_errors if not any(_covers(pointer, e.pointer) for pointer in wrong_form)]
-        if form_errors or new:
-            details = form_errors + [_details(error) for error in new]
-            raise ValidationError.from_exception_data(cls.__name__, details)
-        if problem is None:  # neither a problem nor an error: cannot be
-            raise AssertionError("validation returned nothing")
-        problem._system = system
+            wrong = form_errors(error, raw, MOST_ERRORS)
+            meaning = check(raw, limits)[1] if isinstance(raw, dict) else []
+            places = {one.pointer for one in wrong}
+            raise _validation_error(wrong + [one for one in meaning if not _is_within(one.pointer, places)]) from None
+        # What was validated, not what was sent: in Python, parts of a request may have been models.
+        problem._system, meaning = check(problem.model_dump(exclude_unset=True), limits)
+        if meaning:
+            raise _validation_error(meaning)
         return problem
 
     @property
     def resolved_system(self) -> System:
         """The system with its expressions parsed."""
         if self._system is None:  # built without validation, as by model_construct
-            self._system = checks.resolve_system(self.system, Limits())
+            self._system = resolve_system(self.system, Limits())
         return self._system
 
     @property
@@ -274,72 +282,30 @@ def request_of(problem: FitProblem) -> dict[str, Any]:
 
 
 def field_errors(error: ValidationError) -> list[FieldError]:
-    """Pydantic's errors as pointers and sentences."""
-    return [
-        FieldError(_pointer(details["loc"]), _sentence(details["type"], details["loc"], details["msg"]))
-        for details in error.errors(include_url=False, include_input=False)
-    ]
+    """The mistakes that `FitProblem.model_validate` found, as pointers and sentences."""
+    return [FieldError(join("", *details["loc"]), details["msg"]) for details in error.errors(include_url=False)]
 
 
-_LATER = frozenset(
-    [
-        "noise",
-        "experiments",
-        "per_experiment",
-        "penalty",
-        "hold_out",
-        "starts",
-        "webhook",
-        "derived",
-        "inputs",
-        "networks",
-        "events",
-        "prior",
-    ]
-)
-
-
-def _sentence(kind: str, loc: tuple[int | str, ...], message: str) -> str:
-    name = loc[-1] if loc else ""
-    if kind == "extra_forbidden":
-        if name in _LATER:
-            return f"{name!r} is not available in this version of the service"
-        return f"unknown field {str(name)!r:.80}"
-    if kind == "missing":
-        return f"{name!r} is required"
-    if kind == "finite_number":
-        return "the number is beyond double precision"
-    return message
-
-
-def _pointer(loc: tuple[int | str, ...]) -> str:
-    parts = [part for part in loc if not (isinstance(part, str) and part.startswith("~"))]
-    if len(parts) > 2 and parts[0] == "stages" and isinstance(parts[1], int):
-        del parts[2]  # the stage's tag, which pydantic puts into the place
-    if parts and parts[-1] == "[key]":
-        del parts[-1]
-    return join("", *parts)
-
-
-def _covers(pointer: str, other: str) -> bool:
-    return other == pointer or other.startswith(pointer + "/")
-
-
-def _again(details: Any) -> InitErrorDetails:
-    # Custom, so that a message stays as it was first written, whatever its kind needs as context.
-    return InitErrorDetails(
-        type=PydanticCustomError(details["type"], details["msg"].replace("{", "{{").replace("}", "}}")),
-        loc=details["loc"],
-        input=None,
+def _validation_error(errors: list[FieldError]) -> ValidationError:
+    if len(errors) > MOST_ERRORS:
+        errors = [*errors[:MOST_ERRORS], FieldError("", f"more than {MOST_ERRORS} mistakes; these are the first")]
+    return ValidationError.from_exception_data(
+        FitProblem.__name__,
+        [
+            InitErrorDetails(
+                type=PydanticCustomError("problem", "{detail}", {"detail": error.detail}),
+                loc=tuple(split(error.pointer)),
+                input=None,
+            )
+            for error in errors
+        ],
     )
 
 
-def _details(error: FieldError) -> InitErrorDetails:
-    parts = [part.replace("~1", "/").replace("~0", "~") for part in error.pointer.split("/")[1:]]
-    if len(parts) > 2 and parts[0] == "stages":
-        parts.insert(2, "~meaning")
-    return InitErrorDetails(
-        type=PydanticCustomError("meaning", error.detail.replace("{", "{{").replace("}", "}}")),
-        loc=tuple(parts),
-        input=None,
-    )
+def _is_within(pointer: str, places: set[str]) -> bool:
+    """Whether the thing at `pointer`, or something around it, has one of `places`."""
+    while pointer not in places:
+        if not pointer:
+            return False
+        pointer = pointer.rpartition("/")[0]
+    return True

@@ -8,15 +8,17 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Annotated
+from typing import Annotated, Any
 
 from pydantic import Field
 
 from odelib.errors import ExpressionError, FieldError, ProblemError
-from odelib.problem.expressions import TIME, Expression, Name, name_error, parse_expression, unknown_names
-from odelib.problem.fields import Number, Request, Text
+from odelib.problem.expressions import Expression, Name, parse_expression
+from odelib.problem.fields import Key, Number, Request, Text
 from odelib.problem.limits import Limits
+from odelib.problem.names import FEW_ERRORS, name_error, unknown_names
 from odelib.problem.pointers import join
+from odelib.problem.vocabulary import TIME
 
 
 class SystemDefinition(Request):
@@ -25,13 +27,36 @@ class SystemDefinition(Request):
     states: Annotated[list[Text], Field(min_length=1, description="Names of the states, in order.")]
     parameters: Annotated[list[Text], Field(description="Names of the parameters, in order.")] = []
     constants: Annotated[
-        dict[str, Number], Field(description="Numbers that are never fitted; a series may override them.")
+        dict[Key, Number], Field(description="Numbers that are never fitted; a series may override them.")
     ] = {}
-    equations: Annotated[dict[str, Text], Field(description="For each state the expression of its derivative.")]
+    equations: Annotated[dict[Key, Text], Field(description="For each state the expression of its derivative.")]
     observables: Annotated[
-        dict[str, Text],
+        dict[Key, Text],
         Field(description="What is measured, as expressions. Without any, each state is observed."),
     ] = {}
+
+
+def well_formed_definition(raw: Mapping[str, Any]) -> SystemDefinition | None:
+    """The definition in `raw` as far as it has the right form; None where not even its names are certain.
+
+    With it the expressions can be checked beside the errors of form. What is left out here has such an error.
+    """
+    states, parameters = raw.get("states"), raw.get("parameters", [])
+    named = [raw.get(field, {}) for field in ("constants", "equations", "observables")]
+    if not (_is_names(states) and states and _is_names(parameters) and all(isinstance(n, Mapping) for n in named)):
+        return None
+    constants, equations, observables = named
+    return SystemDefinition.model_construct(
+        states=states,
+        parameters=parameters,
+        constants=dict(constants),
+        equations={name: text for name, text in equations.items() if isinstance(text, str)},
+        observables=dict(observables),
+    )
+
+
+def _is_names(value: Any) -> bool:
+    return isinstance(value, list) and all(isinstance(name, str) for name in value)
 
 
 @dataclass(frozen=True)
@@ -73,6 +98,26 @@ class System:
         )
 
 
+@dataclass(frozen=True)
+class Declared:
+    """The names of a system, in order."""
+
+    states: Mapping[str, None]
+    parameters: Mapping[str, None]
+    constants: Mapping[str, None]
+    observables: Mapping[str, None]
+
+    @classmethod
+    def of(cls, system: System | SystemDefinition) -> Declared:
+        """The names in `system`, whether or not its expressions are well."""
+        return cls(
+            dict.fromkeys(system.states),
+            dict.fromkeys(system.parameters),
+            dict.fromkeys(system.constants),
+            dict.fromkeys(system.observables or system.states),
+        )
+
+
 def build_system(
     definition: SystemDefinition,
     *,
@@ -86,35 +131,23 @@ def build_system(
 
     Raises `ProblemError` with every mistake, pointers relative to the definition (`/equations/x`).
     """
-    limits = limits or Limits()
-    parsed = _Parser(limits)
-    parsed.errors = _name_errors(definition, limits)
-    known = {*definition.states, *definition.parameters, *definition.constants, TIME}
-    equations = {}
-    for state in definition.states:
-        if state not in definition.equations:
-            parsed.errors.append(FieldError(join("/equations", state), f"the state {state!r} has no equation"))
-        else:
-            equations[state] = parsed.expression(definition.equations[state], join("/equations", state), known)
-    for extra in definition.equations.keys() - set(definition.states):
-        parsed.errors.append(
-            FieldError(join("/equations", extra), f"{extra!r} is not a state; it stands in no list of states")
-        )
+    parser = _Parser(limits or Limits())
+    parser.errors = _name_errors(definition, parser.limits)
+    known = dict.fromkeys((*definition.states, *definition.parameters, *definition.constants, TIME))
+    equations = _equations(definition, parser, known)
     observables = {
-        observable: parsed.expression(text, join("/observables", observable), known)
+        observable: parser.expression(text, join("/observables", observable), known)
         for observable, text in (definition.observables or {s: s for s in definition.states}).items()
     }
     for observable, expression in observables.items():
-        if observable in definition.states and expression and expression.tree != Name(observable):
-            parsed.errors.append(
-                FieldError(
-                    join("/observables", observable),
-                    f"an observable may bear the state's name {observable!r} only if it is that state; "
-                    "rename the observable",
-                )
+        if observable in equations and expression and expression.tree != Name(observable):
+            parser.say(
+                join("/observables", observable),
+                f"an observable may bear the state's name {observable!r:.80} only if it is that state; "
+                "rename the observable",
             )
-    if parsed.errors:
-        raise ProblemError(parsed.errors)
+    if parser.errors:
+        raise ProblemError(parser.errors)
     return System(
         name=name,
         states=tuple(definition.states),
@@ -128,6 +161,23 @@ def build_system(
     )
 
 
+def _equations(
+    definition: SystemDefinition, parser: _Parser, known: Mapping[str, None]
+) -> dict[str, Expression | None]:
+    equations: dict[str, Expression | None] = {}
+    for state in dict.fromkeys(definition.states):
+        pointer = join("/equations", state)
+        if state in definition.equations:
+            equations[state] = parser.expression(definition.equations[state], pointer, known)
+        else:
+            equations[state] = None
+            parser.say(pointer, f"the state {state!r:.80} has no equation")
+    for extra in definition.equations:
+        if extra not in equations:
+            parser.say(join("/equations", extra), f"{extra!r:.80} is not a state; it stands in no list of states")
+    return equations
+
+
 class _Parser:
     """Parses expressions and gathers what is wrong with them."""
 
@@ -135,7 +185,12 @@ class _Parser:
         self.limits = limits
         self.errors: list[FieldError] = []
 
-    def expression(self, text: str, pointer: str, known: set[str]) -> Expression | None:
+    def say(self, pointer: str, detail: str) -> None:
+        self.errors.append(FieldError(pointer, detail))
+
+    def expression(self, text: Any, pointer: str, known: Mapping[str, None]) -> Expression | None:
+        if not isinstance(text, str):
+            return None  # not in a definition that was validated
         try:
             expression = parse_expression(
                 text,
@@ -143,10 +198,11 @@ class _Parser:
                 max_levels=self.limits.expression_levels,
             )
         except ExpressionError as error:
-            self.errors.append(FieldError(pointer, str(error)))
+            self.say(pointer, str(error))
             return None
-        unknown = unknown_names(expression, known)
-        self.errors.extend(FieldError(pointer, sentence) for sentence in unknown)
+        unknown = unknown_names(expression, known, hints=len(self.errors) < FEW_ERRORS)
+        for sentence in unknown:
+            self.say(pointer, sentence)
         return None if unknown else expression
 
 
@@ -170,7 +226,9 @@ def _name_errors(definition: SystemDefinition, limits: Limits) -> list[FieldErro
             if problem := name_error(name):
                 errors.append(FieldError(pointer, problem))
             elif name in seen and not (kind == "observables" and seen[name] == "states"):
-                errors.append(FieldError(pointer, f"{name!r} stands among the {seen[name]} already; names are unique"))
+                errors.append(
+                    FieldError(pointer, f"{name!r:.80} stands among the {seen[name]} already; names are unique")
+                )
             else:
                 seen.setdefault(name, kind)
     return errors

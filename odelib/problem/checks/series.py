@@ -1,0 +1,87 @@
+"""A series: times in order, a value for each, observables and constants that the system has."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from itertools import islice
+from typing import Any
+
+from odelib.problem.checks.raw import Report, as_number, as_object
+from odelib.problem.limits import Limits
+from odelib.problem.pointers import join
+from odelib.problem.system import Declared
+
+
+def check_series(data: Mapping[str, Any], declared: Declared | None, limits: Limits, report: Report) -> None:
+    """All that is wrong with `data`, its initial state aside."""
+    times, values = data.get("times"), as_object(data.get("values"))
+    if isinstance(times, list):
+        check_increasing(times, "/data/times", report)
+        start, first = as_number(data.get("start_time")), as_number(times[0]) if times else None
+        if start is not None and first is not None and start > first:
+            report.say(
+                "/data/start_time",
+                f"the initial state must not hold after the first time: {start!r} is later than {first!r}",
+            )
+    observed = check_values(values, times, "/data/values", declared, report)
+    if observed > limits.observations:
+        report.say("/data/values", f"at most {limits.observations} values, here are {observed}")
+    _sigma(data, values, declared, report)
+    if declared:
+        given = as_object(data.get("constants"))
+        report.unknown_names(given, declared.constants, "/data/constants", "constant")
+
+
+def check_values(values: Mapping[str, Any], times: Any, base: str, declared: Declared | None, report: Report) -> int:
+    """All that is wrong with measurements beside their times; returns how many there are, nulls left out."""
+    observed = 0
+    for name, column in values.items():
+        pointer = join(base, name)
+        _observable(name, pointer, declared, report)
+        if isinstance(column, list):
+            observed += len(column) - column.count(None)
+            if isinstance(times, list) and len(column) != len(times):
+                report.say(pointer, f"{len(column)} values for {len(times)} times; write null where one is missing")
+    if values and observed == 0 and all(isinstance(column, list) for column in values.values()):
+        report.say(base, "all values are null: there is nothing to compare the model with")
+    return observed
+
+
+def check_increasing(times: list[Any], pointer: str, report: Report) -> None:
+    """That the times do not decrease. The first that does is enough: the following ones follow from it."""
+    previous = -math.inf
+    for i, entry in enumerate(times):
+        time = as_number(entry)
+        if time is None:
+            continue
+        if time < previous:
+            report.say(join(pointer, i), f"times must not decrease: {time!r} comes after {previous!r}")
+            return
+        previous = time
+
+
+def start_of(data: Mapping[str, Any]) -> float | None:
+    """When the initial state holds: at `start_time`, or else at the first time."""
+    times = data.get("times")
+    start = as_number(data.get("start_time"))
+    return as_number(times[0]) if start is None and isinstance(times, list) and times else start
+
+
+def _sigma(data: Mapping[str, Any], values: Mapping[str, Any], declared: Declared | None, report: Report) -> None:
+    times = data.get("times")
+    for name, sigma in as_object(data.get("sigma")).items():
+        pointer = join("/data/sigma", name)
+        if _observable(name, pointer, declared, report) and name not in values:
+            report.say(pointer, f"{name!r:.80} has no values to which a sigma could belong")
+        if isinstance(sigma, list) and isinstance(times, list) and len(sigma) != len(times):
+            report.say(pointer, f"{len(sigma)} sigmas for {len(times)} times")
+
+
+def _observable(name: str, pointer: str, declared: Declared | None, report: Report) -> bool:
+    if declared is None or name in declared.observables:
+        return True
+    has = ", ".join(islice(declared.observables, 12)) + (", …" if len(declared.observables) > 12 else "")
+    why = "; where a system names observables, only they are observed" if name in declared.states else ""
+    report.say(pointer, f"the system has no observable {name!r:.80}; it has {has}{why}")
+    return False
