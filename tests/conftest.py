@@ -1,0 +1,26 @@
+"""Fixtures that any test may use."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+
+from tests.processes import redis_server
+from worker.embedded_redis import EmbeddedRedis
+from worker.store.connection import connect
+
+
+@pytest.fixture(scope="session")
+def _shared_redis() -> Iterator[EmbeddedRedis]:
+    with redis_server() as server:
+        yield server
+
+
+@pytest.fixture
+def redis_url(_shared_redis: EmbeddedRedis) -> str:
+    """The URL of an empty Redis; the server is shared by the tests of one process, one after the other."""
+    client = connect(_shared_redis.url, retries=0)
+    client.flushall()
+    client.close()
+    return _shared_redis.url

@@ -1,0 +1,189 @@
+"""Real processes for tests: Redis, workers and the API, each on a socket or port of its own, so that tests can run
+beside each other.
+
+Each is a context manager; what a process wrote is in `log()`.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from types import TracebackType
+from typing import Self, TypeVar
+
+import httpx
+import psutil
+
+from worker.embedded_redis import EmbeddedRedis
+from worker.queue import FitQueue
+from worker.settings import WorkerSettings
+
+T = TypeVar("T")
+
+# Wide: the machine may be busy with other tests.
+START_SECONDS = 120.0
+STOP_SECONDS = 30.0
+
+
+def wait_for(condition: Callable[[], T], seconds: float, what: str = "the condition") -> T:
+    """Ask again until the answer is true, and return it. Fails when `seconds` are over."""
+    deadline = time.monotonic() + seconds
+    while not (answer := condition()):
+        assert time.monotonic() < deadline, f"{what} did not come true within {seconds:g} s"
+        time.sleep(0.02)
+    return answer
+
+
+@contextmanager
+def redis_server() -> Iterator[EmbeddedRedis]:
+    """A Redis server with an empty folder of its own."""
+    with tempfile.TemporaryDirectory(prefix="odefit-", dir="/tmp") as folder, EmbeddedRedis(Path(folder)) as server:
+        yield server
+
+
+def kill_redis(server: EmbeddedRedis) -> None:
+    """kill -9, so that only what is on disk is left; `server.start()` starts it again."""
+    assert server.process is not None
+    server.process.kill()
+    server.process.wait()
+
+
+class _Process:
+    """A process with the environment of this one, `settings` (names without ODEFIT_) added."""
+
+    def __init__(self, settings: Mapping[str, object]) -> None:
+        self.environment = os.environ | {f"ODEFIT_{name.upper()}": str(value) for name, value in settings.items()}
+        self._log = tempfile.TemporaryFile("w+b")
+        self.process: subprocess.Popen[bytes] | None = None
+
+    def _start(self, command: list[str], pass_fds: tuple[int, ...] = ()) -> None:
+        self.process = subprocess.Popen(
+            command,
+            env=self.environment,
+            stdin=subprocess.DEVNULL,
+            stdout=self._log,
+            stderr=self._log,
+            pass_fds=pass_fds,
+            start_new_session=True,
+        )
+
+    @property
+    def pid(self) -> int:
+        assert self.process is not None
+        return self.process.pid
+
+    def start(self) -> None:
+        raise NotImplementedError
+
+    def stop(self, seconds: float = STOP_SECONDS) -> int:
+        """SIGTERM; returns the exit status. Fails, and kills it, if it does not end in time."""
+        assert self.process is not None
+        self.process.terminate()
+        try:
+            return self.process.wait(seconds)
+        except subprocess.TimeoutExpired:
+            raise AssertionError(f"did not end within {seconds:g} s of SIGTERM:\n{self.log()}") from None
+        finally:
+            self.kill()
+
+    def kill(self) -> None:
+        """kill -9 of the process; its children die with it."""
+        assert self.process is not None
+        self.process.kill()
+        self.process.wait()
+
+    def log(self) -> str:
+        """What it wrote so far."""
+        self._log.seek(0)
+        return self._log.read().decode("utf-8", "replace")
+
+    def __enter__(self) -> Self:
+        self.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if kind is not None:
+            sys.stderr.write(f"--- log of {type(self).__name__}\n{self.log()}\n")
+        self.kill()
+        self._log.close()
+
+
+class WorkerProcess(_Process):
+    """A Celery worker with its children. `start` returns when it is ready to work."""
+
+    def __init__(self, redis_url: str, *, queue: str = "cpu", concurrency: int = 1, **settings: object) -> None:
+        super().__init__({"redis_url": redis_url, **settings})
+        self.queue = queue
+        self.concurrency = concurrency
+        values = {"redis_url": redis_url, **settings}
+        self.settings = WorkerSettings(**values)  # type: ignore[arg-type]
+
+    def start(self) -> None:
+        fits = FitQueue(self.settings)
+        before = fits.workers()
+        celery = [sys.executable, "-m", "celery", "-A", "worker.celery_app", "worker"]
+        options = ["--queues", self.queue, "--concurrency", str(self.concurrency), "--loglevel", "INFO"]
+        self._start([*celery, *options, "--without-gossip", "--without-mingle", "--without-heartbeat"])
+        try:
+            wait_for(lambda: fits.workers() > before or self._has_ended(), START_SECONDS, "a live worker")
+            assert not self._has_ended(), "the worker ended at once"
+        except AssertionError as error:
+            self.kill()
+            raise AssertionError(f"{error}; its log:\n{self.log()}") from None
+
+    def children(self) -> list[psutil.Process]:
+        """The processes in which fits run."""
+        return psutil.Process(self.pid).children()
+
+    def send(self, number: signal.Signals) -> None:
+        """A signal to the worker's parent."""
+        os.kill(self.pid, number)
+
+    def _has_ended(self) -> bool:
+        return self.process is None or self.process.poll() is not None
+
+
+class ApiProcess(_Process):
+    """The HTTP service on a port of its own. `start` returns when it answers."""
+
+    def __init__(self, redis_url: str, **settings: object) -> None:
+        super().__init__({"redis_url": redis_url, **settings})
+        self._socket = socket.create_server(("127.0.0.1", 0))
+        self.url = f"http://127.0.0.1:{self._socket.getsockname()[1]}"
+
+    def start(self) -> None:
+        fd = self._socket.fileno()
+        self._start([sys.executable, "-m", "service", "api", "--socket", str(fd)], pass_fds=(fd,))
+        try:
+            wait_for(self._answers, START_SECONDS, "an answer of the API")
+        except AssertionError as error:
+            self.kill()
+            raise AssertionError(f"{error}; its log:\n{self.log()}") from None
+
+    def client(self, **options: object) -> httpx.Client:
+        """An HTTP client for it."""
+        return httpx.Client(base_url=self.url, timeout=90, **options)  # type: ignore[arg-type]
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        super().__exit__(kind, error, trace)
+        self._socket.close()
+
+    def _answers(self) -> bool:
+        if self.process is not None and self.process.poll() is not None:
+            raise AssertionError(f"the API ended with status {self.process.returncode}")
+        try:
+            return httpx.get(f"{self.url}/health/live", timeout=5).status_code == 200
+        except httpx.TransportError:
+            return False

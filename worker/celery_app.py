@@ -1,0 +1,218 @@
+"""The Celery app: the only file that knows Celery.
+
+    celery -A worker.celery_app worker -Q cpu -c 2
+
+A message says no more than "there is work": it is acknowledged on receipt, may be lost, doubled or late, and the
+child that gets it claims whatever fit has waited longest in the store. Celery's own results, redelivery, prefetching
+and remote control are off.
+"""
+
+from __future__ import annotations
+
+import os
+import socket
+import time
+import uuid
+from base64 import b64encode
+from functools import cache
+from typing import TYPE_CHECKING, Any
+from urllib.parse import parse_qs, urlsplit
+
+import structlog
+from celery import Celery, bootsteps, signals
+from celery.worker import state
+from kombu.exceptions import KombuError
+from pydantic_core import to_json
+from redis.exceptions import RedisError
+
+from worker.errors import StoreUnavailable, WorkerError
+from worker.liveness import EXIT_STATUS, ConsumptionWatch, LoopWatch
+from worker.log import configure_logging
+from worker.settings import WorkerSettings
+from worker.shared_flags import SharedFlags
+from worker.states import QUEUES, Queue
+from worker.store.connection import connect
+from worker.store.upkeep import UpkeepStore
+from worker.sweep import Sweep
+
+if TYPE_CHECKING:
+    from worker.tasks import FitRunner
+
+TASK = "run_next_fit"
+# For `celery worker`: workers have nothing to tell each other.
+WORKER_OPTIONS = ("--without-gossip", "--without-mingle", "--without-heartbeat")
+
+_TICK_SECONDS = 0.25
+_WATCH_SECONDS = 5.0
+
+log = structlog.get_logger(__name__)
+settings = WorkerSettings()
+flags = SharedFlags()
+
+
+def create_app(settings: WorkerSettings, *, current: bool = False) -> Celery:
+    """A Celery app whose broker is the store's Redis; nothing is connected before it is used."""
+    app = Celery("odefit", broker=broker_url(settings.redis_url), set_as_current=current)
+    app.conf.update(
+        task_default_queue="cpu",
+        task_ignore_result=True,
+        task_publish_retry=False,
+        task_acks_late=False,
+        broker_connection_retry_on_startup=True,
+        broker_connection_max_retries=None,
+        broker_connection_timeout=4,
+        broker_transport_options={
+            "ack_emulation": False,  # nothing is redelivered: the store knows what waits
+            "priority_steps": [0],
+            "socket_connect_timeout": 3,
+            "socket_timeout": 5,
+            "socket_keepalive": True,
+            "health_check_interval": 5,
+        },
+        worker_prefetch_multiplier=1,
+        worker_disable_prefetch=True,
+        worker_enable_remote_control=False,
+        worker_hijack_root_logger=False,
+        worker_redirect_stdouts=False,
+        worker_proc_alive_timeout=60,  # a child loads the numerics before it says that it is up
+        worker_lost_wait=1.0,  # a child that was killed holds its place for so long
+        worker_cancel_long_running_tasks_on_connection_loss=False,
+    )
+    return app
+
+
+def broker_url(redis_url: str) -> str:
+    """The URL of the same Redis in kombu's spelling."""
+    parts = urlsplit(redis_url)
+    if parts.scheme != "unix":
+        return redis_url
+    database = parse_qs(parts.query).get("db", ["0"])[0]
+    return f"redis+socket://{parts.netloc}{parts.path}?virtual_host={database}"
+
+
+def broker_list(queue: Queue) -> str:
+    """The list in Redis where a queue's messages wait."""
+    return queue
+
+
+class Messenger:
+    """Makes and sends the messages that wake a worker."""
+
+    def __init__(self, settings: WorkerSettings) -> None:
+        self._app = create_app(settings)
+        self._envelopes = {queue: _envelope(self._app, queue) for queue in QUEUES}
+
+    def message(self, queue: Queue, fit_id: str) -> bytes:
+        """A wake-up as it stands in `broker_list(queue)`.
+
+        The store puts it there in the same step in which it accepts the fit; through Celery it would take a round
+        trip and a write to disk more.
+        """
+        envelope = self._envelopes[queue]
+        task_id = str(uuid.uuid4())
+        body = b64encode(to_json([[queue, fit_id], {}, {}])).decode()
+        headers = envelope["headers"] | {"id": task_id, "root_id": task_id}
+        properties = envelope["properties"] | {"correlation_id": task_id, "delivery_tag": task_id}
+        return to_json(envelope | {"body": body, "headers": headers, "properties": properties})
+
+    def wake(self, queue: Queue, fit_id: str) -> None:
+        """Send a wake-up through Celery. Raises `StoreUnavailable`."""
+        try:
+            self._app.send_task(TASK, args=[queue, fit_id], queue=queue)
+        except (KombuError, RedisError, OSError) as error:
+            raise StoreUnavailable(f"the wake-up was not sent ({type(error).__name__})") from error
+
+
+def _envelope(app: Celery, queue: Queue) -> dict[str, Any]:
+    """What Celery itself publishes, taken off a broker in this process."""
+    with app.connection_for_write("memory://") as connection:
+        app.send_task(TASK, args=[queue, ""], queue=queue, producer=app.amqp.Producer(connection, auto_declare=False))
+        message: dict[str, Any] = connection.default_channel._get(queue)
+    return message
+
+
+def run_next_fit(queue: Queue, fit_id: str) -> None:
+    """Run the fit that has waited longest in the queue; `fit_id` is only what the message was sent for."""
+    _runner().run_next_fit(queue, fit_id)
+
+
+@cache
+def _runner() -> FitRunner:
+    # Imported here because the parent imports this file, and must not load the numerics before it forks: their
+    # thread pools do not survive that. For the same reason the number of threads is set before.
+    os.environ.update(OMP_NUM_THREADS="1", OPENBLAS_NUM_THREADS="1", MKL_NUM_THREADS="1")
+    from worker.tasks import FitRunner  # noqa: PLC0415
+
+    return FitRunner(settings, Messenger(settings).wake, flags)
+
+
+def _set_up_logging(**_: Any) -> None:
+    configure_logging(settings.redis_url)
+
+
+def _child_starts(**_: Any) -> None:
+    _runner().warm_up()
+    flags.set_ready()
+
+
+def _worker_stops(**_: Any) -> None:
+    flags.set_stopping()
+
+
+class Upkeep(bootsteps.StartStopStep):  # type: ignore[misc]
+    """In a worker's parent, in its event loop: heartbeat and sweep, and a watch over the loop itself."""
+
+    requires = ("celery.worker.consumer.tasks:Tasks",)
+
+    def __init__(self, consumer: Any, **options: Any) -> None:
+        super().__init__(consumer, **options)
+        self._queues: list[Queue] = [queue for queue in QUEUES if queue in consumer.app.amqp.queues.consume_from]
+        client = connect(settings.redis_url, retries=1)
+        self._store = UpkeepStore(client, settings)
+        self._sweep = Sweep(
+            self._store,
+            settings,
+            flags,
+            name=f"{socket.gethostname()}:{os.getpid()}:{uuid.uuid4()}",
+            queues=self._queues,
+            wake=Messenger(settings).wake,
+            broker_list=broker_list,
+        )
+        self._consumption = ConsumptionWatch(settings.stuck_seconds)
+        self._consumption_due = 0.0
+        self._loop = LoopWatch(settings.stuck_seconds, _WATCH_SECONDS, self._store.answers, flags.set_stopping)
+        self._loop.start()
+
+    def register_with_event_loop(self, consumer: Any, hub: Any) -> None:
+        """Called whenever the event loop starts, so also after a lost connection."""
+        hub.call_repeatedly(_TICK_SECONDS, self._tick, (consumer,))
+
+    def shutdown(self, consumer: Any) -> None:
+        """Called once, when the worker ends."""
+        self._sweep.farewell()
+
+    def _tick(self, consumer: Any) -> None:
+        self._loop.turn()
+        self._sweep.tick()
+        if flags.ready and time.monotonic() >= self._consumption_due:
+            self._consumption_due = time.monotonic() + settings.sweep_seconds
+            self._watch_consumption(consumer)
+
+    def _watch_consumption(self, consumer: Any) -> None:
+        try:
+            waiting = any(self._store.messages(broker_list(queue)) for queue in self._queues)
+        except WorkerError:
+            waiting = False
+        idle = len(state.reserved_requests) < consumer.pool.num_processes
+        if self._consumption.is_stuck(waiting=waiting, idle=idle, received=sum(state.total_count.values())):
+            log.critical("consumes_nothing")
+            flags.set_stopping()
+            state.should_stop = EXIT_STATUS
+
+
+app = create_app(settings, current=True)
+app.task(name=TASK)(run_next_fit)
+app.steps["consumer"].add(Upkeep)
+signals.setup_logging.connect(_set_up_logging)
+signals.worker_process_init.connect(_child_starts)
+signals.worker_shutting_down.connect(_worker_stops)

@@ -1,0 +1,47 @@
+"""What can be set from outside, as environment variables that begin with `ODEFIT_`.
+
+`docs/settings.md` lists them with those of the service.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from pydantic import Field
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+Seconds = Annotated[float, Field(gt=0)]
+
+
+class WorkerSettings(BaseSettings):
+    """Settings of the workers and of the store. An empty variable is the same as none."""
+
+    model_config = SettingsConfigDict(env_prefix="ODEFIT_", env_ignore_empty=True, frozen=True)
+
+    # `redis://[:PASSWORD@]HOST:PORT/DB`, `rediss://…` or `unix://[:PASSWORD@]/PATH?db=DB`. It may have a password
+    # in it and is never shown.
+    redis_url: Annotated[str, Field(repr=False)] = "redis://127.0.0.1:6379/0"
+
+    max_queued_fits: Annotated[int, Field(ge=1)] = 10_000
+    results_kept_seconds: Seconds = 604_800.0
+
+    # A running fit's worker renews its lease at every pulse; a lease that lapses counts as a death of the worker.
+    lease_seconds: Seconds = 15.0
+    pulse_seconds: Seconds = 0.25
+    checkpoint_seconds: Annotated[float, Field(ge=0)] = 2.0
+    max_deaths: Annotated[int, Field(ge=1)] = 3
+
+    sweep_seconds: Seconds = 3.0
+    gpu_wait_seconds: Seconds = 60.0
+
+    # How long a fit may go on after it was asked to stop, until its process is killed.
+    cancel_grace_seconds: Seconds = 1.0
+    stop_grace_seconds: Seconds = 4.0
+
+    # A worker that takes nothing from the queue for so long while Redis answers ends itself, to be started again.
+    stuck_seconds: Seconds = 60.0
+
+    @property
+    def heartbeat_seconds(self) -> float:
+        """How long a worker counts as live after it was last seen."""
+        return 5 * self.sweep_seconds

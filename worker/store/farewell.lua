@@ -1,0 +1,2 @@
+-- A worker process ends. its name
+return redis.call('ZREM', WORKERS, ARGV[1])

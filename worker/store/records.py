@@ -1,0 +1,83 @@
+"""A fit as the store shows it."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from worker.states import Status
+
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+
+
+@dataclass(frozen=True)
+class FitRecord:
+    """What is known of a fit; None is absent.
+
+    Times are ISO 8601 in UTC to the microsecond. `error` has `type`, `title` and `detail`. `result` is the JSON
+    text of a `FitResult` as it was stored.
+    """
+
+    id: str
+    status: Status
+    system: str
+    created_at: str
+    labels: dict[str, str]
+    attempts: int
+    started_at: str | None
+    finished_at: str | None
+    expires_at: str | None
+    progress: dict[str, Any] | None
+    error: dict[str, Any] | None
+    result: bytes | None
+
+
+@dataclass(frozen=True)
+class Submission:
+    """The fit of a submission, and whether this submission created it or an earlier one with the same key."""
+
+    record: FitRecord
+    created: bool
+
+
+@dataclass(frozen=True)
+class Page:
+    """Some fits, newest first, and the cursor of the next page where there is one."""
+
+    fits: list[FitRecord]
+    next_cursor: str | None
+
+
+@dataclass(frozen=True)
+class Cancellation:
+    """A cancelled fit, and whether this call asked for it; False: it had been cancelled before."""
+
+    record: FitRecord
+    accepted: bool
+
+
+def to_record(fields: Sequence[Any]) -> FitRecord:
+    """A fit from what `record` in prelude.lua returns."""
+    fit_id, status, system, created, labels, attempts, started, finished, expires, progress, error, result = fields
+    return FitRecord(
+        id=fit_id.decode(),
+        status=status.decode(),
+        system=system.decode(),
+        created_at=_iso(created),
+        labels=json.loads(labels),
+        attempts=int(attempts),
+        started_at=_iso(started) if started else None,
+        finished_at=_iso(finished) if finished else None,
+        expires_at=_iso(expires) if expires else None,
+        progress=json.loads(progress) if progress else None,
+        error=json.loads(error) if error else None,
+        result=result,
+    )
+
+
+def _iso(microseconds: bytes) -> str:
+    time = _EPOCH + timedelta(microseconds=int(microseconds))
+    return time.isoformat(timespec="microseconds").replace("+00:00", "Z")

@@ -1,0 +1,32 @@
+-- Accept a fit and put a message for it into the broker's list, unless its idempotency key names one already.
+-- id, problem, system, labels, queue, most fits that may wait, hash of the idempotency key or '', digest, the list,
+-- the message
+local id, problem, system, labels, queue, limit, idempotency, digest, list, message = unpack(ARGV)
+
+if redis.call('EXISTS', FIT .. id) == 1 then
+  return { 'created', record(id, false) }  -- sent again because the answer was lost
+end
+if idempotency ~= '' then
+  local first = redis.call('GET', IDEMPOTENCY .. idempotency)
+  if first and has_expired(first) then
+    remove(first)
+  elseif first then
+    if redis.call('HGET', FIT .. first, 'digest') ~= digest then return { 'conflict' } end
+    return { 'repeated', record(first, true) }
+  end
+end
+if redis.call('ZCARD', READY .. 'cpu') + redis.call('ZCARD', READY .. 'gpu') >= tonumber(limit) then
+  return { 'full' }
+end
+
+local sequence = redis.call('INCR', SEQUENCE)
+redis.call('HSET', FIT .. id, 'status', 'queued', 'system', system, 'queue', queue, 'sequence', sequence,
+  'created_at', whole(now()), 'labels', labels, 'attempts', 0, 'problem', problem)
+if idempotency ~= '' then
+  redis.call('HSET', FIT .. id, 'idempotency', idempotency, 'digest', digest)
+  redis.call('SET', IDEMPOTENCY .. idempotency, id)
+end
+for _, index in ipairs(indexes('queued', system)) do redis.call('ZADD', index, sequence, id) end
+redis.call('ZADD', READY .. queue, sequence, id)
+redis.call('LPUSH', list, message)
+return { 'created', record(id, false) }

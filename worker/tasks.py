@@ -1,0 +1,155 @@
+"""What a worker's child does when it is woken: claim a fit, run it, save what comes of it.
+
+This module loads the numerics, so only children import it, after the fork.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+import time
+from collections.abc import Callable
+from contextlib import suppress
+
+import structlog
+import torch
+
+from odelib.errors import FitError, StopRequested
+from odelib.fitting import fit
+from odelib.monitor import Checkpoint, Monitor
+from odelib.problem.limits import Limits
+from odelib.problem.request import FitProblem, parse_problem
+from worker.endings import (
+    Ending,
+    Unfinished,
+    ending_of_error,
+    ending_of_result,
+    ending_of_stop,
+    our_mistake,
+    out_of_memory,
+)
+from worker.errors import StoreUnavailable
+from worker.log import where
+from worker.progress import Pulse
+from worker.settings import WorkerSettings
+from worker.shared_flags import SharedFlags
+from worker.states import Queue
+from worker.store.connection import connect
+from worker.store.leases import Claim, LeaseStore
+
+_RETRY_SECONDS, _LONGEST_RETRY_SECONDS = 0.1, 2.0
+# The service has checked the request against its own limits.
+_NO_LIMITS = Limits(**dict.fromkeys(Limits.__dataclass_fields__, sys.maxsize))
+
+log = structlog.get_logger(__name__)
+
+
+class FitRunner:
+    """Runs fits, one at a time, in this process.
+
+    wake: sends a wake-up for a fit of a queue; raises `StoreUnavailable`.
+    """
+
+    def __init__(self, settings: WorkerSettings, wake: Callable[[Queue, str], None], flags: SharedFlags) -> None:
+        torch.set_num_threads(1)
+        self._settings = settings
+        self._wake = wake
+        self._flags = flags
+        self._store = LeaseStore(connect(settings.redis_url, retries=0), settings)
+
+    def warm_up(self) -> None:
+        """Do ahead of the first fit what only the first would have to wait for."""
+        try:
+            self._store.connect()
+        except StoreUnavailable as error:
+            log.warning("no_store_yet", reason=str(error))
+
+    def run_next_fit(self, queue: Queue, fit_id: str) -> None:
+        """Run the oldest fit that waits in the queue, if one does; `fit_id` is the one the wake-up was sent for."""
+        if self._flags.stopping:
+            self._wake_others(queue, fit_id)
+            return
+        try:
+            claim = self._store.claim(queue)
+        except StoreUnavailable as error:
+            log.warning("no_claim", queue=queue, reason=str(error))  # the sweep sends another wake-up
+            return
+        if claim is None:
+            log.info("nothing_to_do", queue=queue, fit=fit_id)
+            return
+        log.info("claimed", queue=queue, fit=claim.fit_id, attempt=claim.token, elapsed=claim.elapsed)
+        self._work(queue, claim)
+
+    def _work(self, queue: Queue, claim: Claim) -> None:
+        monitor, resume = Monitor(), _checkpoint_of(claim)
+        problem = parse_problem(json.loads(claim.problem)["request"], _NO_LIMITS)
+        pulse = Pulse(self._store, claim, problem, monitor, resume, self._settings, lambda: self._flags.stopping)
+        ending = _run(problem, monitor, resume, claim, pulse)
+        if isinstance(ending, Ending):
+            self._finish(claim, ending, pulse)
+        elif ending == "hand_back":
+            self._hand_back(queue, claim, pulse)
+        else:
+            log.warning("dropped", fit=claim.fit_id, attempt=claim.token)
+
+    def _finish(self, claim: Claim, ending: Ending, pulse: Pulse) -> None:
+        if self._until_stored(claim, lambda: self._store.finish(claim, ending, pulse.progress())):
+            log.info("ended", fit=claim.fit_id, attempt=claim.token, status=ending.status)
+        else:
+            log.warning("end_not_saved", fit=claim.fit_id, attempt=claim.token, status=ending.status)
+
+    def _hand_back(self, queue: Queue, claim: Claim, pulse: Pulse) -> None:
+        if self._until_stored(claim, lambda: self._store.hand_back(claim, pulse.final_report())):
+            log.info("handed_back", fit=claim.fit_id, attempt=claim.token)
+            self._wake_others(queue, claim.fit_id)
+
+    def _until_stored(self, claim: Claim, store: Callable[[], bool]) -> bool:
+        """Try for as long as it takes, unless the worker is to stop. Returns what the store says."""
+        pause, since = _RETRY_SECONDS, time.monotonic()
+        while True:
+            try:
+                return store()
+            except StoreUnavailable as error:
+                if pause == _RETRY_SECONDS:
+                    log.warning("save_waits_for_store", fit=claim.fit_id, reason=str(error))
+                if self._flags.stopping and time.monotonic() - since > self._settings.stop_grace_seconds:
+                    return False
+            time.sleep(pause)
+            pause = min(2 * pause, _LONGEST_RETRY_SECONDS)
+
+    def _wake_others(self, queue: Queue, fit_id: str) -> None:
+        with suppress(StoreUnavailable):  # their sweep finds it
+            self._wake(queue, fit_id)
+
+
+def _run(
+    problem: FitProblem, monitor: Monitor, resume: Checkpoint | None, claim: Claim, pulse: Pulse
+) -> Ending | Unfinished:
+    try:
+        with pulse:
+            return ending_of_result(fit(problem, monitor=monitor, resume=resume, elapsed=claim.elapsed))
+    except StopRequested as stop:
+        return ending_of_stop(stop.reason, pulse.partial(stop.reason))
+    except FitError as error:
+        if error.code == "time_limit":  # without a point in this attempt; an earlier one may have had one
+            return ending_of_stop("time_limit", pulse.partial("time_limit"))
+        log.info("cannot_succeed", fit=claim.fit_id, code=error.code)
+        return ending_of_error(error, pulse.partial("interrupted"))
+    except MemoryError:
+        log.warning("out_of_memory", fit=claim.fit_id)
+        return Ending("failed", pulse.partial("interrupted"), out_of_memory())
+    except Exception as error:  # noqa: BLE001  the fit failed, whatever it was: it must not be tried for ever
+        kind = type(error).__name__
+        log.error("unforeseen", fit=claim.fit_id, kind=kind, at=where(error))
+        return Ending("failed", pulse.partial("interrupted"), our_mistake(kind))
+
+
+def _checkpoint_of(claim: Claim) -> Checkpoint | None:
+    if claim.checkpoint is None:
+        return None
+    try:
+        return Checkpoint.from_json(claim.checkpoint)
+    except (TypeError, ValueError):
+        # Left by another version of the software: the fit starts afresh.
+        log.warning("checkpoint_not_understood", fit=claim.fit_id)
+        return None
