@@ -1,0 +1,85 @@
+"""What can be set from outside, as environment variables that begin with `ODEFIT_`.
+
+`docs/settings.md` lists them with those of the worker; a test compares the list with the code.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import socket
+from typing import Annotated
+
+from pydantic import Field, SecretStr
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from odelib.problem.limits import Limits
+
+Positive = Annotated[int, Field(ge=1)]
+_LIMITS = Limits()
+
+
+class ServiceSettings(BaseSettings):
+    """Settings of the HTTP service. An empty variable is the same as none."""
+
+    model_config = SettingsConfigDict(env_prefix="ODEFIT_", env_ignore_empty=True, frozen=True)
+
+    host: str = "127.0.0.1"
+    port: Annotated[int, Field(ge=0, le=65535)] = 8000
+    api_key: SecretStr | None = None
+    access_log: bool = False
+
+    max_body_bytes: Positive = 16 * 2**20
+    max_json_depth: Annotated[int, Field(ge=1, le=500)] = 50
+    max_observations: Positive = _LIMITS.observations
+    max_states: Positive = _LIMITS.states
+    max_unknowns: Positive = _LIMITS.unknowns
+    max_expression_characters: Positive = _LIMITS.expression_characters
+    max_expression_levels: Annotated[int, Field(ge=1, le=500)] = _LIMITS.expression_levels
+    max_stages: Positive = _LIMITS.stages
+    max_predicted_values: Positive = _LIMITS.predicted_values
+    max_names: Positive = _LIMITS.names
+    max_labels: Positive = _LIMITS.labels
+    max_wait_seconds: Annotated[float, Field(ge=0)] = 60.0
+
+    def limits(self) -> Limits:
+        """The bounds on a problem, as the problem language knows them."""
+        return Limits(
+            observations=self.max_observations,
+            states=self.max_states,
+            unknowns=self.max_unknowns,
+            expression_characters=self.max_expression_characters,
+            expression_levels=self.max_expression_levels,
+            stages=self.max_stages,
+            predicted_values=self.max_predicted_values,
+            names=self.max_names,
+            labels=self.max_labels,
+        )
+
+
+class UnprotectedHost(Exception):
+    """The service would be reachable from other machines, and anybody could use it."""
+
+
+def require_key_beyond_loopback(settings: ServiceSettings) -> None:
+    """Refuse a host that other machines can reach unless there is a key.
+
+    Raises `UnprotectedHost`.
+    """
+    if settings.api_key is None and not is_loopback(settings.host):
+        raise UnprotectedHost(
+            f"the host {settings.host!r} can be reached from other machines, and no key is set; "
+            "set ODEFIT_API_KEY, or listen on 127.0.0.1"
+        )
+
+
+def is_loopback(host: str) -> bool:
+    """Whether `host` names nothing but this machine; a name counts only if all its addresses do."""
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        pass
+    try:
+        found = socket.getaddrinfo(host, None, type=socket.SOCK_STREAM)
+    except (OSError, UnicodeError):
+        return False
+    return bool(found) and all(ipaddress.ip_address(entry[4][0]).is_loopback for entry in found)

@@ -1,0 +1,66 @@
+"""What the routes share while the service runs."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+
+from fastapi import FastAPI
+from starlette.requests import Request
+
+from odelib.problem.limits import Limits
+from service.settings import ServiceSettings
+from worker.queue import EndedListener, FitQueue
+from worker.settings import WorkerSettings
+
+
+@dataclass
+class State:
+    """Settings, the queue, and who waits for fits to end.
+
+    `closing` is set when the service is asked to stop: whoever waits for a fit is answered at once.
+    """
+
+    settings: ServiceSettings
+    limits: Limits
+    queue: FitQueue
+    listener: EndedListener
+    closing: asyncio.Event = field(default_factory=asyncio.Event)
+
+    async def wait_for_end(self, fit_id: str, seconds: float) -> None:
+        """Return when the fit has ended, the time is over, or the service stops."""
+        waits = [
+            asyncio.ensure_future(self.listener.wait(fit_id, seconds)),
+            asyncio.ensure_future(self.closing.wait()),
+        ]
+        try:
+            done, _ = await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            for wait in waits:
+                wait.cancel()
+        for wait in done:
+            wait.result()  # an error of the listener is the caller's to know
+
+
+def attach(app: FastAPI, settings: ServiceSettings, queue_settings: WorkerSettings) -> None:
+    """Give `app` its state and keep the listener running while the app does."""
+    app.state.service = State(settings, settings.limits(), FitQueue(queue_settings), EndedListener(queue_settings))
+    app.router.lifespan_context = _lifespan
+
+
+@asynccontextmanager
+async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
+    state: State = app.state.service
+    await state.listener.start()
+    try:
+        yield
+    finally:
+        await state.listener.stop()
+
+
+def state_of(request: Request) -> State:
+    """The state of the service that answers this request."""
+    state: State = request.app.state.service
+    return state
