@@ -44,13 +44,13 @@ bench: setup  ## measure the service: start-up, memory, requests a second, overh
 	@$(BIN)/python -m bench.service $(ARGS)
 
 openapi: setup  ## write openapi.json anew from the code
-	@$(BIN)/python -m service.openapi > openapi.json
+	@$(BIN)/python -m service.openapi > openapi.json.new && mv openapi.json.new openapi.json
 
 lint: setup  ## ruff, mypy, the layers' import rules
 	@$(BIN)/ruff check --quiet .
 	@$(BIN)/ruff format --check --quiet .
 	@$(BIN)/mypy
-	@$(BIN)/lint-imports
+	@$(BIN)/lint-imports --no-logo
 
 format: setup  ## put the code into form, mend what can be mended
 	@$(BIN)/ruff check --fix .
