@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from itertools import pairwise
 from typing import Any, Literal, cast
 
+import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure, SubFigure
 from matplotlib.projections.polar import PolarAxes
@@ -23,6 +24,7 @@ COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")
 DATA_COLOUR = "#4d4d4d"
 GRID_COLOUR = "#dcdcdc"
 MAX_PLANES = 3
+ARC_POINTS = 6
 
 Column = Sequence[float | None]
 
@@ -184,7 +186,7 @@ def _draw_polar(axes: PolarAxes, plane: Plane, curves: Sequence[Curve], points: 
         if columns := _measured(plane, measured):
             axes.plot(*_folded(*columns), **measured.look)
     for i, curve in enumerate(curves):
-        angle, radius = _folded(*_columns(plane, curve))
+        angle, radius = _folded(*(_refined(column) for column in _columns(plane, curve)))
         axes.plot(angle, radius, curve.style, color=_colour(i), lw=1.4, zorder=3)
         axes.plot(angle[:1], radius[:1], "o", mfc="white", mec=_colour(i), mew=1.6, ms=6.5, zorder=4)
     axes.set_title(f"angle {_short(plane.names[0])}, radius {_short(plane.names[1])}", fontsize=9)
@@ -224,6 +226,15 @@ def _folded(angle: Sequence[float], radius: Sequence[float]) -> tuple[list[float
     """A negative radius lies opposite: matplotlib would move the pole instead."""
     turned = [a + math.pi if r < 0 else a for a, r in zip(angle, radius, strict=True)]
     return turned, [abs(r) for r in radius]
+
+
+def _refined(column: Sequence[float]) -> list[float]:
+    """More points in between: straight in angle and radius is an arc, where the eye expects one."""
+    count = len(column)
+    fine: list[float] = np.interp(
+        np.linspace(0, count - 1, ARC_POINTS * (count - 1) + 1), range(count), column
+    ).tolist()
+    return fine
 
 
 def _numbers(column: Column) -> list[float]:

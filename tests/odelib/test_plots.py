@@ -77,9 +77,7 @@ def texts(figure: Figure) -> str:
 
 
 def panel(figure: Figure, label: str, *, nth: int = 0) -> Axes:
-    return [axes for axes in figure.get_axes() if axes.get_ylabel() == label and axes.name == "rectilinear"][
-        nth
-    ]
+    return [axes for axes in figure.get_axes() if axes.get_ylabel() == label and axes.name == "rectilinear"][nth]
 
 
 def line(axes: Axes, label: str) -> tuple[list[float], list[float]]:
@@ -185,8 +183,9 @@ def test_negative_radii_lie_opposite() -> None:
     figure = plot_trajectories(CATALOGUE["stuart-landau"], [curve_of(CATALOGUE["stuart-landau"])])
     [polar] = [axes for axes in figure.get_axes() if axes.name == "polar"]
     orbit = polar.get_lines()[0]
-    assert list(orbit.get_ydata()) == [0.1, 0.2, 0.3]
-    assert list(orbit.get_xdata()) == [0.1, -0.2 + math.pi, 0.3]
+    drawn = list(zip(orbit.get_xdata(), orbit.get_ydata(), strict=True))
+    assert [drawn[i] for i in (0, 6, 12)] == [(0.1, 0.1), (-0.2 + math.pi, 0.2), (0.3, 0.3)]
+    assert drawn[5] == pytest.approx((-0.15 + math.pi, 0.15)), "finer steps in between make arcs"
 
 
 def test_orbits_lie_over_each_other() -> None:
