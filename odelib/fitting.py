@@ -187,13 +187,13 @@ class _Fit:
         if self.best is None:
             raise AssertionError("no point has been evaluated")
         stage = build_stage(self.problem.stages[index])
-        loop = Loop(self.objective, self.best, self.stages.counts, self._stop, self._tell)
-        self._tell(loop, self.stages.memory or {})
+        loop = Loop(self.objective, self.best, self.stages.counts, self.stages.memory, self._stop, self._tell)
+        self._tell(loop)
         try:
-            code = stage.run(loop, self.stages.memory)
+            code = stage.run(loop)
         except StopRequested as stop:
             self.best = loop.best
-            self._tell(loop, {})
+            self._tell(loop)
             self.stages.reports.append(self._stage_report(loop, stop.reason, f"the fit was stopped: {stop.reason}"))
             raise
         self.best = loop.best
@@ -213,7 +213,7 @@ class _Fit:
             stopped=Stopped(code=code, message=message),
         )
 
-    def _tell(self, loop: Loop, memory: dict[str, Any]) -> None:
+    def _tell(self, loop: Loop) -> None:
         stages, best = self.problem.stages, loop.best
         planned = sum(stage.steps for stage in stages)
         before = sum(stage.steps for stage in stages[: self.stages.index])
@@ -233,6 +233,6 @@ class _Fit:
             loss=best.loss,
             gradient_norm=running.gradient_norm,
             states=[dict(zip(self.problem.resolved_system.states, best.states.T.tolist(), strict=True))],
-            optimiser=memory or None,
+            optimiser=loop.memory,
             reports=[report.model_dump(mode="json") for report in (*self.stages.reports, running)],
         )

@@ -58,7 +58,6 @@ class Unknowns:
         self._constants = {**system.constants, **problem.data.constants}
         self._initial = _InitialState(system, self._expressions)
         self._torch_log = torch.tensor(self.log, device=device)
-        self._bounds = tuple(torch.tensor(bound, device=device) for bound in (self._lower, self._upper))
         self._device = device
 
     @property
@@ -86,8 +85,9 @@ class Unknowns:
         """The free unknowns at a point, by name, in the caller's units."""
         with np.errstate(over="ignore"):
             values = np.where(self.log, np.exp(np.where(self.log, coordinates, 0.0)), coordinates)
-        clipped = np.clip(values, self._lower, self._upper)
-        return dict(zip(self.names, clipped.tolist(), strict=True))
+        values = np.where(coordinates <= self.lower, self._lower, values)
+        values = np.where(coordinates >= self.upper, self._upper, values)
+        return dict(zip(self.names, values.tolist(), strict=True))
 
     def coordinates(self, values: Mapping[str, float]) -> Vector:
         """The inverse of `free_values`."""
@@ -131,13 +131,14 @@ class Unknowns:
     def _named(self, coordinates: Tensor) -> dict[str, Tensor]:
         known = {name: torch.tensor(v, dtype=torch.float64, device=self._device) for name, v in self._fixed.items()}
         if self.names:
-            lower, upper = self._bounds
             values = coordinates
             if self.log.any():
                 exponent = torch.where(self._torch_log, coordinates, torch.zeros_like(coordinates))
                 values = torch.where(self._torch_log, exponent.exp(), coordinates)
-                # exp(log(x)) may miss a bound by a rounding: move it there, and leave its derivative alone
-                values = values + (values.clamp(lower, upper) - values).detach()
+                # exp(log(x)) may miss a bound by a rounding: put it there, and leave its derivative alone
+                free = self.free_values(coordinates.detach().cpu().numpy())
+                exact = torch.tensor(list(free.values()), dtype=torch.float64, device=self._device)
+                values = values + (exact - values).detach()
             known.update(zip(self.names, values.unbind(), strict=True))
         return known
 

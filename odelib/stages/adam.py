@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, ClassVar
+from typing import ClassVar
 
 import numpy as np
 
@@ -25,11 +25,11 @@ class Adam:
         self.steps = settings.steps
         self.learning_rate = settings.learning_rate
 
-    def run(self, loop: Loop, memory: dict[str, Any] | None) -> StopCode:
+    def run(self, loop: Loop) -> StopCode:
         """See `Stage.run`. A point that cannot be solved is approached from the last good one, halfway each time."""
         first, second = np.zeros(loop.unknowns.count), np.zeros(loop.unknowns.count)
         current = loop.best
-        if memory:
+        if memory := loop.memory:
             first, second = np.array(memory["first_moment"]), np.array(memory["second_moment"])
             current = loop.evaluate(np.array(memory["coordinates"]))
         while loop.counts.steps < self.steps:

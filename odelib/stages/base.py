@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, ClassVar, Literal, Protocol
+from typing import ClassVar, Literal, Protocol
 
 from odelib.stages.loop import Loop
 
@@ -22,9 +22,9 @@ class Stage(Protocol):
     kind: ClassVar[str]
     steps: int
 
-    def run(self, loop: Loop, memory: dict[str, Any] | None) -> StopCode:
+    def run(self, loop: Loop) -> StopCode:
         """Improve on `loop.best`; evaluate through `loop.evaluate`, end each step with `loop.step`.
 
-        `memory` is what the stage last gave to `loop.step`, where an earlier attempt was interrupted.
+        `loop.memory` is what the stage last gave to `loop.step`, where an earlier attempt was interrupted.
         """
         ...

@@ -7,7 +7,7 @@ counts is the gain still to be expected.
 
 from __future__ import annotations
 
-from typing import Any, ClassVar
+from typing import ClassVar
 
 import numpy as np
 from scipy.optimize import OptimizeResult, minimize
@@ -35,7 +35,7 @@ class Lbfgsb:
         self.steps = settings.steps
         self.initial_step_norm = settings.initial_step_norm
 
-    def run(self, loop: Loop, memory: dict[str, Any] | None) -> StopCode:
+    def run(self, loop: Loop) -> StopCode:
         """See `Stage.run`. It keeps no memory: an interrupted stage goes on from the best point."""
         for _ in range(2):  # one that stopped by itself elsewhere is restarted once, with fresh scales
             run = _Run(loop, self.steps, self.initial_step_norm)
@@ -117,7 +117,7 @@ class _Run:
         self._remember(point)
         gained = self.iterate.loss - point.loss
         self.iterate = point
-        self.loop.step({})
+        self.loop.step()
         limit = self.loop.threshold(point.loss)
         small = gained < limit and self._predicted_gain() < limit and len(self.pairs) >= self._pairs_needed()
         self.small_gains = self.small_gains + 1 if small else 0

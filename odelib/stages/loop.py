@@ -41,7 +41,8 @@ class Counts:
 class Loop:
     """One stage's dealings with the objective.
 
-    best: the best evaluation so far, over all stages. counts: this stage's, over all attempts.
+    best: the best evaluation so far, over all stages. counts: this stage's, over all attempts. memory: what the
+    stage last said it could go on from.
     """
 
     def __init__(
@@ -49,13 +50,15 @@ class Loop:
         objective: Objective,
         best: Evaluation,
         counts: Counts,
+        memory: dict[str, Any] | None,
         stop: Callable[[], StopReason | None],
-        tell: Callable[[Loop, dict[str, Any]], None],
+        tell: Callable[[Loop], None],
     ) -> None:
         self.objective = objective
         self.unknowns = objective.unknowns
         self.best = best
         self.counts = counts
+        self.memory = memory
         self._stop = stop
         self._tell = tell
         self._latest = best
@@ -80,14 +83,15 @@ class Loop:
             self.best = self._latest
         return self._latest
 
-    def step(self, memory: dict[str, Any], *, always: bool = False) -> None:
+    def step(self, memory: dict[str, Any] | None = None) -> None:
         """A step is done; `memory` is the optimiser's own, as JSON, from which it could go on."""
         self.counts.steps += 1
+        self.memory = memory
         now = time.monotonic()
         self.counts.seconds = now - self._since
-        if always or now - self._told >= CHECKPOINT_SECONDS:
+        if now - self._told >= CHECKPOINT_SECONDS:
             self._told = now
-            self._tell(self, memory)
+            self._tell(self)
 
     def threshold(self, loss: float) -> float:
         """Below which a predicted gain means that the optimum is reached.

@@ -1,0 +1,309 @@
+"""`fit` as a whole: results, resuming, stopping, what cannot succeed."""
+
+from __future__ import annotations
+
+import math
+import threading
+import time
+from typing import Any
+
+import numpy as np
+import pytest
+
+from odelib import FitError, FitProblem, Monitor, fit
+from odelib.errors import StopReason, StopRequested
+from odelib.fitting import partial_result
+from odelib.monitor import Checkpoint
+from odelib.problem.request import parse_problem
+from odelib.result import FitResult
+from tests.problems import decay_request
+from tests.stages import STAGES
+
+
+def decay(**changes: Any) -> FitProblem:
+    return parse_problem(decay_request(**changes))
+
+
+@pytest.mark.parametrize("stage", STAGES, ids=lambda stage: stage["kind"])
+def test_every_stage_finds_the_optimum_of_a_small_problem(stage: dict[str, Any]) -> None:
+    result = fit(decay(stages=[stage]))
+    assert result.parameters["k"].value == pytest.approx(0.7, rel=0.02)
+
+
+@pytest.mark.parametrize("stage", STAGES, ids=lambda stage: stage["kind"])
+def test_the_same_request_gives_the_same_answer(stage: dict[str, Any]) -> None:
+    first, second = (fit(decay(stages=[stage | {"steps": 8}])) for _ in range(2))
+    assert first.parameters == second.parameters
+    assert first.trajectories == second.trajectories
+
+
+class TestResult:
+    @pytest.fixture(scope="class")
+    @staticmethod
+    def result() -> FitResult:
+        return fit(
+            decay(
+                system={
+                    "states": ["x", "y"],
+                    "parameters": ["k", "fixed"],
+                    "equations": {"x": "-k*x", "y": "fixed"},
+                    "observables": {"seen": "2*x", "y": "y", "clock": "t"},
+                },
+                data={
+                    "name": "run 7",
+                    "start_time": -1.0,
+                    "times": [0.0, 1.0, 1.0, 2.0],
+                    "values": {"seen": [2.0, None, 1.1, 0.5], "y": [1.0, 2.1, 1.9, None]},
+                    "sigma": {"seen": 0.1, "y": [0.1, 0.2, 0.3, 0.4]},
+                },
+                parameters={"k": 0.4, "fixed": {"lower": 1.0, "upper": 1.0}},
+                initial_state={"x": 2.5, "y": "fixed - 1"},
+                predictions=[
+                    {"name": "later", "times": [3.0, 3.0, 4.0]},
+                    {"name": "other", "times": [7.0, 8.0], "initial_state": {"x": 1.0}, "parameters": {"k": 1.0}},
+                    {"name": "scored", "times": [0.5, 1.0], "values": {"y": [1.6, 2.2], "seen": [None, None]}},
+                ],
+            )
+        )
+
+    def test_values_and_what_is_fixed(self, result: FitResult) -> None:
+        assert result.parameters["fixed"].model_dump(exclude_none=True) == {"value": 1.0, "fixed": True}
+        assert result.parameters["k"].fixed is None
+        assert result.initial_state["y"].value == 0.0
+        assert result.observations == 6
+
+    def test_the_trajectory_is_the_fitted_solution(self, result: FitResult) -> None:
+        (trajectory,) = result.trajectories
+        k, start = result.parameters["k"].value, result.initial_state["x"].value
+        assert trajectory.name == "run 7"
+        assert trajectory.times == [0, 1, 1, 2]
+        expected = [start * math.exp(-k * (t + 1)) for t in trajectory.times]
+        np.testing.assert_allclose(trajectory.states["x"], expected, rtol=1e-5)
+        np.testing.assert_allclose(trajectory.values["seen"], 2 * np.array(expected), rtol=1e-5)
+        np.testing.assert_allclose(trajectory.values["y"], [1, 2, 2, 3], rtol=1e-6)
+        assert trajectory.values["clock"] == [0, 1, 1, 2]
+
+    def test_residuals_are_data_minus_model_over_sigma(self, result: FitResult) -> None:
+        (trajectory,) = result.trajectories
+        seen, y = trajectory.residuals["seen"], trajectory.residuals["y"]
+        assert seen[1] is None
+        assert y[3] is None
+        assert y[1] == pytest.approx((2.1 - 2) / 0.2, rel=1e-4)
+        assert seen[3] == pytest.approx((0.5 - trajectory.values["seen"][3]) / 0.1, rel=1e-9)
+        squares = sum(r * r for r in [*seen, *y] if r is not None)
+        assert result.loss == result.loss_parts.data == pytest.approx(squares, rel=1e-12)
+
+    def test_dense_covers_the_start_to_the_last_time(self, result: FitResult) -> None:
+        dense = result.trajectories[0].dense
+        assert (dense.times[0], dense.times[-1]) == (-1, 2)
+        assert set(dense.states) == {"x", "y"}
+        assert len(dense.times) == len(dense.values["seen"]) == 401
+
+    def test_predictions(self, result: FitResult) -> None:
+        assert result.predictions is not None
+        later, other, scored = result.predictions
+        k, start = result.parameters["k"].value, result.initial_state["x"].value
+        assert later.states is not None
+        assert other.states is not None
+        np.testing.assert_allclose(later.states["x"], [start * math.exp(-k * (t + 1)) for t in (3, 3, 4)], rtol=1e-9)
+        assert other.initial_state == {"x": 1.0, "y": 0.0}
+        assert other.parameters == {"k": 1.0, "fixed": 1.0}
+        np.testing.assert_allclose(other.states["x"], [1, math.exp(-1)], rtol=1e-9)
+        assert scored.rmse == {"y": pytest.approx(math.sqrt((0.1**2 + 0.2**2) / 2), rel=1e-6)}
+        # sigma lies on the line between the data's: 0.15 at t = 0.5, and the last of the equal times' at t = 1
+        assert scored.loss == pytest.approx((0.1 / 0.15) ** 2 + (0.2 / 0.3) ** 2, rel=0.6)
+        assert later.loss is None
+
+    def test_statistics(self, result: FitResult) -> None:
+        n, k = 6, 3  # two free unknowns, and the scale
+        base = n * math.log(result.loss / n)
+        assert result.statistics.aic == pytest.approx(base + 2 * k)
+        assert result.statistics.bic == pytest.approx(base + k * math.log(n))
+        residuals = [1.0 - 1, 2.1 - 2, 1.9 - 2]
+        total = np.var([1.0, 2.1, 1.9]) * 3
+        assert result.statistics.r_squared["y"] == pytest.approx(1 - np.square(residuals).sum() / total, rel=1e-5)
+
+    def test_json_has_no_null_but_for_missing_values(self, result: FitResult) -> None:
+        text = result.to_json()
+        assert text.count("null") == 2  # the two missing measurements' residuals
+        assert FitResult.model_validate_json(text) == result
+
+
+def test_everything_fixed_is_evaluated_and_no_stage_runs() -> None:
+    result = fit(decay(parameters={"k": {"guess": 0.5, "fixed": True}}))
+    assert result.stages == []
+    assert result.outcome.code == "converged"
+    assert result.parameters["k"].value == 0.5
+    assert result.loss > 0
+
+
+def test_a_prediction_that_cannot_be_solved_leaves_the_fit_alone() -> None:
+    result = fit(
+        decay(
+            system={"states": ["x"], "parameters": ["k"], "equations": {"x": "k*x**2"}},
+            data={"times": [0.0, 0.2, 0.4], "values": {"x": [1.0, 1.26, 1.7]}},
+            parameters={"k": 0.9},
+            initial_state={"x": {"guess": 1.0, "fixed": True}},
+            predictions=[{"name": "wild", "times": [0.0, 5.0], "initial_state": {"x": 9.0}}],
+            solver={"max_steps": 3000},
+        )
+    )
+    assert result.predictions is not None
+    (wild,) = result.predictions
+    assert wild.error is not None
+    assert "t = 0.1" in wild.error.detail
+    assert wild.states is None
+    assert [(w.code, w.names) for w in result.warnings] == [("prediction_failed", ["wild"])]
+    assert result.outcome.code == "converged"
+
+
+class TestCannotSucceed:
+    def test_a_guess_that_cannot_be_solved(self) -> None:
+        problem = decay(
+            system={"states": ["x"], "parameters": ["k"], "equations": {"x": "k*x**2"}},
+            data={"times": [0.0, 5.0], "values": {"x": [1.0, 9.0]}},
+            parameters={"k": 1.0},
+            solver={"max_steps": 3000},
+        )
+        with pytest.raises(FitError, match=r"before the first step of the stage 'lbfgsb'.*t = (0\.5|1)") as caught:
+            fit(problem)
+        assert caught.value.result is None
+        assert "Change the guesses" in caught.value.detail
+
+    def test_an_observable_without_a_value(self) -> None:
+        system = decay_request()["system"] | {"observables": {"lg": "log(x - 1)"}}
+        data = {"times": [0.0, 1.0, 3.0], "values": {"lg": [0.0, None, -1.0]}}
+        with pytest.raises(FitError, match="the observable 'lg' is not a finite number at t = 3"):
+            fit(decay(system=system, data=data))
+
+    def test_an_infinite_slope(self) -> None:
+        system = {"states": ["x"], "parameters": ["k"], "equations": {"x": "-x"}}
+        with pytest.raises(FitError, match="derivative with respect to k"):
+            fit(decay(system=system, parameters={"k": 0.0}, initial_state={"x": "1 + sqrt(k)"}))
+
+
+class Stopper(Monitor):
+    """Asks to stop once a fit has left a checkpoint of so many steps."""
+
+    def __init__(self, after: int, reason: StopReason) -> None:
+        super().__init__()
+        self.after, self.reason = after, reason
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        super().__setattr__(name, value)
+        if name == "checkpoint" and value is not None and value.step >= self.after:
+            super().__setattr__("stop", self.reason)
+
+
+@pytest.fixture
+def every_step_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("odelib.stages.loop.CHECKPOINT_SECONDS", 0.0)
+
+
+@pytest.mark.usefixtures("every_step_told")
+class TestStopping:
+    def test_progress_and_checkpoints_are_told(self) -> None:
+        monitor = Monitor()
+        fit(decay(stages=[{"kind": "adam", "steps": 10}, {"kind": "adam", "steps": 30}]), monitor=monitor)
+        assert monitor.progress is not None
+        assert monitor.checkpoint is not None
+        assert (monitor.progress.stage, monitor.progress.step, monitor.progress.steps) == ("adam", 30, 30)
+        assert monitor.progress.fraction == 1.0
+        assert monitor.checkpoint.position == (1, 30)
+
+    @pytest.mark.parametrize("stage", STAGES, ids=lambda stage: stage["kind"])
+    def test_cancelled_comes_back_with_the_best_point(self, stage: dict[str, Any]) -> None:
+        predictions = [{"name": "p", "times": [5.0]}]
+        result = fit(decay(stages=[stage], predictions=predictions), monitor=Stopper(3, "cancelled"))
+        assert result.outcome.code == "cancelled"
+        assert result.stages[0].steps == 3
+        assert result.stages[0].stopped.code == "cancelled"
+        assert result.loss == result.stages[0].loss < fit(decay(parameters={"k": {"guess": 0.4, "fixed": True}})).loss
+        assert result.predictions is not None
+        assert result.predictions[0].error is not None
+
+    def test_cancelled_before_any_point_is_a_stop(self) -> None:
+        with pytest.raises(StopRequested, match="cancelled"):
+            fit(decay(), monitor=Monitor(stop="cancelled"))
+
+    def test_interrupted_is_a_stop_whose_checkpoint_survives_json(self) -> None:
+        monitor = Stopper(4, "interrupted")
+        with pytest.raises(StopRequested, match="interrupted"):
+            fit(decay(stages=[STAGES[0]]), monitor=monitor)
+        assert monitor.checkpoint is not None
+        assert Checkpoint.from_json(monitor.checkpoint.to_json()) == monitor.checkpoint
+
+    def test_adam_goes_on_from_its_checkpoint_as_if_nothing_had_happened(self) -> None:
+        problem = decay(stages=[{"kind": "adam", "steps": 20, "learning_rate": 0.03}])
+        whole = fit(problem)
+        monitor = Stopper(7, "interrupted")
+        with pytest.raises(StopRequested):
+            fit(problem, monitor=monitor)
+        assert monitor.checkpoint is not None
+        resumed = fit(problem, resume=Checkpoint.from_json(monitor.checkpoint.to_json()))
+        assert resumed.parameters["k"].value == pytest.approx(whole.parameters["k"].value, rel=1e-12)
+        assert resumed.stages[0].steps == 20
+
+    def test_later_stages_go_on_and_earlier_ones_are_not_run_again(self) -> None:
+        problem = decay(stages=[{"kind": "adam", "steps": 2}, {"kind": "lbfgsb", "steps": 60}])
+        monitor = Stopper(3, "interrupted")
+        with pytest.raises(StopRequested):
+            fit(problem, monitor=monitor)
+        assert monitor.checkpoint is not None
+        assert monitor.checkpoint.position == (1, 3)
+        resumed = fit(problem, resume=monitor.checkpoint)
+        assert [(s.kind, s.stopped.code) for s in resumed.stages] == [("adam", "step_limit"), ("lbfgsb", "converged")]
+        assert resumed.stages[1].steps > 3
+        assert resumed.outcome.code == "converged"
+
+    def test_a_checkpoint_makes_a_result_without_solving(self) -> None:
+        problem = decay(stages=[STAGES[0]])
+        monitor = Stopper(5, "interrupted")
+        with pytest.raises(StopRequested):
+            fit(problem, monitor=monitor)
+        assert monitor.checkpoint is not None
+        result = partial_result(problem, monitor.checkpoint, "interrupted")
+        assert result.outcome.code == "interrupted"
+        assert result.loss == monitor.checkpoint.loss
+        assert result.parameters["k"].value == monitor.checkpoint.best["k"]
+        k = result.parameters["k"].value
+        expected = [2 * math.exp(-k * t) for t in problem.data.times]
+        np.testing.assert_allclose(result.trajectories[0].values["x"], expected, rtol=1e-5)
+        assert result.stages[0].steps == 5
+
+
+class TestTimeLimit:
+    ENDLESS = ({"kind": "adam", "steps": 10_000_000, "learning_rate": 1e-7},)
+
+    def test_it_ends_the_fit_with_the_best_point(self) -> None:
+        result = fit(decay(stages=list(self.ENDLESS), time_limit_seconds=1, predictions=[{"name": "p", "times": [4]}]))
+        assert result.outcome.code == "time_limit"
+        assert result.predictions is not None
+        assert result.predictions[0].error is None  # the point is there, and what is cheap is still made
+
+    def test_earlier_attempts_count(self) -> None:
+        began = time.monotonic()
+        result = fit(decay(stages=list(self.ENDLESS), time_limit_seconds=100), elapsed=99)
+        assert result.outcome.code == "time_limit"
+        assert time.monotonic() - began < 60
+
+    def test_without_a_point_it_is_a_failure(self) -> None:
+        with pytest.raises(FitError, match="before the guess had been evaluated once"):
+            fit(decay(time_limit_seconds=10), elapsed=11)
+
+    def test_a_stop_from_another_thread_reaches_into_a_long_solve(self) -> None:
+        monitor = Monitor()
+        problem = parse_problem(
+            {
+                "system": "lorenz",
+                "data": {"times": [0.0, 5000.0], "values": {"x": [1.0, 1.0]}},
+                "parameters": {"sigma": 10, "rho": 28, "beta": 2.6},
+                "initial_state": {"x": 1, "y": 0, "z": 0},
+                "solver": {"max_steps": 2_000_000},
+            }
+        )
+        threading.Timer(1.0, lambda: setattr(monitor, "stop", "cancelled")).start()
+        began = time.monotonic()
+        with pytest.raises(StopRequested):
+            fit(problem, monitor=monitor)
+        assert time.monotonic() - began < 30

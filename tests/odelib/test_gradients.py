@@ -1,0 +1,135 @@
+"""Gradients against central differences, and states against an independent solver."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+import pytest
+import torch
+from numpy.typing import NDArray
+
+from odelib import ODELayer
+from odelib.layer import ODELayer as Layer
+from odelib.objective import Objective
+from odelib.problem.catalogue import CATALOGUE
+from odelib.problem.request import parse_problem
+from odelib.unknowns import Unknowns
+from tests.engines import ENGINES
+from tests.problems import reference
+
+Array = NDArray[np.float64]
+TIGHT = {"rtol": 1e-10, "atol": 1e-12}
+WINDOWS = {"lotka-volterra": 5.0, "stuart-landau": 8.0, "lorenz": 5.0, "kuramoto": 8.0}
+
+
+def central_differences(function: Callable[[Array], float], at: Array) -> Array:
+    """The gradient by steps of 1e-5·|p|, 1e-6 where p is 0."""
+    gradient = np.empty_like(at)
+    for i in range(len(at)):
+        step = 1e-5 * abs(at[i]) or 1e-6
+        up, down = at.copy(), at.copy()
+        up[i] += step
+        down[i] -= step
+        gradient[i] = (function(up) - function(down)) / (up[i] - down[i])
+    return gradient
+
+
+@pytest.mark.parametrize("engine", ENGINES)
+@pytest.mark.parametrize("system", CATALOGUE)
+def test_layer_gradient_of_states_and_parameters_is_the_central_difference(system: str, engine: str) -> None:
+    layer = ODELayer(system, engine=engine, **TIGHT)
+    example = CATALOGUE[system].example
+    assert example is not None
+    times = torch.linspace(0, WINDOWS[system], 9, dtype=torch.float64)
+    states = [example.initial_state[name] for name in layer.system.states]
+    parameters = [example.parameters[name] for name in layer.system.parameters]
+    point = np.array(states + parameters)
+    weights = torch.tensor(np.random.default_rng(1).uniform(0.5, 1.5, (9, len(states))))
+
+    def loss(values: torch.Tensor) -> torch.Tensor:
+        return (weights * layer(times, values[: len(states)], values[len(states) :])).sum()
+
+    def number(values: Array) -> float:
+        with torch.no_grad():
+            return loss(torch.tensor(values)).item()
+
+    at = torch.tensor(point, requires_grad=True)
+    (gradient,) = torch.autograd.grad(loss(at), at)
+    expected = central_differences(number, point)
+    np.testing.assert_allclose(gradient.numpy(), expected, rtol=1e-6, atol=0)
+
+
+OBJECTIVES = {
+    "lotka-volterra, log scales": {
+        "system": "lotka-volterra",
+        "data": {
+            "times": [0.5, 1.0, 1.0, 2.5],
+            "start_time": 0.0,
+            "values": {"prey": [1.2, None, 1.4, 3.0], "predator": [0.6, 0.4, 0.5, None]},
+            "sigma": {"prey": 0.1, "predator": [0.1, 0.2, 0.1, 0.3]},
+        },
+        "parameters": {
+            "alpha": {"guess": 1.4, "scale": "log"},
+            "beta": {"guess": 1.1, "scale": "log", "lower": 0.1, "upper": 9.0},
+            "gamma": {"guess": 1.0, "fixed": True},
+            "delta": 2.8,
+        },
+        "initial_state": {"prey": "alpha/(1 + beta)", "predator": {"guess": 1.0, "scale": "log"}},
+    },
+    "kuramoto, observables": {
+        "system": "kuramoto",
+        "data": {"times": [0.0, 1.0, 2.0, 4.0], "values": {"re": [0.1, 0.3, 0.2, None], "im": [0.0, 0.1, 0.2, 0.4]}},
+        "parameters": {"omega0": 6.1, "gamma": {"guess": 0.12, "scale": "log"}, "beta": 0.0, "K": 0.9},
+        "initial_state": {"psi": "0.1*beta", "R": "gamma + order/10"},
+    },
+    "an oscillator, constants of the series": {
+        "system": {
+            "states": ["psi", "R"],
+            "parameters": ["w", "g"],
+            "constants": {"K": 1.0},
+            "equations": {"psi": "w + K*R**2/2 + 0.1*t", "R": "-g*R + K*R*(1 - R**2)/2"},
+        },
+        "data": {"times": [0.0, 2.0, 3.0], "values": {"R": [0.1, 0.3, 0.5], "psi": [0, 5, 9]}, "constants": {"K": 1.2}},
+        "parameters": {"w": 2.0, "g": {"guess": 0.1, "lower": 0.01, "upper": 1.0, "scale": "log"}},
+        "initial_state": {"psi": 0.0, "R": "0.05 + exp(-K)*g"},
+    },
+    "a gene, where and powers": {
+        "system": {
+            "states": ["x", "y"],
+            "parameters": ["a", "n"],
+            "equations": {"x": "a - where(x > 9, x, x**2/2) + max(y, 0.1)", "y": "x**n/(1 + x**n) - y"},
+            "observables": {"total": "x + 2*y", "x": "x"},
+        },
+        "data": {"times": [0.0, 0.5, 1.5], "values": {"total": [0.3, 1.0, 3.0], "x": [0.2, None, 1.2]}},
+        "parameters": {"a": 1.0, "n": {"guess": 2.0, "scale": "log"}},
+        "initial_state": {"x": 0.2, "y": "0.2*a"},
+    },
+}
+
+
+@pytest.mark.parametrize("engine", ENGINES)
+@pytest.mark.parametrize("name", OBJECTIVES)
+def test_objective_gradient_is_the_central_difference(name: str, engine: str) -> None:
+    problem = parse_problem(OBJECTIVES[name] | {"solver": {"engine": engine} | TIGHT})
+    cpu = torch.device("cpu")
+    layer = Layer(problem.resolved_system, engine=engine, constants=problem.data.constants, **TIGHT)
+    unknowns = Unknowns(problem, cpu)
+    objective = Objective(problem, unknowns, layer, cpu)
+    gradient = objective.evaluate(unknowns.start).gradient
+    expected = central_differences(lambda at: objective.evaluate(at).loss, unknowns.start)
+    np.testing.assert_allclose(gradient, expected, rtol=1e-6, atol=0)
+
+
+@pytest.mark.parametrize("engine", ENGINES)
+@pytest.mark.parametrize("system", CATALOGUE)
+def test_states_agree_with_an_independent_solver(system: str, engine: str) -> None:
+    layer = ODELayer(system, engine=engine, **TIGHT)
+    example = CATALOGUE[system].example
+    assert example is not None
+    times = np.linspace(0, WINDOWS[system], 23)
+    states = [example.initial_state[name] for name in layer.system.states]
+    parameters = [example.parameters[name] for name in layer.system.parameters]
+    with torch.no_grad():
+        solved = layer(torch.tensor(times), torch.tensor(states), torch.tensor(parameters)).numpy()
+    np.testing.assert_allclose(solved, reference(system, times, states, parameters), rtol=1e-6, atol=1e-8)

@@ -1,0 +1,77 @@
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from odelib.problem.request import parse_problem
+from odelib.unknowns import Unknowns
+
+CPU = torch.device("cpu")
+
+
+def unknowns(**entries: Any) -> Unknowns:
+    names = list(entries)
+    request = {
+        "system": {"states": ["x"], "parameters": names, "constants": {"c": 3.0}, "equations": {"x": "-x"}},
+        "data": {"times": [0.0, 1.0], "values": {"x": [1.0, 2.0]}},
+        "parameters": entries,
+        "initial_state": {"x": f"{names[0]} + c"},
+    }
+    return Unknowns(parse_problem(request), CPU)
+
+
+def test_free_ones_are_in_order_with_their_bounds_as_coordinates() -> None:
+    found = unknowns(
+        a={"guess": 2.0, "scale": "log", "lower": 1.0},
+        b={"guess": 5.0, "fixed": True},
+        d={"lower": 4.0, "upper": 4.0},
+        e=-1.5,
+    )
+    assert found.names == ["a", "e"]
+    np.testing.assert_allclose(found.start, [np.log(2), -1.5])
+    np.testing.assert_allclose(found.lower, [0, -np.inf])
+    assert found.is_fixed("b")
+    assert found.is_fixed("d")
+    assert not found.is_fixed("a")
+
+
+def test_values_put_free_fixed_and_expressions_together() -> None:
+    found = unknowns(a={"guess": 2.0, "scale": "log"}, b={"guess": 5.0, "fixed": True})
+    parameters, initial_state = found.values(torch.tensor(found.start))
+    np.testing.assert_allclose(parameters.numpy(), [2, 5])
+    np.testing.assert_allclose(initial_state.numpy(), [5])
+
+
+def test_a_logarithm_never_leaves_its_bounds_by_rounding() -> None:
+    for bound in np.random.default_rng(0).uniform(0.1, 10, 200).tolist():
+        found = unknowns(a={"guess": bound, "upper": bound, "lower": bound / 2, "scale": "log"})
+        at = torch.tensor(found.upper, requires_grad=True)
+        parameters, _ = found.values(at)
+        assert parameters.item() == bound
+        (slope,) = torch.autograd.grad(parameters.sum(), at)
+        assert slope.item() == pytest.approx(bound)
+        assert found.free_values(found.upper) == {"a": bound}
+
+
+def test_magnitudes_as_the_contract_says() -> None:
+    found = unknowns(
+        a=4.0, b=-200.0, d={"guess": 0.0, "lower": -3.0, "upper": 5.0}, e=0.0, f={"guess": 7.0, "scale": "log"}
+    )
+    moved = np.array([0.001, -1.0, 0.0, 0.0, 0.3])
+    assert found.magnitudes(moved).tolist() == [0.04, 2.0, 8.0, 1.0, 1.0]
+
+
+def test_held_are_those_at_a_bound_that_want_to_leave_it() -> None:
+    found = unknowns(a={"guess": 1.0, "lower": 0.0, "upper": 2.0}, b={"guess": 1.0, "lower": 0.0, "upper": 2.0})
+    at = np.array([0.0, 2.0])
+    assert found.at_bound(at) == ["a", "b"]
+    assert found.held(at, np.array([1.0, 1.0])).tolist() == [True, False]
+    assert found.held(at, np.array([-1.0, -1.0])).tolist() == [False, True]
+
+
+def test_gradients_in_the_callers_units() -> None:
+    found = unknowns(a={"guess": 4.0, "scale": "log"}, b=3.0)
+    np.testing.assert_allclose(found.per_unit(found.start), [0.25, 1.0])
