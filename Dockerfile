@@ -8,7 +8,7 @@ ENTRYPOINT ["odefit"]
 CMD ["api", "--host", "0.0.0.0", "--port", "8000"]
 HEALTHCHECK --interval=10s --timeout=5s --start-period=30s --retries=3 \
     CMD python -c 'import urllib.request; urllib.request.urlopen("http://127.0.0.1:8000/health/ready", timeout=4)'
-RUN useradd --system --uid 10001 --home-dir /var/lib/odefit --create-home odefit \
+RUN useradd --uid 10001 --home-dir /var/lib/odefit --create-home odefit \
     && python -m venv /opt/odefit
 WORKDIR /opt/odefit/src
 
