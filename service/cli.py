@@ -19,7 +19,7 @@ from rich.markup import escape
 
 from odelib.problem.catalogue import CATALOGUE
 from service.exits import BAD_REQUEST, CommandError
-from service.processes import end_with_parent, exec_worker
+from service.processes import end_with_parent
 from service.settings import ServiceSettings, UnprotectedHost
 
 # stdout has what was asked for, stderr what is said on the way.
@@ -151,7 +151,9 @@ def worker(
         raise CommandError(BAD_REQUEST, f"there is no queue {queue!r}; there are cpu and gpu")
     if with_parent is not None:
         end_with_parent(with_parent)
-    exec_worker(queue, concurrency or (1 if queue == "gpu" else os.cpu_count() or 1))
+    from service.working import work  # noqa: PLC0415 - loads Celery
+
+    work(queue, concurrency or (1 if queue == "gpu" else os.cpu_count() or 1))
 
 
 def _line(name: str, text: str) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from contextlib import suppress
 from typing import Annotated
 
 from fastapi import APIRouter, Query
@@ -18,6 +19,7 @@ from service.body import check_headers, digest, parse_json, read_body
 from service.errors import ParameterError, invalid_parameters
 from service.parameters import NO_PARAMETERS, idempotency_key, problems, seconds_to_wait
 from service.state import State, state_of
+from worker.errors import FitNotFound
 from worker.queue import FitRecord, Submission
 from worker.states import ENDED
 
@@ -49,7 +51,8 @@ async def submit_fit(request: Request) -> Response:
     record = submission.record
     if seconds and record.status not in ENDED:
         await state.wait_for_end(record.id, seconds)
-        record = await run_in_threadpool(state.queue.get, record.id)
+        with suppress(FitNotFound):  # ended and deleted meanwhile: what was accepted is still told
+            record = await run_in_threadpool(state.queue.get, record.id)
     answer = _fit_response(record, 200 if record.status in ENDED else 202)
     answer.headers["Location"] = f"/fits/{record.id}"
     answer.headers["Retry-After"] = _RETRY_AFTER

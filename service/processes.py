@@ -10,7 +10,6 @@ import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
-from typing import NoReturn
 
 _STEADY_SECONDS = 10.0  # a process that lived so long is started again at once
 _LONGEST_PAUSE = 30.0
@@ -94,10 +93,3 @@ def _how(status: int) -> str:
     with suppress(ValueError):
         return signal.Signals(-status).name
     return f"signal {-status}"
-
-
-def exec_worker(queue: str, concurrency: int) -> NoReturn:
-    """Become a Celery worker, so that signals and process id are its own."""
-    celery = [sys.executable, "-m", "celery", "--quiet", "-A", "worker.celery_app", "worker"]
-    options = ["--queues", queue, "--concurrency", str(concurrency), "--loglevel", "WARNING"]
-    os.execv(sys.executable, [*celery, *options])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 import uuid
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -33,6 +34,7 @@ class Client:
         headers = {"Authorization": f"Bearer {key}"} if key else {}
         self.http = httpx.Client(base_url=self.url, headers=headers, timeout=httpx.Timeout(30.0, connect=5.0))
         self.patience = FIRST_PATIENCE
+        self.say: Callable[[str], None] = lambda text: None
 
     def submit(self, body: bytes) -> Json:
         """The accepted fit. Raises `CommandError` with the service's own words if it refuses."""
@@ -61,6 +63,7 @@ class Client:
                 problem = f"the service at {self.url} cannot take the fit now: {_detail(response)}"
             if time.monotonic() + _PAUSE > deadline:
                 raise CommandError(NO_SERVICE, problem)
+            self.say("waiting for the service")
             time.sleep(_PAUSE)
 
 
@@ -78,6 +81,7 @@ def submit(
     fit_id = None
     try:
         with ProgressBar(errors) as bar:
+            client.say = bar.say
             fit_id = client.submit(body)["id"]
             fit = _follow(client, fit_id, bar)
     except KeyboardInterrupt:
