@@ -1,0 +1,236 @@
+"""The examples in the docs for users work as printed, and nothing of the interface is missing from the docs.
+
+The word after the language of a fenced block says what holds of it: `json request` is a request, `json part` has
+fields of one, `json refused POINTER …` gets these pointers; `json fit`, `json result` and `json problem` are answers;
+`python run` is run, block after block of its page.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import shlex
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, get_args
+
+import pytest
+import typer
+from pydantic import BaseModel
+
+from odelib.errors import ProblemError, SolveError
+from odelib.problem.catalogue import CATALOGUE
+from odelib.problem.request import (
+    AdamStage,
+    FitProblem,
+    LbfgsbStage,
+    Prediction,
+    Series,
+    Solver,
+    Unknown,
+    parse_problem,
+)
+from odelib.problem.system import SystemDefinition
+from odelib.problem.vocabulary import FUNCTIONS
+from odelib.result import FitResult, OutcomeCode, WarningCode
+from odelib.stages.base import STOPPED
+from service.answers import Fit, Problem
+from service.cli import app
+from service.errors import ERRORS
+from service.fits import ListQuery
+from worker.endings import died_too_often, no_gpu, our_mistake, out_of_memory
+
+ROOT = Path(__file__).parents[1]
+DOCS = ROOT / "docs"
+PAGES = [
+    "index", "tutorial", "problem-language", "results", "errors", "routes", "choosing-a-method", "how-to-add-a-system",
+    "how-to-add-an-optimiser",
+]  # fmt: skip
+BASE: dict[str, Any] = {
+    "system": "lotka-volterra",
+    "data": {"times": [0.0, 0.1, 0.2], "values": {"prey": [1.02, 1.05, 1.11]}},
+    "parameters": {"alpha": 1.2, "beta": 1.0, "gamma": 1.1, "delta": 2.9},
+    "initial_state": {"prey": 0.8, "predator": 1.2},
+}
+
+
+@dataclass(frozen=True)
+class Block:
+    """A fenced block: its page and line, the words after the fence, its text."""
+
+    page: str
+    line: int
+    info: str
+    text: str
+
+    def __str__(self) -> str:
+        return f"{self.page}.md:{self.line}"
+
+
+def page(name: str) -> str:
+    return (DOCS / f"{name}.md").read_text("utf-8")
+
+
+def blocks(info: str) -> list[Block]:
+    """All blocks whose words begin with `info`."""
+    found = []
+    for name in PAGES:
+        text = page(name)
+        for match in re.finditer(r"^```(\S[^\n]*)\n(.*?)^```$", text, re.MULTILINE | re.DOTALL):
+            line = text[: match.start()].count("\n") + 1
+            if f"{match[1]} ".startswith(f"{info} "):
+                found.append(Block(name, line, match[1], match[2]))
+    return found
+
+
+def test_every_json_and_python_block_says_what_holds_of_it() -> None:
+    known = ("json request", "json part", "json refused", "json fit", "json result", "json problem", "python run")
+    unmarked = [str(b) for b in blocks("json") + blocks("python") if not b.info.startswith(known)]
+    assert unmarked == []
+    assert len(blocks("json request")) >= 2
+    assert len(blocks("python run")) >= 4
+
+
+@pytest.mark.parametrize("block", blocks("json request"), ids=str)
+def test_requests_are_accepted(block: Block) -> None:
+    parse_problem(json.loads(block.text))
+
+
+@pytest.mark.parametrize("block", blocks("json part"), ids=str)
+def test_parts_of_requests_are_accepted(block: Block) -> None:
+    parse_problem(BASE | json.loads(block.text))
+
+
+@pytest.mark.parametrize("block", blocks("json refused"), ids=str)
+def test_refused_requests_get_their_pointers(block: Block) -> None:
+    with pytest.raises(ProblemError) as caught:
+        parse_problem(json.loads(block.text))
+    assert {error.pointer for error in caught.value.errors} == set(block.info.split()[2:])
+
+
+@pytest.mark.parametrize(
+    ("block", "model"),
+    [(b, m) for info, m in (("fit", Fit), ("result", FitResult), ("problem", Problem)) for b in blocks(f"json {info}")],
+    ids=str,
+)
+def test_answers_have_the_form_of_answers(block: Block, model: type[BaseModel]) -> None:
+    raw = json.loads(block.text)
+    understood = model.model_validate(raw).model_dump(mode="json", exclude_none=True)
+    assert places(raw) - places(understood) == set()
+
+
+def places(value: Any, above: str = "") -> set[str]:
+    """The paths of all fields."""
+    if isinstance(value, list):
+        return {place for entry in value for place in places(entry, above + "/…")}
+    if not isinstance(value, dict):
+        return set()
+    return {f"{above}/{name}" for name in value} | {
+        place for name, entry in value.items() for place in places(entry, f"{above}/{name}")
+    }
+
+
+@pytest.mark.parametrize("name", sorted({block.page for block in blocks("python run")}))
+def test_python_runs(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    namespace: dict[str, Any] = {}
+    for block in blocks("python run"):
+        if block.page == name:
+            exec(compile(block.text, str(block), "exec"), namespace)
+
+
+def test_bodies_sent_by_curl_are_accepted() -> None:
+    bodies = [body for b in blocks("sh") for body in re.findall(r"-d '(\{.*?\})'", b.text, re.DOTALL)]
+    assert bodies
+    for body in bodies:
+        parse_problem(json.loads(body))
+
+
+def test_commands_and_their_options_exist() -> None:
+    group = typer.main.get_command(app)
+    text = "\n".join(b.text for b in blocks("sh")) + "\n".join(re.findall(r"`(odefit [^`]+)`", pages_as_one_line()))
+    lines = re.findall(r"^odefit .*$", text, re.MULTILINE)
+    assert len(lines) >= 5
+    for line in lines:
+        _, name, *words = shlex.split(line, comments=True)
+        command = group.commands[name]  # type: ignore[attr-defined]
+        known = {option for parameter in command.params for option in parameter.opts}
+        assert {word for word in words if word.startswith("--")} - known == set(), line
+
+
+def pages_as_one_line() -> str:
+    return " ".join(" ".join(page(name).split()) for name in PAGES)
+
+
+def test_files_named_in_commands_exist() -> None:
+    named = set(re.findall(r"\bexamples/[\w/-]+\.(?:json|py)", "".join(page(name) for name in PAGES)))
+    assert named
+    assert {name for name in named if not (ROOT / name).is_file()} == set()
+
+
+REQUEST_MODELS = (FitProblem, Series, Unknown, AdamStage, LbfgsbStage, Solver, Prediction, SystemDefinition)
+
+
+@pytest.mark.parametrize("model", REQUEST_MODELS)
+def test_every_field_of_a_request_is_described(model: type[BaseModel]) -> None:
+    assert missing(model.model_fields, "problem-language") == []
+
+
+def test_the_expression_language_is_described() -> None:
+    text = page("problem-language")
+    assert [name for name in FUNCTIONS if f"`{name}`" not in text and f"`{name}(" not in text] == []
+    assert missing(CATALOGUE, "problem-language") == []
+    for system in CATALOGUE.values():
+        row = next(line for line in text.splitlines() if line.startswith(f"| `{system.name}` |"))
+        cells = [cell.strip() for cell in row.split("|")[1:-1]]
+        assert cells[1:3] == [", ".join(system.states), ", ".join(system.parameters)]
+
+
+def test_every_choice_of_the_solver_is_described() -> None:
+    for field in ("engine", "method", "device"):
+        choices = get_args(Solver.model_fields[field].annotation)
+        assert [choice for choice in choices if f'`"{choice}"`' not in page("problem-language")] == []
+
+
+def test_every_field_of_an_answer_is_described() -> None:
+    models: dict[str, list[str]] = {}
+    pending: list[type[BaseModel]] = [Fit, FitResult]
+    while pending:
+        model = pending.pop()
+        if model.__name__ not in models:
+            models[model.__name__] = missing(model.model_fields, "results")
+            pending += [inner for field in model.model_fields.values() for inner in models_in(field.annotation)]
+    assert {name: fields for name, fields in models.items() if fields} == {}
+
+
+def models_in(annotation: Any) -> list[type[BaseModel]]:
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        return [annotation]
+    return [model for argument in get_args(annotation) for model in models_in(argument)]
+
+
+def test_every_code_is_described() -> None:
+    assert missing([*get_args(OutcomeCode), *get_args(WarningCode), *STOPPED], "results") == []
+    endings = (died_too_often(3), no_gpu(60.0), our_mistake("KeyError"), out_of_memory())
+    of_fits = [json.loads(text)["type"].rpartition(":")[2] for text in endings]
+    solves = [name for code in SolveError.SENTENCES for name in (code, f"guess_{code}")]
+    assert missing([*ERRORS, *of_fits, *solves], "errors") == []
+
+
+def test_error_codes_stand_beside_their_status() -> None:
+    rows = re.findall(r"^\| `(\w+)` \| (\d+) \|", page("errors"), re.MULTILINE)
+    assert {code: int(status) for code, status in rows} == {code: status for code, (status, _) in ERRORS.items()}
+
+
+def test_every_query_parameter_is_described() -> None:
+    assert missing(ListQuery.model_fields, "routes") == []
+
+
+def test_every_page_stands_in_the_index() -> None:
+    linked = set(re.findall(r"\]\(([\w/-]+\.md)\)", page("index")))
+    assert {path.name for path in DOCS.glob("*.md")} - linked == {"index.md"}
+
+
+def missing(names: Any, where: str) -> list[str]:
+    """The names that stand nowhere on a page in code quotes."""
+    return [name for name in names if f"`{name}`" not in page(where)]
