@@ -56,7 +56,7 @@ def check_characters(text: str) -> None:
         if not hint and character.isidentifier():
             hint = "; names have only letters a-z, A-Z, digits and _"
         raise ExpressionError(f"{character!r} cannot stand in an expression (character {foreign.start() + 1}){hint}")
-    if re.search(r"(?<![A-Za-z0-9_.])0[xXoObB]", text):
+    if re.search(r"0(?<![A-Za-z0-9_.]0)[xXoObB]", text):
         raise ExpressionError("numbers are written in decimal digits")
     for word in re.findall(r"[A-Za-z_][A-Za-z0-9_]*", text):
         if keyword.iskeyword(word):

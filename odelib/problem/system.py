@@ -137,8 +137,10 @@ def build_system(
     equations = _equations(definition, parser, known)
     observables = {
         observable: parser.expression(text, join("/observables", observable), known)
-        for observable, text in (definition.observables or {s: s for s in definition.states}).items()
+        for observable, text in definition.observables.items()
     }
+    if not definition.observables:
+        observables = {state: Expression(state, Name(state), frozenset({state})) for state in definition.states}
     for observable, expression in observables.items():
         if observable in equations and expression and expression.tree != Name(observable):
             parser.say(

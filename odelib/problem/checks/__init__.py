@@ -54,6 +54,7 @@ def resolve_system(choice: str | SystemDefinition, limits: Limits) -> System:
 def _system(choice: Any, limits: Limits, report: Report) -> tuple[System | None, Declared | None]:
     """The system where it can be had, and its names, which stand even where an expression is wrong."""
     definition = well_formed_definition(choice) if isinstance(choice, Mapping) else None
+    declared = Declared.of(definition) if definition else None
     resolvable = definition or choice
     if not isinstance(resolvable, str | SystemDefinition):
         return None, None
@@ -61,8 +62,8 @@ def _system(choice: Any, limits: Limits, report: Report) -> tuple[System | None,
         system = resolve_system(resolvable, limits)
     except ProblemError as error:
         report.errors.extend(FieldError("/system" + e.pointer, e.detail) for e in error.errors)
-        return None, Declared.of(definition) if definition else None
-    return system, Declared.of(system)
+        return None, declared
+    return system, declared or Declared.of(system)
 
 
 def _plain(value: Any) -> Any:

@@ -47,7 +47,7 @@ def _names(
     fields: Mapping[str, Any], base: str, data: Mapping[str, Any], declared: Declared | None, report: Report
 ) -> None:
     experiment, own = fields.get("experiment"), data.get("name", "data")
-    if isinstance(experiment, str) and isinstance(own, str) and experiment != own:
+    if data and isinstance(experiment, str) and isinstance(own, str) and experiment != own:
         report.say(
             join(base, "experiment"),
             f"there is no experiment {experiment!r:.80}; the data's name is {own!r:.80}",

@@ -27,7 +27,7 @@ def check_series(data: Mapping[str, Any], declared: Declared | None, limits: Lim
     observed = check_values(values, times, "/data/values", declared, report)
     if observed > limits.observations:
         report.say("/data/values", f"at most {limits.observations} values, here are {observed}")
-    _sigma(data, values, declared, report)
+    _sigma(data, declared, report)
     if declared:
         given = as_object(data.get("constants"))
         report.unknown_names(given, declared.constants, "/data/constants", "constant")
@@ -68,11 +68,11 @@ def start_of(data: Mapping[str, Any]) -> float | None:
     return as_number(times[0]) if start is None and isinstance(times, list) and times else start
 
 
-def _sigma(data: Mapping[str, Any], values: Mapping[str, Any], declared: Declared | None, report: Report) -> None:
-    times = data.get("times")
+def _sigma(data: Mapping[str, Any], declared: Declared | None, report: Report) -> None:
+    times, values = data.get("times"), data.get("values")
     for name, sigma in as_object(data.get("sigma")).items():
         pointer = join("/data/sigma", name)
-        if _observable(name, pointer, declared, report) and name not in values:
+        if _observable(name, pointer, declared, report) and isinstance(values, Mapping) and name not in values:
             report.say(pointer, f"{name!r:.80} has no values to which a sigma could belong")
         if isinstance(sigma, list) and isinstance(times, list) and len(sigma) != len(times):
             report.say(pointer, f"{len(sigma)} sigmas for {len(times)} times")

@@ -1,0 +1,124 @@
+"""Requests that the tests start from, and how they are changed."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Mapping
+from typing import Any
+
+from odelib.errors import ProblemError
+from odelib.problem.limits import Limits
+from odelib.problem.pointers import split
+from odelib.problem.request import parse_problem
+
+ABSENT = object()  # in place of a value: the thing is taken out
+
+# The contract's least request.
+LEAST: dict[str, Any] = {
+    "system": "lotka-volterra",
+    "data": {
+        "times": [0.0, 0.1, 0.2],
+        "values": {"prey": [1.02, 1.05, 1.11], "predator": [0.97, None, 0.71]},
+    },
+    "parameters": {"alpha": 1.2, "beta": 1.0, "gamma": 1.1, "delta": 2.9},
+    "initial_state": {"prey": 0.8, "predator": 1.2},
+}
+
+# The contract's definition, with every field that this version has.
+DEFINITION: dict[str, Any] = {
+    "states": ["prey", "predator"],
+    "parameters": ["alpha", "beta", "gamma", "delta"],
+    "constants": {"k": 1.0},
+    "equations": {
+        "prey": "alpha*prey - beta*prey*predator",
+        "predator": "gamma*prey*predator - k*delta*predator",
+    },
+    "observables": {"total": "prey + predator", "prey": "prey"},
+}
+
+# Every field of a request, none at its default.
+FULL: dict[str, Any] = {
+    "system": DEFINITION,
+    "data": {
+        "name": "field",
+        "times": [0.0, 0.1, 0.1, 0.2],
+        "values": {"prey": [1.02, 1.05, 1.04, None], "total": [2.0, None, 1.9, 1.8]},
+        "start_time": -1.0,
+        "sigma": {"prey": 0.1, "total": [0.1, 0.2, 0.2, 0.3]},
+        "initial_state": {"predator": {"guess": 1.3, "lower": 1.0, "upper": 2.0, "scale": "linear", "fixed": False}},
+        "constants": {"k": 2.0},
+    },
+    "parameters": {
+        "alpha": {"guess": 1.2, "lower": 0.1, "upper": 5.0, "scale": "log", "fixed": False},
+        "beta": {"guess": 1.0, "scale": "linear", "fixed": True},
+        "gamma": {"lower": 0.5, "upper": 1.5, "scale": "linear", "fixed": False},
+        "delta": 2.9,
+    },
+    "initial_state": {"prey": "0.5*alpha + k", "predator": 1.2},
+    "stages": [
+        {"kind": "adam", "steps": 100, "learning_rate": 0.01},
+        {"kind": "lbfgsb", "steps": 50, "initial_step_norm": 1e-3},
+    ],
+    "solver": {
+        "engine": "torchdiffeq",
+        "method": "dopri8",
+        "device": "cpu",
+        "rtol": 1e-8,
+        "atol": 1e-10,
+        "max_steps": 5000,
+    },
+    "predictions": [
+        {
+            "name": "later",
+            "times": [1.0, 2.0],
+            "experiment": "field",
+            "initial_state": {"prey": 2.0},
+            "parameters": {"alpha": 1.0},
+            "values": {"total": [None, 3.0]},
+        }
+    ],
+    "uncertainty": "none",
+    "seed": 7,
+    "time_limit_seconds": 60.0,
+    "labels": {"who": "me"},
+}
+
+
+def changed(body: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]:
+    """A copy of the body in which something else stands at each pointer, or nothing where that is `ABSENT`."""
+    other = copy.deepcopy(dict(body))
+    for pointer, value in changes.items():
+        *way, last = split(pointer)
+        place: Any = other
+        for part in way:
+            place = place[int(part)] if isinstance(place, list) else place[part]
+        key = int(last) if isinstance(place, list) else last
+        if value is ABSENT:
+            del place[key]
+        else:
+            place[key] = value
+    return other
+
+
+def mistakes(body: Any, limits: Limits | None = None) -> dict[str, str]:
+    """What is wrong with the body, by pointer; nothing where it is accepted."""
+    try:
+        parse_problem(body, limits)
+    except ProblemError as error:
+        found: dict[str, str] = {}
+        for one in error.errors:
+            found[one.pointer] = f"{found[one.pointer]}\n{one.detail}" if one.pointer in found else one.detail
+        return found
+    return {}
+
+
+def custom(**parts: Any) -> dict[str, Any]:
+    """A request for a system of one state x and one parameter a, some parts of its definition replaced."""
+    definition = {"states": ["x"], "parameters": ["a"], "equations": {"x": "-a*x"}} | parts
+    observables = definition.get("observables") or dict.fromkeys(definition["states"])
+    return {
+        "system": definition,
+        "data": {"times": [0.0, 1.0], "values": {name: [1.0, 0.5] for name in observables}},
+        "parameters": dict.fromkeys(definition["parameters"], 1.0),
+        "initial_state": dict.fromkeys(definition["states"], 1.0),
+    }

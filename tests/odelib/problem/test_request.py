@@ -1,0 +1,284 @@
+"""What a request may say, what is filled in, and what comes back as an echo."""
+
+from __future__ import annotations
+
+import json
+import math
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from pydantic import ValidationError
+
+from odelib.problem.catalogue import CATALOGUE
+from odelib.problem.request import FitProblem, Series, Unknown, parse_problem, request_of
+from tests.odelib.problem.requests import ABSENT, DEFINITION, FULL, LEAST, changed, mistakes
+
+
+def test_the_least_request_with_all_defaults_filled_in() -> None:
+    assert request_of(parse_problem(LEAST)) == {
+        "system": "lotka-volterra",
+        "data": {
+            "name": "data",
+            "times": [0.0, 0.1, 0.2],
+            "values": {"prey": [1.02, 1.05, 1.11], "predator": [0.97, None, 0.71]},
+            "sigma": {},
+            "initial_state": {},
+            "constants": {},
+        },
+        "parameters": {"alpha": 1.2, "beta": 1.0, "gamma": 1.1, "delta": 2.9},
+        "initial_state": {"prey": 0.8, "predator": 1.2},
+        "stages": [
+            {"kind": "adam", "steps": 200, "learning_rate": 0.001},
+            {"kind": "lbfgsb", "steps": 500, "initial_step_norm": 1e-4},
+        ],
+        "solver": {
+            "engine": "auto",
+            "method": "auto",
+            "device": "auto",
+            "rtol": 1e-6,
+            "atol": 1e-8,
+            "max_steps": 100_000,
+        },
+        "predictions": [],
+        "uncertainty": "none",
+        "seed": 0,
+        "time_limit_seconds": 3600,
+        "labels": {},
+    }
+
+
+def test_a_request_that_says_everything_comes_back_as_it_was() -> None:
+    assert request_of(parse_problem(FULL)) == FULL
+
+
+@pytest.mark.parametrize(
+    ("where", "short", "full"),
+    [
+        ("/stages", [{"kind": "adam"}], [{"kind": "adam", "steps": 3000, "learning_rate": 0.001}]),
+        ("/stages", [{"kind": "lbfgsb"}], [{"kind": "lbfgsb", "steps": 500, "initial_step_norm": 1e-4}]),
+        ("/parameters/alpha", {"guess": 2.0}, {"guess": 2.0, "scale": "linear", "fixed": False}),
+        ("/predictions", [{"name": "a", "times": [5.0]}], [{"name": "a", "times": [5.0], "parameters": {}}]),
+        (
+            "/solver",
+            {"rtol": 1e-4},
+            {"engine": "auto", "method": "auto", "device": "auto", "rtol": 1e-4, "atol": 1e-8, "max_steps": 100_000},
+        ),
+    ],
+)
+def test_defaults_inside_parts_that_were_given(where: str, short: Any, full: Any) -> None:
+    echo = request_of(parse_problem(changed(LEAST, {where: short})))
+    assert changed(echo, {where: full}) == echo
+
+
+def test_defaults_of_a_definition() -> None:
+    body = changed(LEAST, {"/system": changed(DEFINITION, {"/constants": ABSENT, "/observables": ABSENT})})
+    body["system"]["equations"]["predator"] = "0"
+    body["system"]["parameters"] = []
+    body["system"]["equations"]["prey"] = "0"
+    body["parameters"] = {}
+    echo = request_of(parse_problem(body))["system"]
+    assert (echo["parameters"], echo["constants"], echo["observables"]) == ([], {}, {})
+
+
+@pytest.mark.parametrize("body", [LEAST, FULL], ids=["least", "full"])
+def test_the_echo_is_json_and_means_the_same_problem(body: dict[str, Any]) -> None:
+    problem = parse_problem(body)
+    echo = json.loads(json.dumps(request_of(problem), allow_nan=False))
+    assert parse_problem(echo) == problem
+    assert request_of(parse_problem(echo)) == echo
+
+
+def test_parsing_leaves_the_body_alone() -> None:
+    body = changed(FULL, {})
+    parse_problem(body)
+    assert body == FULL
+
+
+def test_whole_numbers_are_numbers_and_whole_decimals_are_counts() -> None:
+    body = changed(
+        FULL, {"/data/times": [0, 1, 1, 2], "/seed": 7.0, "/stages/0/steps": 1e2, "/predictions/0/times": [1, 2]}
+    )
+    problem = parse_problem(body)
+    assert problem.data.times == [0.0, 1.0, 1.0, 2.0]
+    assert request_of(problem)["seed"] == 7
+    assert type(problem.stages[0].steps) is int
+    assert type(problem.data.times[0]) is float
+
+
+def test_the_largest_numbers_and_counts() -> None:
+    most = 1.7976931348623157e308
+    body = changed(LEAST, {"/parameters/alpha": most, "/seed": 2**53, "/data/values/prey/0": -most})
+    problem = parse_problem(body)
+    assert problem.parameters["alpha"] == most
+    assert problem.seed == 2**53
+    assert problem.data.values["prey"][0] == -most
+
+
+def test_replicates_negative_times_and_values_left_out() -> None:
+    body = changed(LEAST, {"/data/times": [-2.0, -2.0, -2.0], "/data/values/prey": ABSENT})
+    assert list(parse_problem(body).data.values) == ["predator"]
+
+
+def test_one_time_is_enough() -> None:
+    body = changed(LEAST, {"/data": {"times": [3.0], "values": {"prey": [1.0]}}})
+    assert parse_problem(body).data.start == 3.0
+
+
+def test_an_observable_without_any_value_beside_one_with_values() -> None:
+    body = changed(LEAST, {"/data/values/predator": [None, None, None]})
+    assert parse_problem(body).data.values["predator"] == [None, None, None]
+
+
+@pytest.mark.parametrize(("given", "start"), [(ABSENT, 0.0), (-3.0, -3.0), (0.0, 0.0)])
+def test_the_initial_state_holds_at_the_start_time_or_at_the_first_time(given: Any, start: float) -> None:
+    body = LEAST if given is ABSENT else changed(LEAST, {"/data/start_time": given})
+    assert parse_problem(body).data.start == start
+
+
+def test_the_series_replaces_initial_states_name_by_name() -> None:
+    body = changed(LEAST, {"/data/initial_state": {"prey": "alpha"}, "/initial_state": {"predator": 1.0}})
+    assert mistakes(body) == {}
+
+
+@pytest.mark.parametrize("text", ["2*alpha", "k", "pi*delta**2", "3", "where(alpha > 1, k, -k)", " alpha + 1 "])
+def test_an_initial_state_is_an_expression_of_parameters_and_constants(text: str) -> None:
+    problem = parse_problem(changed(FULL, {"/initial_state/prey": text}))
+    assert problem.initial_state["prey"] == text
+
+
+@pytest.mark.parametrize(
+    ("entry", "start"),
+    [
+        ({"lower": 1.0, "upper": 3.0}, 2.0),
+        ({"lower": 0.01, "upper": 1.0, "scale": "log"}, 0.1),
+        ({"lower": -1.7e308, "upper": 1.7e308}, 0.0),
+        ({"lower": 1e-300, "upper": 1e300, "scale": "log"}, 1.0),
+        ({"lower": 5e-324, "upper": 5e-324, "scale": "log"}, 5e-324),
+        ({"guess": 1.5, "lower": 1.0, "upper": 3.0}, 1.5),
+        ({"guess": 1.0, "lower": 1.0}, 1.0),
+        ({"guess": 3.0, "upper": 3.0}, 3.0),
+    ],
+)
+def test_a_guess_may_be_left_out_between_two_bounds(entry: dict[str, Any], start: float) -> None:
+    problem = parse_problem(changed(LEAST, {"/parameters/alpha": entry, "/initial_state/prey": entry}))
+    for unknown in (problem.parameters["alpha"], problem.initial_state["prey"]):
+        assert isinstance(unknown, Unknown)
+        assert unknown.start == pytest.approx(start, rel=1e-12, abs=0)
+
+
+positive = st.floats(min_value=5e-324, max_value=1.7e308)
+
+
+@given(positive, positive, st.sampled_from(["linear", "log"]))
+def test_the_guess_in_the_middle_lies_between_the_bounds(a: float, b: float, scale: str) -> None:
+    unknown = Unknown.model_validate({"lower": min(a, b), "upper": max(a, b), "scale": scale})
+    assert min(a, b) <= unknown.start <= max(a, b)
+    between = math.log(a) / 2 + math.log(b) / 2
+    assert scale == "linear" or math.log(unknown.start) == pytest.approx(between, abs=1e-6, rel=1e-9)
+
+
+@pytest.mark.parametrize(
+    ("entry", "fixed"),
+    [
+        ({"guess": 1.0, "fixed": True}, True),
+        ({"guess": 1.0, "lower": 1.0, "upper": 1.0}, True),
+        ({"lower": 2.0, "upper": 2.0, "scale": "log"}, True),
+        ({"guess": 1.0, "lower": 0.0, "upper": 1.0}, False),
+        ({"guess": 1.0}, False),
+    ],
+)
+def test_fixed_by_name_or_between_equal_bounds(entry: dict[str, Any], fixed: bool) -> None:
+    unknown = parse_problem(changed(LEAST, {"/parameters/alpha": entry})).parameters["alpha"]
+    assert isinstance(unknown, Unknown)
+    assert unknown.is_fixed is fixed
+    assert not fixed or unknown.start == entry.get("guess", entry.get("lower"))
+
+
+def test_everything_may_be_fixed() -> None:
+    body = changed(LEAST, {})
+    for part in ("parameters", "initial_state"):
+        body[part] = {name: {"guess": value, "fixed": True} for name, value in body[part].items()}
+    assert mistakes(body) == {}
+
+
+@pytest.mark.parametrize("method", ["auto", "dopri5", "dopri8", "bosh3", "fehlberg2", "adaptive_heun"])
+@pytest.mark.parametrize("engine", ["auto", "torchdiffeq"])
+@pytest.mark.parametrize("device", ["auto", "cpu", "cuda"])
+def test_engines_methods_and_devices(engine: str, method: str, device: str) -> None:
+    solver = {"engine": engine, "method": method, "device": device}
+    echo = request_of(parse_problem(changed(LEAST, {"/solver": solver})))["solver"]
+    assert {name: echo[name] for name in solver} == solver
+
+
+@pytest.mark.parametrize(
+    "prediction",
+    [
+        {"times": [0.0]},
+        {"times": [0.0, 0.0, 9.0]},
+        {"times": [-9.0, -8.0], "initial_state": {}},
+        {"times": [-9.0], "initial_state": {"prey": 1.0}, "parameters": {"alpha": 3.0}},
+        {"times": [1.0], "experiment": "data"},
+        {"times": [1.0, 2.0], "values": {"prey": [None, 1.0], "predator": [1.0, 2.0]}},
+    ],
+)
+def test_predictions(prediction: dict[str, Any]) -> None:
+    body = changed(LEAST, {"/predictions": [{"name": "p"} | prediction]})
+    (echo,) = request_of(parse_problem(body))["predictions"]
+    assert echo == {"name": "p", "parameters": {}} | prediction
+
+
+def test_a_prediction_without_initial_state_starts_where_the_data_start() -> None:
+    body = changed(LEAST, {"/data/start_time": -1.0, "/predictions": [{"name": "p", "times": [-1.0]}]})
+    assert mistakes(body) == {}
+
+
+@pytest.mark.parametrize("labels", [{"": ""}, {"~/a": "x" * 10_000}, {"größe": "ж\0🐇"}])
+def test_labels_are_any_text(labels: dict[str, str]) -> None:
+    assert request_of(parse_problem(changed(LEAST, {"/labels": labels})))["labels"] == labels
+
+
+@pytest.mark.parametrize("system", ["lotka-volterra", "stuart-landau", "lorenz", "kuramoto"])
+def test_the_example_of_every_catalogue_system_is_a_request(system: str) -> None:
+    example = CATALOGUE[system].example
+    assert example is not None
+    observed = next(iter(CATALOGUE[system].observables))
+    body = {
+        "system": system,
+        "data": {"times": list(example.times), "values": {observed: [1.0] * len(example.times)}},
+        "parameters": dict(example.parameters),
+        "initial_state": dict(example.initial_state),
+    }
+    assert parse_problem(body).resolved_system is CATALOGUE[system]
+
+
+def test_the_resolved_system_of_a_definition() -> None:
+    system = parse_problem(FULL).resolved_system
+    assert system.name == "custom"
+    assert system.states == ("prey", "predator")
+    assert list(system.observables) == ["total", "prey"]
+    assert system.definition().model_dump() == DEFINITION
+
+
+def test_in_python_parts_of_a_request_may_be_models() -> None:
+    series = Series(times=[1.0, 2.0], values={"prey": [1.0, None]}, initial_state={"prey": 2.0})
+    body = changed(LEAST, {"/initial_state/prey": ABSENT}) | {"data": series}
+    assert parse_problem(body).data == series
+
+
+def test_parts_that_are_models_are_checked_like_any_other() -> None:
+    series = Series(times=[2.0, 1.0], values={"zeta": [1.0]})
+    assert list(mistakes(LEAST | {"data": series})) == ["/data/times/1", "/data/values/zeta"]
+
+
+def test_models_from_python_are_validated_with_the_same_errors() -> None:
+    with pytest.raises(ValidationError) as caught:
+        FitProblem.model_validate(changed(LEAST, {"/parameters/gamma": ABSENT, "/data/times/2": 0.05}))
+    assert {details["loc"] for details in caught.value.errors()} == {("parameters", "gamma"), ("data", "times", "2")}
+
+
+def test_a_problem_does_not_change() -> None:
+    problem = parse_problem(LEAST)
+    with pytest.raises(ValidationError, match="frozen"):
+        problem.seed = 3  # type: ignore[misc]
