@@ -6,6 +6,8 @@ import copy
 from collections.abc import Mapping
 from typing import Any
 
+from hypothesis import HealthCheck, settings
+
 from odelib.errors import ProblemError
 from odelib.problem.limits import Limits
 from odelib.problem.pointers import split
@@ -82,6 +84,11 @@ FULL: dict[str, Any] = {
     "time_limit_seconds": 60.0,
     "labels": {"who": "me"},
 }
+
+
+def examples(count: int) -> settings:
+    """So many examples of a property. A busy machine is slow, and that is no failure."""
+    return settings(max_examples=count, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 
 
 def changed(body: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]:

@@ -5,14 +5,14 @@ from __future__ import annotations
 import json
 from typing import Any
 
-from hypothesis import HealthCheck, assume, given, settings
+from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from odelib.errors import ProblemError
 from odelib.problem.limits import Limits
 from odelib.problem.pointers import join, split
 from odelib.problem.request import parse_problem, request_of
-from tests.odelib.problem.requests import ABSENT, FULL, LEAST, changed, custom
+from tests.odelib.problem.requests import ABSENT, FULL, LEAST, changed, custom, examples
 
 FIELDS = [
     "system", "data", "parameters", "initial_state", "stages", "solver", "predictions", "uncertainty", "seed",
@@ -92,19 +92,19 @@ def assert_answered(body: Any, limits: Limits | None = None) -> None:
         assert len(mistake.detail) < 1_500
 
 
-@settings(max_examples=300)
+@examples(300)
 @given(JSON)
 def test_any_json(body: Any) -> None:
     assert_answered(body)
 
 
-@settings(max_examples=300)
+@examples(300)
 @given(st.dictionaries(st.sampled_from(FIELDS[:11]), JSON))
 def test_any_json_under_the_fields_of_a_request(body: dict[str, Any]) -> None:
     assert_answered(body)
 
 
-@settings(max_examples=300, suppress_health_check=[HealthCheck.too_slow])
+@examples(300)
 @given(st.data())
 def test_good_requests_with_something_else_at_some_places(data: st.DataObject) -> None:
     body = data.draw(st.sampled_from(BODIES))
@@ -122,14 +122,14 @@ def test_good_requests_with_something_else_at_some_places(data: st.DataObject) -
     assert_answered(body)
 
 
-@settings(max_examples=200)
+@examples(200)
 @given(st.data())
 def test_good_requests_under_small_limits(data: st.DataObject) -> None:
     small = {name: data.draw(st.integers(0, 30), label=name) for name in vars(Limits())}
     assert_answered(data.draw(st.sampled_from(BODIES)), Limits(**small))
 
 
-@settings(max_examples=300)
+@examples(300)
 @given(st.text(), st.sampled_from(["", "/parameters", "/data/values", "/data/sigma", "/labels", "/system/constants"]))
 def test_any_text_as_a_name(name: str, where: str) -> None:
     body = changed(FULL, {join(where, name): "x"})

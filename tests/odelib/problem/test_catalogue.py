@@ -14,6 +14,7 @@ from odelib.problem.catalogue import CATALOGUE
 from odelib.problem.request import parse_problem
 from odelib.problem.system import System, build_system
 from tests.odelib.problem.interpreter import evaluate
+from tests.odelib.problem.requests import examples
 
 Formula = Callable[..., dict[str, float]]
 
@@ -91,6 +92,7 @@ def test_names_and_their_order(name: str) -> None:
 
 
 @every_system
+@examples(100)
 @given(data=st.data())
 def test_equations_and_observables_at_random_points(name: str, data: st.DataObject) -> None:
     system, row = CATALOGUE[name], TABLE[name]
@@ -102,6 +104,7 @@ def test_equations_and_observables_at_random_points(name: str, data: st.DataObje
     assert observed == pytest.approx(expected, rel=1e-12)
 
 
+@examples(100)
 @given(st.floats(0.1, 3), numbers, st.floats(-1, 1), st.floats(0.01, 1))
 def test_kuramotos_order_is_a_constant_that_a_series_may_override(
     order: float, K: float, beta: float, R: float

@@ -14,7 +14,7 @@ from odelib.problem.names import name_error
 from odelib.problem.request import parse_problem
 from odelib.problem.system import SystemDefinition, build_system
 from odelib.problem.vocabulary import FUNCTIONS
-from tests.odelib.problem.requests import changed, custom, mistakes
+from tests.odelib.problem.requests import changed, custom, examples, mistakes
 
 GOOD_NAMES = [
     "y",
@@ -100,6 +100,7 @@ def test_a_bad_name_is_told_where_it_stands_and_nowhere_else(name: str) -> None:
     assert list(mistakes(body)) == ["/system/states/1"]
 
 
+@examples(100)
 @given(st.text(max_size=8))
 def test_the_way_out_of_a_bad_name_is_a_good_one(name: str) -> None:
     error = name_error(name)

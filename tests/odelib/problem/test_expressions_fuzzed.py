@@ -12,13 +12,14 @@ from typing import Any
 from unittest.mock import patch
 
 import pytest
-from hypothesis import assume, given, settings
+from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from odelib.errors import ExpressionError
 from odelib.problem.expressions import Expression, Name, Number, Operation, parse_expression, walk
 from odelib.problem.vocabulary import FUNCTIONS
 from tests.odelib.problem.interpreter import MEANING, evaluate
+from tests.odelib.problem.requests import examples
 
 OPERATORS = {"+": 2, "-": 2, "*": 2, "/": 2, "**": 2, "neg": 1}
 COMPARISONS = {"<": 2, "<=": 2, ">": 2, ">=": 2}
@@ -92,7 +93,7 @@ WORDS = [
 ]  # fmt: skip
 
 
-@settings(max_examples=400)
+@examples(300)
 @given(
     st.lists(st.sampled_from(WORDS), max_size=25).flatmap(
         lambda words: st.sampled_from(["", " "]).map(lambda s: s.join(words))
@@ -104,7 +105,7 @@ def test_words_in_any_order(text: str) -> None:
         assert_only_what_is_allowed(expression)
 
 
-@settings(max_examples=200)
+@examples(200)
 @given(st.text(max_size=60))
 def test_any_text(text: str) -> None:
     expression = parsed(text)
@@ -186,7 +187,7 @@ def unparsed(tree: ast.expr) -> str:
         raise
 
 
-@settings(max_examples=600)
+@examples(300)
 @given(st.recursive(LEAVES, grow, max_leaves=12).map(unparsed))
 def test_pythons_grammar(text: str) -> None:
     expression = parsed(text)
@@ -237,7 +238,7 @@ def outcome(compute: Callable[[], Any]) -> Any:
     return repr(value) if isinstance(value, complex) or math.isnan(value) else value
 
 
-@settings(max_examples=600)
+@examples(300)
 @given(ARITHMETIC, st.sampled_from([0.5, -1.5, 2.0, 3.0]), st.sampled_from([0.25, -0.5, 1.0]))
 def test_precedence_and_associativity_are_pythons(text: str, x: float, y: float) -> None:
     # Python's whole numbers are exact and grow without bound; here all numbers are doubles, so Python gets doubles.

@@ -13,7 +13,7 @@ from pydantic import ValidationError
 
 from odelib.problem.catalogue import CATALOGUE
 from odelib.problem.request import FitProblem, Series, Unknown, parse_problem, request_of
-from tests.odelib.problem.requests import ABSENT, DEFINITION, FULL, LEAST, changed, mistakes
+from tests.odelib.problem.requests import ABSENT, DEFINITION, FULL, LEAST, changed, examples, mistakes
 
 
 def test_the_least_request_with_all_defaults_filled_in() -> None:
@@ -171,6 +171,7 @@ def test_a_guess_may_be_left_out_between_two_bounds(entry: dict[str, Any], start
 positive = st.floats(min_value=5e-324, max_value=1.7e308)
 
 
+@examples(100)
 @given(positive, positive, st.sampled_from(["linear", "log"]))
 def test_the_guess_in_the_middle_lies_between_the_bounds(a: float, b: float, scale: str) -> None:
     unknown = Unknown.model_validate({"lower": min(a, b), "upper": max(a, b), "scale": scale})
