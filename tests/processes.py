@@ -61,7 +61,7 @@ class _Process:
 
     def __init__(self, settings: Mapping[str, object]) -> None:
         self.environment = os.environ | {f"ODEFIT_{name.upper()}": str(value) for name, value in settings.items()}
-        self._log = tempfile.TemporaryFile("w+b")
+        self._log = tempfile.TemporaryFile("w+b")  # noqa: SIM115  closed in __exit__
         self.process: subprocess.Popen[bytes] | None = None
 
     def _start(self, command: list[str], pass_fds: tuple[int, ...] = ()) -> None:

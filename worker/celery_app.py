@@ -146,8 +146,8 @@ def _runner() -> FitRunner:
     return FitRunner(settings, Messenger(settings).wake, flags)
 
 
-def _set_up_logging(**_: Any) -> None:
-    configure_logging(settings.redis_url)
+def _set_up_logging(loglevel: int, **_: Any) -> None:
+    configure_logging(settings.redis_url, loglevel)
 
 
 def _child_starts(**_: Any) -> None:
@@ -185,7 +185,7 @@ class Upkeep(bootsteps.StartStopStep):  # type: ignore[misc]
 
     def register_with_event_loop(self, consumer: Any, hub: Any) -> None:
         """Called whenever the event loop starts, so also after a lost connection."""
-        hub.call_repeatedly(_TICK_SECONDS, self._tick, (consumer,))
+        hub.call_repeatedly(_TICK_SECONDS, self._tick, consumer)
 
     def shutdown(self, consumer: Any) -> None:
         """Called once, when the worker ends."""

@@ -6,6 +6,7 @@ watched: that the event loop turns, and that no message waits long while a child
 
 from __future__ import annotations
 
+import atexit
 import os
 import signal
 import sys
@@ -39,6 +40,8 @@ class LoopWatch:
         """Begin to watch. In the main thread; children do not inherit the timer."""
         signal.signal(signal.SIGALRM, self._look)
         signal.setitimer(signal.ITIMER_REAL, self._period, self._period)
+        # At its end Python takes its signal handlers away, and the signal would kill the process.
+        atexit.register(signal.setitimer, signal.ITIMER_REAL, 0)
 
     def turn(self) -> None:
         """The event loop has come round."""

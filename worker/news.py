@@ -23,19 +23,23 @@ log = structlog.get_logger(__name__)
 class News:
     """Reads a monitor and says what of it the store does not have yet.
 
-    earlier: the checkpoint from which this attempt goes on. every: seconds from one checkpoint in the store to the
-    next within a stage; a new stage is told at once.
+    every: seconds from one checkpoint in the store to the next within a stage; a new stage is told at once.
     """
 
-    def __init__(self, problem: FitProblem, monitor: Monitor, earlier: Checkpoint | None, every: float) -> None:
-        self._problem = problem
+    def __init__(self, monitor: Monitor, every: float) -> None:
         self._monitor = monitor
         self._every = every
-        self._checkpoint = earlier
+        self._problem: FitProblem | None = None
+        self._checkpoint: Checkpoint | None = None
         self._progress: Progress | None = None
         self._told = -math.inf
         self._pending: tuple[Progress | None, Checkpoint | None] = (None, None)
         self._rendered: tuple[Checkpoint | None, Report] = (None, Report(0.0))
+
+    def begin(self, problem: FitProblem, earlier: Checkpoint | None) -> None:
+        """The fit begins, from the checkpoint of an earlier attempt if there was one."""
+        self._problem = problem
+        self._checkpoint = earlier
 
     def report(self, seconds: float, *, everything: bool = False) -> Report:
         """The news after `seconds` of this attempt; `everything`: also a checkpoint whose turn has not come."""
@@ -65,7 +69,10 @@ class News:
         return _progress_json(self._monitor.progress)
 
     def partial(self, code: OutcomeCode) -> str:
-        """The result from the latest checkpoint as JSON text, "" if there is none."""
+        """The result from the latest checkpoint as JSON text, "" if none can be made.
+
+        The store has the one of the last checkpoint saved, and shows it in place of none.
+        """
         checkpoint = self._monitor.checkpoint or self._checkpoint
         return self._partial_of(checkpoint, code) if checkpoint is not None else ""
 
@@ -85,6 +92,8 @@ class News:
         return self._rendered[1]
 
     def _partial_of(self, checkpoint: Checkpoint, code: OutcomeCode) -> str:
+        if self._problem is None:
+            return ""
         try:
             return partial_result(self._problem, checkpoint, code).to_json()
         except Exception as error:  # noqa: BLE001  checkpoint and end state are worth saving all the same

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import signal
 import threading
@@ -35,6 +36,8 @@ class Pulse:
     the fit goes on, and the pulse with it as soon as Redis is back.
 
         with Pulse(…) as pulse:
+            problem = …
+            pulse.begin(problem, resume)
             fit(problem, monitor=monitor, …)
     """
 
@@ -42,9 +45,7 @@ class Pulse:
         self,
         store: LeaseStore,
         claim: Claim,
-        problem: FitProblem,
         monitor: Monitor,
-        resume: Checkpoint | None,
         settings: WorkerSettings,
         stopping: Callable[[], bool],
     ) -> None:
@@ -53,8 +54,8 @@ class Pulse:
         self._monitor = monitor
         self._settings = settings
         self._stopping = stopping
-        self._news = News(problem, monitor, resume, settings.checkpoint_seconds)
-        self._time_left = problem.time_limit_seconds - claim.elapsed
+        self._news = News(monitor, settings.checkpoint_seconds)
+        self._time_left = math.inf
         self._started = time.monotonic()
         self._asked: float | None = None
         self._away = False
@@ -70,6 +71,11 @@ class Pulse:
     ) -> None:
         self._over.set()
         self._thread.join()
+
+    def begin(self, problem: FitProblem, resume: Checkpoint | None) -> None:
+        """The problem is known now, and from where the fit goes on."""
+        self._news.begin(problem, resume)
+        self._time_left = problem.time_limit_seconds - self._claim.elapsed
 
     def final_report(self) -> Report:
         """All that the store does not have yet."""

@@ -70,6 +70,8 @@ class Sweep:
 
     def sweep(self) -> None:
         """All the upkeep once. Raises `StoreUnavailable`."""
+        for fit_id in self._store.sweep_cancellations():
+            log.info("cancelled_without_worker", fit=fit_id)
         self._sweep_leases()
         for fit_id in self._store.sweep_gpu(no_gpu(self._settings.gpu_wait_seconds)):
             log.warning("no_gpu_worker", fit=fit_id)

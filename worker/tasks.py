@@ -18,7 +18,7 @@ from odelib.errors import FitError, StopRequested
 from odelib.fitting import fit
 from odelib.monitor import Checkpoint, Monitor
 from odelib.problem.limits import Limits
-from odelib.problem.request import FitProblem, parse_problem
+from odelib.problem.request import parse_problem
 from worker.endings import (
     Ending,
     Unfinished,
@@ -81,10 +81,9 @@ class FitRunner:
         self._work(queue, claim)
 
     def _work(self, queue: Queue, claim: Claim) -> None:
-        monitor, resume = Monitor(), _checkpoint_of(claim)
-        problem = parse_problem(json.loads(claim.problem)["request"], _NO_LIMITS)
-        pulse = Pulse(self._store, claim, problem, monitor, resume, self._settings, lambda: self._flags.stopping)
-        ending = _run(problem, monitor, resume, claim, pulse)
+        monitor = Monitor()
+        pulse = Pulse(self._store, claim, monitor, self._settings, lambda: self._flags.stopping)
+        ending = _run(claim, monitor, pulse)
         if isinstance(ending, Ending):
             self._finish(claim, ending, pulse)
         elif ending == "hand_back":
@@ -122,11 +121,12 @@ class FitRunner:
             self._wake(queue, fit_id)
 
 
-def _run(
-    problem: FitProblem, monitor: Monitor, resume: Checkpoint | None, claim: Claim, pulse: Pulse
-) -> Ending | Unfinished:
+def _run(claim: Claim, monitor: Monitor, pulse: Pulse) -> Ending | Unfinished:
     try:
         with pulse:
+            problem = parse_problem(json.loads(claim.problem)["request"], _NO_LIMITS)
+            resume = _checkpoint_of(claim)
+            pulse.begin(problem, resume)
             return ending_of_result(fit(problem, monitor=monitor, resume=resume, elapsed=claim.elapsed))
     except StopRequested as stop:
         return ending_of_stop(stop.reason, pulse.partial(stop.reason))

@@ -10,6 +10,6 @@ if redis.call('ZSCORE', LEASES, id) then
   write_even_when_full()
   redis.call('ZADD', CANCELLING, 'NX', whole(now()), id)
 else
-  end_fit(id, 'cancelled', kept, partial_as_cancelled(id))
+  end_fit(id, 'cancelled', kept)
 end
 return { 'accepted', record(id, true) }

@@ -6,7 +6,7 @@ if not holds(id, token) then return 'lost' end
 write_even_when_full()
 keep_report(id, report_from(4))
 if redis.call('ZSCORE', CANCELLING, id) then
-  end_fit(id, 'cancelled', kept, partial_as_cancelled(id))
+  end_fit(id, 'cancelled', kept)
   return 'cancelled'
 end
 redis.call('HDEL', FIT .. id, 'token')

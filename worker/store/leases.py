@@ -87,7 +87,10 @@ class LeaseStore:
         return Answer(self._scripts.run("pulse", claim.fit_id, claim.token, self._lease, *report.arguments()))
 
     def finish(self, claim: Claim, ending: Ending, progress: str) -> bool:
-        """End the fit; progress is JSON text, "" for none. False: another attempt has it, or somebody ended it."""
+        """End the fit; progress is JSON text, "" for none. False: another attempt has it, or somebody ended it.
+
+        Without a result, that of the last checkpoint stands.
+        """
         arguments = (claim.fit_id, claim.token, ending.status, self._kept, ending.result, ending.error, progress)
         return bool(self._scripts.run("finish", *arguments))
 

@@ -49,8 +49,17 @@ local function move(id, to)
   end
 end
 
+-- The result of the last checkpoint, for a fit that ends without a better one. On a cancelled fit it has the outcome
+-- of such; the caller's own names all stand behind the outcome, so the first place at which it is found is itself.
+local function partial_result(id, status)
+  local partial, outcome = unpack(redis.call('HMGET', FIT .. id, 'partial', 'partial_outcome'))
+  if not partial or status ~= 'cancelled' then return partial end
+  local first, last = string.find(partial, outcome, 1, true)
+  return string.sub(partial, 1, first - 1) .. CANCELLED .. string.sub(partial, last + 1)
+end
+
 -- End a fit: its end state and all that belongs to it, at once and for good.
--- `result` and `progress` may be empty or false, `failure` too: the error as JSON.
+-- result, failure (the error) and progress: JSON, or '' or nothing.
 local function end_fit(id, status, kept, result, failure, progress)
   local fit = FIT .. id
   write_even_when_full()
@@ -58,27 +67,15 @@ local function end_fit(id, status, kept, result, failure, progress)
   redis.call('ZREM', CANCELLING, id)
   redis.call('ZREM', READY .. redis.call('HGET', fit, 'queue'), id)
   move(id, status)
+  if not result or result == '' then result = partial_result(id, status) end
   local at = now()
   redis.call('HDEL', fit, 'checkpoint', 'stage', 'step', 'partial', 'partial_outcome', 'deaths')
   redis.call('HSET', fit, 'finished_at', whole(at), 'expires_at', whole(at + kept))
-  if result and result ~= '' then redis.call('HSET', fit, 'result', result) end
+  if result then redis.call('HSET', fit, 'result', result) end
   if failure and failure ~= '' then redis.call('HSET', fit, 'error', failure) end
   if progress and progress ~= '' then redis.call('HSET', fit, 'progress', progress) end
   redis.call('ZADD', EXPIRIES, whole(at + kept), id)
   redis.call('PUBLISH', ENDED_CHANNEL, id)
-end
-
-local function partial_result(id)
-  return redis.call('HGET', FIT .. id, 'partial')
-end
-
--- The partial result, with the outcome of a cancelled fit in place of that of an interrupted one. Its own names
--- all stand behind the outcome, so the first place at which it is found is the outcome itself.
-local function partial_as_cancelled(id)
-  local partial, outcome = unpack(redis.call('HMGET', FIT .. id, 'partial', 'partial_outcome'))
-  if not partial then return false end
-  local first, last = string.find(partial, outcome, 1, true)
-  return string.sub(partial, 1, first - 1) .. CANCELLED .. string.sub(partial, last + 1)
 end
 
 -- Whether `token` is that of the attempt that may still write: nobody claimed the fit since, and it has not ended.
@@ -87,7 +84,8 @@ local function holds(id, token)
   return status and not has_ended(status) and current == token
 end
 
--- Keep what an attempt reports; a checkpoint that is a step forward wipes out the deaths before it.
+-- Keep what an attempt reports; a checkpoint that is a step forward wipes out the deaths before it, and one that
+-- is a step back is not worth keeping.
 local function keep_report(id, report)
   local fit = FIT .. id
   redis.call('HSET', fit, 'attempt_seconds', report.seconds)
@@ -96,9 +94,8 @@ local function keep_report(id, report)
   local stage, step = unpack(redis.call('HMGET', fit, 'stage', 'step'))
   stage, step = tonumber(stage or -1), tonumber(step or -1)
   local new_stage, new_step = tonumber(report.stage), tonumber(report.step)
-  if new_stage > stage or (new_stage == stage and new_step > step) then
-    redis.call('HSET', fit, 'deaths', 0)
-  end
+  if new_stage < stage or (new_stage == stage and new_step < step) then return end
+  if new_stage > stage or new_step > step then redis.call('HSET', fit, 'deaths', 0) end
   redis.call('HSET', fit, 'checkpoint', report.checkpoint, 'stage', report.stage, 'step', report.step)
   if report.partial ~= '' then
     redis.call('HSET', fit, 'partial', report.partial, 'partial_outcome', report.partial_outcome)

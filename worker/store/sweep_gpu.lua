@@ -11,6 +11,6 @@ redis.call('HSET', GPU_WATCH, 'since', since, 'last', whole(at))
 local failed = {}
 if at - math.max(tonumber(since), tonumber(seen or 0)) > wait then
   failed = redis.call('ZRANGE', READY .. 'gpu', 0, batch - 1)
-  for _, id in ipairs(failed) do end_fit(id, 'failed', kept, partial_result(id), failure) end
+  for _, id in ipairs(failed) do end_fit(id, 'failed', kept, '', failure) end
 end
 return failed

@@ -68,12 +68,15 @@ class UpkeepStore:
             return int(self._client.llen(broker_list))
 
     def sweep_leases(self, died_too_often: str) -> Lapsed:
-        """Deal with lapsed leases and overdue cancellations; `died_too_often` is the error (JSON) of those given up."""
-        patience = microseconds(self._settings.cancel_grace_seconds + 1)
-        again, failed, cancelled = self._scripts.run(
-            "sweep_leases", self._settings.max_deaths, self._kept, patience, died_too_often, _BATCH
-        )
+        """Deal with leases that lapsed; `died_too_often` is the error (JSON) of those given up."""
+        arguments = (self._settings.max_deaths, self._kept, died_too_often, _BATCH)
+        again, failed, cancelled = self._scripts.run("sweep_leases", *arguments)
         return Lapsed([(fit_id.decode(), queue.decode()) for fit_id, queue in again], _texts(failed), _texts(cancelled))
+
+    def sweep_cancellations(self) -> list[str]:
+        """Cancel what was asked to stop and has not, because its worker is gone or away. Returns the ids."""
+        patience = microseconds(self._settings.cancel_grace_seconds + 1)
+        return _texts(self._scripts.run("sweep_cancellations", patience, self._kept, _BATCH))
 
     def sweep_gpu(self, no_gpu: str) -> list[str]:
         """Fail what waits for a GPU worker if none was seen for long; `no_gpu` is the error (JSON). Returns the ids."""

@@ -1,0 +1,88 @@
+"""Fits that run on real workers, with leases and sweeps short enough to watch."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from tests.processes import WorkerProcess, redis_server, wait_for
+from worker.embedded_redis import EmbeddedRedis
+from worker.queue import FitQueue, FitRecord
+from worker.settings import WorkerSettings
+from worker.states import ENDED
+from worker.store.connection import connect
+from worker.store.keys import KEYS
+
+SHORT = {"lease_seconds": 2.0, "pulse_seconds": 0.1, "sweep_seconds": 0.3, "checkpoint_seconds": 0.2}
+END_SECONDS = 180.0
+
+
+class Stack:
+    """A Redis server of its own, and fits in it."""
+
+    def __init__(self, server: EmbeddedRedis) -> None:
+        self.server = server
+        self.redis = connect(server.url, retries=1)
+        self.queue = FitQueue(WorkerSettings(redis_url=server.url))
+        self._ends = self.redis.pubsub(ignore_subscribe_messages=True)
+        self._ends.subscribe(KEYS["ENDED_CHANNEL"])
+        self._ends.get_message(timeout=5)
+        self.steps: list[int] = []
+
+    def worker(self, **settings: Any) -> WorkerProcess:
+        return WorkerProcess(self.server.url, **{**SHORT, **settings})
+
+    def submit(self, request: dict[str, Any], queue: Any = "cpu") -> str:
+        return self.queue.submit(request, system="custom", labels={}, queue=queue).record.id
+
+    def get(self, fit_id: str) -> FitRecord:
+        """The fit; the steps that its progress shows are noted in `steps`."""
+        record = self.queue.get(fit_id)
+        if record.progress is not None:
+            self.steps.append(record.progress["step"])
+        return record
+
+    def running(self, fit_id: str, *, steps: int = 0, attempt: int = 1) -> FitRecord:
+        """The fit, once this attempt has shown so many steps."""
+
+        def look() -> FitRecord | None:
+            record = self.get(fit_id)
+            assert record.status not in ENDED, f"the fit has ended: {record}"
+            far = record.progress is not None and record.progress["step"] >= steps
+            return record if record.attempts >= attempt and (far or steps == 0) else None
+
+        found = wait_for(look, END_SECONDS, f"attempt {attempt} with {steps} steps")
+        assert found is not None
+        return found
+
+    def ended(self, fit_id: str) -> FitRecord:
+        """The fit, once it has ended."""
+        found = wait_for(lambda: (r := self.get(fit_id)).status in ENDED and r, END_SECONDS, "the end of the fit")
+        assert isinstance(found, FitRecord)
+        return found
+
+    def times_ended(self, fit_id: str) -> int:
+        """How often its end has been told so far."""
+        count = 0
+        while message := self._ends.get_message(timeout=0.5):
+            count += message["data"] == fit_id.encode()
+        return count
+
+    def saved_step(self, fit_id: str) -> int:
+        """The step of the checkpoint in the store."""
+        return int(self.redis.hget(KEYS["FIT"] + fit_id, "step") or 0)
+
+
+def result_of(record: FitRecord) -> dict[str, Any]:
+    assert record.result is not None
+    result: dict[str, Any] = json.loads(record.result)
+    return result
+
+
+@pytest.fixture
+def stack() -> Iterator[Stack]:
+    with redis_server() as server:
+        yield Stack(server)
