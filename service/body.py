@@ -115,7 +115,7 @@ def _check_tree(root: Any, max_depth: int) -> None:
         elif not _is_text(key):
             errors.append(FieldError(join("", *path[1:]), f"a key has {_HALF_A_PAIR}"))
         elif isinstance(node, str) and not _is_text(node):
-            errors.append(FieldError(join("", *path[1:], key), f"the text has {_HALF_A_PAIR}"))
+            errors.append(FieldError(join("", *[*path, key][1:]), f"the text has {_HALF_A_PAIR}"))
         elif isinstance(node, dict | list):
             path.append(key)
             if len(path) > max_depth:
