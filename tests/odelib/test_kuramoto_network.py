@@ -60,9 +60,7 @@ def test_reference_draws_give_the_published_losses() -> None:
             return [psi_rate, -values["gamma"] * y[1] + pull * y[1] * (1 - y[1] ** 4)]
 
         start = network.order_parameter
-        solved = solve_ivp(
-            equations, (0, 20), [np.angle(start), abs(start)], t_eval=times, rtol=1e-9, atol=1e-11
-        )
+        solved = solve_ivp(equations, (0, 20), [np.angle(start), abs(start)], t_eval=times, rtol=1e-9, atol=1e-11)
         return float((abs(solved.y[1] * np.exp(1j * solved.y[0]) - z) ** 2).sum())
 
     expected = article["reference"]["squared_loss"]
@@ -104,7 +102,5 @@ def test_what_is_not_finite_is_refused() -> None:
 
 def test_running_out_of_steps_says_where() -> None:
     with pytest.raises(SolveError, match="used up its 3 steps at t =") as caught:
-        order_parameter(
-            Oscillators.draw(3, seed=0), [0.0, 1e4], omega0=0.0, gamma=5.0, K=3.0, beta=0.0, max_steps=3
-        )
+        order_parameter(Oscillators.draw(3, seed=0), [0.0, 1e4], omega0=0.0, gamma=5.0, K=3.0, beta=0.0, max_steps=3)
     assert caught.value.code == "max_steps"

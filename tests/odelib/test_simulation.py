@@ -77,10 +77,7 @@ def test_noise_has_its_size_and_its_seed() -> None:
         errors = np.array(first[name]) - np.array(clean[name])
         assert errors.std() == pytest.approx(0.3, rel=0.1)
         assert abs(errors.mean()) < 0.03
-    assert (
-        np.corrcoef(np.subtract(first["x"], clean["x"]), np.subtract(first["scaled"], clean["scaled"]))[0, 1]
-        < 0.1
-    )
+    assert np.corrcoef(np.subtract(first["x"], clean["x"]), np.subtract(first["scaled"], clean["scaled"]))[0, 1] < 0.1
 
 
 @pytest.mark.parametrize("name", CATALOGUE)
