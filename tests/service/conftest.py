@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import socket
 import threading
 from collections.abc import Iterator
@@ -17,6 +18,13 @@ from service.settings import ServiceSettings
 from tests.processes import wait_for
 from worker.embedded_redis import EmbeddedRedis
 from worker.settings import WorkerSettings
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _no_settings_from_outside() -> None:
+    """Whoever runs the tests may have settings for a service of their own."""
+    for name in [name for name in os.environ if name.startswith("ODEFIT_")]:
+        del os.environ[name]
 
 
 @contextmanager
