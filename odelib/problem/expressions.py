@@ -79,14 +79,13 @@ def parse_expression(text: str, *, max_characters: int = MAX_CHARACTERS, max_lev
         )
     text = text.strip()
     check_characters(text)
+    names: set[str] = set()
     try:
-        body = ast.parse(text, mode="eval").body
+        tree = _Converter(max_levels, names).convert(ast.parse(text, mode="eval").body, 1)
     except SyntaxError as error:
         raise ExpressionError(syntax_hint(text, error)) from None
     except (RecursionError, MemoryError):
         raise _too_deep(max_levels) from None
-    names: set[str] = set()
-    tree = _Converter(max_levels, names).convert(body, 1)
     return Expression(text, tree, frozenset(names))
 
 

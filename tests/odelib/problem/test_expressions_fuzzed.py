@@ -302,6 +302,17 @@ def test_deep_nesting_is_accepted_or_refused_and_never_crashes(opening: str, clo
         assert_only_what_is_allowed(expression)
 
 
+@pytest.mark.parametrize("text", ["-" * 900 + "x", "exp(" * 190 + "x" + ")" * 190, "x**" * 900 + "x", "-" * 9999 + "x"])
+def test_a_limit_of_levels_that_is_set_too_high_crashes_nothing(text: str) -> None:
+    try:
+        parse_expression(text, max_levels=1_000_000)
+    except ExpressionError as error:
+        told = str(error)
+    else:
+        told = "nested too deeply"
+    assert "nested too deeply" in told
+
+
 @pytest.mark.timeout(120)
 def test_deep_input_in_a_small_thread_never_crashes_the_interpreter() -> None:
     texts = [piece * (10_000 // len(piece)) for piece in ("(", "-", "x**", "exp(", "x+", "x*(")]
