@@ -71,7 +71,7 @@ class _Setup:
 
     def __init__(self, problem: FitProblem, device: torch.device, stop: Any) -> None:
         solver = problem.solver
-        engine, method = choose(solver.engine, solver.method)
+        engine, method = choose(solver.engine, solver.method, device.type)
         self.layer = ODELayer(
             problem.resolved_system,
             engine=engine.name,
@@ -84,6 +84,7 @@ class _Setup:
         if stop:
             self.layer.stop = stop
         self.unknowns = Unknowns(problem, device)
+        self.layer.carried = self.unknowns.carried
         self.objective = Objective(problem, self.unknowns, self.layer, device)
         self.solver = SolverUsed(engine=engine.name, method=method, device=device.type)
 

@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from odelib.engines.base import Solution, SolverOptions, StopCheck, never
+from odelib.engines.base import Carried, Solution, SolverOptions, StopCheck, never
 from odelib.engines.registry import choose, choose_device
 from odelib.problem.checks import resolve_system
 from odelib.problem.limits import Limits
@@ -49,12 +49,13 @@ class ODELayer(nn.Module):
     ) -> None:
         super().__init__()
         self.system = _system(system)
-        chosen, method = choose(engine, method)
+        chosen, method = choose(engine, method, device)
         self.engine = chosen(self.system)
         self.options = SolverOptions(method, rtol, atol, max_steps)
         self.device = None if device == "auto" else choose_device(device)
         self.constants = dict(self.system.constants) | _known("constants", constants or {}, self.system.constants)
         self.stop: StopCheck = never
+        self.carried = Carried(tuple(range(len(self.system.states))), tuple(range(len(self.system.parameters))))
         self._observables = Program(list(self.system.observables.values()), variables_of(self.system.states))
         self._hold("parameter_vector", "parameters", parameters, self.system.parameters, trainable)
         self._hold("initial_state_vector", "initial_state", initial_state, self.system.states, trainable)
@@ -76,7 +77,7 @@ class ODELayer(nn.Module):
         parameter = self._input("parameters", parameters, self.system.parameters)
         state, parameter = _same_batch(state, parameter)
         grid, index = _grid(times.to(state))
-        solution = self.engine.solve(grid, state, parameter, self.constants, self.options, self.stop)
+        solution = self.engine.solve(grid, state, parameter, self.constants, self.options, self.stop, self.carried)
         return Solution(solution.states.index_select(-2, index), solution.failures)
 
     def observe(self, times: Tensor, states: Tensor, parameters: Tensor | None = None) -> dict[str, Tensor]:

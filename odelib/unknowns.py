@@ -14,6 +14,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from odelib.engines.base import Carried
 from odelib.problem.expressions import Expression, parse_expression
 from odelib.problem.request import FitProblem, Unknown
 from odelib.problem.system import System
@@ -59,6 +60,20 @@ class Unknowns:
         self._initial = _InitialState(system, self._expressions)
         self._torch_log = torch.tensor(self.log, device=device)
         self._device = device
+
+    @property
+    def carried(self) -> Carried:
+        """The parameters and initial values that depend on a free unknown."""
+        free = set(self.names)
+        states, parameters = self.system.states, self.system.parameters
+        return Carried(
+            tuple(
+                i
+                for i, name in enumerate(states)
+                if name in free or (name in self._expressions and self._expressions[name].names & free)
+            ),
+            tuple(i for i, name in enumerate(parameters) if name in free),
+        )
 
     @property
     def count(self) -> int:

@@ -1,3 +1,3 @@
 """The engines that general tests run over."""
 
-ENGINES = ["torchdiffeq"]
+ENGINES = ["compiled", "torchdiffeq"]

@@ -33,6 +33,19 @@ class SolverOptions:
 
 
 @dataclass(frozen=True)
+class Carried:
+    """With respect to what derivatives are wanted: indices of states (their initial values) and of parameters."""
+
+    states: tuple[int, ...] = ()
+    parameters: tuple[int, ...] = ()
+
+    @property
+    def count(self) -> int:
+        """How many there are."""
+        return len(self.states) + len(self.parameters)
+
+
+@dataclass(frozen=True)
 class Solution:
     """States at the times asked.
 
@@ -50,6 +63,7 @@ class Engine(Protocol):
     name: ClassVar[str]
     methods: ClassVar[tuple[str, ...]]
     default_method: ClassVar[str]
+    devices: ClassVar[tuple[str, ...]]
 
     def __init__(self, system: System) -> None: ...
 
@@ -61,8 +75,9 @@ class Engine(Protocol):
         constants: Mapping[str, float],
         options: SolverOptions,
         stop: StopCheck,
+        carried: Carried,
     ) -> Solution:
-        """The states at `times`.
+        """The states at `times`, differentiable with respect to what is `carried` (other derivatives may be 0).
 
         times: (T,), strictly increasing, the initial state holds at the first. initial_state: (n,) or (B, n);
         parameters: (p,) or (B, p); all float64 and on one device. `stop` is asked inside the solve.

@@ -1,39 +1,45 @@
-"""The engines by name, and which one `auto` means."""
+"""The engines by name, the preferred one first, and which one `auto` means."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 
 import torch
 
 from odelib.engines.base import Engine
+from odelib.engines.compiled.engine import CompiledEngine
 from odelib.engines.torchdiffeq import TorchdiffeqEngine
 from odelib.errors import FitError
 
-ENGINES: Mapping[str, type[Engine]] = {TorchdiffeqEngine.name: TorchdiffeqEngine}
+ENGINES: Mapping[str, type[Engine]] = {engine.name: engine for engine in (CompiledEngine, TorchdiffeqEngine)}
 
 
-def choose(engine: str, method: str) -> tuple[type[Engine], str]:
-    """The engine and the method's name for what was asked, `auto` resolved.
+def choose(engine: str, method: str, device: str = "cpu") -> tuple[type[Engine], str]:
+    """The engine and the method's name for what was asked, `auto` resolved: the compiled engine where it can.
 
-    Raises `ValueError` for a pair that does not exist, naming those that do.
+    Raises `ValueError` for a combination that does not exist, naming those that do.
     """
-    if engine != "auto" and engine not in ENGINES:
+    if engine == "auto":
+        able = [e for e in ENGINES.values() if method in ("auto", *e.methods) and device in ("auto", *e.devices)]
+        if not able:
+            raise ValueError(f"no engine has method={method!r} on device={device!r}")
+        chosen = able[0]
+    elif engine in ENGINES:
+        chosen = ENGINES[engine]
+    else:
         raise ValueError(f"engine={engine!r} does not exist; there are 'auto', {_quoted(ENGINES)}")
-    chosen = ENGINES[TorchdiffeqEngine.name if engine == "auto" else engine]
-    if method == "auto":
-        return chosen, chosen.default_method
-    if method not in chosen.methods:
-        raise ValueError(
-            f"the engine {chosen.name!r} has no method={method!r}; it has 'auto', {_quoted(chosen.methods)}"
-        )
-    return chosen, method
+    if method not in ("auto", *chosen.methods):
+        has = _quoted(chosen.methods)
+        raise ValueError(f"the engine {chosen.name!r} has no method={method!r}; it has 'auto', {has}")
+    if device not in ("auto", *chosen.devices):
+        raise ValueError(f"the engine {chosen.name!r} does not run on device={device!r}; use engine='torchdiffeq'")
+    return chosen, chosen.default_method if method == "auto" else method
 
 
 def choose_device(device: str) -> torch.device:
     """The torch device for `auto`, `cpu` or `cuda`.
 
-    `auto` is the CPU: the reference engine's steps are single small operations, which a GPU only slows down.
+    `auto` is the CPU: the steps of one trajectory are single small operations, which a GPU only slows down.
     Raises `FitError` for `cuda` where there is none: it never becomes `cpu` in silence.
     """
     if device == "cuda" and not torch.cuda.is_available():
@@ -46,5 +52,5 @@ def choose_device(device: str) -> torch.device:
     return torch.device("cpu" if device == "auto" else device)
 
 
-def _quoted(names: object) -> str:
-    return ", ".join(repr(name) for name in names)  # type: ignore[attr-defined]
+def _quoted(names: Iterable[str]) -> str:
+    return ", ".join(repr(name) for name in names)

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 from torchdiffeq import odeint
 
-from odelib.engines.base import Solution, SolverOptions, StopCheck
+from odelib.engines.base import Carried, Solution, SolverOptions, StopCheck
 from odelib.errors import SolveError, StopRequested
 from odelib.problem.system import System
 from odelib.program import BoundProgram, Program, variables_of
@@ -25,6 +25,7 @@ class TorchdiffeqEngine:
     name: ClassVar[str] = "torchdiffeq"
     methods: ClassVar[tuple[str, ...]] = ("dopri5", "dopri8", "bosh3", "fehlberg2", "adaptive_heun")
     default_method: ClassVar[str] = "dopri5"
+    devices: ClassVar[tuple[str, ...]] = ("cpu", "cuda")
 
     def __init__(self, system: System) -> None:
         self._system = system
@@ -38,12 +39,14 @@ class TorchdiffeqEngine:
         constants: Mapping[str, float],
         options: SolverOptions,
         stop: StopCheck,
+        carried: Carried,
     ) -> Solution:
-        """See `Engine.solve`.
+        """See `Engine.solve`; backpropagation carries everything, whatever is asked for.
 
         A batch is solved side by side, every member within the tolerances. If that fails, each member is
         solved alone, so that the failing ones leave the others untouched.
         """
+        del carried
         if initial_state.dim() == 1:
             return Solution(self._one(times, initial_state, parameters, constants, options, stop))
         try:

@@ -1,0 +1,208 @@
+"""A system → the source of its kernels for Numba: right-hand side, Jacobian, and both with sensitivities.
+
+The kernels take and give flat arrays. `z` is the state followed by the sensitivities, row by row: column j of
+row i is z[n + i·m + j], the derivative of state i by the unknown j. `q` are parameters, then constants.
+`column[k]` is the sensitivity column of parameter k, negative where it has none.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from odelib.engines.compiled.graph import Graph
+from odelib.problem.expressions import TIME
+from odelib.problem.system import System
+
+# Above this many operations in one function LLVM's time grows faster than the code: 100 states as one function
+# took 9 s, in pieces 2 s. Pieces repeat the common subexpressions that cross their borders.
+PIECE_OPERATIONS = 400
+
+_INFIX = {"+": "+", "-": "-", "*": "*", "/": "/", "<": "<", "<=": "<=", ">": ">", ">=": ">="}
+_CALLS = {
+    "abs": "abs({0})",
+    "exp": "math.exp({0})",
+    "log": "math.log({0})",
+    "log10": "math.log10({0})",
+    "sqrt": "math.sqrt({0})",
+    "sin": "math.sin({0})",
+    "cos": "math.cos({0})",
+    "tan": "math.tan({0})",
+    "asin": "math.asin({0})",
+    "acos": "math.acos({0})",
+    "atan": "math.atan({0})",
+    "sinh": "math.sinh({0})",
+    "cosh": "math.cosh({0})",
+    "tanh": "math.tanh({0})",
+    "erf": "math.erf({0})",
+    "floor": "math.floor({0})",
+    "neg": "-{0}",
+    "where": "({1} if {0} else {2})",
+    "min": "least({0}, {1})",
+    "max": "greatest({0}, {1})",
+    "sign": "sign({0})",
+    "power_slope": "power_slope({0}, {1})",
+    "exponent_slope": "exponent_slope({0}, {1}, {2})",
+    "less_weight": "less_weight({0}, {1})",
+    "more_weight": "less_weight({1}, {0})",
+}
+
+PREAMBLE = '''"""Made by odelib from a system's equations; see odelib/engines/compiled/codegen.py."""
+
+import math
+
+from numba import cfunc, njit, types
+
+from odelib.engines.compiled.primitives import (
+    exponent_slope,
+    greatest,
+    least,
+    less_weight,
+    power_slope,
+    sign,
+)
+
+reals = types.CPointer(types.float64)
+places = types.CPointer(types.int64)
+piece = njit(error_model="numpy", inline="never")
+'''
+
+
+@dataclass(frozen=True)
+class Statement:
+    """One value that a kernel must store: `target` is where, `node` what."""
+
+    target: str
+    node: int
+
+
+class KernelSource:
+    """Writes the kernels of one system."""
+
+    def __init__(self, system: System) -> None:
+        self._system = system
+        self._graph = Graph()
+        self._outputs = [self._graph.add(system.equations[state]) for state in system.states]
+        states, parameters = system.states, system.parameters
+        self.size = len(states)
+        self._names = {TIME: "t"}
+        self._names |= {state: f"z[{i}]" for i, state in enumerate(states)}
+        self._names |= {name: f"q[{i}]" for i, name in enumerate((*parameters, *system.constants))}
+        # entries (row, column, node) of the derivatives that are not zero by structure
+        self._by_state = self._entries(states)
+        self._by_parameter = self._entries(parameters)
+
+    def text(self) -> str:
+        """The module: `rates`, `jacobian` and `rates_with_sensitivities`, each a C function."""
+        lines = [PREAMBLE]
+        lines += self._function("rates", "t, z, q, m, column, work, out", self._rates(), [])
+        lines += self._function(
+            "jacobian", "t, z, q, m, column, work, out", self._matrix(self._by_state, self.size), []
+        )
+        lines += self._function(
+            "rates_with_sensitivities", "t, z, q, m, column, work, out", self._with_sensitivities(), self._spread()
+        )
+        return "\n".join(lines) + "\n"
+
+    @property
+    def work_size(self) -> int:
+        """How many numbers of working space the kernels need."""
+        return max(len(self._by_state) + len(self._by_parameter), 1)
+
+    def _entries(self, names: Iterable[str]) -> list[tuple[int, int, int]]:
+        found = [
+            (row, column, node)
+            for column, name in enumerate(names)
+            for row, node in self._graph.derivatives(self._outputs, name).items()
+        ]
+        return sorted(found)
+
+    def _rates(self) -> list[Statement]:
+        return [Statement(f"out[{i}]", node) for i, node in enumerate(self._outputs)]
+
+    def _matrix(self, entries: list[tuple[int, int, int]], width: int) -> list[Statement]:
+        return [Statement(f"out[{row * width + column}]", node) for row, column, node in entries]
+
+    def _with_sensitivities(self) -> list[Statement]:
+        slopes = [node for _, _, node in (*self._by_state, *self._by_parameter)]
+        return self._rates() + [Statement(f"work[{i}]", node) for i, node in enumerate(slopes)]
+
+    def _spread(self) -> list[str]:
+        """dS/dt = J·S + ∂f/∂p from the slopes in `work`."""
+        n = self.size
+        lines = ["for j in range(m):"]
+        for row in range(n):
+            terms = [
+                f"work[{i}]*z[{n} + {column}*m + j]"
+                for i, (r, column, _) in enumerate(self._by_state)
+                if r == row
+            ]
+            lines.append(f"    out[{n} + {row}*m + j] = {' + '.join(terms) if terms else '0.0'}")
+        offset = len(self._by_state)
+        for i, (row, column, _) in enumerate(self._by_parameter):
+            lines.append(f"j = column[{column}]")
+            lines.append("if j >= 0:")
+            lines.append(f"    out[{n} + {row}*m + j] += work[{offset + i}]")
+        return lines
+
+    def _function(self, name: str, arguments: str, statements: list[Statement], tail: list[str]) -> list[str]:
+        signature = "types.void(types.float64, reals, reals, types.int64, places, reals, reals)"
+        pieces = list(self._pieces(statements))
+        lines: list[str] = []
+        body: list[str] = []
+        if len(pieces) <= 1:
+            body = [line for group in pieces for line in self._lines(group)]
+        else:
+            for number, group in enumerate(pieces):
+                lines += ["", "", "@piece", f"def {name}_{number}({arguments}):"]
+                lines += [f"    {line}" for line in self._lines(group)]
+                body.append(f"{name}_{number}({arguments})")
+        lines += ["", "", f'@cfunc({signature}, cache=True, error_model="numpy")', f"def {name}({arguments}):"]
+        return lines + [f"    {line}" for line in [*body, *tail] or ["pass"]]
+
+    def _pieces(self, statements: list[Statement]) -> Iterable[list[Statement]]:
+        if len(self._graph.needed([s.node for s in statements])) <= PIECE_OPERATIONS:
+            if statements:
+                yield statements
+            return
+        group: list[Statement] = []
+        nodes: set[int] = set()
+        for statement in statements:
+            needed = set(self._graph.needed([statement.node]))
+            if group and len(nodes | needed) > PIECE_OPERATIONS:
+                yield group
+                group, nodes = [], set()
+            group.append(statement)
+            nodes |= needed
+        yield group
+
+    def _lines(self, statements: list[Statement]) -> list[str]:
+        written: dict[int, str] = {}
+        lines = []
+        for node in self._graph.needed([statement.node for statement in statements]):
+            entry = self._graph.entries[node]
+            if entry.operator == "number":
+                written[node] = f"({entry.value!r})" if entry.value != float("inf") else "math.inf"
+            elif entry.operator == "name":
+                written[node] = f"x{node}"
+                lines.append(f"x{node} = {self._names[str(entry.value)]}")
+            else:
+                written[node] = f"v{node}"
+                lines.append(f"v{node} = {self._operation(entry.operator, [written[o] for o in entry.operands])}")
+        return lines + [f"{statement.target} = {written[statement.node]}" for statement in statements]
+
+    def _operation(self, operator: str, operands: list[str]) -> str:
+        if operator in _INFIX:
+            return f"{operands[0]} {_INFIX[operator]} {operands[1]}"
+        if operator == "**":
+            return _power(*operands)
+        return _CALLS[operator].format(*operands)
+
+
+def _power(base: str, exponent: str) -> str:
+    products = {"(2.0)": 2, "(3.0)": 3, "(4.0)": 4}
+    if exponent in products:
+        return "*".join([base] * products[exponent])
+    if exponent == "(0.5)":
+        return f"math.sqrt({base})"
+    return f"float({base})**float({exponent})"
