@@ -101,7 +101,7 @@ def draw_orbits(name: str, output: Path) -> Path | None:
 
 
 def _orbit(name: str, problem: Any, start: dict[str, float]) -> Curve:
-    ends = [float(problem["times"]["start"]), float(problem["times"]["stop"])]
+    ends = [float(problem["times"]["start"]), float(problem["validation"]["until"])]
     request = {"system": name, "parameters": problem["truth"]["parameters"], "initial_state": start, "times": ends}
     dense = run_simulation(request).dense
     return Curve(", ".join(f"{k} = {v:.3g}" for k, v in start.items()), dense.times, dense.states, dense.values)

@@ -120,7 +120,7 @@ def _fit_block(
     for asked, found in continuing:
         curves.append(_curve(found, dashed=True))
         if asked.values:
-            points.append(Points("left out of the fit", asked.times, asked.values, open=True))
+            points.append(Points("given values", asked.times, asked.values, open=True))
     return Block(f"Series {trajectory.name!r}", curves, points)
 
 

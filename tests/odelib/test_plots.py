@@ -113,7 +113,7 @@ def test_a_prediction_that_continues_the_data_stands_beside_them() -> None:
     figure = plot_result(asked, result(prediction("later", [1.0, 2.0])))
     prey = panel(figure, "prey")
     assert line(prey, "prediction 'later'") == ([1.0, 2.0], [1.0, 2.0])
-    assert line(prey, "left out of the fit")[1][1] == 4.0
+    assert line(prey, "given values")[1][1] == 4.0
     assert len([axes for axes in figure.get_axes() if axes.get_ylabel() == "prey"]) == 1
 
 
