@@ -86,7 +86,13 @@ class _Setup:
         self.unknowns = Unknowns(problem, device)
         self.layer.carried = self.unknowns.carried
         self.objective = Objective(problem, self.unknowns, self.layer, device)
-        self.solver = SolverUsed(engine=engine.name, method=method, device=device.type)
+        self.device = device.type
+
+    def solver(self) -> SolverUsed:
+        """What computed the trajectories so far."""
+        engine = self.layer.engine
+        methods = engine.methods_used or (self.layer.options.method,)  # none yet, where nothing was solved here
+        return SolverUsed(engine=engine.name, method="+".join(methods), device=self.device)
 
 
 @dataclass

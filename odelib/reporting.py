@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 import numpy as np
 import torch
@@ -44,7 +44,7 @@ class Report:
         objective: Objective,
         best: Evaluation,
         stages: list[StageReport],
-        solver: SolverUsed,
+        solver: Callable[[], SolverUsed],
     ) -> None:
         self.problem = problem
         self.objective = objective
@@ -87,7 +87,7 @@ class Report:
             predictions=predictions or None,
             warnings=self._warnings(code, predictions),
             statistics=self._statistics(model),
-            solver=self.solver,
+            solver=self.solver(),
         )
 
     def _estimates(self, values: Mapping[str, float]) -> dict[str, Estimate]:
@@ -137,8 +137,8 @@ class Report:
         solver = self.problem.solver
         layer = ODELayer(
             self.layer.system,
-            engine=self.solver.engine,
-            method=self.solver.method,
+            engine=self.layer.engine.name,
+            method=self.layer.options.method,
             rtol=min(solver.rtol, PREDICTION_RTOL),
             atol=min(solver.atol, PREDICTION_ATOL),
             max_steps=solver.max_steps,

@@ -138,7 +138,7 @@ class SolverUsed(Response):
     """What computed the trajectories."""
 
     engine: str
-    method: str
+    method: Annotated[str, Field(description="With + between several where the solver switched, as dopri5+kvaerno5.")]
     device: str
 
 

@@ -43,7 +43,12 @@ class Unknowns:
         self.system = system
         parameters = {name: _unknown(problem.parameters[name]) for name in system.parameters}
         states = {**problem.initial_state, **problem.data.initial_state}
-        self._expressions = {n: parse_expression(e) for n, e in states.items() if isinstance(e, str)}
+        self._expressions = {
+            # as long and as deep as was accepted: the limits are the service's
+            n: parse_expression(e, max_characters=len(e), max_levels=1000)
+            for n, e in states.items()
+            if isinstance(e, str)
+        }
         entries = parameters | {
             name: _unknown(entry) for name in system.states if not isinstance(entry := states[name], str)
         }

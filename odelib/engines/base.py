@@ -58,14 +58,17 @@ class Solution:
 
 
 class Engine(Protocol):
-    """Solves one system."""
+    """Solves one system. What it can do stands in `odelib.problem.solvers.ABILITIES`."""
 
     name: ClassVar[str]
-    methods: ClassVar[tuple[str, ...]]
     default_method: ClassVar[str]
-    devices: ClassVar[tuple[str, ...]]
 
     def __init__(self, system: System) -> None: ...
+
+    @property
+    def methods_used(self) -> tuple[str, ...]:
+        """The methods of the solves so far, in order of their first use; more than one where `auto` switched."""
+        ...
 
     def solve(
         self,

@@ -10,6 +10,7 @@ from odelib.engines.base import Engine
 from odelib.engines.compiled.engine import CompiledEngine
 from odelib.engines.torchdiffeq import TorchdiffeqEngine
 from odelib.errors import FitError
+from odelib.problem.solvers import ABILITIES, able_engines
 
 ENGINES: Mapping[str, type[Engine]] = {engine.name: engine for engine in (CompiledEngine, TorchdiffeqEngine)}
 
@@ -19,20 +20,16 @@ def choose(engine: str, method: str, device: str = "cpu") -> tuple[type[Engine],
 
     Raises `ValueError` for a combination that does not exist, naming those that do.
     """
-    if engine == "auto":
-        able = [e for e in ENGINES.values() if method in ("auto", *e.methods) and device in ("auto", *e.devices)]
-        if not able:
-            raise ValueError(f"no engine has method={method!r} on device={device!r}")
-        chosen = able[0]
-    elif engine in ENGINES:
-        chosen = ENGINES[engine]
-    else:
+    if engine not in ("auto", *ENGINES):
         raise ValueError(f"engine={engine!r} does not exist; there are 'auto', {_quoted(ENGINES)}")
-    if method not in ("auto", *chosen.methods):
-        has = _quoted(chosen.methods)
-        raise ValueError(f"the engine {chosen.name!r} has no method={method!r}; it has 'auto', {has}")
-    if device not in ("auto", *chosen.devices):
-        raise ValueError(f"the engine {chosen.name!r} does not run on device={device!r}; use engine='torchdiffeq'")
+    able = able_engines(engine, method, device)
+    if not able:
+        has = "; ".join(
+            f"{name!r} has {_quoted(ability.methods)} on {_quoted(ability.devices)}"
+            for name, ability in ABILITIES.items()
+        )
+        raise ValueError(f"no engine={engine!r} with method={method!r} on device={device!r}: {has}")
+    chosen = ENGINES[able[0]]
     return chosen, chosen.default_method if method == "auto" else method
 
 

@@ -23,13 +23,17 @@ class TorchdiffeqEngine:
     """torchdiffeq behind the contract of `odelib.engines.base.Engine`."""
 
     name: ClassVar[str] = "torchdiffeq"
-    methods: ClassVar[tuple[str, ...]] = ("dopri5", "dopri8", "bosh3", "fehlberg2", "adaptive_heun")
     default_method: ClassVar[str] = "dopri5"
-    devices: ClassVar[tuple[str, ...]] = ("cpu", "cuda")
 
     def __init__(self, system: System) -> None:
         self._system = system
+        self._used: dict[str, None] = {}
         self._program = Program([system.equations[state] for state in system.states], variables_of(system.states))
+
+    @property
+    def methods_used(self) -> tuple[str, ...]:
+        """See `Engine.methods_used`."""
+        return tuple(self._used)
 
     def solve(
         self,
@@ -47,6 +51,7 @@ class TorchdiffeqEngine:
         solved alone, so that the failing ones leave the others untouched.
         """
         del carried
+        self._used[options.method] = None
         if initial_state.dim() == 1:
             return Solution(self._one(times, initial_state, parameters, constants, options, stop))
         try:

@@ -27,7 +27,7 @@ _LATER_FIELDS: Mapping[str, tuple[str, ...]] = {  # kind of object → fields of
     "system": ("derived", "inputs", "networks", "events"),
     "unknown": ("prior",),
 }  # fmt: skip
-_LATER_WORDS = ("compiled", "covariance", "profile", "least_squares", "multiple_shooting", "multi_start")
+_LATER_WORDS = ("covariance", "profile", "least_squares", "multiple_shooting", "multi_start")
 _ENTRIES: Mapping[str, str] = {  # what may stand where JSON types mix
     "system": "must be the name of a catalogue system, or a definition",
     "parameters": "must be a number, or an object with guess and bounds",

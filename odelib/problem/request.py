@@ -168,9 +168,8 @@ class LbfgsbStage(Request):
 
 Stage = TypeAliasType("Stage", Annotated[AdamStage | LbfgsbStage, Field(discriminator="kind")])
 
-# While torchdiffeq is the only engine, a gradient takes 0.1 to 1.3 s: 200 steps of Adam, not the article's 3000.
-DEFAULT_PLAN: tuple[AdamStage | LbfgsbStage, ...] = (
-    AdamStage(kind="adam", steps=200, learning_rate=0.001),
+DEFAULT_PLAN: tuple[AdamStage | LbfgsbStage, ...] = (  # the article's
+    AdamStage(kind="adam", steps=3000, learning_rate=0.001),
     LbfgsbStage(kind="lbfgsb", steps=500, initial_step_norm=1e-4),
 )
 
@@ -178,8 +177,13 @@ DEFAULT_PLAN: tuple[AdamStage | LbfgsbStage, ...] = (
 class Solver(Request):
     """How trajectories are computed."""
 
-    engine: Literal["auto", "torchdiffeq"] = "auto"
-    method: Literal["auto", "dopri5", "dopri8", "bosh3", "fehlberg2", "adaptive_heun"] = "auto"
+    engine: Annotated[
+        Literal["auto", "compiled", "torchdiffeq"], Field(description="`auto`: the compiled one where it can.")
+    ] = "auto"
+    method: Annotated[
+        Literal["auto", "dopri5", "tsit5", "dop853", "kvaerno5", "dopri8", "bosh3", "fehlberg2", "adaptive_heun"],
+        Field(description="`auto`: explicit, and implicit where the system turns out to be stiff."),
+    ] = "auto"
     device: Annotated[
         Literal["auto", "cpu", "cuda"],
         Field(description="`auto`: a GPU where that pays and one is there; `cuda` fails where none can be had."),

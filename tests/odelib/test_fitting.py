@@ -295,11 +295,11 @@ class TestTimeLimit:
         monitor = Monitor()
         problem = parse_problem(
             {
-                "system": "lorenz",
-                "data": {"times": [0.0, 5000.0], "values": {"x": [1.0, 1.0]}},
-                "parameters": {"sigma": 10, "rho": 28, "beta": 2.6},
-                "initial_state": {"x": 1, "y": 0, "z": 0},
-                "solver": {"max_steps": 2_000_000},
+                "system": {"states": ["x", "v"], "parameters": ["w"], "equations": {"x": "v", "v": "-w**2*x"}},
+                "data": {"times": [0.0, 1e5], "values": {"x": [1.0, 1.0]}},
+                "parameters": {"w": 1e4},
+                "initial_state": {"x": 1, "v": 0},
+                "solver": {"max_steps": 2_000_000_000},
             }
         )
         threading.Timer(1.0, lambda: setattr(monitor, "stop", "cancelled")).start()

@@ -133,9 +133,7 @@ class KernelSource:
         lines = ["for j in range(m):"]
         for row in range(n):
             terms = [
-                f"work[{i}]*z[{n} + {column}*m + j]"
-                for i, (r, column, _) in enumerate(self._by_state)
-                if r == row
+                f"work[{i}]*z[{n} + {column}*m + j]" for i, (r, column, _) in enumerate(self._by_state) if r == row
             ]
             lines.append(f"    out[{n} + {row}*m + j] = {' + '.join(terms) if terms else '0.0'}")
         offset = len(self._by_state)

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from odelib.engines.base import Carried, Solution, SolverOptions, StopCheck
-from odelib.engines.compiled.kernels import AUTO, KVAERNO5, TABLEAUS, Kernels, Reals, kernels_of
+from odelib.engines.compiled.kernels import AUTO, Kernels, Reals, kernels_of
 from odelib.errors import SolveError
 from odelib.problem.system import System
 
@@ -20,9 +20,7 @@ class CompiledEngine:
     """Kernels compiled by Numba behind the contract of `odelib.engines.base.Engine`."""
 
     name: ClassVar[str] = "compiled"
-    methods: ClassVar[tuple[str, ...]] = (*TABLEAUS, KVAERNO5.name)
     default_method: ClassVar[str] = AUTO
-    devices: ClassVar[tuple[str, ...]] = ("cpu",)
 
     def __init__(self, system: System) -> None:
         self._system = system
@@ -52,7 +50,9 @@ class CompiledEngine:
         carried: Carried,
     ) -> Solution:
         """See `Engine.solve`. The members of a batch are solved one by one, each with steps of its own."""
-        solve = _Solver(self.kernels, times.detach().numpy(), _constants(self._system, constants), options, stop, self._used)
+        solve = _Solver(
+            self.kernels, times.detach().numpy(), _constants(self._system, constants), options, stop, self._used
+        )
         if initial_state.dim() == 1:
             return Solution(_Solve.apply(initial_state, parameters, solve, carried))  # type: ignore[no-untyped-call]
         rows, failures = [], {}
@@ -103,7 +103,7 @@ class _Solve(torch.autograd.Function):
         return torch.from_numpy(np.ascontiguousarray(out[:, :n]))
 
     @staticmethod
-    @torch.autograd.function.once_differentiable  # type: ignore[untyped-decorator]
+    @torch.autograd.function.once_differentiable
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, Tensor | None, None, None]:
         along = gradient.numpy().reshape(-1) @ ctx.sensitivities
         wanted: Carried = ctx.wanted

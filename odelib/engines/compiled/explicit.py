@@ -30,7 +30,7 @@ STABILITY_BORDER, LIMITED_STEPS, FREE_STEPS = 3.25, 15, 6
 kernel = njit(cache=True, nogil=True, error_model="numpy", fastmath={"contract"})
 
 
-@kernel  # type: ignore[untyped-decorator]
+@kernel
 def error_norm(n: int, m: int, error: Any, low: Any, old: Any, new: Any, weight: Any, rtol: float, atol: float) -> Any:
     """The largest of the root mean squares over the states and over each column of sensitivities.
 
@@ -49,16 +49,14 @@ def error_norm(n: int, m: int, error: Any, low: Any, old: Any, new: Any, weight:
             total += ratio * ratio
             ratio = low[place] * scale / tolerance
             total_low += ratio * ratio
-        if total_low > 0.0:
-            norm = total / math.sqrt((total + 0.01 * total_low) * n)
-        else:
-            norm = math.sqrt(total / n)
+        both = total + 0.01 * total_low
+        norm = total / math.sqrt(both * n) if total_low > 0.0 else math.sqrt(total / n)
         if not norm <= worst:
             worst = norm
     return worst
 
 
-@kernel  # type: ignore[untyped-decorator]
+@kernel
 def first_step(
     address: int, t: float, span: float, q: Any, m: int, column: Any, n: int, weight: Any, order: int,
     rtol: float, atol: float, z: Any, rate: Any, trial: Any, work: Any,
@@ -80,13 +78,11 @@ def first_step(
         return min(h, span) * 1e-3
     largest = max(d1, d2)
     h1 = max(1e-6, h * 1e-3) if largest <= 1e-15 else (0.01 / largest) ** (1.0 / order)
-    return min(min(100.0 * h, h1), span)
+    return min(100.0 * h, h1, span)
 
 
-@kernel  # type: ignore[untyped-decorator]
-def write_outputs(
-    times: Any, t: float, h: float, z: Any, stages: Any, interpolant: Any, written: int, out: Any
-) -> int:
+@kernel
+def write_outputs(times: Any, t: float, h: float, z: Any, stages: Any, interpolant: Any, written: int, out: Any) -> int:
     """Fill in the outputs up to t + h; returns how many are written then."""
     size, powers = interpolant.shape
     weight = np.empty(size)
@@ -108,7 +104,7 @@ def write_outputs(
     return written
 
 
-@kernel  # type: ignore[untyped-decorator]
+@kernel
 def stage(
     address: int, index: int, t: float, h: float, q: Any, m: int, column: Any, a: Any, c: Any, z: Any, stages: Any,
     trial: Any, work: Any,
@@ -124,7 +120,7 @@ def stage(
     call_kernel(address, t + c[index] * h, trial, q, m, column, work, stages[index])
 
 
-@kernel  # type: ignore[untyped-decorator]
+@kernel
 def count_stiffness(h: float, n: int, before: Any, after: Any, rate_before: Any, rate_after: Any, count: Any) -> None:
     """Count the steps that stability limits, from two states at the step's end and their rates."""
     change = 0.0
@@ -141,7 +137,7 @@ def count_stiffness(h: float, n: int, before: Any, after: Any, rate_before: Any,
             count[LIMITED] = 0
 
 
-@kernel  # type: ignore[untyped-decorator]
+@kernel
 def advance(
     address: int, times: Any, q: Any, n: int, m: int, column: Any, weight: Any, order: int, error_order: int,
     main: int, a: Any, c: Any, error_weights: Any, low_weights: Any, interpolant: Any, rtol: float, atol: float,

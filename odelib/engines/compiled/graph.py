@@ -236,7 +236,9 @@ _RULES: Mapping[str, Rule] = {
     "cosh": _function(lambda c, a: c.make("sinh", a)),
     "tanh": _function(lambda c, _: _one_minus_square(c, c.node)),
     "erf": _function(
-        lambda c, a: c.make("*", c.graph.number(2 / math.sqrt(math.pi)), c.make("exp", c.make("neg", c.make("*", a, a))))
+        lambda c, a: c.make(
+            "*", c.graph.number(2 / math.sqrt(math.pi)), c.make("exp", c.make("neg", c.make("*", a, a)))
+        )
     ),
     # floor, sign and comparisons are flat: no rule, no slope
 }

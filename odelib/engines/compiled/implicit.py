@@ -43,7 +43,7 @@ CALM_STEPS = 20
 CALM_BOUND = 1.0  # on h·‖J‖, well inside the explicit methods' regions of stability
 
 
-@kernel  # type: ignore[untyped-decorator]
+@kernel
 def factorise(matrix: Any, pivots: Any) -> bool:
     """LU with partial pivoting, in place; False where the matrix is singular or not finite."""
     n = len(matrix)
@@ -68,7 +68,7 @@ def factorise(matrix: Any, pivots: Any) -> bool:
     return True
 
 
-@kernel  # type: ignore[untyped-decorator]
+@kernel
 def back_substitute(matrix: Any, pivots: Any, right: Any) -> None:
     """Solve for the columns of `right` (n, m), in place."""
     n, m = right.shape
@@ -93,7 +93,7 @@ def back_substitute(matrix: Any, pivots: Any, right: Any) -> None:
             right[k, j] *= inverse
 
 
-@kernel  # type: ignore[untyped-decorator]
+@kernel
 def newton_matrix(
     address: int, t: float, z: Any, q: Any, column: Any, n: int, hg: float, work: Any, matrix: Any, pivots: Any
 ) -> Any:
@@ -112,7 +112,7 @@ def newton_matrix(
     return factorise(matrix, pivots), norm
 
 
-@kernel  # type: ignore[untyped-decorator]
+@kernel
 def solve_stage(
     rates: int, t: float, hg: float, q: Any, column: Any, n: int, base: Any, trial: Any, rate: Any, matrix: Any,
     pivots: Any, change: Any, old: Any, rtol: float, atol: float, work: Any,
@@ -145,7 +145,7 @@ def solve_stage(
     return False
 
 
-@kernel  # type: ignore[untyped-decorator]
+@kernel
 def stage_sensitivities(
     address: int, jacobian: int, t: float, hg: float, q: Any, m: int, column: Any, n: int, base: Any, trial: Any,
     rate: Any, matrix: Any, pivots: Any, work: Any,
@@ -163,7 +163,7 @@ def stage_sensitivities(
     return True
 
 
-@kernel  # type: ignore[untyped-decorator]
+@kernel
 def try_step(
     rates: int, address: int, jacobian: int, t: float, h: float, q: Any, n: int, m: int, column: Any, a: Any, c: Any,
     rtol: float, atol: float, z: Any, stages: Any, trial: Any, base: Any, work: Any, matrix: Any, pivots: Any,
@@ -196,7 +196,7 @@ def try_step(
     return True
 
 
-@kernel  # type: ignore[untyped-decorator]
+@kernel
 def advance(
     rates: int, address: int, jacobian: int, times: Any, q: Any, n: int, m: int, column: Any, weight: Any,
     error_order: int, a: Any, c: Any, error_weights: Any, interpolant: Any, rtol: float, atol: float, max_steps: int,

@@ -10,46 +10,43 @@ from numba import njit, types
 from numba.extending import intrinsic
 
 
-@njit(inline="always", error_model="numpy")  # type: ignore[untyped-decorator]
+@njit(inline="always", error_model="numpy")
 def least(a: float, b: float) -> float:
     """The lesser of two; NaN if either is."""
-    return a if a < b or a != a else b
+    return a if a < b or math.isnan(a) else b
 
 
-@njit(inline="always", error_model="numpy")  # type: ignore[untyped-decorator]
+@njit(inline="always", error_model="numpy")
 def greatest(a: float, b: float) -> float:
     """The greater of two; NaN if either is."""
-    return a if a > b or a != a else b
+    return a if a > b or math.isnan(a) else b
 
 
-@njit(inline="always", error_model="numpy")  # type: ignore[untyped-decorator]
+@njit(inline="always", error_model="numpy")
 def sign(a: float) -> float:
     """-1, 0 or 1."""
     return 1.0 if a > 0.0 else (-1.0 if a < 0.0 else 0.0 * a)
 
 
-@njit(inline="always", error_model="numpy")  # type: ignore[untyped-decorator]
+@njit(inline="always", error_model="numpy")
 def less_weight(a: float, b: float) -> float:
     """The slope of min(a, b) by a: a half at a tie."""
     return 1.0 if a < b else (0.5 if a == b else 0.0)
 
 
-@njit(inline="always", error_model="numpy")  # type: ignore[untyped-decorator]
+@njit(inline="always", error_model="numpy")
 def power_slope(base: float, exponent: float) -> float:
     """The slope of base**exponent by base; 0 for the exponent 0, also at the base 0."""
     return 0.0 if exponent == 0.0 else exponent * base ** (exponent - 1.0)
 
 
-@njit(inline="always", error_model="numpy")  # type: ignore[untyped-decorator]
+@njit(inline="always", error_model="numpy")
 def exponent_slope(base: float, exponent: float, power: float) -> float:
     """The slope of base**exponent by the exponent; 0 at the base 0 for exponents from 0 on."""
     return 0.0 if base == 0.0 and exponent >= 0.0 else power * math.log(base)
 
 
-@intrinsic
-def call_kernel(  # type: ignore[no-untyped-def]
-    _context, address, t, z, q, m, column, work, out
-) -> Any:
+def _call_kernel(_context: Any, address: Any, t: Any, z: Any, q: Any, m: Any, column: Any, work: Any, out: Any) -> Any:
     """Call a generated kernel by its address, without Python in between.
 
     The address comes from the kernel's own compiled object; the arrays must be contiguous, of float64 (column:
@@ -66,11 +63,10 @@ def call_kernel(  # type: ignore[no-untyped-def]
         def data(index: int) -> Any:
             return context.make_array(sig.args[index])(context, builder, arguments[index]).data
 
-        builder.call(
-            pointer, [arguments[1], data(2), data(3), arguments[4], data(5), data(6), data(7)]
-        )
+        builder.call(pointer, [arguments[1], data(2), data(3), arguments[4], data(5), data(6), data(7)])
         return context.get_dummy_value()
 
     return signature, codegen
 
 
+call_kernel: Any = intrinsic(_call_kernel)

@@ -16,6 +16,7 @@ from odelib.problem.catalogue import CATALOGUE
 from odelib.problem.checks.predictions import check_predictions
 from odelib.problem.checks.raw import Report, as_object
 from odelib.problem.checks.series import check_series
+from odelib.problem.checks.solver import check_solver
 from odelib.problem.checks.unknowns import check_unknowns
 from odelib.problem.limits import Limits
 from odelib.problem.system import Declared, System, SystemDefinition, build_system, well_formed_definition
@@ -32,6 +33,7 @@ def check(raw: Mapping[str, Any], limits: Limits) -> tuple[System | None, list[F
         check_unknowns(raw, declared, limits, report)
     check_series(as_object(raw.get("data")), declared, limits, report)
     check_predictions(raw, declared, limits, report)
+    check_solver(raw, report)
     parts = (("stages", limits.stages), ("labels", limits.labels), ("predictions", limits.predictions))
     for name, most in parts:
         if isinstance(raw.get(name), list | dict) and len(raw[name]) > most:

@@ -465,11 +465,10 @@ def test_both_data_and_experiments() -> None:
         ("/system/events", []),
         ("/uncertainty", "covariance"),
         ("/uncertainty", "profile"),
-        ("/solver/engine", "compiled"),
     ],
 )
 def test_what_is_not_yet_built_is_refused_by_its_name(pointer: str, value: Any) -> None:
-    name = value if pointer in ("/uncertainty", "/solver/engine") else pointer.rpartition("/")[2]
+    name = value if pointer == "/uncertainty" else pointer.rpartition("/")[2]
     refused({pointer: value}, pointer, body=FULL, saying=f"{name!r} is not available in this version")
 
 
@@ -590,3 +589,16 @@ def error_pointers(body: dict[str, Any]) -> list[str]:
     with pytest.raises(ProblemError) as caught:
         parse_problem(body)
     return [error.pointer for error in caught.value.errors]
+
+
+@pytest.mark.parametrize(
+    ("solver", "pointer", "saying"),
+    [
+        ({"engine": "compiled", "method": "dopri8"}, "/solver/method", "it has dopri5, tsit5, dop853, kvaerno5"),
+        ({"engine": "torchdiffeq", "method": "kvaerno5"}, "/solver/method", "it has dopri5, dopri8"),
+        ({"engine": "compiled", "device": "cuda"}, "/solver/device", "goes with the engine torchdiffeq"),
+        ({"method": "tsit5", "device": "cuda"}, "/solver/device", "goes with the engine torchdiffeq"),
+    ],
+)
+def test_a_combination_of_the_solver_that_does_not_exist(solver: dict[str, str], pointer: str, saying: str) -> None:
+    refused({"/solver": solver}, pointer, saying=saying)

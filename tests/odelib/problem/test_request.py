@@ -30,7 +30,7 @@ def test_the_least_request_with_all_defaults_filled_in() -> None:
         "parameters": {"alpha": 1.2, "beta": 1.0, "gamma": 1.1, "delta": 2.9},
         "initial_state": {"prey": 0.8, "predator": 1.2},
         "stages": [
-            {"kind": "adam", "steps": 200, "learning_rate": 0.001},
+            {"kind": "adam", "steps": 3000, "learning_rate": 0.001},
             {"kind": "lbfgsb", "steps": 500, "initial_step_norm": 1e-4},
         ],
         "solver": {

@@ -118,9 +118,8 @@ def test_the_inverse_hessian_of_a_quadratic_is_exact_after_as_many_pairs_as_unkn
     steps = np.linalg.qr(rng.standard_normal((4, 4)))[0]
     conjugate = []
     for step in steps:  # pairs along conjugate directions make BFGS exact
-        for other in conjugate:
-            step = step - other * (other @ hessian @ step) / (other @ hessian @ other)
-        conjugate.append(step)
+        along = [other * (other @ hessian @ step) / (other @ hessian @ other) for other in conjugate]
+        conjugate.append(step - sum(along, np.zeros(4)))
     pairs = [(step, hessian @ step) for step in conjugate]
     gradient = rng.standard_normal(4)
     np.testing.assert_allclose(two_loop_product(pairs, gradient), np.linalg.solve(hessian, gradient), rtol=1e-9)

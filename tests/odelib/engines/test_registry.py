@@ -1,0 +1,39 @@
+"""The names a request may use and the engines behind them must be the same."""
+
+from __future__ import annotations
+
+from typing import get_args
+
+import pytest
+
+from odelib import ODELayer
+from odelib.engines.compiled.kernels import KVAERNO5, TABLEAUS
+from odelib.engines.registry import ENGINES, choose
+from odelib.problem.request import Solver
+from odelib.problem.solvers import ABILITIES, METHODS
+from tests.engines import ENGINES as TESTED
+
+DECAY = {"states": ["x"], "parameters": ["k"], "equations": {"x": "-k*x"}}
+
+
+def test_every_engine_is_registered_described_and_tested() -> None:
+    assert list(ENGINES) == list(ABILITIES) == TESTED
+    assert set(get_args(Solver.model_fields["engine"].annotation)) == {"auto", *ENGINES}
+    assert set(get_args(Solver.model_fields["method"].annotation)) == {"auto", *METHODS}
+    assert ABILITIES["compiled"].methods == (*TABLEAUS, KVAERNO5.name)
+
+
+@pytest.mark.parametrize(("engine", "method"), [(e, m) for e, ability in ABILITIES.items() for m in ability.methods])
+def test_every_pair_of_the_table_can_be_had(engine: str, method: str) -> None:
+    layer = ODELayer(DECAY, engine=engine, method=method)
+    assert layer.engine.name == engine
+    assert layer.options.method == method
+
+
+def test_auto_prefers_the_compiled_engine_and_takes_the_other_where_it_must() -> None:
+    assert choose("auto", "auto")[0].name == "compiled"
+    assert choose("auto", "dopri5")[0].name == "compiled"
+    assert choose("auto", "dopri8")[0].name == "torchdiffeq"
+    assert choose("auto", "auto", "cuda")[0].name == "torchdiffeq"
+    with pytest.raises(ValueError, match="no engine='compiled' with method='auto' on device='cuda'"):
+        choose("compiled", "auto", "cuda")
