@@ -1,7 +1,7 @@
 """Fit every request in `examples/requests/` and draw the article's pictures into `examples/output/`.
 
-    python -m examples.run_all                  100 steps of Adam, then L-BFGS-B: minutes, the same optimum
-    python -m examples.run_all --full           the article's 3,000 and 4,000 steps of Adam: hours
+    python -m examples.run_all                  the article's full procedure: a minute or two
+    python -m examples.run_all --quick          100 steps of Adam, then L-BFGS-B: for a slow engine
     python -m examples.run_all --only lorenz
 
 What is finished is not run again; what was interrupted goes on from its checkpoint. Delete the output to start
@@ -41,10 +41,10 @@ LOOK_SECONDS = 0.5
 Request = dict[str, Any]
 
 
-def load_request(path: Path, *, full: bool) -> Request:
+def load_request(path: Path, *, quick: bool) -> Request:
     """A request as committed, or with few steps of Adam."""
     request: Request = json.loads(path.read_text("utf-8"))
-    if not full:
+    if quick:
         for stage in request.get("stages", []):
             if stage["kind"] == "adam":
                 stage["steps"] = QUICK_ADAM_STEPS
@@ -123,9 +123,9 @@ def _values(source: Any) -> dict[str, float]:
     return {**source.get("parameters", {}), **source.get("initial_state", {})}
 
 
-def run(name: str, output: Path, console: Console, *, full: bool) -> bool:
+def run(name: str, output: Path, console: Console, *, quick: bool) -> bool:
     """Fit and draw one example; whether it converged."""
-    request = load_request(REQUESTS / f"{name}.json", full=full)
+    request = load_request(REQUESTS / f"{name}.json", quick=quick)
     columns = [TextColumn("{task.description}"), BarColumn(), TextColumn("{task.fields[state]}"), TimeElapsedColumn()]
     with Progress(*columns, console=console, transient=True) as bar:
         task = bar.add_task(name, total=1.0, state="")
@@ -153,7 +153,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run what was asked for; 0 if all of it converged, else 1."""
     names = sorted(path.stem for path in REQUESTS.glob("*.json"))
     parser = argparse.ArgumentParser(prog="examples.run_all", description=(__doc__ or "").split("\n\n", 1)[0])
-    parser.add_argument("--full", action="store_true", help="all of the article's steps of Adam: hours")
+    parser.add_argument("--quick", action="store_true", help="100 steps of Adam in place of the article's thousands")
     parser.add_argument("--only", action="append", choices=names, help="one of the examples; may be repeated")
     parser.add_argument("--output", type=Path, default=OUTPUT, help="folder for results and pictures")
     asked = parser.parse_args(arguments)
@@ -161,7 +161,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     console, converged = Console(), []
     for name in asked.only or names:
         try:
-            converged.append(run(name, asked.output, console, full=asked.full))
+            converged.append(run(name, asked.output, console, quick=asked.quick))
         except OdelibError as error:
             console.print(f"{name} failed. {error}", style="red")
             converged.append(False)

@@ -70,12 +70,12 @@ def test_the_files_are_those_of_the_generator(monkeypatch: pytest.MonkeyPatch) -
 
 @pytest.mark.parametrize("name", ["lotka-volterra", "stuart-landau", "lorenz", "kuramoto"])
 def test_the_full_procedure_is_the_article_s(name: str) -> None:
-    request, problem = load_request(REQUESTS / f"{name}.json", full=True), PROBLEMS[name]
+    request, problem = load_request(REQUESTS / f"{name}.json", quick=False), PROBLEMS[name]
     steps = {stage["kind"]: stage.get("steps") for stage in request["stages"]}
     assert steps.get("adam", 0) == problem["published"]["adam_steps"]
     assert request["stages"][-1]["initial_step_norm"] == problem["published"]["bfgs_initial_step_norm"]
     assert request["parameters"] == problem["guess"]["parameters"]
-    quick = load_request(REQUESTS / f"{name}.json", full=False)
+    quick = load_request(REQUESTS / f"{name}.json", quick=True)
     assert [s["steps"] for s in quick["stages"] if s["kind"] == "adam"] == [QUICK_ADAM_STEPS] * ("adam" in steps)
 
 
