@@ -1,36 +1,38 @@
 # One image for the API and the workers; docker-compose.yml says which of the two a container is.
-FROM python:3.11-slim
 
-ENV PATH=/opt/odefit/bin:$PATH PYTHONUNBUFFERED=1 PYTHONDONTWRITEBYTECODE=1 \
-    PIP_NO_CACHE_DIR=1 PIP_DISABLE_PIP_VERSION_CHECK=1
-EXPOSE 8000
-ENTRYPOINT ["odefit"]
-CMD ["api", "--host", "0.0.0.0", "--port", "8000"]
-HEALTHCHECK --interval=10s --timeout=5s --start-period=30s --retries=3 \
-    CMD python -c 'import urllib.request; urllib.request.urlopen("http://127.0.0.1:8000/health/ready", timeout=4)'
-RUN useradd --uid 10001 --home-dir /var/lib/odefit --create-home odefit \
-    && python -m venv /opt/odefit
-WORKDIR /opt/odefit/src
-
+FROM python:3.11-slim AS dependencies
+ENV PATH=/opt/odefit/bin:$PATH PIP_NO_CACHE_DIR=1 PIP_DISABLE_PIP_VERSION_CHECK=1
+RUN useradd --uid 10001 --home-dir /var/lib/odefit --create-home odefit && python -m venv /opt/odefit
 # pip's own variables, from the environment of whoever builds: where else to look for packages, for instance for a
 # build of torch for CPUs alone, which is several times smaller than the one in pip's default index.
 ARG PIP_INDEX_URL
 ARG PIP_EXTRA_INDEX_URL
 ARG PIP_FIND_LINKS
+# What changes least comes first, and dependencies without the code, so that no change of it installs them again.
+COPY constraints.txt /tmp/
+RUN python -m pip install --no-deps -c /tmp/constraints.txt torch
+COPY pyproject.toml /tmp/
+RUN cd /tmp \
+    && python -c 'import tomllib; print("setuptools", *tomllib.load(open("pyproject.toml", "rb"))["project"]["dependencies"], sep="\n")' \
+      > requirements.txt \
+    && python -m pip install -c constraints.txt -r requirements.txt \
+    && rm constraints.txt pyproject.toml requirements.txt
 
-# What changes least comes first.
-COPY constraints.txt ./
-RUN python -m pip install --no-deps -c constraints.txt torch
-
-# Dependencies without the code, so that a change of the code does not install them again.
-COPY pyproject.toml ./
-RUN python -c 'import tomllib; print("setuptools", *tomllib.load(open("pyproject.toml", "rb"))["project"]["dependencies"], sep="\n")' \
-      > /tmp/requirements.txt \
-    && python -m pip install -c constraints.txt -r /tmp/requirements.txt \
-    && rm /tmp/requirements.txt
-
+FROM dependencies AS code
 # .dockerignore lets nothing in but the packages and what describes them.
-COPY . .
-RUN python -m pip install --no-deps --no-build-isolation .
+COPY . /tmp/odefit
+RUN python -m pip install --no-deps --no-build-isolation --prefix /opt/code /tmp/odefit
 
+# Two layers: what it needs, and the code. They start from nothing because in a base image that was imported from a
+# folder (Podman, LXC) the root directory may be closed to all but root, which no layer above can change.
+FROM scratch
+ENV PATH=/opt/odefit/bin:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin LANG=C.UTF-8 \
+    PYTHONUNBUFFERED=1 PYTHONDONTWRITEBYTECODE=1
 USER odefit
+EXPOSE 8000
+HEALTHCHECK --interval=10s --timeout=5s --start-period=30s --retries=3 \
+    CMD python -c 'import urllib.request; urllib.request.urlopen("http://127.0.0.1:8000/health/ready", timeout=4)'
+ENTRYPOINT ["odefit"]
+CMD ["api", "--host", "0.0.0.0", "--port", "8000"]
+COPY --from=dependencies / /
+COPY --from=code /opt/code /opt/odefit
