@@ -87,6 +87,17 @@ class Fits:
         return result
 
 
+def post_all(client: httpx.Client) -> Fits:
+    """Lorenz first: it takes longest."""
+    posted = Fits(client)
+    for name, known in PROBLEMS.items():
+        posted.post(name, known.request | {"stages": PLAN, "predictions": validation(name, known)})
+    posted.post("lynx-hare", lynx_hare_request())
+    posted.post("kuramoto", kuramoto_request(bounds=False))
+    posted.post("kuramoto with bounds", kuramoto_request(bounds=True))
+    return posted
+
+
 @pytest.fixture(scope="module")
 def fits() -> Iterator[Fits]:
     with (
@@ -95,13 +106,7 @@ def fits() -> Iterator[Fits]:
         ApiProcess(redis.url) as api,
         api.client() as client,
     ):
-        posted = Fits(client)
-        for name, known in PROBLEMS.items():  # Lorenz first: it takes longest
-            posted.post(name, known.request | {"stages": PLAN, "predictions": validation(name, known)})
-        posted.post("lynx-hare", lynx_hare_request())
-        posted.post("kuramoto", kuramoto_request(bounds=False))
-        posted.post("kuramoto with bounds", kuramoto_request(bounds=True))
-        yield posted
+        yield post_all(client)
 
 
 @pytest.mark.parametrize("name", ["stuart-landau", "lotka-volterra", "lorenz"])

@@ -7,7 +7,7 @@ from typing import Any
 import httpx
 import pytest
 
-from tests.problems import LYNX_HARE_LOSS, article_problem, decay_request, lynx_hare_request
+from tests.problems import article_problem, decay_request
 from tests.processes import wait_for
 from tests.stack.containers import ComposeStack
 
@@ -40,14 +40,6 @@ def finished(client: httpx.Client, fit_id: str) -> dict[str, Any]:
     return fit
 
 
-def test_a_fit_over_the_published_port_reaches_the_known_optimum(client: httpx.Client) -> None:
-    fit = finished(client, submit(client, lynx_hare_request()))
-
-    assert fit["status"] == "succeeded", fit
-    assert fit["result"]["loss"] == pytest.approx(LYNX_HARE_LOSS, abs=0.1)
-    assert fit["result"]["outcome"]["code"] == "converged"
-
-
 def test_without_the_key_nobody_fits(stack: ComposeStack, client: httpx.Client) -> None:
     answer = httpx.post(f"{stack.url}/fits", json=decay_request(), timeout=30)
 
@@ -67,8 +59,9 @@ def test_redis_asks_for_the_password_and_writes_every_fit_to_disk(stack: Compose
 
 
 def test_a_worker_killed_in_the_middle_of_its_fits_loses_nothing(stack: ComposeStack, client: httpx.Client) -> None:
-    steps = 80
-    request = article_problem("lotka-volterra").request | {"stages": [{"kind": "adam", "steps": steps}]}
+    steps = 200
+    slowly = {"solver": {"engine": "torchdiffeq"}, "stages": [{"kind": "adam", "steps": steps}]}
+    request = article_problem("lotka-volterra").request | slowly
     running = submit(client, request)
     waiting = [submit(client, decay_request(labels={"number": str(number)})) for number in range(40)]
     wait_for(lambda: read(client, running).get("progress", {}).get("step", 0) >= steps // 2, FIT_SECONDS, "a half")
