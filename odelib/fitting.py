@@ -10,11 +10,13 @@ import numpy as np
 import torch
 
 from odelib import reporting
+from odelib.engines.compiled.engine import CompiledEngine
 from odelib.engines.registry import choose, choose_device
 from odelib.errors import FitError, SolveError, StopReason, StopRequested
 from odelib.layer import ODELayer
 from odelib.monitor import Checkpoint, Monitor, Progress
 from odelib.objective import Evaluation, NotFinite, Objective
+from odelib.problem.catalogue import CATALOGUE
 from odelib.problem.request import FitProblem
 from odelib.result import FitResult, OutcomeCode, SolverUsed, StageReport, Stopped
 from odelib.stages.base import STOPPED
@@ -48,6 +50,16 @@ def fit(
     cancelled before any point had been evaluated.
     """
     return _Fit(problem, monitor or Monitor(), resume, elapsed).run()
+
+
+def warm_up() -> None:
+    """Do ahead of the first fit what only the first would wait for: load the compiled solvers and the catalogue."""
+    for system in CATALOGUE.values():
+        CompiledEngine(system).compile()
+    for method in ("dopri5", "kvaerno5"):
+        layer = ODELayer("lotka-volterra", engine="compiled", method=method)
+        start = torch.ones(2, dtype=torch.float64, requires_grad=True)
+        layer(torch.tensor([0.0, 0.1]), start, torch.ones(4)).sum().backward()
 
 
 def partial_result(problem: FitProblem, checkpoint: Checkpoint, code: OutcomeCode) -> FitResult:

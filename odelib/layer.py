@@ -55,6 +55,7 @@ class ODELayer(nn.Module):
         self.device = None if device == "auto" else choose_device(device)
         self.constants = dict(self.system.constants) | _known("constants", constants or {}, self.system.constants)
         self.stop: StopCheck = never
+        self._last_grid: tuple[Tensor, int, Tensor, Tensor] | None = None
         self.carried = Carried(tuple(range(len(self.system.states))), tuple(range(len(self.system.parameters))))
         self._observables = Program(list(self.system.observables.values()), variables_of(self.system.states))
         self._hold("parameter_vector", "parameters", parameters, self.system.parameters, trainable)
@@ -76,7 +77,7 @@ class ODELayer(nn.Module):
         state = self._input("initial_state", initial_state, self.system.states)
         parameter = self._input("parameters", parameters, self.system.parameters)
         state, parameter = _same_batch(state, parameter)
-        grid, index = _grid(times.to(state))
+        grid, index = self._grid(times.to(state))
         solution = self.engine.solve(grid, state, parameter, self.constants, self.options, self.stop, self.carried)
         return Solution(solution.states.index_select(-2, index), solution.failures)
 
@@ -90,6 +91,12 @@ class ODELayer(nn.Module):
         shape = states.shape[:-1]
         outputs = self._observables.bind({**self.constants, **values}, states.device)(times.to(states), *columns)
         return {name: value.expand(shape) for name, value in zip(self.system.observables, outputs, strict=True)}
+
+    def _grid(self, times: Tensor) -> tuple[Tensor, Tensor]:
+        """`_grid` of the last times is kept: a fit asks for the same ones thousands of times."""
+        if self._last_grid is None or self._last_grid[0] is not times or self._last_grid[1] != times._version:
+            self._last_grid = (times, times._version, *_grid(times))
+        return self._last_grid[2:]
 
     def extra_repr(self) -> str:
         """What torch prints of the layer."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 
@@ -46,67 +47,75 @@ class Scored:
         self, times: list[float], values: Measurements, sigma: Mapping[str, list[float]], device: torch.device
     ) -> None:
         self._times = times
-        self._columns: dict[str, tuple[Tensor, Tensor, Tensor]] = {}
-        for name, column in values.items():
+        self._names = list(values)
+        places, observed, scales, sizes = [], [], [], []
+        for row, (name, column) in enumerate(values.items()):
             measured = [i for i, value in enumerate(column) if value is not None]
-            observed = [value for value in column if value is not None]
-            scale = [sigma[name][i] for i in measured] if name in sigma else [1.0] * len(measured)
-            self._columns[name] = (
-                torch.tensor(measured, dtype=torch.long, device=device),
-                torch.tensor(observed, dtype=torch.float64, device=device),
-                torch.tensor(scale, dtype=torch.float64, device=device),
-            )
+            places += [row * len(times) + i for i in measured]
+            observed += [value for value in column if value is not None]
+            scales += [sigma[name][i] for i in measured] if name in sigma else [1.0] * len(measured)
+            sizes.append(len(measured))
+        # all measurements in one vector: few operations of torch, however many observables there are
+        self._places = torch.tensor(places, dtype=torch.long, device=device)
+        self._observed = torch.tensor(observed, dtype=torch.float64, device=device)
+        self._sigma = torch.tensor(scales, dtype=torch.float64, device=device)
+        self._sizes = sizes
 
     @property
     def observations(self) -> int:
         """How many values there are."""
-        return sum(len(index) for index, _, _ in self._columns.values())
+        return len(self._observed)
+
+    def residual_vector(self, model: Mapping[str, Tensor], *, scaled: bool = True) -> Tensor:
+        """Data minus model where there are data, divided by sigma if `scaled`; one observable after the other."""
+        residuals = self._observed - self._measured(model)
+        return residuals / self._sigma if scaled else residuals
 
     def residuals(self, model: Mapping[str, Tensor], *, scaled: bool = True) -> dict[str, Tensor]:
-        """Data minus model where there are data, divided by sigma if `scaled`."""
-        return {
-            name: (observed - model[name].index_select(0, index)) / (sigma if scaled else 1.0)
-            for name, (index, observed, sigma) in self._columns.items()
-        }
+        """The residual vector, by observable."""
+        return self._split(self.residual_vector(model, scaled=scaled))
 
     def loss(self, model: Mapping[str, Tensor]) -> Tensor:
         """The sum of squared residuals."""
-        return torch.stack([r.square().sum() for r in self.residuals(model).values()]).sum()
+        return self.residual_vector(model).square().sum()
 
-    def sparse(self, columns: Mapping[str, Tensor]) -> dict[str, list[float | None]]:
-        """Values where there are data → one entry per time, None where nothing was measured."""
-        result = {}
-        for name, (index, _, _) in self._columns.items():
-            entries: list[float | None] = [None] * len(self._times)
-            for place, value in zip(index.tolist(), columns[name].tolist(), strict=True):
-                entries[place] = value
-            result[name] = entries
-        return result
+    def sparse(self, model: Mapping[str, Tensor]) -> dict[str, list[float | None]]:
+        """The scaled residuals with one entry per time, None where nothing was measured."""
+        entries: list[float | None] = [None] * (len(self._names) * len(self._times))
+        for place, value in zip(self._places.tolist(), self.residual_vector(model).tolist(), strict=True):
+            entries[place] = value
+        count = len(self._times)
+        return {name: entries[i * count : (i + 1) * count] for i, name in enumerate(self._names)}
 
     def r_squared(self, model: Mapping[str, Tensor]) -> dict[str, float]:
         """1 − RSS/TSS of the unscaled residuals; left out where all measurements are equal."""
         result = {}
+        observed = self._split(self._observed)
         for name, residual in self.residuals(model, scaled=False).items():
-            observed = self._columns[name][1]
-            total = (observed - observed.mean()).square().sum().item() if len(observed) else 0.0
+            values = observed[name]
+            total = (values - values.mean()).square().sum().item() if len(values) else 0.0
             if total > 0:
                 result[name] = 1 - residual.square().sum().item() / total
         return result
 
     def solver_error(self, rtol: float, atol: float) -> float:
         """The loss that a solver's error of atol + rtol·|y| in each value would make of a perfect fit."""
-        return sum(
-            (((atol + rtol * observed.abs()) / sigma) ** 2).sum().item()
-            for _, observed, sigma in self._columns.values()
-        )
+        return ((atol + rtol * self._observed.abs()) / self._sigma).square().sum().item()
 
     def first_not_finite(self, model: Mapping[str, Tensor]) -> str | None:
         """Where the model's values first are no numbers, in words."""
-        for name, (index, _, _) in self._columns.items():
-            bad = (~model[name].index_select(0, index).isfinite()).nonzero()
-            if len(bad):
-                return f"the observable {name!r} is not a finite number at t = {self._times[int(index[bad[0, 0]])]:.6g}"
-        return None
+        bad = self._places[~self._measured(model).isfinite()]
+        if not len(bad):
+            return None
+        row, i = divmod(int(bad[0]), len(self._times))
+        return f"the observable {self._names[row]!r} is not a finite number at t = {self._times[i]:.6g}"
+
+    def _measured(self, model: Mapping[str, Tensor]) -> Tensor:
+        columns = torch.stack([model[name] for name in self._names])
+        return columns.reshape(-1).index_select(0, self._places)
+
+    def _split(self, vector: Tensor) -> dict[str, Tensor]:
+        return dict(zip(self._names, torch.split(vector, self._sizes), strict=True))
 
 
 def sigma_columns(series: Series) -> dict[str, list[float]]:
@@ -126,6 +135,7 @@ class Objective:
         self.layer = layer
         self.scored = Scored(series.times, series.values, sigma_columns(series), device)
         self._times = torch.tensor([series.start, *series.times], dtype=torch.float64, device=device)
+        self._data_times = self._times[1:]
         self._device = device
 
     def evaluate(self, coordinates: Vector) -> Evaluation:
@@ -133,30 +143,28 @@ class Objective:
         point = torch.tensor(coordinates, device=self._device, requires_grad=self.unknowns.count > 0)
         parameters, initial_state = self.unknowns.values(point)
         states = self.states(parameters, initial_state)
-        model = self.layer.observe(self._times[1:], states, parameters)
+        model = self.layer.observe(self._data_times, states, parameters)
         loss = self.scored.loss(model)
-        if not loss.isfinite():
+        value = loss.item()
+        if not math.isfinite(value):
             raise NotFinite(self.scored.first_not_finite(model) or "the loss is too large for a number")
         gradient = self._gradient(loss, point)
-        return Evaluation(coordinates.copy(), loss.item(), gradient, states.detach())
+        return Evaluation(coordinates.copy(), value, gradient, states.detach())
 
     def states(self, parameters: Tensor, initial_state: Tensor) -> Tensor:
         """The states at the series' times, (T, n)."""
-        if not bool(initial_state.isfinite().all()):
-            raise NotFinite("an initial state is not a finite number")
         return self.layer.solve(self._times, initial_state, parameters).states[1:]
 
     def model(self, states: Tensor, parameters: Tensor) -> dict[str, Tensor]:
         """All the observables at the series' times."""
-        return self.layer.observe(self._times[1:], states, parameters)
+        return self.layer.observe(self._data_times, states, parameters)
 
     def residual_vector(self, coordinates: Vector) -> Vector:
         """The scaled residuals in one vector, without derivatives. Raises as `evaluate`."""
         with torch.no_grad():
             parameters, initial_state = self.unknowns.values(torch.tensor(coordinates, device=self._device))
             states = self.states(parameters, initial_state)
-            columns = self.scored.residuals(self.model(states, parameters))
-            vector: Vector = torch.cat(list(columns.values())).cpu().numpy()
+            vector: Vector = self.scored.residual_vector(self.model(states, parameters)).cpu().numpy()
         if not np.isfinite(vector).all():
             raise NotFinite("an observable is not a finite number")
         return vector

@@ -106,7 +106,7 @@ class Report:
             times=times,
             states=states,
             values=values,
-            residuals=scored.sparse(scored.residuals(model)),
+            residuals=scored.sparse(model),
             dense=dense or Dense(times=times, states=states, values=values),
         )
 

@@ -15,9 +15,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from odelib.engines.base import Carried
-from odelib.problem.expressions import Expression, parse_expression
+from odelib.problem.expressions import parse_expression
 from odelib.problem.request import FitProblem, Unknown
-from odelib.problem.system import System
 from odelib.program import Program
 
 Vector = NDArray[np.float64]
@@ -62,7 +61,13 @@ class Unknowns:
         self.start = self._coordinates(self.guess)
         self.lower, self.upper = self._coordinates(self._lower), self._coordinates(self._upper)
         self._constants = {**system.constants, **problem.data.constants}
-        self._initial = _InitialState(system, self._expressions)
+        self._program = Program(list(self._expressions.values()), [])
+        # all values in one pool: the free ones, the fixed ones, then the initial states that are expressions
+        pool = [*self.names, *self._fixed, *self._expressions]
+        place = {name: i for i, name in enumerate(pool)}
+        self._parameter_places = torch.tensor([place[n] for n in system.parameters], dtype=torch.long, device=device)
+        self._state_places = torch.tensor([place[n] for n in system.states], device=device)
+        self._fixed_values = torch.tensor(list(self._fixed.values()), dtype=torch.float64, device=device)
         self._torch_log = torch.tensor(self.log, device=device)
         self._device = device
 
@@ -87,10 +92,13 @@ class Unknowns:
 
     def values(self, coordinates: Tensor) -> tuple[Tensor, Tensor]:
         """The parameters (p,) and the initial state (n,) at a point, differentiable in its coordinates."""
-        known = self._named(coordinates)
-        parameters = [known[name] for name in self.system.parameters]
-        vector = torch.stack(parameters) if parameters else torch.zeros(0, dtype=torch.float64, device=self._device)
-        return vector, self._initial(known, self._constants, self._device)
+        pool = torch.cat([self._free(coordinates), self._fixed_values])
+        parameters = pool.index_select(0, self._parameter_places)
+        if self._expressions:
+            named = dict(zip(self.system.parameters, parameters.unbind(), strict=True))
+            computed = self._program.bind({**self._constants, **named}, self._device)()
+            pool = torch.cat([pool, torch.stack(computed)])
+        return parameters, pool.index_select(0, self._state_places)
 
     def point(self, coordinates: Vector) -> Point:
         """All values at a point, by name."""
@@ -148,36 +156,19 @@ class Unknowns:
             return low | high
         return (low & (gradient > 0)) | (high & (gradient < 0))
 
-    def _named(self, coordinates: Tensor) -> dict[str, Tensor]:
-        known = {name: torch.tensor(v, dtype=torch.float64, device=self._device) for name, v in self._fixed.items()}
-        if self.names:
-            values = coordinates
-            if self.log.any():
-                exponent = torch.where(self._torch_log, coordinates, torch.zeros_like(coordinates))
-                values = torch.where(self._torch_log, exponent.exp(), coordinates)
-                # exp(log(x)) may miss a bound by a rounding: put it there, and leave its derivative alone
-                free = self.free_values(coordinates.detach().cpu().numpy())
-                exact = torch.tensor(list(free.values()), dtype=torch.float64, device=self._device)
-                values = values + (exact - values).detach()
-            known.update(zip(self.names, values.unbind(), strict=True))
-        return known
+    def _free(self, coordinates: Tensor) -> Tensor:
+        if not self.log.any():
+            return coordinates
+        exponent = torch.where(self._torch_log, coordinates, torch.zeros_like(coordinates))
+        values = torch.where(self._torch_log, exponent.exp(), coordinates)
+        # exp(log(x)) may miss a bound by a rounding: put it there, and leave its derivative alone
+        free = self.free_values(coordinates.detach().cpu().numpy())
+        exact = torch.tensor(list(free.values()), dtype=torch.float64, device=self._device)
+        return values + (exact - values).detach()
 
     def _coordinates(self, values: Vector) -> Vector:
         with np.errstate(divide="ignore"):
             return np.where(self.log, np.log(np.where(self.log, np.maximum(values, 0), 1.0)), values)
-
-
-class _InitialState:
-    """The initial state from the named values, expressions of parameters and constants included."""
-
-    def __init__(self, system: System, expressions: Mapping[str, Expression]) -> None:
-        self._states = system.states
-        self._names = list(expressions)
-        self._program = Program(list(expressions.values()), [])
-
-    def __call__(self, known: Mapping[str, Tensor], constants: Mapping[str, float], device: torch.device) -> Tensor:
-        computed = dict(zip(self._names, self._program.bind({**constants, **known}, device)(), strict=True))
-        return torch.stack([computed[s] if s in computed else known[s] for s in self._states])
 
 
 def _unknown(entry: float | Unknown) -> Unknown:

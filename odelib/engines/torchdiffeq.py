@@ -6,7 +6,7 @@ It runs any equation that torch can run. Its steps are Python, so a gradient tak
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, ClassVar
 
 import torch
@@ -127,14 +127,14 @@ class _RightHandSide:
     def __init__(self, program: BoundProgram, max_steps: int, stop: StopCheck) -> None:
         self._program = program
         self._max_steps = max_steps
-        self._stop = stop
+        self._check = _check_of(stop)
         self._steps = 0
         self._time = math.nan
         self._state: Tensor | None = None
         self._derivative: Tensor | None = None
 
     def __call__(self, t: Tensor, y: Tensor) -> Tensor:
-        self._check()
+        self._check(None)
         if y.requires_grad:
             y.register_hook(self._check)  # type: ignore[no-untyped-call]
         shape = y.shape[:-1]
@@ -157,6 +157,16 @@ class _RightHandSide:
         finite = all(bool(v.isfinite().all()) for v in (self._state, self._derivative) if v is not None)
         return SolveError("step_too_small" if finite else "not_finite", self._time, max_steps)
 
-    def _check(self, _gradient: Tensor | None = None) -> None:
-        if reason := self._stop():
+
+def _check_of(stop: StopCheck) -> Callable[[Tensor | None], None]:
+    """What raises when `stop` gives a reason, also as a hook on a gradient.
+
+    A hook must not know the right-hand side: that holds the state and so the graph the hook hangs on, a circle
+    which Python's garbage collector cannot see.
+    """
+
+    def check(_gradient: Tensor | None) -> None:
+        if reason := stop():
             raise StopRequested(reason)
+
+    return check

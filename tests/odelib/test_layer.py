@@ -4,6 +4,7 @@ import math
 from typing import Any
 
 import numpy as np
+import psutil
 import pytest
 import torch
 
@@ -117,6 +118,22 @@ class TestFailures:
         layer.stop = lambda: "cancelled"
         with pytest.raises(StopRequested):
             layer(tensor(0.0, 3.0), tensor(1.0, 0.0, 0.0), tensor(10.0, 28.0, 8 / 3))
+
+
+def test_gradients_by_backpropagation_leave_no_memory_behind() -> None:
+    layer = ODELayer("lotka-volterra", engine="torchdiffeq")
+    process = psutil.Process()
+
+    def gradient() -> None:
+        start = tensor(1.0, 1.0).requires_grad_()
+        layer(tensor(0.0, 5.0), start, tensor(1.5, 1.0, 1.0, 3.0)).sum().backward()
+
+    for _ in range(3):
+        gradient()
+    before = process.memory_info().rss
+    for _ in range(12):  # a graph that is never freed has some MB
+        gradient()
+    assert process.memory_info().rss - before < 12 * 2**20
 
 
 def test_backpropagation_notices_a_stop_too() -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
 from typing import Any, ClassVar
 
@@ -32,9 +31,8 @@ class CompiledEngine:
         """What `auto` chose in the solves so far, in order of first use."""
         return tuple(self._used)
 
-    @property
-    def kernels(self) -> Kernels:
-        """The system's kernels; compiled when first needed."""
+    def compile(self) -> Kernels:
+        """The system's kernels; made when first needed, as other work of the engine does by itself."""
         if self._compiled is None:
             self._compiled = kernels_of(self._system)
         return self._compiled
@@ -49,67 +47,67 @@ class CompiledEngine:
         stop: StopCheck,
         carried: Carried,
     ) -> Solution:
-        """See `Engine.solve`. The members of a batch are solved one by one, each with steps of its own."""
-        solve = _Solver(
-            self.kernels, times.detach().numpy(), _constants(self._system, constants), options, stop, self._used
-        )
-        if initial_state.dim() == 1:
-            return Solution(_Solve.apply(initial_state, parameters, solve, carried))  # type: ignore[no-untyped-call]
-        rows, failures = [], {}
-        for member, (state, parameter) in enumerate(zip(initial_state, parameters, strict=True)):
-            try:
-                rows.append(_Solve.apply(state, parameter, solve, carried))  # type: ignore[no-untyped-call]
-            except SolveError as error:
-                failures[member] = error
-                rows.append(torch.full((len(times), len(state)), math.nan, dtype=torch.float64))
-        return Solution(torch.stack(rows), failures)
+        """See `Engine.solve`. The members of a batch are solved side by side, on as many threads as torch has."""
+        grid = np.ascontiguousarray(times.detach().numpy(), dtype=np.float64)
+        solve = _Solver(self.compile(), grid, _constants(self._system, constants), options, stop)
+        batch = initial_state.dim() == 2
+        if not batch:
+            initial_state, parameters = initial_state.unsqueeze(0), parameters.unsqueeze(0)
+        states: Tensor = _Solve.apply(initial_state, parameters, solve, carried)  # type: ignore[no-untyped-call]
+        self._used.update(dict.fromkeys(solve.methods))
+        if batch:
+            return Solution(states, solve.failures)
+        if solve.failures:
+            raise solve.failures[0]
+        return Solution(states.squeeze(0))
 
 
 class _Solver:
-    """Everything of a solve but the point at which it is done."""
+    """Everything of a solve but the points at which it is done; keeps what became of it."""
 
     def __init__(
-        self, kernels: Kernels, times: Reals, constants: Reals, options: SolverOptions, stop: StopCheck,
-        used: dict[str, None],
-    ) -> None:  # fmt: skip
+        self, kernels: Kernels, times: Reals, constants: Reals, options: SolverOptions, stop: StopCheck
+    ) -> None:
         self.kernels = kernels
-        self.times = np.ascontiguousarray(times, dtype=np.float64)
+        self.times = times
         self.constants = constants
         self.options = options
         self.stop = stop
-        self.used = used
+        self.failures: Mapping[int, SolveError] = {}
+        self.methods: tuple[str, ...] = ()
 
-    def __call__(self, state: Reals, parameters: Reals, carried: Carried) -> Reals:
-        values = np.concatenate([parameters, self.constants])
-        solved = self.kernels.solve(self.times, state, values, carried, self.options, self.stop)
-        self.used.update(dict.fromkeys(solved.methods))
+    def __call__(self, states: Reals, parameters: Reals, carried: Carried) -> Reals:
+        constants = np.broadcast_to(self.constants, (len(states), len(self.constants)))
+        values = np.concatenate([parameters, constants], axis=1)
+        solved = self.kernels.solve(self.times, states, values, carried, self.options, self.stop)
+        self.failures, self.methods = solved.failures, solved.methods
         return solved.values
 
 
 class _Solve(torch.autograd.Function):
-    """States out, gradients by the sensitivities that came with them."""
+    """States out, gradients by the sensitivities that came with them. All have the batch first."""
 
     @staticmethod
-    def forward(ctx: Any, state: Tensor, parameters: Tensor, solve: _Solver, carried: Carried) -> Tensor:
+    def forward(ctx: Any, states: Tensor, parameters: Tensor, solve: _Solver, carried: Carried) -> Tensor:
         wanted = Carried(
             carried.states if ctx.needs_input_grad[0] else (),
             carried.parameters if ctx.needs_input_grad[1] else (),
         )
-        n = len(state)
-        out = solve(state.numpy(), parameters.numpy(), wanted)
+        n = states.shape[1]
+        out = solve(states.numpy(), parameters.numpy(), wanted)
         ctx.wanted = wanted
-        ctx.sizes = n, len(parameters)
-        ctx.sensitivities = out[:, n:].reshape(len(out) * n, wanted.count)
-        return torch.from_numpy(np.ascontiguousarray(out[:, :n]))
+        ctx.shapes = states.shape, parameters.shape
+        ctx.sensitivities = out[:, :, n:].reshape(len(out), out.shape[1] * n, wanted.count)
+        return torch.from_numpy(np.ascontiguousarray(out[:, :, :n]))
 
     @staticmethod
     @torch.autograd.function.once_differentiable
-    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, Tensor | None, None, None]:
-        along = gradient.numpy().reshape(-1) @ ctx.sensitivities
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, Tensor, None, None]:
         wanted: Carried = ctx.wanted
-        states, parameters = (np.zeros(size) for size in ctx.sizes)
-        states[list(wanted.states)] = along[: len(wanted.states)]
-        parameters[list(wanted.parameters)] = along[len(wanted.states) :]
+        along = (gradient.numpy().reshape(len(gradient), 1, -1) @ ctx.sensitivities)[:, 0]
+        states, parameters = (np.zeros(shape) for shape in ctx.shapes)
+        states[:, list(wanted.states)] = along[:, : len(wanted.states)]
+        parameters[:, list(wanted.parameters)] = along[:, len(wanted.states) :]
         return torch.from_numpy(states), torch.from_numpy(parameters), None, None
 
 

@@ -1,17 +1,19 @@
-"""A system's compiled kernels, and a solve of one trajectory with them."""
+"""A system's compiled kernels, and solves with them."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import Any
+from itertools import pairwise
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 
 from odelib.engines.base import Carried, SolverOptions, StopCheck
-from odelib.engines.compiled import cache, explicit, implicit
+from odelib.engines.compiled import cache, explicit, members
 from odelib.engines.compiled.codegen import KernelSource
 from odelib.engines.compiled.methods.dop853 import DOP853
 from odelib.engines.compiled.methods.dopri5 import DOPRI5
@@ -24,9 +26,9 @@ from odelib.problem.system import System
 Reals = NDArray[np.float64]
 TABLEAUS: Mapping[str, Tableau] = {tableau.name: tableau for tableau in (DOPRI5, TSIT5, DOP853)}
 AUTO = "auto"
-STAGES = 16  # of the method that has the most
-PAUSE = 40_000  # steps of one equation between two looks at the stop flag: some hundredths of a second
 TIGHT = 1e-8  # below this rtol the method of order 8 needs less time than one of order 5
+PAUSE = 40_000  # steps of one equation between two looks at the stop flag: some hundredths of a second
+BLOCK_NUMBERS = 2**22  # of working memory: so many members are solved at a time
 
 _CODES = {
     explicit.MAX_STEPS: "max_steps",
@@ -37,9 +39,14 @@ _CODES = {
 
 @dataclass(frozen=True)
 class Solved:
-    """values: (T, n + n·m), laid out as in `codegen`; methods: those used, in order of their first use."""
+    """What came of the members of a batch.
+
+    values: (B, T, n + n·m), laid out as in `codegen`, NaN for members that failed; failures: by member;
+    methods: those used, in order of first use.
+    """
 
     values: Reals
+    failures: Mapping[int, SolveError]
     methods: tuple[str, ...]
 
 
@@ -60,100 +67,108 @@ class Kernels:
         self, times: Reals, initial_state: Reals, values: Reals, carried: Carried, options: SolverOptions,
         stop: StopCheck,
     ) -> Solved:  # fmt: skip
-        """States and sensitivities at `times`.
+        """States and sensitivities of all members at `times`.
 
-        values: parameters, then constants. Raises `SolveError` and `StopRequested`.
+        times: (T,), non-decreasing. initial_state: (B, n). values: (B, p + constants). A member's failure is told
+        in the result; raises `StopRequested` alone.
         """
-        run = _Run(self, times, initial_state, values, carried, options)
-        auto = options.method == AUTO
-        method = _explicit_for(options.rtol) if auto else options.method
-        used = [method]
-        while True:
-            if reason := stop():
-                raise StopRequested(reason)
-            status = run.implicit(auto) if method == KVAERNO5.name else run.explicit(TABLEAUS[method], auto)
-            if status == explicit.DONE:
-                return Solved(run.out, tuple(dict.fromkeys(used)))
-            if status in (explicit.STIFF, implicit.NOT_STIFF):
-                method = KVAERNO5.name if status == explicit.STIFF else _explicit_for(options.rtol)
-                used.append(method)
-                run.switch()
-            elif status != explicit.RUNNING:
-                raise SolveError(_CODES[status], float(run.clock[explicit.TIME]), options.max_steps)
+        size = self.size * (1 + carried.count)
+        block = max(1, BLOCK_NUMBERS // (size * (members_memory() + len(times))))
+        blocks = []
+        for first in range(0, len(initial_state), block):
+            part = slice(first, first + block)
+            run = _Run(self, times, initial_state[part], values[part], carried, options)
+            run.finish(stop)
+            blocks.append(run)
+        failures = {i * block + b: error for i, run in enumerate(blocks) for b, error in run.failures().items()}
+        methods = dict.fromkeys(method for run in blocks for method in run.methods())
+        values_out = blocks[0].out if len(blocks) == 1 else np.concatenate([run.out for run in blocks])
+        return Solved(values_out, failures, tuple(methods))
+
+
+def members_memory() -> int:
+    """Numbers of working memory for one component of one member."""
+    return max(len(tableau.c) for tableau in (*TABLEAUS.values(), KVAERNO5)) + 2
 
 
 class _Run:
-    """The memory of one solve, and the calls that carry it on."""
+    """The memory of the solves of a block of members, and the calls that carry them on."""
 
     def __init__(
         self, kernels: Kernels, times: Reals, initial_state: Reals, values: Reals, carried: Carried,
         options: SolverOptions,
     ) -> None:  # fmt: skip
-        self.kernels, self.times, self.values, self.options = kernels, times, values, options
-        self.m = carried.count
+        self.kernels, self.times, self.options = kernels, times, options
+        self.values = np.ascontiguousarray(values)
+        count, self.m = len(initial_state), carried.count
+        self.tableau = TABLEAUS.get(options.method) or (DOP853 if options.rtol < TIGHT else DOPRI5)
         self.z, self.column, self.weight = _start(initial_state, values, carried)
-        size = len(self.z)
-        self.out = np.empty((len(times), size))
-        self.clock, self.count = np.array([times[0], 0.0, 0.0]), np.zeros(6, dtype=np.int64)
-        self.stages, self.trial, self.work = np.zeros((STAGES, size)), np.empty(size), np.empty(kernels.work_size)
-        self.address = kernels.rates_with_sensitivities if self.m else kernels.rates
+        size = self.z.shape[1]
+        self.out = np.empty((count, len(times), size))
+        self.stages = np.zeros((count, max(len(self.tableau.c), len(KVAERNO5.c)), size))
+        self.clock = np.zeros((count, 3))
+        self.clock[:, explicit.TIME] = times[0]
+        self.count = np.zeros((count, members.COUNTS), dtype=np.int64)
+        self.count[:, members.IMPLICIT] = options.method == KVAERNO5.name
+        self.status = np.full(count, explicit.RUNNING, dtype=np.int64)
+        if times[-1] == times[0]:
+            self.out[:] = self.z[:, None, :]
+            self.status[:] = explicit.DONE
 
-    def explicit(self, tableau: Tableau, may_switch: bool) -> int:
-        """Carry on with an explicit method."""
-        o = self.options
-        status: int = explicit.advance(
-            self.address, self.times, self.values, self.kernels.size, self.m, self.column, self.weight, tableau.order,
-            tableau.error_order, tableau.main, tableau.a, tableau.c, tableau.error, tableau.error_low,
-            tableau.interpolant, o.rtol, o.atol, o.max_steps, self._pause(), may_switch, self.z, self.stages,
-            self.trial, self.work, self.clock, self.count, self.out,
+    def finish(self, stop: StopCheck) -> None:
+        """Carry on until every member has ended."""
+        threads = min(torch.get_num_threads(), len(self.status))
+        borders = np.linspace(0, len(self.status), threads + 1).astype(int).tolist()
+        ranges = list(pairwise(borders))
+        while (self.status == explicit.RUNNING).any():
+            if reason := stop():
+                raise StopRequested(reason)
+            if threads <= 1:
+                self._advance(0, len(self.status))
+            else:
+                with ThreadPoolExecutor(threads) as pool:
+                    list(pool.map(lambda ends: self._advance(*ends), ranges))
+
+    def failures(self) -> dict[int, SolveError]:
+        """Why members failed; their values become NaN."""
+        failed = {}
+        for member in np.flatnonzero(self.status != explicit.DONE).tolist():
+            code, time = _CODES[int(self.status[member])], float(self.clock[member, explicit.TIME])
+            failed[member] = SolveError(code, time, self.options.max_steps)
+            self.out[member] = np.nan
+        return failed
+
+    def methods(self) -> list[str]:
+        """The methods that were at work."""
+        used = int(np.bitwise_or.reduce(self.count[:, members.USED]))
+        names = {members.USED_EXPLICIT: self.tableau.name, members.USED_IMPLICIT: KVAERNO5.name}
+        return [name for bit, name in names.items() if used & bit]
+
+    def _advance(self, first: int, last: int) -> None:
+        o, t, s, k = self.options, self.tableau, KVAERNO5, self.kernels
+        pause = max(10, PAUSE // (self.z.shape[1] * len(self.status)))
+        members.advance_members(
+            first, last, k.rates, k.rates_with_sensitivities if self.m else k.rates, k.jacobian, self.times,
+            self.values, k.size, self.m, self.column, self.weight, t.order, t.error_order, t.main, t.a, t.c, t.error,
+            t.error_low, t.interpolant, s.a, s.c, s.error, s.interpolant, o.method == AUTO, o.rtol, o.atol,
+            o.max_steps, pause, k.work_size, self.z, self.stages, self.clock, self.count, self.status, self.out,
         )  # fmt: skip
-        return status
-
-    def implicit(self, may_switch: bool) -> int:
-        """Carry on with the implicit method."""
-        o, tableau = self.options, KVAERNO5
-        status: int = implicit.advance(
-            self.kernels.rates, self.address, self.kernels.jacobian, self.times, self.values, self.kernels.size,
-            self.m, self.column, self.weight, tableau.error_order, tableau.a, tableau.c, tableau.error,
-            tableau.interpolant, o.rtol, o.atol, o.max_steps, self._pause(), may_switch, self.z,
-            self.stages[: len(tableau.c)], self.trial, self.work, self.clock, self.count, self.out,
-        )  # fmt: skip
-        return status
-
-    def switch(self) -> None:
-        """Another method goes on: with a cautious step, from the rate that both have as their first stage."""
-        self.clock[explicit.STEP] *= 0.5
-        self.clock[explicit.LAST_ERROR] = 1e-4
-
-    def _pause(self) -> int:
-        return max(10, PAUSE // len(self.z))
-
-
-def _explicit_for(rtol: float) -> str:
-    return DOP853.name if rtol < TIGHT else DOPRI5.name
 
 
 def _start(initial_state: Reals, values: Reals, carried: Carried) -> tuple[Reals, NDArray[np.int64], Reals]:
-    n, m = len(initial_state), carried.count
-    sensitivities = np.zeros((n, m))
-    column = np.full(len(values), -1, dtype=np.int64)
-    weight = np.ones(m)
-    for j, state in enumerate(carried.states):
-        sensitivities[state, j] = 1.0
-        weight[j] = abs(initial_state[state]) or 1.0
-    for j, parameter in enumerate(carried.parameters, start=len(carried.states)):
-        column[parameter] = j
-        weight[j] = abs(values[parameter]) or 1.0
-    return np.concatenate([initial_state, sensitivities.ravel()]), column, weight
+    """States with the sensitivities' start, the parameters' columns, and each column's unit (B, m)."""
+    count, n = initial_state.shape
+    states, parameters = list(carried.states), list(carried.parameters)
+    sensitivities = np.zeros((count, n, carried.count))
+    sensitivities[:, states, range(len(states))] = 1.0
+    column = np.full(values.shape[1], -1, dtype=np.int64)
+    column[parameters] = np.arange(len(states), carried.count)
+    weight = np.abs(np.concatenate([initial_state[:, states], values[:, parameters]], axis=1))
+    weight[~(weight > 0)] = 1.0
+    return np.concatenate([initial_state, sensitivities.reshape(count, -1)], axis=1), column, weight
 
 
-@lru_cache(maxsize=64)
-def _by_key(key: Any, system: _Hashable) -> Kernels:
-    del key
-    return Kernels(system.system)
-
-
-class _Hashable:
+class _Equations:
     """A system as a key of a cache: equal where states, parameters, constants and equations are."""
 
     def __init__(self, system: System) -> None:
@@ -169,10 +184,14 @@ class _Hashable:
         return hash(self.key)
 
     def __eq__(self, other: object) -> bool:
-        return isinstance(other, _Hashable) and self.key == other.key
+        return isinstance(other, _Equations) and self.key == other.key
+
+
+@lru_cache(maxsize=64)
+def _kernels_of(equations: _Equations) -> Kernels:
+    return Kernels(equations.system)
 
 
 def kernels_of(system: System) -> Kernels:
     """The system's kernels, compiled on first use and kept."""
-    hashable = _Hashable(system)
-    return _by_key(hashable.key, hashable)
+    return _kernels_of(_Equations(system))
