@@ -28,10 +28,10 @@ ELIMINATION = {"states": ["amount"], "parameters": ["rate"], "equations": {"amou
 class CovariateNetwork(nn.Module):
     """Covariates (B, 1) and times (T,) in, signals (B, T) out."""
 
-    def __init__(self) -> None:
+    def __init__(self, engine: str = "auto") -> None:
         super().__init__()
         self.rate = nn.Linear(1, 1, dtype=torch.float64)
-        self.solution = ODELayer(ELIMINATION, rtol=1e-6, atol=1e-8)
+        self.solution = ODELayer(ELIMINATION, engine=engine, rtol=1e-6, atol=1e-8)
         self.signal = nn.Linear(1, 1, dtype=torch.float64)
 
     def forward(self, covariates: Tensor, times: Tensor) -> Tensor:
@@ -60,11 +60,11 @@ def simulated_subjects(seed: int = 0) -> tuple[Tensor, Tensor, Tensor]:
     return covariates, times, TRUE_GAIN * amounts + TRUE_OFFSET + NOISE * noise
 
 
-def train(steps: int = 150, seed: int = 0) -> Recovered:
+def train(steps: int = 150, seed: int = 0, engine: str = "auto") -> Recovered:
     """Train the network on the simulated subjects from rates that ignore the covariate."""
     covariates, times, signals = simulated_subjects(seed)
     torch.manual_seed(seed)
-    network = CovariateNetwork()
+    network = CovariateNetwork(engine)
     with torch.no_grad():
         network.rate.weight.zero_()
         network.rate.bias.fill_(0.5)
