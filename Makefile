@@ -29,6 +29,8 @@ $(INSTALLED): pyproject.toml constraints.txt
 	@echo 'Installing into $(VENV) (about 1.4 GB with a CPU build of torch; needed once)'
 	@"$(PYTHON)" -m venv $(VENV)
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[dev]' -c constraints.txt
+	@echo 'Compiling the solvers (once; some 20 s)'
+	@$(BIN)/python -c 'from odelib.fitting import warm_up; warm_up()'
 	@touch $@
 
 demo: setup  ## fit the lynx-hare record over HTTP; leaves demo-output/lynx-hare.png

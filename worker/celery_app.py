@@ -74,7 +74,7 @@ def create_app(settings: WorkerSettings, *, current: bool = False) -> Celery:
         worker_enable_remote_control=False,
         worker_hijack_root_logger=False,
         worker_redirect_stdouts=False,
-        worker_proc_alive_timeout=60,  # a child loads the numerics before it says that it is up
+        worker_proc_alive_timeout=300,  # a child loads the numerics first, and on a new machine compiles the solvers
         worker_lost_wait=1.0,  # a child that was killed holds its place for so long
         worker_cancel_long_running_tasks_on_connection_loss=False,
     )

@@ -15,7 +15,7 @@ import structlog
 import torch
 
 from odelib.errors import FitError, StopRequested
-from odelib.fitting import fit
+from odelib.fitting import fit, warm_up
 from odelib.monitor import Checkpoint, Monitor
 from odelib.problem.limits import Limits
 from odelib.problem.request import parse_problem
@@ -59,6 +59,7 @@ class FitRunner:
 
     def warm_up(self) -> None:
         """Do ahead of the first fit what only the first would have to wait for."""
+        warm_up()
         try:
             self._store.connect()
         except StoreUnavailable as error:
