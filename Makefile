@@ -26,7 +26,7 @@ $(INSTALLED): pyproject.toml constraints.txt
 		'than Python 3.11. Name a newer one: make setup PYTHON=/path/to/python3'; exit 1; }
 	@"$(PYTHON)" -c 'import ensurepip, venv' 2>/dev/null || { echo >&2 '$(PYTHON) cannot make virtual environments.' \
 		'On Debian and Ubuntu: apt install python3-venv'; exit 1; }
-	@echo 'Installing into $(VENV) (about 1.4 GB with a CPU build of torch; needed once)'
+	@echo 'Installing into $(VENV) (about 1.6 GB with a CPU build of torch; needed once)'
 	@"$(PYTHON)" -m venv $(VENV)
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[dev]' -c constraints.txt
 	@echo 'Compiling the solvers (once; some 20 s)'
