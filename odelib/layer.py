@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from odelib.engines.base import Carried, Solution, SolverOptions, StopCheck, never
+from odelib.engines.base import Carried, Sensitivities, Solution, SolverOptions, StopCheck, never
+from odelib.engines.compiled.engine import CompiledEngine
 from odelib.engines.registry import choose, choose_device
 from odelib.problem.checks import resolve_system
 from odelib.problem.limits import Limits
+from odelib.problem.solvers import ABILITIES
 from odelib.problem.system import System, SystemDefinition
 from odelib.program import Program, variables_of
 
@@ -80,6 +83,30 @@ class ODELayer(nn.Module):
         grid, index = self._grid(times.to(state))
         solution = self.engine.solve(grid, state, parameter, self.constants, self.options, self.stop, self.carried)
         return Solution(solution.states.index_select(-2, index), solution.failures)
+
+    def sensitivities(
+        self, times: Tensor, initial_state: Tensor | None = None, parameters: Tensor | None = None
+    ) -> Sensitivities:
+        """The states of one trajectory and their derivatives, as numpy arrays, without torch's autograd.
+
+        times: (T,), initial_state: (n,), parameters: (p,); derivatives with respect to what is `carried`, by
+        default all initial values and all parameters. Always by the compiled engine's forward sensitivities, with
+        this layer's tolerances, and with its method where that engine has it. Raises as `forward`.
+        """
+        state = self._input("initial_state", initial_state, self.system.states).detach().cpu()
+        parameter = self._input("parameters", parameters, self.system.parameters).detach().cpu()
+        if state.dim() != 1 or parameter.dim() != 1:
+            raise ValueError("sensitivities are of one trajectory: initial_state (n,) and parameters (p,) are wanted")
+        grid, index = _grid(times.to(state))
+        engine = self.engine if isinstance(self.engine, CompiledEngine) else CompiledEngine(self.system)
+        options = self.options
+        if options.method not in (CompiledEngine.default_method, *ABILITIES[CompiledEngine.name].methods):
+            options = replace(options, method=CompiledEngine.default_method)
+        found = engine.sensitivities(
+            grid.numpy(), state.numpy(), parameter.numpy(), self.constants, options, self.stop, self.carried
+        )
+        at = index.numpy()
+        return Sensitivities(found.states[at], found.by_initial_state[at], found.by_parameters[at])
 
     def observe(self, times: Tensor, states: Tensor, parameters: Tensor | None = None) -> dict[str, Tensor]:
         """The observables along a trajectory: states (T, n) or (B, T, n) in, (T,) or (B, T) by name out."""

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 from torch import Tensor
+from torch.autograd.functional import jacobian
 
 from odelib.errors import OdelibError, SolveError
 from odelib.layer import ODELayer
@@ -74,6 +75,11 @@ class Scored:
     def residuals(self, model: Mapping[str, Tensor], *, scaled: bool = True) -> dict[str, Tensor]:
         """The residual vector, by observable."""
         return self._split(self.residual_vector(model, scaled=scaled))
+
+    def jacobian(self, slopes: Mapping[str, Tensor]) -> Tensor:
+        """The derivatives of the residual vector from those of the observables, each (T, unknowns)."""
+        rows = torch.cat([slopes[name] for name in self._names])
+        return -rows.index_select(0, self._places.cpu()) / self._sigma.cpu().unsqueeze(1)
 
     def loss(self, model: Mapping[str, Tensor]) -> Tensor:
         """The sum of squared residuals."""
@@ -159,14 +165,28 @@ class Objective:
         """All the observables at the series' times."""
         return self.layer.observe(self._data_times, states, parameters)
 
-    def residual_vector(self, coordinates: Vector) -> Vector:
-        """The scaled residuals in one vector, without derivatives. Raises as `evaluate`."""
-        with torch.no_grad():
-            parameters, initial_state = self.unknowns.values(torch.tensor(coordinates, device=self._device))
-            states = self.states(parameters, initial_state)
-            vector: Vector = self.scored.residual_vector(self.model(states, parameters)).cpu().numpy()
+    def jacobian(self, coordinates: Vector) -> Vector:
+        """The derivatives of the scaled residuals, (observations, free unknowns), by the unknowns' coordinates.
+
+        By forward sensitivities: one solve, whatever the number of observations. Raises as `evaluate`.
+        """
+        point = torch.tensor(coordinates, device=self._device)
+        parameters, initial_state = self.unknowns.values(point)
+        found = self.layer.sensitivities(self._times, initial_state, parameters)
+        by_parameter, by_state = jacobian(self.unknowns.values, point)  # type: ignore[no-untyped-call]
+        carried = self.layer.carried
+        along = torch.from_numpy(found.by_initial_state[1:]) @ by_state.cpu()[list(carried.states)]
+        along = along + torch.from_numpy(found.by_parameters[1:]) @ by_parameter.cpu()[list(carried.parameters)]
+        states = torch.from_numpy(found.states[1:]).requires_grad_()
+        everywhere = parameters.detach().cpu().expand(len(states), -1).clone().requires_grad_()
+        model = self.layer.observe(self._data_times.cpu(), states, everywhere)  # each time with parameters of its own
+        slopes = {}
+        for name, column in model.items():
+            by_states, by_parameters = _slopes(column, states, everywhere)
+            slopes[name] = torch.einsum("tn,tnm->tm", by_states, along) + by_parameters @ by_parameter.cpu()
+        vector: Vector = self.scored.jacobian(slopes).numpy()
         if not np.isfinite(vector).all():
-            raise NotFinite("an observable is not a finite number")
+            raise NotFinite("the derivatives of an observable are not finite numbers")
         return vector
 
     def _gradient(self, loss: Tensor, point: Tensor) -> Vector:
@@ -183,3 +203,14 @@ class Objective:
                 "have a root or a power with an infinite slope there"
             )
         return vector
+
+
+def _slopes(column: Tensor, states: Tensor, parameters: Tensor) -> tuple[Tensor, Tensor]:
+    """The derivatives of an observable at each time by the states (T, n) and parameters (T, p) at that time."""
+    if not column.requires_grad:
+        return torch.zeros_like(states), torch.zeros_like(parameters)
+    found = torch.autograd.grad(column.sum(), [states, parameters], allow_unused=True)
+    by_states, by_parameters = (
+        torch.zeros_like(of) if slope is None else slope for slope, of in zip(found, (states, parameters), strict=True)
+    )
+    return by_states, by_parameters

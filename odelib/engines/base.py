@@ -9,6 +9,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import ClassVar, Protocol
 
+import numpy as np
+from numpy.typing import NDArray
 from torch import Tensor
 
 from odelib.errors import SolveError, StopReason
@@ -55,6 +57,18 @@ class Solution:
 
     states: Tensor
     failures: Mapping[int, SolveError] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Sensitivities:
+    """States at the times asked, (T, n), and their derivatives.
+
+    by_initial_state: (T, n, carried states), by_parameters: (T, n, carried parameters).
+    """
+
+    states: NDArray[np.float64]
+    by_initial_state: NDArray[np.float64]
+    by_parameters: NDArray[np.float64]
 
 
 class Engine(Protocol):

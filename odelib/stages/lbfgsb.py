@@ -15,7 +15,7 @@ from scipy.optimize import OptimizeResult, minimize
 from odelib.objective import Evaluation
 from odelib.problem.request import LbfgsbStage
 from odelib.stages.base import StopCode
-from odelib.stages.loop import GAUSS_NEWTON_UNKNOWNS, Loop, TrialFailed
+from odelib.stages.loop import Loop, TrialFailed
 from odelib.unknowns import Vector
 
 FAR = 1e20  # stands for no bound: scipy takes the length of its first step as given only where all are bounded
@@ -145,11 +145,9 @@ class _Run:
         return float(0.5 * gradient @ two_loop_product(pairs, gradient))
 
     def _nothing_to_gain(self) -> bool:
-        """Whether the optimum is reached: by the Gauss–Newton matrix where that is affordable."""
+        """Whether the optimum is reached, by the Gauss–Newton matrix."""
         best = self.loop.best
         limit = self.loop.threshold(best.loss)
-        if self.loop.unknowns.count > GAUSS_NEWTON_UNKNOWNS:
-            return self._predicted_gain() < limit
         try:
             return self.loop.gauss_newton_gain(best) < limit
         except TrialFailed:

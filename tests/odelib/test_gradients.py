@@ -134,3 +134,40 @@ def test_states_agree_with_an_independent_solver(system: str, engine: str) -> No
     with torch.no_grad():
         solved = layer(torch.tensor(times), torch.tensor(states), torch.tensor(parameters)).numpy()
     np.testing.assert_allclose(solved, reference(system, times, states, parameters), rtol=1e-6, atol=1e-8)
+
+
+@pytest.mark.parametrize("name", OBJECTIVES)
+def test_jacobian_of_the_residuals_is_their_central_difference(name: str) -> None:
+    problem = parse_problem(OBJECTIVES[name] | {"solver": TIGHT})
+    cpu = torch.device("cpu")
+    layer = Layer(problem.resolved_system, method="dopri5", constants=problem.data.constants, **TIGHT)
+    unknowns = Unknowns(problem, cpu)
+    layer.carried = unknowns.carried
+    objective = Objective(problem, unknowns, layer, cpu)
+
+    def residuals(at: Array) -> Array:
+        with torch.no_grad():
+            parameters, state = unknowns.values(torch.tensor(at))
+            states = objective.states(parameters, state)
+            return objective.scored.residual_vector(objective.model(states, parameters)).numpy()
+
+    jacobian = objective.jacobian(unknowns.start)
+    for row, found in enumerate(jacobian):
+        expected = central_differences(lambda at, row=row: float(residuals(at)[row]), unknowns.start)
+        np.testing.assert_allclose(found, expected, rtol=1e-6, atol=1e-7)
+
+
+@pytest.mark.parametrize("engine", ENGINES)
+def test_sensitivities_are_the_gradients_of_every_state_at_every_time(engine: str) -> None:
+    layer = ODELayer("lotka-volterra", engine=engine, rtol=1e-8, atol=1e-10)
+    times = torch.tensor([0.0, 0.4, 0.4, 1.0], dtype=torch.float64)
+    start = torch.tensor([1.0, 0.9], dtype=torch.float64, requires_grad=True)
+    parameters = torch.tensor([1.5, 1.0, 1.1, 3.0], dtype=torch.float64, requires_grad=True)
+    found = layer.sensitivities(times, start, parameters)
+    states = layer(times, start, parameters)
+    np.testing.assert_allclose(found.states, states.detach().numpy(), rtol=1e-6)
+    for t in range(4):
+        for i in range(2):
+            by_start, by_parameters = torch.autograd.grad(states[t, i], [start, parameters], retain_graph=True)
+            np.testing.assert_allclose(found.by_initial_state[t, i], by_start.numpy(), rtol=1e-5, atol=1e-9)
+            np.testing.assert_allclose(found.by_parameters[t, i], by_parameters.numpy(), rtol=1e-5, atol=1e-9)

@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from odelib.engines.base import Carried, Solution, SolverOptions, StopCheck
+from odelib.engines.base import Carried, Sensitivities, Solution, SolverOptions, StopCheck
 from odelib.engines.compiled.kernels import AUTO, Kernels, Reals, kernels_of
 from odelib.errors import SolveError
 from odelib.problem.system import System
@@ -60,6 +60,25 @@ class CompiledEngine:
         if solve.failures:
             raise solve.failures[0]
         return Solution(states.squeeze(0))
+
+    def sensitivities(
+        self,
+        times: Reals,
+        initial_state: Reals,
+        parameters: Reals,
+        constants: Mapping[str, float],
+        options: SolverOptions,
+        stop: StopCheck,
+        carried: Carried,
+    ) -> Sensitivities:
+        """States and their derivatives of one trajectory, without torch. Raises as `solve`."""
+        solve = _Solver(self.compile(), times, _constants(self._system, constants), options, stop)
+        out = solve(initial_state[None], parameters[None], carried)[0]
+        if solve.failures:
+            raise solve.failures[0]
+        n, borders = len(initial_state), len(carried.states)
+        slopes = out[:, n:].reshape(len(out), n, carried.count)
+        return Sensitivities(out[:, :n], slopes[:, :, :borders], slopes[:, :, borders:])
 
 
 class _Solver:
