@@ -23,8 +23,9 @@ import httpx
 import psutil
 
 from worker.embedded_redis import EmbeddedRedis
-from worker.queue import FitQueue
 from worker.settings import WorkerSettings
+from worker.store.connection import connect
+from worker.store.keys import KEYS
 
 T = TypeVar("T")
 
@@ -129,13 +130,11 @@ class WorkerProcess(_Process):
         self.settings = WorkerSettings(**values)  # type: ignore[arg-type]
 
     def start(self) -> None:
-        fits = FitQueue(self.settings)
-        before = fits.workers()
         celery = [sys.executable, "-m", "celery", "-A", "worker.celery_app", "worker"]
         options = ["--queues", self.queue, "--concurrency", str(self.concurrency), "--loglevel", "INFO"]
         self._start([*celery, *options, "--without-gossip", "--without-mingle", "--without-heartbeat"])
         try:
-            wait_for(lambda: fits.workers() > before or self._has_ended(), START_SECONDS, "a live worker")
+            wait_for(lambda: self._is_ready() or self._has_ended(), START_SECONDS, "a live worker")
             assert not self._has_ended(), "the worker ended at once"
         except AssertionError as error:
             self.kill()
@@ -148,6 +147,14 @@ class WorkerProcess(_Process):
     def send(self, number: signal.Signals) -> None:
         """A signal to the worker's parent."""
         os.kill(self.pid, number)
+
+    def _is_ready(self) -> bool:
+        """Whether it has said that it is alive, which it does once a child can work."""
+        client = connect(self.settings.redis_url, retries=1)
+        try:
+            return any(f":{self.pid}:" in name.decode() for name in client.zrange(KEYS["WORKERS"], 0, -1))
+        finally:
+            client.close()
 
     def _has_ended(self) -> bool:
         return self.process is None or self.process.poll() is not None

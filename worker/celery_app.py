@@ -140,7 +140,8 @@ def run_next_fit(queue: Queue, fit_id: str) -> None:
 def _runner() -> FitRunner:
     # Imported here because the parent imports this file, and must not load the numerics before it forks: their
     # thread pools do not survive that. For the same reason the number of threads is set before.
-    os.environ.update(OMP_NUM_THREADS="1", OPENBLAS_NUM_THREADS="1", MKL_NUM_THREADS="1")
+    os.environ.update(dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), "1"))
+    os.environ.update(NUMBA_NUM_THREADS="1", NUMBA_THREADING_LAYER="workqueue")
     from worker.tasks import FitRunner  # noqa: PLC0415
 
     return FitRunner(settings, Messenger(settings).wake, flags)

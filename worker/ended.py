@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 from collections import defaultdict
 from collections.abc import Iterable
 
@@ -32,18 +31,22 @@ class EndedListener:
         self._client = connect_async(settings.redis_url)
         self._waiting: defaultdict[str, set[asyncio.Event]] = defaultdict(set)
         self._listening: asyncio.Task[None] | None = None
+        self._stopped = False
 
     async def start(self) -> None:
         """Begin to listen, whether Redis is there yet or not."""
+        self._stopped = False
         if self._listening is None:
             self._listening = asyncio.create_task(self._listen())
 
     async def stop(self) -> None:
         """Stop listening; those who still wait, wait until their timeout is over."""
+        self._stopped = True
         if self._listening is not None:
-            self._listening.cancel()
-            with contextlib.suppress(asyncio.CancelledError):
-                await self._listening
+            while not self._listening.done():
+                # More than once: redis-py swallows a cancellation that comes while it connects.
+                self._listening.cancel()
+                await asyncio.wait([self._listening], timeout=0.1)
             self._listening = None
         await self._client.aclose()
 
@@ -63,7 +66,7 @@ class EndedListener:
                 del self._waiting[fit_id]
 
     async def _listen(self) -> None:
-        while True:
+        while not self._stopped:
             try:
                 async with self._client.pubsub(ignore_subscribe_messages=True) as subscription:
                     await subscription.subscribe(KEYS["ENDED_CHANNEL"])
@@ -78,6 +81,8 @@ class EndedListener:
         """Tell those who wait for fits that have ended already; what Redis does not answer, `_listen` asks again."""
         try:
             for fit_id in fit_ids:
+                if self._stopped:
+                    return
                 status = await self._client.hget(KEYS["FIT"] + fit_id, "status")
                 if status is None or status in _ENDED:
                     self._tell(fit_id)

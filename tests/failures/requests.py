@@ -6,18 +6,19 @@ from typing import Any
 
 
 def decay(steps: int, **more: Any) -> dict[str, Any]:
-    """Many quick steps: a fit of a few seconds."""
+    """Many quick steps, some 30 ms each."""
     return {
         "system": {"states": ["y"], "parameters": ["k"], "equations": {"y": "-k*y"}},
         "data": {"times": [0.0, 0.5, 1.0], "values": {"y": [1.0, 0.61, 0.37]}},
         "parameters": {"k": 0.2},
         "initial_state": {"y": 0.9},
         "stages": [{"kind": "adam", "steps": steps, "learning_rate": 1e-4}],
+        "solver": {"engine": "torchdiffeq"},
         **more,
     }
 
 
-def lorenz(**more: Any) -> dict[str, Any]:
+def lorenz(engine: str) -> dict[str, Any]:
     """An expensive gradient, many of them: it never ends by itself within a test."""
     times = [0.05 * i for i in range(400)]
     return {
@@ -25,8 +26,8 @@ def lorenz(**more: Any) -> dict[str, Any]:
         "data": {"times": times, "values": {"x": [1.0] * len(times)}},
         "parameters": {"sigma": 10.0, "rho": 28.0, "beta": 2.6667},
         "initial_state": {"x": 1.0, "y": 1.0, "z": 20.0},
-        "stages": [{"kind": "adam", "steps": 1_000_000}],
-        **more,
+        "stages": [{"kind": "adam", "steps": 100_000_000}],
+        "solver": {"engine": engine},
     }
 
 
@@ -43,5 +44,6 @@ def deaf(**more: Any) -> dict[str, Any]:
         "data": {"times": [0.0, 1.0], "values": {"x0": [1.0, 0.5]}},
         "parameters": {"k": 1.0},
         "initial_state": dict.fromkeys(states, 0.1),
+        "solver": {"engine": "torchdiffeq"},
         **more,
     }

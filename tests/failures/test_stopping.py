@@ -12,9 +12,10 @@ from tests.failures.requests import deaf, decay, lorenz
 from tests.processes import wait_for
 
 
-def test_a_cancelled_fit_has_its_best_point(stack: Stack) -> None:
+@pytest.mark.parametrize("engine", ["compiled", "torchdiffeq"])
+def test_a_cancelled_fit_has_its_best_point(stack: Stack, engine: str) -> None:
     with stack.worker() as worker:
-        fit_id = stack.submit(lorenz())
+        fit_id = stack.submit(lorenz(engine))
         child = worker.children()[0]
         stack.running(fit_id, steps=1)
         asked = time.monotonic()

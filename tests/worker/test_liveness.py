@@ -1,0 +1,64 @@
+"""A worker that is stuck ends itself; one that only waits for Redis does not."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import time
+
+import pytest
+
+from worker.liveness import EXIT_STATUS, ConsumptionWatch
+
+LOOP = """
+import socket, sys, time
+from worker.liveness import LoopWatch
+answers, turns = sys.argv[1] == "answers", sys.argv[2] == "turns"
+watch = LoopWatch(0.5, 0.1, lambda: answers, lambda: print("prepared", flush=True))
+watch.start()
+end = time.monotonic() + 3
+reader, writer = socket.socketpair()
+while time.monotonic() < end:
+    if turns:
+        watch.turn()
+        time.sleep(0.02)
+    else:
+        reader.settimeout(3)
+        try:
+            reader.recv(1)  # hangs in the kernel
+        except TimeoutError:
+            break
+print("alive", flush=True)
+"""
+
+
+@pytest.mark.parametrize(
+    ("redis", "loop", "status", "said"),
+    [
+        ("answers", "hangs", EXIT_STATUS, "prepared\n"),
+        ("answers", "turns", 0, "alive\n"),
+        ("away", "hangs", 0, "alive\n"),
+    ],
+)
+def test_loop(redis: str, loop: str, status: int, said: str) -> None:
+    done = subprocess.run([sys.executable, "-c", LOOP, redis, loop], capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout) == (status, said)
+
+
+def test_messages_that_nobody_takes() -> None:
+    watch = ConsumptionWatch(0.2)
+    assert not watch.is_stuck(waiting=True, idle=True, received=1)
+    assert not watch.is_stuck(waiting=True, idle=True, received=1)
+    time.sleep(0.3)
+    assert watch.is_stuck(waiting=True, idle=True, received=1)
+
+
+@pytest.mark.parametrize(
+    ("waiting", "idle", "received"), [(False, True, 1), (True, False, 1), (True, True, 2)], ids=["none", "busy", "took"]
+)
+def test_good_reasons_to_take_none(waiting: bool, idle: bool, received: int) -> None:
+    watch = ConsumptionWatch(0.2)
+    watch.is_stuck(waiting=True, idle=True, received=1)
+    time.sleep(0.3)
+    assert not watch.is_stuck(waiting=waiting, idle=idle, received=received)
+    assert not watch.is_stuck(waiting=True, idle=True, received=received)

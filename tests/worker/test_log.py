@@ -1,0 +1,45 @@
+"""Log lines."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+
+from worker.log import password_of, where
+
+LINES = """
+import logging, structlog
+from worker.log import configure_logging
+configure_logging("unix://:p%40ss@/tmp/redis.sock?db=0")
+structlog.get_logger("a").info("ours", fit="f", reason="p@ss")
+logging.getLogger("b").warning("theirs %s", "p@ss")
+logging.getLogger("b").debug("not shown")
+"""
+
+
+def test_lines_are_json_without_the_password() -> None:
+    done = subprocess.run([sys.executable, "-c", LINES], capture_output=True, text=True, check=True)
+    lines = [json.loads(line) for line in done.stderr.splitlines()]
+
+    assert [line["event"] for line in lines] == ["ours", "theirs ***"]
+    assert (lines[0]["fit"], lines[0]["reason"], lines[0]["level"], lines[0]["logger"]) == ("f", "***", "info", "a")
+    assert lines[1]["level"] == "warning"
+    assert "p@ss" not in done.stderr
+    assert done.stdout == ""
+
+
+def test_password_of_a_url() -> None:
+    assert password_of("redis://:a%2Fb@host:1/0") == "a/b"
+    assert password_of("redis://host:1/0") == ""
+    assert password_of("unix://:x@/a.sock") == "x"
+
+
+def test_where_leaves_the_message_out() -> None:
+    try:
+        raise ValueError("the caller's data")
+    except ValueError as error:
+        places = where(error)
+    assert len(places) == 1
+    assert places[0].endswith("test_where_leaves_the_message_out")
+    assert "data" not in places[0]
