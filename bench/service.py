@@ -63,9 +63,11 @@ class Row:
 
     @property
     def reached(self) -> bool:
+        """Whether it is as good as the goal, or better."""
         return self.value >= self.goal if self.more_is_better else self.value <= self.goal
 
     def cells(self) -> tuple[str, str, str, str]:
+        """The row of the printed table."""
         sign = "≥" if self.more_is_better else "≤"
         goal = f"{sign} {self.goal:g} {self.unit}"
         return self.what, f"{self.value:.3g} {self.unit}", goal, "" if self.reached else "missed"
@@ -135,7 +137,8 @@ async def posts_per_second(url: str) -> float:
     """Accepted requests over `CONNECTIONS` connections that are kept open; each sends when it has its answer."""
     host, port = urlsplit(url).hostname, urlsplit(url).port
     body = json.dumps(WAITING).encode()
-    head = f"POST /fits HTTP/1.1\r\nHost: {host}\r\nContent-Type: application/json\r\nContent-Length: {len(body)}\r\n\r\n"
+    fields = {"Host": host, "Content-Type": "application/json", "Content-Length": len(body)}
+    head = "POST /fits HTTP/1.1\r\n" + "".join(f"{name}: {value}\r\n" for name, value in fields.items()) + "\r\n"
     accepted = 0
 
     async def post(until: float) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from pathlib import Path
 
 import httpx
 import pytest
@@ -108,3 +109,10 @@ def test_every_limit_is_a_setting(
 
     body = problem(answer, status, "body_too_large" if status == 413 else "invalid_request")
     assert pointer is None or pointer in pointers(body)
+
+
+@pytest.mark.parametrize("code", ERRORS)
+def test_every_code_stands_in_the_docs_with_its_status(code: str) -> None:
+    page = (Path(__file__).parents[2] / "docs" / "errors.md").read_text(encoding="utf-8")
+
+    assert f"| `{code}` | {ERRORS[code][0]} |" in page
