@@ -9,11 +9,11 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 from torch import Tensor
-from torch.autograd.functional import jacobian
 
 from odelib.errors import OdelibError, SolveError
 from odelib.layer import ODELayer
 from odelib.problem.request import FitProblem, Measurements, Series
+from odelib.slopes import observable_slopes
 from odelib.unknowns import Unknowns, Vector
 
 
@@ -171,20 +171,8 @@ class Objective:
         By forward sensitivities: one solve, whatever the number of observations. Raises as `evaluate`.
         """
         point = torch.tensor(coordinates, device=self._device)
-        parameters, initial_state = self.unknowns.values(point)
-        found = self.layer.sensitivities(self._times, initial_state, parameters)
-        by_parameter, by_state = jacobian(self.unknowns.values, point)  # type: ignore[no-untyped-call]
-        carried = self.layer.carried
-        along = torch.from_numpy(found.by_initial_state[1:]) @ by_state.cpu()[list(carried.states)]
-        along = along + torch.from_numpy(found.by_parameters[1:]) @ by_parameter.cpu()[list(carried.parameters)]
-        states = torch.from_numpy(found.states[1:]).requires_grad_()
-        everywhere = parameters.detach().cpu().expand(len(states), -1).clone().requires_grad_()
-        model = self.layer.observe(self._data_times.cpu(), states, everywhere)  # each time with parameters of its own
-        slopes = {}
-        for name, column in model.items():
-            by_states, by_parameters = _slopes(column, states, everywhere)
-            slopes[name] = torch.einsum("tn,tnm->tm", by_states, along) + by_parameters @ by_parameter.cpu()
-        vector: Vector = self.scored.jacobian(slopes).numpy()
+        slopes = observable_slopes(self.layer, self.unknowns.values, point, self._times)
+        vector: Vector = self.scored.jacobian({name: slope[1:] for name, slope in slopes.items()}).numpy()
         if not np.isfinite(vector).all():
             raise NotFinite("the derivatives of an observable are not finite numbers")
         return vector
@@ -203,14 +191,3 @@ class Objective:
                 "have a root or a power with an infinite slope there"
             )
         return vector
-
-
-def _slopes(column: Tensor, states: Tensor, parameters: Tensor) -> tuple[Tensor, Tensor]:
-    """The derivatives of an observable at each time by the states (T, n) and parameters (T, p) at that time."""
-    if not column.requires_grad:
-        return torch.zeros_like(states), torch.zeros_like(parameters)
-    found = torch.autograd.grad(column.sum(), [states, parameters], allow_unused=True)
-    by_states, by_parameters = (
-        torch.zeros_like(of) if slope is None else slope for slope, of in zip(found, (states, parameters), strict=True)
-    )
-    return by_states, by_parameters

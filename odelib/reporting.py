@@ -8,14 +8,17 @@ from collections.abc import Callable, Mapping
 import numpy as np
 import torch
 from torch import Tensor
+from torch.autograd.functional import jacobian as jacobian_of
 
 from odelib.engines.base import StopCheck
 from odelib.errors import SolveError, StopRequested
 from odelib.layer import ODELayer
-from odelib.objective import Evaluation, Objective, Scored, sigma_columns
+from odelib.objective import Evaluation, NotFinite, Objective, Scored, sigma_columns
 from odelib.problem.request import FitProblem, Prediction
+from odelib.program import Program
 from odelib.result import (
     OUTCOMES,
+    Covariance,
     Dense,
     Estimate,
     FitResult,
@@ -30,6 +33,8 @@ from odelib.result import (
     Statistics,
     Trajectory,
 )
+from odelib.slopes import observable_slopes
+from odelib.uncertainty import Errors, Interval, Uncertainty
 
 DENSE_POINTS = 401
 PREDICTION_RTOL, PREDICTION_ATOL = 1e-10, 1e-12
@@ -56,10 +61,14 @@ class Report:
         self.point = self.unknowns.point(best.coordinates)
         self.device = best.states.device
         self.parameters = self._vector(self.point.parameters, self.layer.system.parameters)
+        self.uncertainty: Uncertainty | None = None
+        self.errors: Errors | None = None
+        self.no_errors: str | None = None  # why, where they were asked for
 
     def complete(self, code: OutcomeCode, stop: StopCheck) -> FitResult:
         """With a dense trajectory and the predictions. Where `stop` gives a reason these are left short."""
         self.layer.stop = stop
+        self._find_errors()
         with torch.no_grad():
             dense = self._dense()
             predictions = [self._prediction(asked, stop) for asked in self.problem.predictions]
@@ -82,19 +91,64 @@ class Report:
             outcome=Outcome(code=code, message=OUTCOMES[code]),
             parameters=self._estimates(self.point.parameters),
             initial_state=trajectory.initial_state,
+            derived=self._derived() or None,
             stages=self.stages,
             trajectories=[trajectory],
             predictions=predictions or None,
+            covariance=self._covariance(),
             warnings=self._warnings(code, predictions),
             statistics=self._statistics(model),
             solver=self.solver(),
         )
 
+    def _find_errors(self) -> None:
+        if self.problem.uncertainty == "none" or not self.unknowns.count:
+            return
+        try:
+            jacobian = self.objective.jacobian(self.best.coordinates)
+        except (SolveError, NotFinite, StopRequested) as error:
+            self.no_errors = f"the derivatives of the model could not be computed: {error}"
+            return
+        given = set(self.problem.data.values) <= set(self.problem.data.sigma)
+        self.uncertainty = Uncertainty(self.unknowns, self.best.coordinates, jacobian, sigma_given=given)
+        self.errors = Errors(self.uncertainty, self.best.loss)
+        if not self.errors.usable:
+            self.no_errors = "there are not more observations than free unknowns, so that no scale can be estimated"
+
     def _estimates(self, values: Mapping[str, float]) -> dict[str, Estimate]:
+        estimates = {}
+        for name, value in values.items():
+            interval = self.errors.of(name) if self.errors else None
+            estimates[name] = _estimate(value, interval, fixed=self.unknowns.is_fixed(name))
+        return estimates
+
+    def _derived(self) -> dict[str, Estimate]:
+        """The derived quantities, their errors by the delta method."""
+        system = self.layer.system
+        if not system.derived:
+            return {}
+        program = Program(list(system.derived.values()), [])
+
+        def values(point: Tensor) -> Tensor:
+            parameters, _ = self.unknowns.values(point)
+            named = dict(zip(system.parameters, parameters.unbind(), strict=True))
+            return torch.stack(program.bind({**self.layer.constants, **named}, self.device)())
+
+        point = torch.tensor(self.best.coordinates, device=self.device)
+        found = values(point).detach().cpu().numpy()
+        intervals: list[Interval] | None = None
+        if self.errors:
+            with torch.enable_grad():
+                slopes = jacobian_of(values, point).cpu().numpy()  # type: ignore[no-untyped-call]
+            intervals = self.errors.along(found, slopes)
         return {
-            name: Estimate(value=value, fixed=True if self.unknowns.is_fixed(name) else None)
-            for name, value in values.items()
+            name: _estimate(value, intervals[i] if intervals else None)
+            for i, (name, value) in enumerate(zip(system.derived, found.tolist(), strict=True))
         }
+
+    def _covariance(self) -> Covariance | None:
+        found = self.errors.covariance() if self.errors else None
+        return Covariance(names=found[0], matrix=found[1]) if found else None
 
     def _trajectory(self, model: Mapping[str, Tensor], dense: Dense | None) -> Trajectory:
         scored, times = self.objective.scored, self.problem.data.times
@@ -158,6 +212,7 @@ class Report:
             if not bool(column.isfinite().all()):
                 return _failed(asked, "not_finite", f"the observable {name!r} is not a finite number at all times")
         loss, rmse = self._score(asked, model)
+        lower, upper = self._band(asked, layer, times, len(first), model)
         return PredictionResult(
             name=asked.name,
             times=asked.times,
@@ -167,7 +222,42 @@ class Report:
             values=_columns(model),
             loss=loss,
             rmse=rmse,
+            lower_95=lower,
+            upper_95=upper,
         )
+
+    def _band(
+        self, asked: Prediction, layer: ODELayer, times: Tensor, skipped: int, model: Mapping[str, Tensor]
+    ) -> tuple[dict[str, list[float]] | None, dict[str, list[float]] | None]:
+        """The 95 % band of the model's value, from the unknowns that the prediction takes from the fit."""
+        if not self.errors:
+            return None, None
+        names = layer.system
+        given_parameters = [i for i, name in enumerate(names.parameters) if name in asked.parameters]
+        given_states = [i for i, name in enumerate(names.states) if name in (asked.initial_state or {})]
+
+        def values(point: Tensor) -> tuple[Tensor, Tensor]:
+            parameters, state = self.unknowns.values(point)
+            return (
+                _overridden(
+                    parameters, given_parameters, [asked.parameters[names.parameters[i]] for i in given_parameters]
+                ),
+                _overridden(state, given_states, [(asked.initial_state or {})[names.states[i]] for i in given_states]),
+            )
+
+        layer.carried = self.layer.carried
+        point = torch.tensor(self.best.coordinates, device=self.device)
+        try:
+            with torch.enable_grad():
+                slopes = observable_slopes(layer, values, point, times)
+        except (SolveError, StopRequested):
+            return None, None  # the states could be solved, their derivatives could not
+        lower, upper = {}, {}
+        for name, column in model.items():
+            intervals = self.errors.along(column.cpu().numpy(), slopes[name][skipped:].numpy())
+            if intervals is not None:
+                lower[name], upper[name] = [i.lower for i in intervals], [i.upper for i in intervals]
+        return lower or None, upper or None
 
     def _score(self, asked: Prediction, model: Mapping[str, Tensor]) -> tuple[float | None, dict[str, float] | None]:
         if not asked.values:
@@ -192,6 +282,19 @@ class Report:
                     code="at_bound",
                     message=f"{', '.join(bound)} ended at a bound: the best value may lie beyond it",
                     names=bound,
+                )
+            )
+        if self.no_errors:
+            message = f"there are no standard errors: {self.no_errors}"
+            warnings.append(FitWarning(code="no_uncertainty", message=message))
+        if self.uncertainty and self.uncertainty.flat:
+            names = self.uncertainty.flat
+            warnings.append(
+                FitWarning(
+                    code="flat_direction",
+                    message=f"the data do not determine {', '.join(names)}: changed together in some direction they "
+                    "leave the fit as it is; fix one of them, or measure what tells them apart",
+                    names=names,
                 )
             )
         if code != "converged":
@@ -225,3 +328,19 @@ def _columns(tensors: Mapping[str, Tensor]) -> dict[str, list[float]]:
 
 def _failed(asked: Prediction, code: str, detail: str) -> PredictionResult:
     return PredictionResult(name=asked.name, times=asked.times, error=PredictionError(code=code, detail=detail))
+
+
+def _estimate(value: float, interval: Interval | None, *, fixed: bool = False) -> Estimate:
+    if interval is None or fixed:
+        return Estimate(value=value, fixed=True if fixed else None)
+    return Estimate(
+        value=value, standard_error=interval.standard_error, lower_95=interval.lower, upper_95=interval.upper
+    )
+
+
+def _overridden(values: Tensor, places: list[int], given: list[float]) -> Tensor:
+    """`values` with those at `places` given, which then depend on nothing."""
+    if not places:
+        return values
+    at = torch.tensor(places, device=values.device)
+    return values.index_copy(0, at, torch.tensor(given, dtype=values.dtype, device=values.device))

@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 from pydantic import BaseModel, ConfigDict, Field
 
 OutcomeCode = Literal["converged", "step_limit", "no_progress", "time_limit", "cancelled", "interrupted"]
-WarningCode = Literal["at_bound", "not_converged", "prediction_failed"]
+WarningCode = Literal["at_bound", "not_converged", "prediction_failed", "flat_direction", "no_uncertainty"]
 
 OUTCOMES: dict[OutcomeCode, str] = {
     "converged": "the optimum was reached: what could still be gained is far below the noise",
@@ -42,6 +42,11 @@ class Estimate(Response):
 
     value: float
     fixed: Annotated[bool | None, Field(description="Present and true where the value was not fitted.")] = None
+    standard_error: Annotated[
+        float | None, Field(description="Where uncertainty was asked for; an unknown at its bound has none.")
+    ] = None
+    lower_95: float | None = None
+    upper_95: float | None = None
 
 
 class LossParts(Response):
@@ -115,6 +120,10 @@ class PredictionResult(Response):
     values: dict[str, Column] | None = None
     loss: float | None = None
     rmse: dict[str, float] | None = None
+    lower_95: Annotated[
+        dict[str, Column] | None, Field(description="Band of the model's value, where uncertainty was asked for.")
+    ] = None
+    upper_95: dict[str, Column] | None = None
     error: PredictionError | None = None
 
 
@@ -134,6 +143,13 @@ class Statistics(Response):
     r_squared: dict[str, float]
 
 
+class Covariance(Response):
+    """The covariance of the estimates, in the caller's units."""
+
+    names: list[str]
+    matrix: list[Column]
+
+
 class SolverUsed(Response):
     """What computed the trajectories."""
 
@@ -150,10 +166,12 @@ class FitResult(Response):
     observations: int
     outcome: Outcome
     parameters: dict[str, Estimate]
-    initial_state: dict[str, Estimate]
+    initial_state: Annotated[dict[str, Estimate], Field(description="The first series'.")]
+    derived: Annotated[dict[str, Estimate] | None, Field(description="The system's derived quantities.")] = None
     stages: list[StageReport]
     trajectories: list[Trajectory]
     predictions: list[PredictionResult] | None = None
+    covariance: Annotated[Covariance | None, Field(description="Where uncertainty was asked for.")] = None
     warnings: list[FitWarning]
     statistics: Statistics
     solver: SolverUsed

@@ -24,10 +24,10 @@ _LATER_FIELDS: Mapping[str, tuple[str, ...]] = {  # kind of object → fields of
     "request": (
         "noise", "experiments", "per_experiment", "penalty", "hold_out", "starts", "webhook",
     ),
-    "system": ("derived", "inputs", "networks", "events"),
+    "system": ("inputs", "networks", "events"),
     "unknown": ("prior",),
 }  # fmt: skip
-_LATER_WORDS = ("covariance", "profile", "least_squares", "multiple_shooting", "multi_start")
+_LATER_WORDS = ("profile", "least_squares", "multiple_shooting", "multi_start")
 _ENTRIES: Mapping[str, str] = {  # what may stand where JSON types mix
     "system": "must be the name of a catalogue system, or a definition",
     "parameters": "must be a number, or an object with guess and bounds",

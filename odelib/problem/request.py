@@ -226,7 +226,10 @@ class FitProblem(Request):
     ] = list(DEFAULT_PLAN)
     solver: Solver = Solver()
     predictions: list[Prediction] = []
-    uncertainty: Literal["none"] = "none"
+    uncertainty: Annotated[
+        Literal["none", "covariance"],
+        Field(description="`covariance`: standard errors, 95 % intervals, the covariance matrix and bands."),
+    ] = "none"
     seed: Whole = 0
     time_limit_seconds: Annotated[
         PositiveNumber, Field(le=31_536_000, description="Running time over all attempts.")

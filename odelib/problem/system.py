@@ -34,6 +34,9 @@ class SystemDefinition(Request):
         dict[Key, Text],
         Field(description="What is measured, as expressions. Without any, each state is observed."),
     ] = {}
+    derived: Annotated[
+        dict[Key, Text], Field(description="Functions of parameters and constants, reported like parameters.")
+    ] = {}
 
 
 def well_formed_definition(raw: Mapping[str, Any]) -> SystemDefinition | None:
@@ -42,16 +45,17 @@ def well_formed_definition(raw: Mapping[str, Any]) -> SystemDefinition | None:
     With it the expressions can be checked beside the errors of form. What is left out here has such an error.
     """
     states, parameters = raw.get("states"), raw.get("parameters", [])
-    named = [raw.get(field, {}) for field in ("constants", "equations", "observables")]
+    named = [raw.get(field, {}) for field in ("constants", "equations", "observables", "derived")]
     if not (_is_names(states) and states and _is_names(parameters) and all(isinstance(n, Mapping) for n in named)):
         return None
-    constants, equations, observables = named
+    constants, equations, observables, derived = named
     return SystemDefinition.model_construct(
         states=states,
         parameters=parameters,
         constants=dict(constants),
         equations={name: text for name, text in equations.items() if isinstance(text, str)},
         observables=dict(observables),
+        derived=dict(derived),
     )
 
 
@@ -85,6 +89,7 @@ class System:
     title: str = ""
     example: Example | None = None
     angles: Mapping[str, str] = field(default_factory=dict)
+    derived: Mapping[str, Expression] = field(default_factory=dict)
 
     def definition(self) -> SystemDefinition:
         """The system as a caller would write it."""
@@ -95,6 +100,7 @@ class System:
             constants=dict(self.constants),
             equations={n: e.text for n, e in self.equations.items()},
             observables={} if own == {s: s for s in self.states} else own,
+            derived={n: e.text for n, e in self.derived.items()},
         )
 
 
@@ -148,6 +154,11 @@ def build_system(
                 f"an observable may bear the state's name {observable!r:.80} only if it is that state; "
                 "rename the observable",
             )
+    constant = dict.fromkeys((*definition.parameters, *definition.constants))
+    derived = {
+        name: parser.expression(text, join("/derived", name), constant, hint=" (derived: of parameters and constants)")
+        for name, text in definition.derived.items()
+    }
     if parser.errors:
         raise ProblemError(parser.errors)
     return System(
@@ -160,6 +171,7 @@ def build_system(
         title=title,
         example=example,
         angles=angles or {},
+        derived={n: e for n, e in derived.items() if e},
     )
 
 
@@ -190,7 +202,7 @@ class _Parser:
     def say(self, pointer: str, detail: str) -> None:
         self.errors.append(FieldError(pointer, detail))
 
-    def expression(self, text: Any, pointer: str, known: Mapping[str, None]) -> Expression | None:
+    def expression(self, text: Any, pointer: str, known: Mapping[str, None], hint: str = "") -> Expression | None:
         if not isinstance(text, str):
             return None  # not in a definition that was validated
         try:
@@ -204,7 +216,7 @@ class _Parser:
             return None
         unknown = unknown_names(expression, known, hints=len(self.errors) < FEW_ERRORS)
         for sentence in unknown:
-            self.say(pointer, sentence)
+            self.say(pointer, sentence + hint)
         return None if unknown else expression
 
 
@@ -214,6 +226,7 @@ def _name_errors(definition: SystemDefinition, limits: Limits) -> list[FieldErro
         "parameters": [(f"/parameters/{i}", name) for i, name in enumerate(definition.parameters)],
         "constants": [(join("/constants", name), name) for name in definition.constants],
         "observables": [(join("/observables", name), name) for name in definition.observables],
+        "derived": [(join("/derived", name), name) for name in definition.derived],
     }
     errors = []
     for kind, entries in lists.items():

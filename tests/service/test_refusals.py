@@ -144,11 +144,13 @@ REFUSED: list[tuple[Json, tuple[Any, ...], str]] = [
     (MINIMAL, ("/per_experiment", ["alpha"]), "/per_experiment"),
     (MINIMAL, ("/hold_out", {"after": 0.2}), "/hold_out"),
     (MINIMAL, ("/starts", 2), "/starts"),
-    (MINIMAL, ("/uncertainty", "covariance"), "/uncertainty"),
+    (MINIMAL, ("/uncertainty", "profile"), "/uncertainty"),
     (MINIMAL, ("/webhook", "http://127.0.0.1:9/"), "/webhook"),
     (MINIMAL, ("/experiments", [MINIMAL["data"] | {"name": "a"}]), "/experiments"),  # both data and experiments
     (DECAY, ("/parameters/k/prior", {"distribution": "normal"}), "/parameters/k/prior"),
-    (DECAY, ("/system/derived", {"life": "1/k"}), "/system/derived"),
+    (DECAY, ("/system/derived", {"bad": "1/x"}), "/system/derived/bad"),  # of parameters and constants alone
+    (DECAY, ("/system/derived", {"bad": "k*t"}), "/system/derived/bad"),
+    (DECAY, ("/system/derived", {"k": "2*k"}), "/system/derived/k"),
 ]  # fmt: skip
 
 

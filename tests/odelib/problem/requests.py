@@ -36,6 +36,7 @@ DEFINITION: dict[str, Any] = {
         "predator": "gamma*prey*predator - k*delta*predator",
     },
     "observables": {"total": "prey + predator", "prey": "prey"},
+    "derived": {"ratio": "alpha/delta"},
 }
 
 # Every field of a request, none at its default.
@@ -79,7 +80,7 @@ FULL: dict[str, Any] = {
             "values": {"total": [None, 3.0]},
         }
     ],
-    "uncertainty": "none",
+    "uncertainty": "covariance",
     "seed": 7,
     "time_limit_seconds": 60.0,
     "labels": {"who": "me"},

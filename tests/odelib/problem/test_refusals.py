@@ -459,11 +459,9 @@ def test_both_data_and_experiments() -> None:
         ("/webhook", "http://127.0.0.1:9/"),
         ("/parameters/alpha/prior", {"distribution": "normal", "mean": 1.0, "standard_deviation": 1.0}),
         ("/data/initial_state/predator/prior", {"distribution": "uniform", "lower": 1.0, "upper": 2.0}),
-        ("/system/derived", {"ratio": "alpha/delta"}),
         ("/system/inputs", {}),
         ("/system/networks", {}),
         ("/system/events", []),
-        ("/uncertainty", "covariance"),
         ("/uncertainty", "profile"),
     ],
 )

@@ -73,13 +73,15 @@ def test_defaults_inside_parts_that_were_given(where: str, short: Any, full: Any
 
 
 def test_defaults_of_a_definition() -> None:
-    body = changed(LEAST, {"/system": changed(DEFINITION, {"/constants": ABSENT, "/observables": ABSENT})})
+    body = changed(
+        LEAST, {"/system": changed(DEFINITION, {"/constants": ABSENT, "/observables": ABSENT, "/derived": ABSENT})}
+    )
     body["system"]["equations"]["predator"] = "0"
     body["system"]["parameters"] = []
     body["system"]["equations"]["prey"] = "0"
     body["parameters"] = {}
     echo = request_of(parse_problem(body))["system"]
-    assert (echo["parameters"], echo["constants"], echo["observables"]) == ([], {}, {})
+    assert (echo["parameters"], echo["constants"], echo["observables"], echo["derived"]) == ([], {}, {}, {})
 
 
 @pytest.mark.parametrize("body", [LEAST, FULL], ids=["least", "full"])
