@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from rich.console import Console, Group, RenderableType
@@ -30,20 +30,30 @@ def _summary(result: Json) -> RenderableType:
 
 
 def _table(request: Json, result: Json) -> Table:
+    rows = list(_rows(request, result))
+    headings = ["name", "value", "95 % interval", "guess", "bounds", ""]
+    kept = [i for i, heading in enumerate(headings) if not heading.startswith("95") or any(row[i] for row in rows)]
     table = Table(box=None, pad_edge=False, header_style="bold")
-    for heading in ("name", "value", "guess", "bounds", ""):
-        table.add_column(heading, justify="right" if heading in ("value", "guess") else "left", overflow="fold")
+    for i in kept:
+        table.add_column(headings[i], justify="right" if headings[i] in ("value", "guess") else "left", overflow="fold")
+    for row in rows:
+        table.add_row(*(row[i] for i in kept))
+    return table
+
+
+def _rows(request: Json, result: Json) -> Iterator[list[str]]:
     held = {name for warning in result["warnings"] if warning["code"] == "at_bound" for name in warning["names"]}
     asked = dict(request.get("parameters", {}))
     for name, estimate in result["parameters"].items():
-        table.add_row(*_row(name, name, asked.get(name), estimate, held))
+        yield _row(name, name, asked.get(name), estimate, held)
+    for name, estimate in result.get("derived", {}).items():
+        yield _row(name, name, None, estimate, held)
     for trajectory in result["trajectories"]:
         series = _series(request, trajectory["name"])
         asked = {**request.get("initial_state", {}), **series.get("initial_state", {})}
         for name, estimate in trajectory["initial_state"].items():
             start = series.get("start_time", (series.get("times") or [0])[0])
-            table.add_row(*_row(name, f"{name}({start:g})", asked.get(name), estimate, held))
-    return table
+            yield _row(name, f"{name}({start:g})", asked.get(name), estimate, held)
 
 
 def _series(request: Json, name: str) -> Json:
@@ -60,14 +70,15 @@ def _row(name: str, label: str, asked: Any, estimate: Json, held: set[str]) -> l
         *(["at its bound"] if name in held else []),
         *(["log scale"] if entry.get("scale") == "log" else []),
     ]
-    return [label, f"{estimate['value']:.6g}", shown_guess, _bounds(entry), ", ".join(notes)]
+    interval = _range(estimate.get("lower_95"), estimate.get("upper_95"))
+    bounds = _range(entry.get("lower"), entry.get("upper"))
+    return [label, f"{estimate['value']:.6g}", interval, shown_guess, bounds, ", ".join(notes)]
 
 
-def _bounds(entry: Json) -> str:
-    lower, upper = entry.get("lower"), entry.get("upper")
+def _range(lower: float | None, upper: float | None) -> str:
     if lower is None and upper is None:
         return ""
-    return f"{'' if lower is None else f'{lower:g}'} … {'' if upper is None else f'{upper:g}'}".strip()
+    return f"{'' if lower is None else f'{lower:.6g}'} … {'' if upper is None else f'{upper:.6g}'}".strip()
 
 
 def _warnings(result: Json) -> list[RenderableType]:

@@ -67,3 +67,13 @@ def test_without_warnings_there_are_none() -> None:
     result = {**RESULT, "warnings": [], "predictions": []}
 
     assert printed(REQUEST, result)[-1] == "z(1900) 0.5 0.5 0 … fixed"
+
+
+def test_intervals_and_derived_quantities_are_shown_where_there_are_some() -> None:
+    sigma = {"value": 10.0, "standard_error": 0.5, "lower_95": 9.0, "upper_95": 11.0}
+    open_end = {"value": 3.0, "lower_95": 2.0}
+    result = {**RESULT, "parameters": {"sigma": sigma}, "derived": {"ratio": open_end}}
+
+    rows = printed(REQUEST, result)[3:6]
+
+    assert rows == ["name value 95 % interval guess bounds", "sigma 10 9 … 11 10", "ratio 3 2 …"]
