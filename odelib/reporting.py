@@ -5,16 +5,15 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping
 
-import numpy as np
 import torch
 from torch import Tensor
 from torch.autograd.functional import jacobian as jacobian_of
 
 from odelib.engines.base import StopCheck
 from odelib.errors import SolveError, StopRequested
-from odelib.layer import ODELayer
-from odelib.objective import Evaluation, NotFinite, Objective, Scored, sigma_columns
-from odelib.problem.request import FitProblem, Prediction
+from odelib.objective import Evaluation, NotFinite, Objective
+from odelib.predictions import Predictor, columns, failed_prediction
+from odelib.problem.request import FitProblem
 from odelib.program import Program
 from odelib.result import (
     OUTCOMES,
@@ -26,18 +25,15 @@ from odelib.result import (
     LossParts,
     Outcome,
     OutcomeCode,
-    PredictionError,
     PredictionResult,
     SolverUsed,
     StageReport,
     Statistics,
     Trajectory,
 )
-from odelib.slopes import observable_slopes
 from odelib.uncertainty import Errors, Interval, Uncertainty
 
 DENSE_POINTS = 401
-PREDICTION_RTOL, PREDICTION_ATOL = 1e-10, 1e-12
 
 
 class Report:
@@ -71,13 +67,16 @@ class Report:
         self._find_errors()
         with torch.no_grad():
             dense = self._dense()
-            predictions = [self._prediction(asked, stop) for asked in self.problem.predictions]
+            predictor = Predictor(self.problem, self.objective, self.best, self.point, self.errors)
+            predictions = [predictor.predict(asked, stop) for asked in self.problem.predictions]
         return self._result(code, dense, predictions)
 
     def partial(self, code: OutcomeCode) -> FitResult:
         """From what has been solved already: the dense trajectory has the data's times, no prediction is made."""
-        unmade = PredictionError(code=code, detail="the fit ended before its predictions were made")
-        predictions = [PredictionResult(name=p.name, times=p.times, error=unmade) for p in self.problem.predictions]
+        predictions = [
+            failed_prediction(asked, code, "the fit ended before its predictions were made")
+            for asked in self.problem.predictions
+        ]
         with torch.no_grad():
             return self._result(code, None, predictions)
 
@@ -152,8 +151,8 @@ class Report:
 
     def _trajectory(self, model: Mapping[str, Tensor], dense: Dense | None) -> Trajectory:
         scored, times = self.objective.scored, self.problem.data.times
-        states = _columns(dict(zip(self.layer.system.states, self.best.states.unbind(-1), strict=True)))
-        values = _columns(model)
+        states = columns(dict(zip(self.layer.system.states, self.best.states.unbind(-1), strict=True)))
+        values = columns(model)
         return Trajectory(
             name=self.problem.data.name,
             initial_state=self._estimates(self.point.initial_state),
@@ -180,99 +179,9 @@ class Report:
             return None  # an observable has no value somewhere between the data, as a logarithm below 0
         return Dense(
             times=grid.tolist(),
-            states=_columns(dict(zip(self.layer.system.states, states.unbind(-1), strict=True))),
-            values=_columns(model),
+            states=columns(dict(zip(self.layer.system.states, states.unbind(-1), strict=True))),
+            values=columns(model),
         )
-
-    def _prediction(self, asked: Prediction, stop: StopCheck) -> PredictionResult:
-        parameters = self.point.parameters | asked.parameters
-        start = self.point.initial_state | (asked.initial_state or {})
-        first = [] if asked.initial_state is not None else [self.problem.data.start]
-        solver = self.problem.solver
-        layer = ODELayer(
-            self.layer.system,
-            engine=self.layer.engine.name,
-            method=self.layer.options.method,
-            rtol=min(solver.rtol, PREDICTION_RTOL),
-            atol=min(solver.atol, PREDICTION_ATOL),
-            max_steps=solver.max_steps,
-            constants=self.problem.data.constants,
-        )
-        layer.stop = stop
-        times = torch.tensor([*first, *asked.times], dtype=torch.float64, device=self.device)
-        vector = self._vector(parameters, layer.system.parameters)
-        try:
-            states = layer(times, self._vector(start, layer.system.states), vector)[len(first) :]
-        except SolveError as error:
-            return _failed(asked, error.code, str(error))
-        except StopRequested as request:
-            return _failed(asked, request.reason, "the fit was stopped before this prediction was made")
-        model = layer.observe(times[len(first) :], states, vector)
-        for name, column in model.items():
-            if not bool(column.isfinite().all()):
-                return _failed(asked, "not_finite", f"the observable {name!r} is not a finite number at all times")
-        loss, rmse = self._score(asked, model)
-        lower, upper = self._band(asked, layer, times, len(first), model)
-        return PredictionResult(
-            name=asked.name,
-            times=asked.times,
-            initial_state=start,
-            parameters=parameters,
-            states=_columns(dict(zip(layer.system.states, states.unbind(-1), strict=True))),
-            values=_columns(model),
-            loss=loss,
-            rmse=rmse,
-            lower_95=lower,
-            upper_95=upper,
-        )
-
-    def _band(
-        self, asked: Prediction, layer: ODELayer, times: Tensor, skipped: int, model: Mapping[str, Tensor]
-    ) -> tuple[dict[str, list[float]] | None, dict[str, list[float]] | None]:
-        """The 95 % band of the model's value, from the unknowns that the prediction takes from the fit."""
-        if not self.errors:
-            return None, None
-        names = layer.system
-        given_parameters = [i for i, name in enumerate(names.parameters) if name in asked.parameters]
-        given_states = [i for i, name in enumerate(names.states) if name in (asked.initial_state or {})]
-
-        def values(point: Tensor) -> tuple[Tensor, Tensor]:
-            parameters, state = self.unknowns.values(point)
-            return (
-                _overridden(
-                    parameters, given_parameters, [asked.parameters[names.parameters[i]] for i in given_parameters]
-                ),
-                _overridden(state, given_states, [(asked.initial_state or {})[names.states[i]] for i in given_states]),
-            )
-
-        layer.carried = self.layer.carried
-        point = torch.tensor(self.best.coordinates, device=self.device)
-        try:
-            with torch.enable_grad():
-                slopes = observable_slopes(layer, values, point, times)
-        except (SolveError, StopRequested):
-            return None, None  # the states could be solved, their derivatives could not
-        lower, upper = {}, {}
-        for name, column in model.items():
-            intervals = self.errors.along(column.cpu().numpy(), slopes[name][skipped:].numpy())
-            if intervals is not None:
-                lower[name], upper[name] = [i.lower for i in intervals], [i.upper for i in intervals]
-        return lower or None, upper or None
-
-    def _score(self, asked: Prediction, model: Mapping[str, Tensor]) -> tuple[float | None, dict[str, float] | None]:
-        if not asked.values:
-            return None, None
-        data = self.problem.data
-        # a sigma of each data time is read between these times along a straight line
-        sigma = {
-            name: np.interp(asked.times, data.times, column).tolist()
-            for name, column in sigma_columns(data).items()
-            if name in asked.values
-        }
-        scored = Scored(asked.times, asked.values, sigma, self.device)
-        unscaled = scored.residuals(model, scaled=False)
-        rmse = {name: r.square().mean().sqrt().item() for name, r in unscaled.items() if len(r)}
-        return scored.loss(model).item(), rmse
 
     def _warnings(self, code: OutcomeCode, predictions: list[PredictionResult]) -> list[FitWarning]:
         warnings = []
@@ -322,25 +231,9 @@ class Report:
         return torch.tensor([values[name] for name in names], dtype=torch.float64, device=self.device)
 
 
-def _columns(tensors: Mapping[str, Tensor]) -> dict[str, list[float]]:
-    return {name: column.tolist() for name, column in tensors.items()}
-
-
-def _failed(asked: Prediction, code: str, detail: str) -> PredictionResult:
-    return PredictionResult(name=asked.name, times=asked.times, error=PredictionError(code=code, detail=detail))
-
-
 def _estimate(value: float, interval: Interval | None, *, fixed: bool = False) -> Estimate:
     if interval is None or fixed:
         return Estimate(value=value, fixed=True if fixed else None)
     return Estimate(
         value=value, standard_error=interval.standard_error, lower_95=interval.lower, upper_95=interval.upper
     )
-
-
-def _overridden(values: Tensor, places: list[int], given: list[float]) -> Tensor:
-    """`values` with those at `places` given, which then depend on nothing."""
-    if not places:
-        return values
-    at = torch.tensor(places, device=values.device)
-    return values.index_copy(0, at, torch.tensor(given, dtype=values.dtype, device=values.device))
