@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from contextlib import suppress
+from contextlib import nullcontext, suppress
 from typing import Annotated
 
 from fastapi import APIRouter, Query
@@ -18,8 +18,8 @@ from service.answers import Fit, FitList, FitProblemAnswer, FitStatus
 from service.body import check_headers, digest, parse_json, read_body
 from service.errors import ParameterError, invalid_parameters
 from service.parameters import NO_PARAMETERS, idempotency_key, problems, seconds_to_wait
-from service.state import State, state_of
-from worker.errors import FitNotFound
+from service.state import LARGE_BODY, State, state_of
+from worker.errors import FitNotFound, StoreUnavailable
 from worker.queue import FitRecord, Submission
 from worker.states import ENDED
 
@@ -47,11 +47,12 @@ async def submit_fit(request: Request) -> Response:
     body = await read_body(request.stream(), headers.get("content-length"), state.settings.max_body_bytes)
     key = idempotency_key(headers.get("idempotency-key"))
     seconds = seconds_to_wait(headers.getlist("prefer"), state.settings.max_wait_seconds)
-    submission = await run_in_threadpool(_submit, state, body, key)
+    async with state.large_bodies if len(body) > LARGE_BODY else nullcontext():
+        submission = await run_in_threadpool(_submit, state, body, key)
     record = submission.record
     if seconds and record.status not in ENDED:
         await state.wait_for_end(record.id, seconds)
-        with suppress(FitNotFound):  # ended and deleted meanwhile: what was accepted is still told
+        with suppress(FitNotFound, StoreUnavailable):  # it was accepted, whatever has happened since
             record = await run_in_threadpool(state.queue.get, record.id)
     answer = _fit_response(record, 200 if record.status in ENDED else 202)
     answer.headers["Location"] = f"/fits/{record.id}"

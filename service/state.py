@@ -15,12 +15,15 @@ from service.settings import ServiceSettings
 from worker.queue import EndedListener, FitQueue
 from worker.settings import WorkerSettings
 
+LARGE_BODY = 2**20  # bytes; as Python objects a body takes some twenty times as much memory
+
 
 @dataclass
 class State:
     """Settings, the queue, and who waits for fits to end.
 
-    `closing` is set when the service is asked to stop: whoever waits for a fit is answered at once.
+    `closing` is set when the service is asked to stop: whoever waits for a fit is answered at once. Of bodies
+    beyond `LARGE_BODY` only so many are parsed at a time as `large_bodies` lets through.
     """
 
     settings: ServiceSettings
@@ -28,6 +31,7 @@ class State:
     queue: FitQueue
     listener: EndedListener
     closing: asyncio.Event = field(default_factory=asyncio.Event)
+    large_bodies: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(2))
 
     async def wait_for_end(self, fit_id: str, seconds: float) -> None:
         """Return when the fit has ended, the time is over, or the service stops."""

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import threading
+
 import httpx
 
 from service.app import create_app
@@ -38,3 +40,14 @@ def test_without_redis_the_service_lives_and_says_503() -> None:
         redis.start()
         wait_for(lambda: client.get("/health/ready").status_code == 200, 60, "a ready service")
         assert client.get(f"/fits/{fit['id']}").json() == fit
+
+
+def test_what_was_accepted_is_told_also_if_redis_goes_away_meanwhile() -> None:
+    app_settings = ServiceSettings()
+    with redis_server() as redis, served(create_app(app_settings, WorkerSettings(redis_url=redis.url))) as client:
+        killing = threading.Timer(1.0, kill_redis, [redis])
+        killing.start()
+        answer = client.post("/fits", json=DECAY, headers={"Prefer": "wait=3"})
+        killing.join()
+
+    assert (answer.status_code, answer.json()["status"]) == (202, "queued")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import json
 import time
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import httpx
@@ -12,7 +13,7 @@ import pytest
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
-from tests.service.requests import DECAY, MINIMAL, Json, changed
+from tests.service.requests import DECAY, MINIMAL, Json, changed, encoded
 
 ACCEPTED_OR_REFUSED = {202, 400, 413, 422}
 HTTP = settings(max_examples=300, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
@@ -126,3 +127,12 @@ def test_large_mistakes_are_refused_soon(client: httpx.Client, request_: Json) -
     check(post(client, json.dumps(request_).encode()))
 
     assert time.monotonic() - began < 20  # without a bound on the work it would be minutes
+
+
+def test_large_bodies_are_parsed_a_few_at_a_time(client: httpx.Client) -> None:
+    """And small ones beside them; that all are answered shows that none waits for ever."""
+    large = json.dumps(changed(DECAY, "/labels", {"a": "x" * 2**20})).encode()
+    with ThreadPoolExecutor(8) as pool:
+        answers = list(pool.map(lambda body: post(client, body), [large, encoded(DECAY)] * 8))
+
+    assert [answer.status_code for answer in answers] == [202] * 16
