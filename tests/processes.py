@@ -6,8 +6,8 @@ Each is a context manager; what a process wrote is in `log()`.
 
 from __future__ import annotations
 
+import json
 import os
-import signal
 import socket
 import subprocess
 import sys
@@ -144,9 +144,16 @@ class WorkerProcess(_Process):
         """The processes in which fits run."""
         return psutil.Process(self.pid).children()
 
-    def send(self, number: signal.Signals) -> None:
-        """A signal to the worker's parent."""
-        os.kill(self.pid, number)
+    def busy_child(self) -> psutil.Process:
+        """The child that computes."""
+        before = {child: child.cpu_times().user for child in self.children()}
+        time.sleep(0.5)
+        return max(before, key=lambda child: child.cpu_times().user - before[child])
+
+    def events(self, fit_id: str) -> list[str]:
+        """What its log says of a fit."""
+        lines = [json.loads(line) for line in self.log().splitlines() if line.startswith("{")]
+        return [line["event"] for line in lines if line.get("fit") == fit_id]
 
     def _is_ready(self) -> bool:
         """Whether it has said that it is alive, which it does once a child can work."""

@@ -181,7 +181,9 @@ class Upkeep(bootsteps.StartStopStep):  # type: ignore[misc]
         )
         self._consumption = ConsumptionWatch(settings.stuck_seconds)
         self._consumption_due = 0.0
-        self._loop = LoopWatch(settings.stuck_seconds, _WATCH_SECONDS, self._store.answers, flags.set_stopping)
+        # On a connection of its own: it is asked from a signal, which may come in the middle of another command.
+        answers = UpkeepStore(connect(settings.redis_url, retries=0), settings).answers
+        self._loop = LoopWatch(settings.stuck_seconds, _WATCH_SECONDS, answers, flags.set_stopping)
         self._loop.start()
 
     def register_with_event_loop(self, consumer: Any, hub: Any) -> None:

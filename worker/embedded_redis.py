@@ -65,14 +65,16 @@ class EmbeddedRedis:
         if self.alive():
             return
         self.directory.mkdir(parents=True, exist_ok=True)
-        _private_folder(self.socket.parent)
+        if self.socket.parent != self.directory:
+            _make_private(self.socket.parent)
         self._take_directory()
-        self._end_orphan()
-        with (self.directory / "redis.log").open("ab") as log:
-            self.process = subprocess.Popen(
-                self._command(), stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True
-            )
-        self._await_answer()
+        try:
+            self._end_orphan()
+            self._launch()
+            self._await_answer()
+        except RedisNotStarted:
+            self.stop()
+            raise
 
     def stop(self) -> None:
         """Stop the server; what it has accepted is on disk."""
@@ -91,6 +93,12 @@ class EmbeddedRedis:
     def alive(self) -> bool:
         """Whether the server's process runs."""
         return self.process is not None and self.process.poll() is None
+
+    def _launch(self) -> None:
+        with (self.directory / "redis.log").open("ab") as log:
+            self.process = subprocess.Popen(
+                self._command(), stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True
+            )
 
     def _command(self) -> list[str]:
         return [
@@ -133,7 +141,6 @@ class EmbeddedRedis:
         deadline = time.monotonic() + _START_SECONDS
         while not _serves(self.socket):
             if not self.alive() or time.monotonic() > deadline:
-                self.stop()
                 raise RedisNotStarted(
                     f"the Redis server in {self.directory} did not start; its log ends with:\n{self._log_tail()}"
                 )
@@ -176,8 +183,8 @@ def _socket_path(directory: Path) -> Path:
     return Path(tempfile.gettempdir()) / f"odefit-{os.getuid()}-{name}" / "redis.sock"
 
 
-def _private_folder(folder: Path) -> None:
-    """The folder of the socket, which nobody else may have put there before."""
+def _make_private(folder: Path) -> None:
+    """A folder in a place where anybody may write: nobody else may have put it there before."""
     folder.mkdir(mode=0o700, exist_ok=True)
     if folder.stat().st_uid != os.getuid():
         raise RedisNotStarted(f"{folder} belongs to somebody else")

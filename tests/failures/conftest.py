@@ -10,13 +10,19 @@ import pytest
 
 from tests.processes import WorkerProcess, redis_server, wait_for
 from worker.embedded_redis import EmbeddedRedis
-from worker.queue import FitQueue, FitRecord
+from worker.queue import FitQueue, FitRecord, StoreUnavailable
 from worker.settings import WorkerSettings
 from worker.states import ENDED
 from worker.store.connection import connect
 from worker.store.keys import KEYS
 
-SHORT = {"lease_seconds": 2.0, "pulse_seconds": 0.1, "sweep_seconds": 0.3, "checkpoint_seconds": 0.2}
+SHORT = {
+    "lease_seconds": 2.0,
+    "pulse_seconds": 0.1,
+    "sweep_seconds": 0.3,
+    "checkpoint_seconds": 0.2,
+    "stop_grace_seconds": 1.0,
+}
 END_SECONDS = 180.0
 
 
@@ -40,10 +46,17 @@ class Stack:
 
     def get(self, fit_id: str) -> FitRecord:
         """The fit; the steps that its progress shows are noted in `steps`."""
-        record = self.queue.get(fit_id)
+        record = wait_for(lambda: self._get(fit_id), END_SECONDS, "an answer of Redis")
+        assert record is not None
         if record.progress is not None:
             self.steps.append(record.progress["step"])
         return record
+
+    def _get(self, fit_id: str) -> FitRecord | None:
+        try:
+            return self.queue.get(fit_id)
+        except StoreUnavailable:  # the disk is busy, or it is away because the test wants it so
+            return None
 
     def running(self, fit_id: str, *, steps: int = 0, attempt: int = 1) -> FitRecord:
         """The fit, once this attempt has shown so many steps."""
@@ -84,5 +97,21 @@ def result_of(record: FitRecord) -> dict[str, Any]:
 
 @pytest.fixture
 def stack() -> Iterator[Stack]:
+    """For tests that kill workers or Redis."""
     with redis_server() as server:
         yield Stack(server)
+
+
+@pytest.fixture(scope="session")
+def _shared() -> Iterator[tuple[Stack, WorkerProcess]]:
+    with redis_server() as server:
+        stack = Stack(server)
+        with stack.worker(concurrency=2) as worker:
+            yield stack, worker
+
+
+@pytest.fixture
+def shared(_shared: tuple[Stack, WorkerProcess]) -> tuple[Stack, WorkerProcess]:
+    """For tests after which the worker still works, with two children."""
+    _shared[0].steps.clear()
+    return _shared

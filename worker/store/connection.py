@@ -18,7 +18,7 @@ from redis.retry import Retry
 from worker.errors import StoreFull, StoreUnavailable
 
 CONNECT_SECONDS = 1.0
-ANSWER_SECONDS = 1.5
+ANSWER_SECONDS = 2.0
 
 # Redis is there and cannot serve: still loading, a replica, its disk is full, another password, …
 _CANNOT_SERVE = re.compile(
