@@ -1,0 +1,88 @@
+"""diffrax, compiled by XLA: gradients by forward and by reverse differentiation. Its steps are chosen for the states."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import diffrax
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from bench.peers.equations import right_hand_side
+from bench.systems import Problem, Reals
+
+MAX_STEPS = 1_000_000
+REVERSE_STEPS = 10_000  # its checkpoints cost more, the more steps there may be
+jax.config.update("jax_enable_x64", True)
+
+
+def gradients(problem: Problem, rtol: float, atol: float) -> dict[str, Callable[[], tuple[float, Reals]]]:
+    """Tsit5 or, for a stiff problem, Kvaerno5; forward alone there, as reverse takes minutes to compile and run."""
+    method = diffrax.Kvaerno5() if problem.stiff else diffrax.Tsit5()
+    data, p = jnp.asarray(problem.data), len(problem.parameters)
+
+    def loss(x: Any, adjoint: Any, steps: int) -> Any:
+        states = _states(problem, method, rtol, atol, x[p:], x[:p], adjoint, steps)
+        return jnp.sum((states - data) ** 2)
+
+    def forward(x: Any) -> Any:
+        tangents = jnp.eye(len(x))
+        one = lambda v: jax.jvp(lambda x: loss(x, diffrax.ForwardMode(), MAX_STEPS), (x,), (v,))  # noqa: E731
+        value, along = jax.vmap(one)(tangents)
+        return value[0], along
+
+    reverse = jax.value_and_grad(lambda x: loss(x, diffrax.RecursiveCheckpointAdjoint(), REVERSE_STEPS))
+    point = jnp.asarray(np.concatenate([problem.parameters, problem.initial_state]))
+    ways = {"diffrax forward": _called(forward, point)}
+    if not problem.stiff:
+        ways["diffrax reverse"] = _called(reverse, point)
+    return ways
+
+
+def solves(problem: Problem, rtol: float, atol: float) -> dict[str, Callable[[], Reals]]:
+    """The states alone."""
+    methods: dict[str, Any] = {"Tsit5": diffrax.Tsit5(), "Dopri8": diffrax.Dopri8()}
+    if problem.stiff:
+        methods = {"Kvaerno5": diffrax.Kvaerno5()}
+    return {f"diffrax {name}": _solve(problem, method, rtol, atol) for name, method in methods.items()}
+
+
+def _solve(problem: Problem, method: Any, rtol: float, atol: float) -> Callable[[], Reals]:
+    def states(x: Any) -> Any:
+        parameters = jnp.asarray(problem.parameters)
+        return _states(problem, method, rtol, atol, x, parameters, diffrax.ForwardMode(), MAX_STEPS)
+
+    compiled = jax.jit(states)
+    start = jnp.asarray(problem.initial_state)
+    return lambda: np.asarray(compiled(start))
+
+
+def _states(
+    problem: Problem, method: Any, rtol: float, atol: float, start: Any, parameters: Any, adjoint: Any, steps: int
+) -> Any:
+    f = right_hand_side(problem.system, jnp)
+    return diffrax.diffeqsolve(
+        diffrax.ODETerm(lambda t, y, q: jnp.stack(f(t, y, q))),
+        method,
+        problem.times[0],
+        problem.times[-1],
+        None,
+        start,
+        args=parameters,
+        saveat=diffrax.SaveAt(ts=jnp.asarray(problem.times)),
+        stepsize_controller=diffrax.PIDController(rtol=rtol, atol=atol),
+        adjoint=adjoint,
+        max_steps=steps,
+    ).ys
+
+
+def _called(function: Any, point: Any) -> Callable[[], tuple[float, Reals]]:
+    compiled = jax.jit(function)
+
+    def gradient() -> tuple[float, Reals]:
+        value, along = compiled(point)
+        return float(value), np.asarray(along)
+
+    return gradient

@@ -1,0 +1,70 @@
+"""odefit's compiled engine, without torch and through torch autograd."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+import torch
+
+from bench.systems import Problem, Reals
+from odelib.engines.base import Carried, SolverOptions, never
+from odelib.engines.compiled.kernels import kernels_of
+from odelib.layer import ODELayer
+
+MAX_STEPS = 1_000_000
+
+
+def gradients(problem: Problem, rtol: float, atol: float) -> dict[str, Callable[[], tuple[float, Reals]]]:
+    """The kernels with numpy around them, and the layer with torch around it."""
+    return {"odefit bare": bare(problem, rtol, atol), "odefit autograd": autograd(problem, rtol, atol)}
+
+
+def bare(problem: Problem, rtol: float, atol: float, method: str = "auto") -> Callable[[], tuple[float, Reals]]:
+    """States and sensitivities from the kernels, the loss and its gradient with numpy."""
+    data = problem.data
+    assert data is not None
+    kernels, options = kernels_of(problem.system), SolverOptions(method, rtol, atol, MAX_STEPS)
+    n, p = len(problem.initial_state), len(problem.parameters)
+    carried = Carried(tuple(range(n)), tuple(range(p)))
+    start, values = _batch_of_one(problem)
+
+    def gradient() -> tuple[float, Reals]:
+        out = kernels.solve(problem.times, start, values, carried, options, never).values[0]
+        residual = out[:, :n] - data
+        along = 2.0 * residual.ravel() @ out[:, n:].reshape(-1, n + p)
+        return float(residual.ravel() @ residual.ravel()), np.concatenate([along[n:], along[:n]])
+
+    return gradient
+
+
+def autograd(problem: Problem, rtol: float, atol: float) -> Callable[[], tuple[float, Reals]]:
+    """`ODELayer`, a loss in torch, `backward`."""
+    layer = ODELayer(problem.system, engine="compiled", rtol=rtol, atol=atol, max_steps=MAX_STEPS)
+    times, data = torch.tensor(problem.times), torch.tensor(problem.data)
+    state, parameters = (torch.tensor(v, requires_grad=True) for v in (problem.initial_state, problem.parameters))
+
+    def gradient() -> tuple[float, Reals]:
+        state.grad = parameters.grad = None
+        loss = (layer(times, state, parameters) - data).square().sum()
+        loss.backward()  # type: ignore[no-untyped-call]
+        assert state.grad is not None and parameters.grad is not None
+        return loss.item(), np.concatenate([parameters.grad.numpy(), state.grad.numpy()])
+
+    return gradient
+
+
+def solves(problem: Problem, rtol: float, atol: float) -> dict[str, Callable[[], Reals]]:
+    """The states alone, by every method that suits the problem, and by `auto`."""
+    methods = ["kvaerno5", "auto"] if problem.stiff else ["dopri5", "tsit5", "dop853", "auto"]
+    return {f"odefit {method}": _solve(problem, rtol, atol, method) for method in methods}
+
+
+def _solve(problem: Problem, rtol: float, atol: float, method: str) -> Callable[[], Reals]:
+    kernels, options = kernels_of(problem.system), SolverOptions(method, rtol, atol, MAX_STEPS)
+    start, values = _batch_of_one(problem)
+    return lambda: kernels.solve(problem.times, start, values, Carried(), options, never).values[0]
+
+
+def _batch_of_one(problem: Problem) -> tuple[Reals, Reals]:
+    return problem.initial_state[None], np.array([[*problem.parameters, *problem.system.constants.values()]])
