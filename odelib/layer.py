@@ -9,7 +9,15 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from odelib.engines.base import Carried, Sensitivities, Solution, SolverOptions, StopCheck, never
+from odelib.engines.base import (
+    Carried,
+    Conditions,
+    Sensitivities,
+    Solution,
+    SolverOptions,
+    StopCheck,
+    never,
+)
 from odelib.engines.compiled.engine import CompiledEngine
 from odelib.engines.registry import choose, choose_device
 from odelib.problem.checks import resolve_system
@@ -81,7 +89,8 @@ class ODELayer(nn.Module):
         parameter = self._input("parameters", parameters, self.system.parameters)
         state, parameter = _same_batch(state, parameter)
         grid, index = self._grid(times.to(state))
-        solution = self.engine.solve(grid, state, parameter, self.constants, self.options, self.stop, self.carried)
+        conditions = Conditions(grid, self.constants, self.options, self.stop, self.carried)
+        solution = self.engine.solve(state, parameter, conditions)
         return Solution(solution.states.index_select(-2, index), solution.failures)
 
     def sensitivities(
@@ -102,9 +111,8 @@ class ODELayer(nn.Module):
         options = self.options
         if options.method not in (CompiledEngine.default_method, *ABILITIES[CompiledEngine.name].methods):
             options = replace(options, method=CompiledEngine.default_method)
-        found = engine.sensitivities(
-            grid.numpy(), state.numpy(), parameter.numpy(), self.constants, options, self.stop, self.carried
-        )
+        conditions = Conditions(grid, self.constants, options, self.stop, self.carried)
+        found = engine.sensitivities(state.numpy(), parameter.numpy(), conditions)
         at = index.numpy()
         return Sensitivities(found.states[at], found.by_initial_state[at], found.by_parameters[at])
 

@@ -48,6 +48,21 @@ class Carried:
 
 
 @dataclass(frozen=True)
+class Conditions:
+    """Everything of a solve but the point at which it is done.
+
+    times: (T,), float64, strictly increasing; the initial state holds at the first. constants: of the system.
+    stop: asked inside the solve. carried: with respect to what derivatives are wanted.
+    """
+
+    times: Tensor
+    constants: Mapping[str, float]
+    options: SolverOptions
+    stop: StopCheck
+    carried: Carried
+
+
+@dataclass(frozen=True)
 class Solution:
     """States at the times asked.
 
@@ -84,20 +99,10 @@ class Engine(Protocol):
         """The methods of the solves so far, in order of their first use; more than one where `auto` switched."""
         ...
 
-    def solve(
-        self,
-        times: Tensor,
-        initial_state: Tensor,
-        parameters: Tensor,
-        constants: Mapping[str, float],
-        options: SolverOptions,
-        stop: StopCheck,
-        carried: Carried,
-    ) -> Solution:
-        """The states at `times`, differentiable with respect to what is `carried` (other derivatives may be 0).
+    def solve(self, initial_state: Tensor, parameters: Tensor, conditions: Conditions) -> Solution:
+        """The states at the times, differentiable with respect to what is carried (other derivatives may be 0).
 
-        times: (T,), strictly increasing, the initial state holds at the first. initial_state: (n,) or (B, n);
-        parameters: (p,) or (B, p); all float64 and on one device. `stop` is asked inside the solve.
-        Raises `SolveError` for a single trajectory that fails, `StopRequested` when `stop` gives a reason.
+        initial_state: (n,) or (B, n); parameters: (p,) or (B, p); all float64 and on one device. Raises
+        `SolveError` for a single trajectory that fails, `StopRequested` when `stop` gives a reason.
         """
         ...

@@ -6,14 +6,14 @@ It runs any equation that torch can run. Its steps are Python, so a gradient tak
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from typing import Any, ClassVar
 
 import torch
 from torch import Tensor
 from torchdiffeq import odeint
 
-from odelib.engines.base import Carried, Solution, SolverOptions, StopCheck
+from odelib.engines.base import Conditions, Solution, SolverOptions, StopCheck
 from odelib.errors import SolveError, StopRequested
 from odelib.problem.system import System
 from odelib.program import BoundProgram, Program, variables_of
@@ -35,65 +35,40 @@ class TorchdiffeqEngine:
         """See `Engine.methods_used`."""
         return tuple(self._used)
 
-    def solve(
-        self,
-        times: Tensor,
-        initial_state: Tensor,
-        parameters: Tensor,
-        constants: Mapping[str, float],
-        options: SolverOptions,
-        stop: StopCheck,
-        carried: Carried,
-    ) -> Solution:
+    def solve(self, initial_state: Tensor, parameters: Tensor, conditions: Conditions) -> Solution:
         """See `Engine.solve`; backpropagation carries everything, whatever is asked for.
 
         A batch is solved side by side, every member within the tolerances. If that fails, each member is
         solved alone, so that the failing ones leave the others untouched.
         """
-        del carried
-        self._used[options.method] = None
+        self._used[conditions.options.method] = None
         if initial_state.dim() == 1:
-            return Solution(self._one(times, initial_state, parameters, constants, options, stop))
+            return Solution(self._one(initial_state, parameters, conditions))
         try:
-            states = self._one(times, initial_state, parameters, constants, options, stop)
+            states = self._one(initial_state, parameters, conditions)
         except SolveError:
-            return self._each(times, initial_state, parameters, constants, options, stop)
+            return self._each(initial_state, parameters, conditions)
         return Solution(states.transpose(0, 1))
 
-    def _each(
-        self,
-        times: Tensor,
-        initial_state: Tensor,
-        parameters: Tensor,
-        constants: Mapping[str, float],
-        options: SolverOptions,
-        stop: StopCheck,
-    ) -> Solution:
+    def _each(self, initial_state: Tensor, parameters: Tensor, conditions: Conditions) -> Solution:
         rows, failures = [], {}
-        for member in range(initial_state.shape[0]):
+        for member, (state, parameter) in enumerate(zip(initial_state, parameters, strict=True)):
             try:
-                rows.append(self._one(times, initial_state[member], parameters[member], constants, options, stop))
+                rows.append(self._one(state, parameter, conditions))
             except SolveError as error:
                 failures[member] = error
-                rows.append(torch.full_like(initial_state[member], math.nan).expand(len(times), -1))
+                rows.append(torch.full_like(state, math.nan).expand(len(conditions.times), -1))
         return Solution(torch.stack(rows), failures)
 
-    def _one(
-        self,
-        times: Tensor,
-        initial_state: Tensor,
-        parameters: Tensor,
-        constants: Mapping[str, float],
-        options: SolverOptions,
-        stop: StopCheck,
-    ) -> Tensor:
-        if len(times) == 1:
+    def _one(self, initial_state: Tensor, parameters: Tensor, conditions: Conditions) -> Tensor:
+        if len(conditions.times) == 1:
             return initial_state.unsqueeze(0)
         values = dict(zip(self._system.parameters, parameters.unbind(-1), strict=True))
-        bound = self._program.bind({**constants, **values}, initial_state.device)
-        right_hand_side = _RightHandSide(bound, options.max_steps, stop)
+        bound = self._program.bind({**conditions.constants, **values}, initial_state.device)
+        options = conditions.options
+        right_hand_side = _RightHandSide(bound, options.max_steps, conditions.stop)
         try:
-            return _odeint(right_hand_side, initial_state, times, options)
+            return _odeint(right_hand_side, initial_state, conditions.times, options)
         except AssertionError as error:  # how torchdiffeq says that it cannot go on
             raise right_hand_side.failure(options.max_steps) from error
 

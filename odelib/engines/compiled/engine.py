@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from odelib.engines.base import Carried, Sensitivities, Solution, SolverOptions, StopCheck
+from odelib.engines.base import Carried, Conditions, Sensitivities, Solution
 from odelib.engines.compiled.kernels import AUTO, Kernels, Reals, kernels_of
 from odelib.errors import SolveError
 from odelib.problem.system import System
@@ -37,23 +37,13 @@ class CompiledEngine:
             self._compiled = kernels_of(self._system)
         return self._compiled
 
-    def solve(
-        self,
-        times: Tensor,
-        initial_state: Tensor,
-        parameters: Tensor,
-        constants: Mapping[str, float],
-        options: SolverOptions,
-        stop: StopCheck,
-        carried: Carried,
-    ) -> Solution:
+    def solve(self, initial_state: Tensor, parameters: Tensor, conditions: Conditions) -> Solution:
         """See `Engine.solve`. The members of a batch are solved side by side, on as many threads as torch has."""
-        grid = np.ascontiguousarray(times.detach().numpy(), dtype=np.float64)
-        solve = _Solver(self.compile(), grid, _constants(self._system, constants), options, stop)
+        solve = _Solver(self.compile(), self._system, conditions)
         batch = initial_state.dim() == 2
         if not batch:
             initial_state, parameters = initial_state.unsqueeze(0), parameters.unsqueeze(0)
-        states: Tensor = _Solve.apply(initial_state, parameters, solve, carried)  # type: ignore[no-untyped-call]
+        states: Tensor = _Solve.apply(initial_state, parameters, solve, conditions.carried)  # type: ignore[no-untyped-call]
         self._used.update(dict.fromkeys(solve.methods))
         if batch:
             return Solution(states, solve.failures)
@@ -61,44 +51,34 @@ class CompiledEngine:
             raise solve.failures[0]
         return Solution(states.squeeze(0))
 
-    def sensitivities(
-        self,
-        times: Reals,
-        initial_state: Reals,
-        parameters: Reals,
-        constants: Mapping[str, float],
-        options: SolverOptions,
-        stop: StopCheck,
-        carried: Carried,
-    ) -> Sensitivities:
+    def sensitivities(self, initial_state: Reals, parameters: Reals, conditions: Conditions) -> Sensitivities:
         """States and their derivatives of one trajectory, without torch. Raises as `solve`."""
-        solve = _Solver(self.compile(), times, _constants(self._system, constants), options, stop)
+        carried = conditions.carried
+        solve = _Solver(self.compile(), self._system, conditions)
         out = solve(initial_state[None], parameters[None], carried)[0]
         if solve.failures:
             raise solve.failures[0]
-        n, borders = len(initial_state), len(carried.states)
+        n, border = len(initial_state), len(carried.states)
         slopes = out[:, n:].reshape(len(out), n, carried.count)
-        return Sensitivities(out[:, :n], slopes[:, :, :borders], slopes[:, :, borders:])
+        return Sensitivities(out[:, :n], slopes[:, :, :border], slopes[:, :, border:])
 
 
 class _Solver:
-    """Everything of a solve but the points at which it is done; keeps what became of it."""
+    """Solves at given points; keeps what became of it."""
 
-    def __init__(
-        self, kernels: Kernels, times: Reals, constants: Reals, options: SolverOptions, stop: StopCheck
-    ) -> None:
-        self.kernels = kernels
-        self.times = times
-        self.constants = constants
-        self.options = options
-        self.stop = stop
+    def __init__(self, kernels: Kernels, system: System, conditions: Conditions) -> None:
+        self._kernels = kernels
+        self._times = np.ascontiguousarray(conditions.times.detach().numpy(), dtype=np.float64)
+        self._constants = np.array([conditions.constants[name] for name in system.constants], dtype=np.float64)
+        self._conditions = conditions
         self.failures: Mapping[int, SolveError] = {}
         self.methods: tuple[str, ...] = ()
 
     def __call__(self, states: Reals, parameters: Reals, carried: Carried) -> Reals:
-        constants = np.broadcast_to(self.constants, (len(states), len(self.constants)))
+        constants = np.broadcast_to(self._constants, (len(states), len(self._constants)))
         values = np.concatenate([parameters, constants], axis=1)
-        solved = self.kernels.solve(self.times, states, values, carried, self.options, self.stop)
+        options, stop = self._conditions.options, self._conditions.stop
+        solved = self._kernels.solve(self._times, states, values, carried, options, stop)
         self.failures, self.methods = solved.failures, solved.methods
         return solved.values
 
@@ -128,7 +108,3 @@ class _Solve(torch.autograd.Function):
         states[:, list(wanted.states)] = along[:, : len(wanted.states)]
         parameters[:, list(wanted.parameters)] = along[:, len(wanted.states) :]
         return torch.from_numpy(states), torch.from_numpy(parameters), None, None
-
-
-def _constants(system: System, constants: Mapping[str, float]) -> Reals:
-    return np.array([constants[name] for name in system.constants], dtype=np.float64)
