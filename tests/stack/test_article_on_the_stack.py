@@ -22,7 +22,7 @@ __all__ = [
     "test_the_articles_validations_as_predictions",
     "test_the_truth_is_found_from_the_articles_guesses",
 ]
-pytestmark = [pytest.mark.stack, pytest.mark.timeout(1800)]
+pytestmark = [pytest.mark.stack, pytest.mark.timeout(1800, func_only=True)]
 
 
 @pytest.fixture(scope="module")

@@ -11,7 +11,7 @@ from tests.problems import article_problem, decay_request
 from tests.processes import wait_for
 from tests.stack.containers import ComposeStack
 
-pytestmark = [pytest.mark.stack, pytest.mark.timeout(1800)]
+pytestmark = [pytest.mark.stack, pytest.mark.timeout(1800, func_only=True)]
 
 FIT_SECONDS = 600.0
 ENDED = {"succeeded", "failed", "cancelled"}
