@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import sys
+import threading
 import traceback
 from collections.abc import MutableMapping
 from typing import Any
@@ -45,7 +46,16 @@ def password_of(url: str) -> str:
 
 def where(error: BaseException) -> list[str]:
     """The places an error came through. Its message is left out: it may quote the caller's data."""
-    return [f"{frame.filename}:{frame.lineno} {frame.name}" for frame in traceback.extract_tb(error.__traceback__)]
+    return _places(traceback.extract_tb(error.__traceback__))
+
+
+def where_is_the_main_thread() -> list[str]:
+    """What the main thread is doing, from the outermost call to the innermost."""
+    return _places(traceback.extract_stack(sys._current_frames().get(threading.main_thread().ident or 0)))
+
+
+def _places(stack: traceback.StackSummary) -> list[str]:
+    return [f"{frame.filename}:{frame.lineno} {frame.name}" for frame in stack]
 
 
 def _blank(password: str) -> structlog.typing.Processor:

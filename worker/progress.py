@@ -20,10 +20,12 @@ from odelib.problem.request import FitProblem
 from odelib.result import OutcomeCode
 from worker.endings import Ending, ending_of_stop
 from worker.errors import WorkerError
-from worker.log import where
+from worker.log import where, where_is_the_main_thread
 from worker.news import News
 from worker.settings import WorkerSettings
 from worker.store.leases import Answer, Claim, LeaseStore, Report
+
+_INNERMOST = 12  # calls that are logged of a fit that does not stop
 
 log = structlog.get_logger(__name__)
 
@@ -135,7 +137,8 @@ class Pulse:
         reason = self._monitor.stop
         if reason is None or self._asked is None or time.monotonic() - self._asked < self._grace(reason):
             return
-        log.warning("does_not_stop", fit=self._claim.fit_id, reason=reason)
+        place = where_is_the_main_thread()[-_INNERMOST:]
+        log.warning("does_not_stop", fit=self._claim.fit_id, reason=reason, at=place)
         ending = ending_of_stop(reason, self.partial(reason))
         if isinstance(ending, Ending):
             # If Redis is away this raises, and the next tick tries again: the end must be saved first.

@@ -5,8 +5,9 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 
-from worker.log import password_of, where
+from worker.log import password_of, where, where_is_the_main_thread
 
 LINES = """
 import logging, structlog
@@ -33,6 +34,12 @@ def test_password_of_a_url() -> None:
     assert password_of("redis://:a%2Fb@host:1/0") == "a/b"
     assert password_of("redis://host:1/0") == ""
     assert password_of("unix://:x@/a.sock") == "x"
+
+
+def test_what_the_main_thread_does() -> None:
+    with ThreadPoolExecutor() as pool:
+        places = pool.submit(where_is_the_main_thread).result()
+    assert any(place.endswith("test_what_the_main_thread_does") for place in places)
 
 
 def test_where_leaves_the_message_out() -> None:
