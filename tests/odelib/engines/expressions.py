@@ -1,0 +1,37 @@
+"""Random expressions of the problem language, and points at which to compute them, edges among them."""
+
+from __future__ import annotations
+
+from hypothesis import strategies as st
+
+NAMES = ("x", "y", "n")
+EDGES = (0.0, 1.0, -1.0, 2.0, 3.0, 0.5, -2.0)
+NUMBERS = ("0", "0.5", "1", "2", "3", "4", "1.5", "-1", "-2")
+FUNCTIONS = (
+    "abs", "exp", "log", "log10", "sqrt", "sin", "cos", "tan", "asin", "acos", "atan", "sinh", "cosh", "tanh", "erf",
+    "floor", "sign",
+)  # fmt: skip
+
+
+def grow(inner: st.SearchStrategy[str]) -> st.SearchStrategy[str]:
+    operators, comparisons = st.sampled_from(["+", "-", "*", "*", "/", "**"]), st.sampled_from(["<", "<=", ">", ">="])
+    return st.one_of(
+        st.builds("({}) {} ({})".format, inner, operators, inner),
+        st.builds("({})**{}".format, inner, st.sampled_from(["2", "3", "0.5", "0", "1", "n", "x", "-1", "4", "2.5"])),
+        st.builds("{}({})".format, st.sampled_from(FUNCTIONS), inner),
+        st.builds("{}({}, {})".format, st.sampled_from(["min", "max"]), inner, inner),
+        st.builds("{}({}, {}, {})".format, st.sampled_from(["min", "max"]), inner, inner, inner),
+        st.builds("where({} {} {}, {}, {})".format, inner, comparisons, inner, inner, inner),
+        st.builds("-({})".format, inner),
+    )
+
+
+def expressions(leaves: int = 8) -> st.SearchStrategy[str]:
+    """Texts in x, y and n."""
+    return st.recursive(st.sampled_from([*NAMES, *NAMES, *NUMBERS]), grow, max_leaves=leaves)
+
+
+def points() -> st.SearchStrategy[tuple[float, ...]]:
+    """Values for x, y and n: random ones, and those where functions have their edges; ties between them too."""
+    value = st.one_of(st.sampled_from(EDGES), st.floats(-3, 3).map(lambda v: round(v, 3)))
+    return st.tuples(value, value, value)
