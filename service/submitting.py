@@ -32,7 +32,11 @@ class Client:
     def __init__(self, url: str, key: str | None) -> None:
         self.url = url.rstrip("/")
         headers = {"Authorization": f"Bearer {key}"} if key else {}
-        self.http = httpx.Client(base_url=self.url, headers=headers, timeout=httpx.Timeout(30.0, connect=5.0))
+        timeout = httpx.Timeout(30.0, connect=5.0)
+        try:
+            self.http = httpx.Client(base_url=self.url, headers=headers, timeout=timeout)
+        except httpx.InvalidURL as error:
+            raise CommandError(BAD_REQUEST, f"{url!r} is not the address of a service: {error}") from None
         self.patience = FIRST_PATIENCE
         self.say: Callable[[str], None] = lambda text: None
 
@@ -59,12 +63,21 @@ class Client:
                 problem = f"no service answers at {self.url} ({error}); start one with: odefit serve"
             else:
                 if response.status_code not in _RETRIED:
-                    return _content(response)
+                    return self._content(response)
                 problem = f"the service at {self.url} cannot take the fit now: {_detail(response)}"
             if time.monotonic() + _PAUSE > deadline:
                 raise CommandError(NO_SERVICE, problem)
             self.say("waiting for the service")
             time.sleep(_PAUSE)
+
+    def _content(self, response: httpx.Response) -> Json:
+        if response.is_error:
+            status = FAILED if response.status_code in (404, 500) else BAD_REQUEST
+            raise CommandError(status, f"the service says {_detail(response)}", _places(response))
+        if _media_type(response) != "application/json":
+            raise CommandError(NO_SERVICE, f"what answers at {self.url} is no odefit service")
+        content: Json = response.json()
+        return content
 
 
 def submit(
@@ -123,16 +136,13 @@ def _left(client: Client, fit_id: str | None) -> str:
     return f"the fit goes on; its id is {fit_id}, and it stands at {client.url}/fits/{fit_id}"
 
 
-def _content(response: httpx.Response) -> Json:
-    if response.is_success:
-        content: Json = response.json()
-        return content
-    status = FAILED if response.status_code in (404, 500) else BAD_REQUEST
-    raise CommandError(status, f"the service says {_detail(response)}", _places(response))
+def _media_type(response: httpx.Response) -> str:
+    media_type: str = response.headers.get("content-type", "").partition(";")[0]
+    return media_type
 
 
 def _problem(response: httpx.Response) -> Json:
-    if response.headers.get("content-type", "").partition(";")[0] != "application/problem+json":
+    if _media_type(response) != "application/problem+json":
         return {}  # something else answers at this address, or stands between
     problem: Json = response.json()
     return problem

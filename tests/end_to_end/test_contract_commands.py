@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import http.server
 import io
 import json
 import os
@@ -162,6 +163,35 @@ def test_no_service_is_3(tmp_path: Path) -> None:
 
     assert status == 3
     assert "odefit serve" in err
+
+
+@pytest.mark.parametrize("url", ["localhost:8000", "http://127.0.0.1:many", "ftp://127.0.0.1"])
+def test_an_address_that_is_none_is_2(tmp_path: Path, url: str) -> None:
+    status, _, err = run("submit", written(tmp_path, DECAY), "--url", url)
+
+    assert status == 2
+    assert url in err
+
+
+def test_something_else_at_the_address_is_said(tmp_path: Path) -> None:
+    class Page(http.server.BaseHTTPRequestHandler):
+        def do_POST(self) -> None:
+            self.send_response(200)
+            self.send_header("Content-Type", "text/html")
+            self.end_headers()
+
+        def log_message(self, format: str, *args: Any) -> None:  # noqa: A002 - the name in the base class
+            pass
+
+    with http.server.HTTPServer(("127.0.0.1", 0), Page) as server:
+        serving = threading.Thread(target=server.serve_forever)
+        serving.start()
+        status, _, err = run("submit", written(tmp_path, DECAY), "--url", f"http://127.0.0.1:{server.server_port}")
+        server.shutdown()
+        serving.join()
+
+    assert status == 3
+    assert "no odefit service" in err
 
 
 def test_the_key_is_sent(tmp_path: Path) -> None:
