@@ -8,17 +8,14 @@ Equations II, and their test set.
 from __future__ import annotations
 
 import json
-import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.integrate import solve_ivp
 
-from bench.peers.equations import right_hand_side
 from odelib.problem.catalogue import CATALOGUE
 from odelib.problem.system import System, SystemDefinition, build_system
 
@@ -259,28 +256,3 @@ def _e5() -> Problem:
         stiff=True,
         smallest=1e-14,
     )
-
-
-def with_data(problem: Problem) -> Problem:
-    """The problem as a fit: where it has no data, its own solution, and parameters that are 5 % off."""
-    if problem.data is not None:
-        return problem
-    return replace(problem, data=solution(problem), parameters=1.05 * problem.parameters)
-
-
-def solution(problem: Problem, rtol: float = 1e-12) -> Reals:
-    """The states (T, n), by scipy."""
-    f = right_hand_side(problem.system, math)
-    answer = solve_ivp(
-        lambda t, y: f(t, y, problem.parameters),
-        (problem.times[0], problem.times[-1]),
-        problem.initial_state,
-        method="Radau" if problem.stiff else "DOP853",
-        t_eval=problem.times,
-        rtol=rtol,
-        atol=rtol * problem.smallest,
-    )
-    if not answer.success:
-        raise RuntimeError(f"{problem.name}: {answer.message}")
-    states: Reals = answer.y.T
-    return states

@@ -2,5 +2,6 @@
 
 A peer has `gradients(problem, rtol, atol)`: by name, functions without arguments that compute the sum of squares of
 states minus data and its derivatives, by the parameters first, then by the initial values; and where it takes part
-in `bench/work_precision.py`, `solves(problem, rtol, atol)`: functions that compute the states (T, n).
+in `bench/work_precision.py`, `solves(problem)`: by name, functions of the relative tolerance that compute the
+states (T, n).
 """

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import cache
 from typing import Any
 
 import casadi
@@ -43,11 +44,19 @@ def sensitivities(problem: Problem, rtol: float, atol: float) -> Callable[[], tu
     return solve
 
 
-def solves(problem: Problem, rtol: float, atol: float) -> dict[str, Callable[[], Reals]]:
-    """The states alone."""
-    integrator = _integrator(problem, rtol, atol, 0)
+def solves(problem: Problem) -> dict[str, Callable[[float], Reals]]:
+    """The states alone, at a relative tolerance."""
     arguments = {"x0": problem.initial_state, "p": problem.parameters}
-    return {"CVODES (CasADi)": lambda: np.vstack([problem.initial_state, integrator(**arguments)["xf"].full().T])}
+
+    @cache
+    def integrator(rtol: float) -> Any:
+        return _integrator(problem, rtol, rtol * problem.smallest, 0)
+
+    def solve(rtol: float) -> Reals:
+        later: Reals = integrator(rtol)(**arguments)["xf"].full().T
+        return np.vstack([problem.initial_state, later])
+
+    return {"CVODES (CasADi)": solve}
 
 
 def _integrator(problem: Problem, rtol: float, atol: float, seeds: int) -> Any:

@@ -54,16 +54,31 @@ def autograd(problem: Problem, rtol: float, atol: float) -> Callable[[], tuple[f
     return gradient
 
 
-def solves(problem: Problem, rtol: float, atol: float) -> dict[str, Callable[[], Reals]]:
-    """The states alone, by every method that suits the problem, and by `auto`."""
+def solves(problem: Problem) -> dict[str, Callable[[float], Reals]]:
+    """The states at a relative tolerance, by every method that suits the problem, and by `auto`."""
     methods = ["kvaerno5", "auto"] if problem.stiff else ["dopri5", "tsit5", "dop853", "auto"]
-    return {f"odefit {method}": _solve(problem, rtol, atol, method) for method in methods}
+
+    def by(method: str) -> Callable[[float], Reals]:
+        return lambda rtol: _values(problem, rtol, method, Carried())
+
+    return {f"odefit {method}": by(method) for method in methods}
 
 
-def _solve(problem: Problem, rtol: float, atol: float, method: str) -> Callable[[], Reals]:
-    kernels, options = kernels_of(problem.system), SolverOptions(method, rtol, atol, MAX_STEPS)
+def sensitivities(problem: Problem, rtol: float, method: str = "auto") -> tuple[Reals, Reals]:
+    """States (T, n) and their derivatives (T, n, p + n), by parameters, then by initial values."""
+    n, p = len(problem.initial_state), len(problem.parameters)
+    out = _values(problem, rtol, method, Carried(tuple(range(n)), tuple(range(p))))
+    along = out[:, n:].reshape(-1, n, n + p)
+    return out[:, :n], np.concatenate([along[:, :, n:], along[:, :, :n]], axis=2)
+
+
+def _values(problem: Problem, rtol: float, method: str, carried: Carried) -> Reals:
+    options = SolverOptions(method, rtol, rtol * problem.smallest, MAX_STEPS)
     start, values = _batch_of_one(problem)
-    return lambda: kernels.solve(problem.times, start, values, Carried(), options, never).values[0]
+    solved = kernels_of(problem.system).solve(problem.times, start, values, carried, options, never)
+    if solved.failures:
+        raise solved.failures[0]
+    return solved.values[0]
 
 
 def _batch_of_one(problem: Problem) -> tuple[Reals, Reals]:
