@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import time
 from dataclasses import dataclass, field
 from typing import Any
@@ -20,11 +21,12 @@ from odelib.problem.catalogue import CATALOGUE
 from odelib.problem.request import FitProblem
 from odelib.result import FitResult, OutcomeCode, SolverUsed, StageReport, Stopped
 from odelib.stages.base import STOPPED
-from odelib.stages.loop import Counts, Loop
+from odelib.stages.loop import Counts, Loop, TrialFailed
 from odelib.stages.registry import build_stage
 from odelib.unknowns import Unknowns
 
 RUNNING = "running"
+REPORT_SECONDS = 5.0
 _OUTCOMES: dict[str, OutcomeCode] = {  # how the last stage stopped → whether the fit can be trusted
     "converged": "converged",
     "step_limit": "step_limit",
@@ -64,7 +66,7 @@ def warm_up() -> None:
 
 def partial_result(problem: FitProblem, checkpoint: Checkpoint, code: OutcomeCode) -> FitResult:
     """The best so far of a fit that goes no further, made from its checkpoint without solving anything."""
-    setup = _Setup(problem, torch.device("cpu"), None)
+    setup = _Setup(problem, torch.device("cpu"), None, problem.solver.device)
     coordinates = setup.unknowns.coordinates(checkpoint.best)
     best = Evaluation(
         coordinates,
@@ -81,9 +83,10 @@ def partial_result(problem: FitProblem, checkpoint: Checkpoint, code: OutcomeCod
 class _Setup:
     """What a problem needs to be evaluated."""
 
-    def __init__(self, problem: FitProblem, device: torch.device, stop: Any) -> None:
+    def __init__(self, problem: FitProblem, device: torch.device, stop: Any, shown_device: str = "auto") -> None:
         solver = problem.solver
-        engine, method = choose(solver.engine, solver.method, device.type)
+        self.device = "cuda" if shown_device == "cuda" else device.type
+        engine, method = choose(solver.engine, solver.method, self.device)
         self.layer = ODELayer(
             problem.resolved_system,
             engine=engine.name,
@@ -98,12 +101,11 @@ class _Setup:
         self.unknowns = Unknowns(problem, device)
         self.layer.carried = self.unknowns.carried
         self.objective = Objective(problem, self.unknowns, self.layer, device)
-        self.device = device.type
 
     def solver(self) -> SolverUsed:
         """What computed the trajectories so far."""
         engine = self.layer.engine
-        methods = engine.methods_used or (self.layer.options.method,)  # none yet, where nothing was solved here
+        methods = engine.methods_used or (engine.first_method(self.layer.options),)  # nothing was solved here
         return SolverUsed(engine=engine.name, method="+".join(methods), device=self.device)
 
 
@@ -132,14 +134,16 @@ class _Fit:
         try:
             self.best = self._first_evaluation()
             code = self._run_stages()
+            return self._report().complete(code, self._stop_of_report)
         except StopRequested as stop:
             return self._stopped(stop)
-        return self._report().complete(code, self._stop)
 
     def _stopped(self, stop: StopRequested) -> FitResult:
         if stop.reason in {"interrupted", "lease_lost"}:
             raise stop
         if self.best is None:
+            if self.resume:  # an earlier attempt had a point
+                return partial_result(self.problem, self.resume, self._outcome_of(stop))
             if stop.reason == "cancelled":
                 raise stop
             raise FitError(
@@ -150,7 +154,14 @@ class _Fit:
             )
         if stop.reason == "cancelled":  # somebody waits for the answer: nothing more is solved
             return self._report().partial("cancelled")
-        return self._report().complete("time_limit", self._cancelled)
+        try:
+            return self._report().complete("time_limit", self._stop_of_report)
+        except StopRequested as later:
+            return self._stopped(later)
+
+    @staticmethod
+    def _outcome_of(stop: StopRequested) -> OutcomeCode:
+        return "cancelled" if stop.reason == "cancelled" else "time_limit"
 
     def _report(self) -> reporting.Report:
         if self.best is None:
@@ -160,8 +171,10 @@ class _Fit:
     def _stop(self) -> StopReason | None:
         return self.monitor.stop or ("time_limit" if time.monotonic() > self.deadline else None)
 
-    def _cancelled(self) -> StopReason | None:
-        return self.monitor.stop
+    def _stop_of_report(self) -> StopReason | None:
+        """What is made of the best point has a little more time than the fit: a tenth of its limit, at least 5 s."""
+        grace = max(REPORT_SECONDS, 0.1 * self.problem.time_limit_seconds)
+        return self.monitor.stop or ("time_limit" if time.monotonic() > self.deadline + grace else None)
 
     def _first_evaluation(self) -> Evaluation:
         start = self.unknowns.start
@@ -200,7 +213,18 @@ class _Fit:
         while self.stages.index < len(self.problem.stages):
             self._run_stage(self.stages.index)
             self.stages = _Stages(self.stages.index + 1, reports=self.stages.reports)
-        return _OUTCOMES[self.stages.reports[-1].stopped.code]
+        code = self.stages.reports[-1].stopped.code
+        return "converged" if code == "step_limit" and self._nothing_to_gain() else _OUTCOMES[code]
+
+    def _nothing_to_gain(self) -> bool:
+        """Whether the best point is an optimum, although the last stage used all its steps."""
+        if self.best is None:
+            raise AssertionError("no point has been evaluated")
+        loop = Loop(self.objective, self.best, Counts(), None, self._stop, self._tell)
+        try:
+            return loop.nothing_to_gain()
+        except TrialFailed:
+            return False
 
     def _run_stage(self, index: int) -> None:
         if self.best is None:
@@ -216,18 +240,21 @@ class _Fit:
             self.stages.reports.append(self._stage_report(loop, stop.reason, f"the fit was stopped: {stop.reason}"))
             raise
         self.best = loop.best
+        self._tell(loop)
         self.stages.reports.append(self._stage_report(loop, code, STOPPED[code]))
 
     def _stage_report(self, loop: Loop, code: str, message: str) -> StageReport:
         best = loop.best
-        gradient = best.gradient * self.unknowns.per_unit(best.coordinates)
+        gradient = np.abs(best.gradient * self.unknowns.per_unit(best.coordinates))
+        steepest = float(gradient.max(initial=0.0))
+        norm = steepest * float(np.linalg.norm(gradient / steepest)) if 0 < steepest < np.inf else steepest
         return StageReport(
             kind=self.problem.stages[self.stages.index].kind,
             steps=loop.counts.steps,
             gradients=loop.counts.gradients,
             failed_solves=loop.counts.failed_solves,
             loss=best.loss,
-            gradient_norm=float(np.linalg.norm(gradient)),
+            gradient_norm=min(norm, sys.float_info.max),
             seconds=loop.counts.seconds,
             stopped=Stopped(code=code, message=message),
         )

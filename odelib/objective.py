@@ -67,6 +67,11 @@ class Scored:
         """How many values there are."""
         return len(self._observed)
 
+    @property
+    def squares(self) -> float:
+        """The sum of the squared measurements, each divided by its sigma."""
+        return (self._observed / self._sigma).square().sum().item()
+
     def residual_vector(self, model: Mapping[str, Tensor], *, scaled: bool = True) -> Tensor:
         """Data minus model where there are data, divided by sigma if `scaled`; one observable after the other."""
         residuals = self._observed - self._measured(model)
@@ -188,6 +193,6 @@ class Objective:
             bad = [name for name, entry in zip(self.unknowns.names, vector, strict=True) if not np.isfinite(entry)]
             raise NotFinite(
                 f"the loss's derivative with respect to {', '.join(bad)} is not a finite number; an equation may "
-                "have a root or a power with an infinite slope there"
+                "have a root or a power with an infinite slope there, or grow beyond all numbers"
             )
         return vector

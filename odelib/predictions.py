@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 
 import numpy as np
@@ -19,6 +20,8 @@ from odelib.uncertainty import Errors
 from odelib.unknowns import Point
 
 RTOL, ATOL = 1e-10, 1e-12  # at most, whatever the fit used
+# With these a method of order 2 or 3 would use up any number of steps.
+TIGHT_METHODS = dict.fromkeys(("bosh3", "fehlberg2", "adaptive_heun"), "dopri5")
 
 
 class Predictor:
@@ -43,7 +46,7 @@ class Predictor:
         layer = ODELayer(
             self.layer.system,
             engine=self.layer.engine.name,
-            method=self.layer.options.method,
+            method=TIGHT_METHODS.get(self.layer.options.method, self.layer.options.method),
             rtol=min(solver.rtol, RTOL),
             atol=min(solver.atol, ATOL),
             max_steps=solver.max_steps,
@@ -57,6 +60,8 @@ class Predictor:
         except SolveError as error:
             return failed_prediction(asked, error.code, str(error))
         except StopRequested as request:
+            if request.reason != "time_limit":
+                raise
             return failed_prediction(asked, request.reason, "the fit was stopped before this prediction was made")
         model = layer.observe(times[len(first) :], states, vector)
         for name, column in model.items():
@@ -103,8 +108,12 @@ class Predictor:
         try:
             with torch.enable_grad():
                 slopes = observable_slopes(layer, values, point, times)
-        except (SolveError, StopRequested):
+        except SolveError:
             return None, None  # the states could be solved, their derivatives could not
+        except StopRequested as request:
+            if request.reason != "time_limit":
+                raise
+            return None, None
         lower, upper = {}, {}
         for name, column in model.items():
             intervals = self.errors.along(column.cpu().numpy(), slopes[name][skipped:].numpy())
@@ -134,6 +143,13 @@ class Predictor:
 def columns(tensors: Mapping[str, Tensor]) -> dict[str, list[float]]:
     """Tensors as lists of numbers."""
     return {name: column.tolist() for name, column in tensors.items()}
+
+
+def sparse_columns(tensors: Mapping[str, Tensor]) -> dict[str, list[float | None]]:
+    """Tensors as lists of numbers, None where there is no finite one."""
+    return {
+        name: [value if math.isfinite(value) else None for value in column.tolist()] for name, column in tensors.items()
+    }
 
 
 def failed_prediction(asked: Prediction, code: str, detail: str) -> PredictionResult:

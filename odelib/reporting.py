@@ -12,7 +12,7 @@ from torch.autograd.functional import jacobian as jacobian_of
 from odelib.engines.base import StopCheck
 from odelib.errors import SolveError, StopRequested
 from odelib.objective import Evaluation, NotFinite, Objective
-from odelib.predictions import Predictor, columns, failed_prediction
+from odelib.predictions import Predictor, columns, failed_prediction, sparse_columns
 from odelib.problem.request import FitProblem
 from odelib.program import Program
 from odelib.result import (
@@ -34,6 +34,7 @@ from odelib.result import (
 from odelib.uncertainty import Errors, Interval, Uncertainty
 
 DENSE_POINTS = 401
+COARSE = 1e-4  # of the data's squares: with a solver's error of a hundredth of the data nothing can be told
 
 
 class Report:
@@ -74,7 +75,7 @@ class Report:
     def partial(self, code: OutcomeCode) -> FitResult:
         """From what has been solved already: the dense trajectory has the data's times, no prediction is made."""
         predictions = [
-            failed_prediction(asked, code, "the fit ended before its predictions were made")
+            failed_prediction(asked, "not_made", "the fit was cut off before its predictions were made")
             for asked in self.problem.predictions
         ]
         with torch.no_grad():
@@ -105,7 +106,12 @@ class Report:
             return
         try:
             jacobian = self.objective.jacobian(self.best.coordinates)
-        except (SolveError, NotFinite, StopRequested) as error:
+        except StopRequested as stop:
+            if stop.reason != "time_limit":
+                raise
+            self.no_errors = "the time limit came first"
+            return
+        except (SolveError, NotFinite) as error:
             self.no_errors = f"the derivatives of the model could not be computed: {error}"
             return
         given = set(self.problem.data.values) <= set(self.problem.data.sigma)
@@ -143,6 +149,7 @@ class Report:
         return {
             name: _estimate(value, intervals[i] if intervals else None)
             for i, (name, value) in enumerate(zip(system.derived, found.tolist(), strict=True))
+            if math.isfinite(value)
         }
 
     def _covariance(self) -> Covariance | None:
@@ -152,7 +159,7 @@ class Report:
     def _trajectory(self, model: Mapping[str, Tensor], dense: Dense | None) -> Trajectory:
         scored, times = self.objective.scored, self.problem.data.times
         states = columns(dict(zip(self.layer.system.states, self.best.states.unbind(-1), strict=True)))
-        values = columns(model)
+        values = sparse_columns(model)
         return Trajectory(
             name=self.problem.data.name,
             initial_state=self._estimates(self.point.initial_state),
@@ -169,18 +176,22 @@ class Report:
         if data.start == data.times[-1]:
             grid = grid[:1]
         grid[-1] = data.times[-1]
+        point = torch.tensor(self.best.coordinates, device=self.device, requires_grad=self.unknowns.count > 0)
         try:
-            states = self.layer(grid, self._vector(self.point.initial_state, self.layer.system.states), self.parameters)
-        except (SolveError, StopRequested):
-            # Asked to stop, or the step limit is met by a hair: the trajectory at the data's times still stands.
+            with torch.enable_grad():  # with the sensitivities, as in the fit, so that the solver takes the same steps
+                parameters, start = self.unknowns.values(point)
+                states = self.layer(grid, start, parameters).detach()
+        except SolveError:  # the step limit is met by a hair: the trajectory at the data's times still stands
+            return None
+        except StopRequested as stop:
+            if stop.reason != "time_limit":
+                raise
             return None
         model = self.layer.observe(grid, states, self.parameters)
-        if not all(bool(column.isfinite().all()) for column in model.values()):
-            return None  # an observable has no value somewhere between the data, as a logarithm below 0
         return Dense(
             times=grid.tolist(),
             states=columns(dict(zip(self.layer.system.states, states.unbind(-1), strict=True))),
-            values=columns(model),
+            values=sparse_columns(model),
         )
 
     def _warnings(self, code: OutcomeCode, predictions: list[PredictionResult]) -> list[FitWarning]:
@@ -193,6 +204,7 @@ class Report:
                     names=bound,
                 )
             )
+        warnings += self._warnings_of_numbers()
         if self.no_errors:
             message = f"there are no standard errors: {self.no_errors}"
             warnings.append(FitWarning(code="no_uncertainty", message=message))
@@ -216,6 +228,27 @@ class Report:
                     names=failed,
                 )
             )
+        return warnings
+
+    def _warnings_of_numbers(self) -> list[FitWarning]:
+        warnings = []
+        model = self.objective.model(self.best.states, self.parameters)
+        empty = [name for name, column in model.items() if not bool(column.isfinite().all())]
+        empty += [name for name in self.layer.system.derived if name not in self._derived()]
+        if empty:
+            message = f"{', '.join(empty)} have no finite value at some times, or at the fitted parameters"
+            warnings.append(FitWarning(code="not_finite", message=message, names=empty))
+        gradient, held = self.best.gradient, self.unknowns.held(self.best.coordinates)
+        idle = [n for n, slope, at in zip(self.unknowns.names, gradient, held, strict=True) if slope == 0.0 and not at]
+        if idle and not self.uncertainty and self.best.loss > 0:
+            message = f"the loss does not change with {', '.join(idle)} where the fit ended: nothing is known of them"
+            warnings.append(FitWarning(code="flat_direction", message=message, names=idle))
+        solver, scored = self.problem.solver, self.objective.scored
+        if scored.solver_error(solver.rtol, solver.atol) > COARSE * scored.squares:
+            message = (
+                "solver.atol is not small beside the data: the trajectories are coarse, and so is the fit; lower it"
+            )
+            warnings.append(FitWarning(code="coarse_solver", message=message))
         return warnings
 
     def _statistics(self, model: Mapping[str, Tensor]) -> Statistics:

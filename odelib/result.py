@@ -7,7 +7,9 @@ from typing import Annotated, Literal
 from pydantic import BaseModel, ConfigDict, Field
 
 OutcomeCode = Literal["converged", "step_limit", "no_progress", "time_limit", "cancelled", "interrupted"]
-WarningCode = Literal["at_bound", "not_converged", "prediction_failed", "flat_direction", "no_uncertainty"]
+WarningCode = Literal[
+    "at_bound", "not_converged", "prediction_failed", "flat_direction", "no_uncertainty", "not_finite", "coarse_solver"
+]
 
 OUTCOMES: dict[OutcomeCode, str] = {
     "converged": "the optimum was reached: what could still be gained is far below the noise",
@@ -81,11 +83,11 @@ class StageReport(Response):
 
 
 class Dense(Response):
-    """A trajectory on a fine grid, for drawing."""
+    """A trajectory on a fine grid, for drawing. An observable is null where it has no finite value."""
 
     times: Column
     states: dict[str, Column]
-    values: dict[str, Column]
+    values: dict[str, SparseColumn]
 
 
 class Trajectory(Response):
@@ -95,7 +97,10 @@ class Trajectory(Response):
     initial_state: dict[str, Estimate]
     times: Column
     states: dict[str, Column]
-    values: Annotated[dict[str, Column], Field(description="All the observables, measured or not.")]
+    values: Annotated[
+        dict[str, SparseColumn],
+        Field(description="All the observables, measured or not; null where one has no finite value."),
+    ]
     residuals: Annotated[
         dict[str, SparseColumn], Field(description="Data minus model, divided by sigma where one is known.")
     ]

@@ -38,7 +38,8 @@ def _at_each_time(column: Tensor, states: Tensor, parameters: Tensor) -> tuple[T
     """The derivatives of an observable at each time by the states (T, n) and parameters (T, p) at that time."""
     if not column.requires_grad:
         return torch.zeros_like(states), torch.zeros_like(parameters)
-    found = torch.autograd.grad(column.sum(), [states, parameters], allow_unused=True)
+    # observables share their common parts: the graph must outlive the first of them
+    found = torch.autograd.grad(column.sum(), [states, parameters], allow_unused=True, retain_graph=True)
     by_states, by_parameters = (
         torch.zeros_like(of) if slope is None else slope for slope, of in zip(found, (states, parameters), strict=True)
     )

@@ -10,15 +10,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 from scipy import stats
 
+from odelib.information import FLAT, Matrix, information
 from odelib.unknowns import Unknowns, Vector
-
-FLAT = 1e-6  # a direction is flat where the residuals change by less than this part of the most they change
-TAKES_PART = 0.1  # in a flat direction: a component of at least this part of the largest
-
-Matrix = NDArray[np.float64]
 
 
 @dataclass(frozen=True)
@@ -44,15 +39,15 @@ class Uncertainty:
         free = ~unknowns.held(coordinates)
         scales = unknowns.magnitudes(coordinates)
         scaled = jacobian * scales
-        information = _information(scaled, free)
-        participants = information.participants()
+        found = information(scaled, free)
+        participants = found.participants()
         names = np.array(unknowns.names, dtype=object)
         self.flat: list[str] = names[participants].tolist()
         self.known = free & ~participants
         self.names: list[str] = names[self.known].tolist()
         self.degrees_of_freedom = len(jacobian) - int(free.sum())
-        self._whole = information.inverse * np.outer(scales, scales)
-        self.flat_directions = information.flat * scales  # in the coordinates themselves
+        self._whole = found.inverse * np.outer(scales, scales)
+        self.flat_directions = found.flat * scales  # in the coordinates themselves
         self.sigma_given = sigma_given
         self.quantile: float | None = None
         if sigma_given:
@@ -89,8 +84,10 @@ class Errors:
         place = self._unknowns.names.index(name)
         error, value = float(np.sqrt(self._matrix[place, place])), self._values[name]
         if self._unknowns.log[place]:
-            factor = float(np.exp(self._quantile * error))
-            return Interval(value * error, value / factor, value * factor)
+            with np.errstate(over="ignore"):
+                factor = float(np.exp(self._quantile * error))
+            upper = value * factor
+            return Interval(value * error, value / factor, upper) if np.isfinite(upper) else None
         return Interval(error, value - self._quantile * error, value + self._quantile * error)
 
     def along(self, values: Vector, slopes: Matrix) -> list[Interval] | None:
@@ -121,35 +118,3 @@ class Errors:
         along = np.abs(slopes @ self._uncertainty.flat_directions.T)
         scales = self._unknowns.magnitudes(self._uncertainty._coordinates)
         return float(along.max(initial=0.0)) <= FLAT * float(np.abs(slopes * scales).max(initial=0.0))
-
-
-@dataclass(frozen=True)
-class _Information:
-    """The inverse of JᵀJ (count, count) across all directions but the flat ones, which are rows of `flat`."""
-
-    inverse: Matrix
-    flat: Matrix
-
-    def participants(self) -> NDArray[np.bool_]:
-        """The unknowns that take part in a flat direction."""
-        components = np.abs(self.flat)
-        part: NDArray[np.bool_] = (components > TAKES_PART * components.max(axis=1, keepdims=True, initial=0.0)).any(
-            axis=0
-        )
-        return part
-
-
-def _information(jacobian: Matrix, free: NDArray[np.bool_]) -> _Information:
-    count, places = jacobian.shape[1], np.flatnonzero(free)
-    inverse = np.zeros((count, count))
-    if not len(places):
-        return _Information(inverse, np.zeros((0, count)))
-    _, singular, directions = np.linalg.svd(jacobian[:, places], full_matrices=True)
-    lengths = np.zeros(len(places))
-    lengths[: len(singular)] = singular
-    determined = lengths > FLAT * lengths[0]
-    kept = directions[determined]
-    inverse[np.ix_(places, places)] = (kept.T / lengths[determined] ** 2) @ kept
-    flat = np.zeros((int((~determined).sum()), count))
-    flat[:, places] = directions[~determined]
-    return _Information(inverse, flat)

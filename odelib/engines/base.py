@@ -99,6 +99,10 @@ class Engine(Protocol):
         """The methods of the solves so far, in order of their first use; more than one where `auto` switched."""
         ...
 
+    def first_method(self, options: SolverOptions) -> str:
+        """The method that a solve starts with, `auto` resolved."""
+        ...
+
     def solve(self, initial_state: Tensor, parameters: Tensor, conditions: Conditions) -> Solution:
         """The states at the times, differentiable with respect to what is carried (other derivatives may be 0).
 

@@ -35,6 +35,10 @@ class TorchdiffeqEngine:
         """See `Engine.methods_used`."""
         return tuple(self._used)
 
+    def first_method(self, options: SolverOptions) -> str:
+        """See `Engine.first_method`."""
+        return options.method
+
     def solve(self, initial_state: Tensor, parameters: Tensor, conditions: Conditions) -> Solution:
         """See `Engine.solve`; backpropagation carries everything, whatever is asked for.
 

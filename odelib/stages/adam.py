@@ -31,11 +31,12 @@ class Adam:
         current = loop.best
         if memory := loop.memory:
             first, second = np.array(memory["first_moment"]), np.array(memory["second_moment"])
-            current = loop.evaluate(np.array(memory["coordinates"]))
+            current = _taken_up(loop, np.array(memory["coordinates"]))
         while loop.counts.steps < self.steps:
             step = loop.counts.steps + 1
             first = BETA_1 * first + (1 - BETA_1) * current.gradient
-            second = BETA_2 * second + (1 - BETA_2) * current.gradient**2
+            with np.errstate(over="ignore"):  # a slope beyond 1e154 stands still, and the outcome says so
+                second = BETA_2 * second + (1 - BETA_2) * current.gradient**2
             mean, variance = first / (1 - BETA_1**step), second / (1 - BETA_2**step)
             move = self.learning_rate * mean / (np.sqrt(variance) + EPSILON)
             moved = _evaluate_towards(loop, current, loop.unknowns.clip(current.coordinates - move))
@@ -50,6 +51,13 @@ class Adam:
                 }
             )
         return "step_limit"
+
+
+def _taken_up(loop: Loop, coordinates: Vector) -> Evaluation:
+    try:
+        return loop.evaluate(coordinates)
+    except TrialFailed:  # it could be solved where the earlier attempt ran
+        return loop.best
 
 
 def _evaluate_towards(loop: Loop, current: Evaluation, target: Vector) -> Evaluation | None:

@@ -23,7 +23,11 @@ RECHECK_STEPS = 5  # after a gain that turned out not to be the last
 
 
 class _Converged(Exception):
-    pass
+    """Leaves scipy's loop: the optimum is reached."""
+
+
+class _AtWall(Exception):
+    """Leaves scipy's loop: the iterate stands at the edge of what can be solved."""
 
 
 class Lbfgsb:
@@ -54,29 +58,41 @@ class _Run:
         self.scales = loop.unknowns.magnitudes(loop.best.coordinates)
         self.iterate = loop.best
         self.start = loop.best
-        self.pairs: list[tuple[Vector, Vector]] = []  # changes of coordinates and gradient, scaled
+        self.pairs: list[tuple[Vector, Vector]] = []  # changes of coordinates and gradient, as scipy sees them
         self.memory = min(max(10, loop.unknowns.count), 30)
         self.check_again = 0
         self.small_gains = 0
         held = loop.unknowns.held(self.iterate.coordinates, self.iterate.gradient)
-        norm = float(np.linalg.norm(np.where(held, 0.0, self.iterate.gradient * self.scales)))
-        self.factor = initial_step_norm / norm if norm > 0 else 0.0
+        slope = np.where(held, 0.0, self.iterate.gradient * self.scales)
+        self.steepest = float(np.abs(slope).max(initial=0.0))
+        unit = slope / self.steepest if self.steepest > 0 else slope  # its square neither over- nor underflows
+        self.factor = initial_step_norm / self.steepest / float(np.linalg.norm(unit)) if self.steepest > 0 else 0.0
 
     def minimise(self) -> StopCode:
         unknowns = self.loop.unknowns
-        if self.factor == 0.0 or not np.isfinite(self.factor):
+        if self.steepest == 0.0:
             return "converged"  # the slope is zero along all that may move
+        if not 0.0 < self.factor < np.inf:
+            return "no_progress"  # a loss that cannot be brought to a size with which scipy can work
         bounds = np.column_stack(
             [
                 np.where(np.isfinite(unknowns.lower), unknowns.lower / self.scales, -FAR),
                 np.where(np.isfinite(unknowns.upper), unknowns.upper / self.scales, FAR),
             ]
         )
-        remaining = self.steps - self.loop.counts.steps
-        if remaining <= 0:
-            return "step_limit"
         try:
-            minimize(
+            if (remaining := self.steps - self.loop.counts.steps) > 0:
+                self._search(bounds, remaining)
+        except _Converged:
+            return "converged"
+        except _AtWall:
+            pass  # as where scipy itself finds no better point
+        if self._nothing_to_gain():
+            return "converged"
+        return "step_limit" if self.loop.counts.steps >= self.steps else "no_progress"
+
+    def _search(self, bounds: Vector, steps: int) -> None:
+        minimize(
                 self._value_and_gradient,
                 self.iterate.coordinates / self.scales,
                 jac=True,
@@ -84,15 +100,10 @@ class _Run:
                 bounds=bounds,
                 callback=self._after_iteration,
                 options={
-                    "maxiter": remaining, "maxfun": 30 * remaining + 100, "maxcor": self.memory,
+                    "maxiter": steps, "maxfun": 30 * steps + 100, "maxcor": self.memory,
                     "ftol": 0.0, "gtol": 0.0,
                 },
             )  # fmt: skip
-        except _Converged:
-            return "converged"
-        if self.loop.counts.steps >= self.steps:
-            return "converged" if self._nothing_to_gain() else "step_limit"
-        return "converged" if self._nothing_to_gain() else "no_progress"
 
     def _value_and_gradient(self, scaled: Vector) -> tuple[float, Vector]:
         try:
@@ -112,8 +123,8 @@ class _Run:
     def _after_iteration(self, intermediate_result: OptimizeResult) -> None:
         try:
             point = self.loop.evaluate(self.loop.unknowns.clip(intermediate_result.x * self.scales))
-        except TrialFailed:  # scipy never accepts a wall, which lies above the iterate
-            raise AssertionError("L-BFGS-B accepted a point that cannot be solved") from None
+        except TrialFailed:  # a wall no higher than rounding
+            raise _AtWall from None
         self._remember(point)
         gained = self.iterate.loss - point.loss
         self.iterate = point
@@ -128,7 +139,7 @@ class _Run:
 
     def _remember(self, point: Evaluation) -> None:
         change = (point.coordinates - self.iterate.coordinates) / self.scales
-        bend = (point.gradient - self.iterate.gradient) * self.scales
+        bend = self.factor * (point.gradient - self.iterate.gradient) * self.scales
         if change @ bend > np.finfo(float).eps * (bend @ bend):
             self.pairs = [*self.pairs, (change, bend)][-self.memory :]
 
@@ -140,18 +151,16 @@ class _Run:
         if not self.pairs:
             return np.inf
         free = ~self.loop.unknowns.held(self.iterate.coordinates, self.iterate.gradient)
-        gradient = np.where(free, self.iterate.gradient * self.scales, 0.0)
+        gradient = np.where(free, self.factor * self.iterate.gradient * self.scales, 0.0)
         pairs = [(np.where(free, change, 0.0), np.where(free, bend, 0.0)) for change, bend in self.pairs]
-        return float(0.5 * gradient @ two_loop_product(pairs, gradient))
+        return float(0.5 * gradient @ two_loop_product(pairs, gradient)) / self.factor
 
     def _nothing_to_gain(self) -> bool:
         """Whether the optimum is reached, by the Gauss–Newton matrix."""
-        best = self.loop.best
-        limit = self.loop.threshold(best.loss)
         try:
-            return self.loop.gauss_newton_gain(best) < limit
+            return self.loop.nothing_to_gain()
         except TrialFailed:
-            return self._predicted_gain() < limit
+            return self._predicted_gain() < self.loop.threshold(self.loop.best.loss)
 
 
 def two_loop_product(pairs: list[tuple[Vector, Vector]], gradient: Vector) -> Vector:

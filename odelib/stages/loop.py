@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 
 from odelib.errors import SolveError, StopReason, StopRequested
+from odelib.information import information
 from odelib.objective import Evaluation, NotFinite, Objective
 from odelib.unknowns import Vector
 
@@ -96,27 +97,28 @@ class Loop:
         """Below which a predicted gain means that the optimum is reached.
 
         1e-3·s² with s² = loss/(observations − free unknowns), but not below what the solver's error makes of
-        the loss of a perfect fit.
+        the loss of a perfect fit; which is not more than a millionth of the data's own squares, lest anything
+        counts as perfect beside an atol as large as the data.
         """
         scored, options = self.objective.scored, self.objective.layer.options
         freedom = max(scored.observations - self.unknowns.count, 1)
-        return max(1e-3 * loss / freedom, scored.solver_error(options.rtol, options.atol))
+        perfect = min(scored.solver_error(options.rtol, options.atol), 1e-6 * scored.squares)
+        return max(1e-3 * loss / freedom, perfect)
 
-    def gauss_newton_gain(self, at: Evaluation) -> float:
-        """The further gain ½·gᵀBg that the Gauss–Newton matrix predicts, unknowns held at a bound left out.
+    def nothing_to_gain(self) -> bool:
+        """Whether the further gain that the Gauss–Newton matrix predicts at the best point is below the threshold.
 
-        Directions along which the residuals do not change by a millionth of the most are flat: there is nothing
-        to gain. Raises `TrialFailed`.
+        Raises `TrialFailed` where the matrix cannot be had.
         """
+        return self._gauss_newton_gain(self.best) < self.threshold(self.best.loss)
+
+    def _gauss_newton_gain(self, at: Evaluation) -> float:
+        """½·gᵀBg with B the inverse of 2·JᵀJ; unknowns held at a bound and flat directions are left out."""
         scales = self.unknowns.magnitudes(at.coordinates)
         free = ~self.unknowns.held(at.coordinates, at.gradient)
         try:
-            jacobian = (self.objective.jacobian(at.coordinates) * scales)[:, free]
+            jacobian = self.objective.jacobian(at.coordinates) * scales
         except (SolveError, NotFinite) as error:
             raise TrialFailed(error) from error
-        if not free.any():
-            return 0.0
-        _, singular, directions = np.linalg.svd(jacobian, full_matrices=False)
-        kept = singular > 1e-6 * singular[0]
-        along = directions[kept] @ (at.gradient * scales)[free]
-        return float(0.25 * np.sum((along / singular[kept]) ** 2))  # the Hessian is 2·JᵀJ
+        gradient = at.gradient * scales
+        return float(0.25 * gradient @ information(jacobian, free).inverse @ gradient)

@@ -307,3 +307,143 @@ class TestTimeLimit:
         with pytest.raises(StopRequested):
             fit(problem, monitor=monitor)
         assert time.monotonic() - began < 30
+
+
+class TestEdges:
+    def test_the_optimum_beyond_the_edge_of_what_can_be_solved(self) -> None:
+        # the loss falls towards k = 0.7, and from 0.65 on the equation has no value
+        for guess in (0.1, 0.3, 0.5):
+            result = fit(
+                decay(
+                    system={"states": ["x"], "parameters": ["k"],
+                            "equations": {"x": "-k*x + 0*log(where(k < 0.65, 1, -1))"}},
+                    parameters={"k": guess},
+                )
+            )  # fmt: skip
+            assert result.outcome.code == "no_progress"
+            assert 0.6 < result.parameters["k"].value < 0.65
+
+    @pytest.mark.parametrize("scale", [1e-7, 1e-8, 1e8])
+    def test_data_of_any_size(self, scale: float) -> None:
+        data = decay_request()["data"]
+        small = {"times": data["times"], "values": {"x": [scale * v for v in data["values"]["x"]]}}
+        result = fit(decay(data=small, initial_state={"x": {"guess": 2 * scale, "fixed": True}}))
+        assert result.outcome.code == "converged"
+        assert result.parameters["k"].value == pytest.approx(0.7, rel=0.02)
+        coarse = [warning.code for warning in result.warnings] == ["coarse_solver"]
+        assert coarse == (scale < 1e-6)  # atol is 1e-8
+
+    @pytest.mark.parametrize("scale", [1e80, 1e100])
+    def test_a_size_nothing_can_work_with_is_never_called_converged(self, scale: float) -> None:
+        data = {"times": [0.0, 1.0, 2.0], "values": {"x": [scale, 0.4 * scale, 0.2 * scale]}}
+        monitor = Monitor()
+        state = {"x": {"guess": scale, "fixed": True}}
+        result = fit(decay(data=data, initial_state=state), monitor=monitor)
+        assert result.outcome.code != "converged" or result.parameters["k"].value == pytest.approx(0.9, rel=0.1)
+        assert monitor.checkpoint is not None
+        monitor.checkpoint.to_json()  # has finite numbers only
+
+    def test_an_observable_without_values_somewhere_is_null_there_and_the_rest_stands(self) -> None:
+        system = decay_request()["system"]
+        system = system | {
+            "observables": {"x": "x", "lg": "log(x - 1)"},
+            "derived": {"none": "log(k - 5)", "two": "2*k"},
+        }
+        result = fit(decay(system=system))
+        (trajectory,) = result.trajectories
+        assert trajectory.values["lg"][0] == pytest.approx(0.0, abs=1e-9)
+        assert trajectory.values["lg"][-1] is None
+        assert len(trajectory.dense.times) == 401
+        assert None in trajectory.dense.values["lg"]
+        assert None not in trajectory.dense.values["x"]
+        assert result.derived is not None
+        assert list(result.derived) == ["two"]
+        assert [(w.code, w.names) for w in result.warnings] == [("not_finite", ["lg", "none"])]
+        assert FitResult.model_validate_json(result.to_json()) == result
+
+    def test_dense_and_data_are_one_trajectory_even_in_chaos(self) -> None:
+        times = [float(t) for t in range(0, 21, 2)]
+        lorenz = {
+            "system": "lorenz",
+            "data": {"times": times, "values": {"x": [1.0] * len(times)}},
+            "parameters": {"sigma": 10, "rho": 28, "beta": 8 / 3},
+            "initial_state": {"x": 1, "y": 0, "z": 0},
+            "stages": [{"kind": "adam", "steps": 1, "learning_rate": 1e-12}],
+        }
+        (trajectory,) = fit(parse_problem(lorenz)).trajectories
+        dense = dict(zip(trajectory.dense.times, trajectory.dense.states["x"], strict=True))
+        assert [dense[t] for t in times] == trajectory.states["x"]
+
+    def test_adam_alone_at_the_optimum_has_converged(self) -> None:
+        best = fit(decay()).parameters["k"].value
+        result = fit(decay(parameters={"k": best}, stages=[{"kind": "adam", "steps": 2, "learning_rate": 1e-9}]))
+        assert result.stages[0].stopped.code == "step_limit"
+        assert result.outcome.code == "converged"
+
+    def test_an_unknown_that_nothing_depends_on_is_named(self) -> None:
+        system = {"states": ["x"], "parameters": ["k", "idle"], "equations": {"x": "-k*x"}}
+        result = fit(decay(system=system, parameters={"k": 0.4, "idle": 3.0}))
+        assert [(w.code, w.names) for w in result.warnings] == [("flat_direction", ["idle"])]
+
+    @pytest.mark.parametrize("reason", ["interrupted", "lease_lost"])
+    def test_a_stop_during_predictions_is_a_stop(self, reason: StopReason) -> None:
+        with pytest.raises(StopRequested, match=reason):
+            fit(self.with_a_long_prediction(), monitor=self.stopped_after_the_stages(reason))
+
+    def test_a_cancel_during_predictions_comes_back_without_them(self) -> None:
+        result = fit(self.with_a_long_prediction(), monitor=self.stopped_after_the_stages("cancelled"))
+        assert result.outcome.code == "cancelled"
+        assert result.predictions is not None
+        assert result.predictions[0].error is not None
+
+    def test_predictions_do_not_outlast_the_time_limit_for_long(self) -> None:
+        began = time.monotonic()
+        result = fit(self.with_a_long_prediction(time_limit_seconds=1))
+        assert time.monotonic() - began < 60
+        assert result.outcome.code == "converged"
+        assert result.predictions is not None
+        assert result.predictions[0].error is not None
+        assert result.predictions[0].error.code == "time_limit"
+
+    @staticmethod
+    def with_a_long_prediction(**changes: Any) -> FitProblem:
+        system = {"states": ["x", "v", "y"], "parameters": ["k"], "equations": {"x": "v", "v": "-1e10*x", "y": "-k*y"}}
+        request = decay_request(
+            system=system | {"observables": {"y": "y"}},
+            initial_state={
+                "x": {"guess": 0.0, "fixed": True},
+                "v": {"guess": 0.0, "fixed": True},
+                "y": {"guess": 2.0, "fixed": True},
+            },
+            solver={"max_steps": 2_000_000_000},
+            predictions=[{"name": "for minutes", "times": [0.0, 1e5], "initial_state": {"x": 1.0}}],
+        )
+        data = request["data"]
+        data["values"] = {"y": data["values"]["x"]}
+        return parse_problem(request | changes)
+
+    @staticmethod
+    def stopped_after_the_stages(reason: StopReason) -> Monitor:
+        monitor = Monitor()
+
+        def stop() -> None:
+            while monitor.progress is None or monitor.progress.step < 1:
+                time.sleep(0.05)
+            time.sleep(2.0)  # by now the stages are over and the prediction, which takes minutes, has begun
+            monitor.stop = reason
+
+        threading.Thread(target=stop, daemon=True).start()
+        return monitor
+
+    @pytest.mark.usefixtures("every_step_told")
+    def test_out_of_time_or_cancelled_before_anything_was_solved_again_the_checkpoint_is_the_result(self) -> None:
+        problem = decay(stages=[STAGES[0]])
+        monitor = Stopper(5, "interrupted")
+        with pytest.raises(StopRequested):
+            fit(problem, monitor=monitor)
+        assert monitor.checkpoint is not None
+        late = fit(problem, resume=monitor.checkpoint, elapsed=1e6)
+        assert (late.outcome.code, late.loss) == ("time_limit", monitor.checkpoint.loss)
+        cancelled = fit(problem, resume=monitor.checkpoint, monitor=Monitor(stop="cancelled"))
+        assert (cancelled.outcome.code, cancelled.loss) == ("cancelled", monitor.checkpoint.loss)
+        assert cancelled.solver.method == "dopri5"

@@ -110,8 +110,24 @@ class TestFailures:
         assert list(solution.failures) == [1]
         assert solution.states[1].isnan().all()
         np.testing.assert_allclose(solution.states[[0, 2], 1, 0].detach().numpy(), [1 / 8, 1 / 3], rtol=1e-5)
-        (gradient,) = torch.autograd.grad(solution.states[[0, 2]].sum(), states)
+        (gradient,) = torch.autograd.grad(solution.states[[0, 2]].sum(), states, retain_graph=True)
         np.testing.assert_allclose(gradient[[0, 2], 0].numpy(), [1 + 1 / 0.64, 1 + 1 / 0.36], rtol=1e-4)
+
+    def test_a_member_that_fails_leaves_gradients_of_what_they_share_untouched(self, engine: str) -> None:
+        layer = ODELayer(BLOW_UP, engine=engine, max_steps=5000)
+        k = tensor(1.0).requires_grad_()
+        solution = layer.solve(tensor(0.0, 2.0), tensor([0.1], [5.0], [0.2]), k)
+        solved = [member for member in range(3) if member not in solution.failures]
+        (gradient,) = torch.autograd.grad(solution.states[solved].sum(), k)
+        # x = 1/(1/x0 - k*t), so that dx/dk = t*x**2
+        assert gradient.item() == pytest.approx(2 * (1 / 8) ** 2 + 2 * (1 / 3) ** 2, rel=1e-4)
+
+    def test_floor_stays_a_real_number(self, engine: str) -> None:
+        layer = ODELayer({"states": ["x"], "parameters": ["a"], "equations": {"x": "floor(a)**2"}}, engine=engine)
+        assert layer(tensor(0.0, 1.0), tensor(0.0), tensor(1e10))[1].item() == pytest.approx(1e20)
+        layer = ODELayer({"states": ["x"], "parameters": ["a"], "equations": {"x": "floor(sqrt(a))"}}, engine=engine)
+        with pytest.raises(SolveError):
+            layer(tensor(0.0, 1.0), tensor(0.0), tensor(-1.0))
 
     def test_a_stop_is_noticed_in_the_solve(self, engine: str) -> None:
         layer = ODELayer("lorenz", engine=engine)

@@ -35,7 +35,7 @@ _CALLS = {
     "cosh": "math.cosh({0})",
     "tanh": "math.tanh({0})",
     "erf": "math.erf({0})",
-    "floor": "math.floor({0})",
+    "floor": "floor({0})",
     "neg": "-{0}",
     "where": "({1} if {0} else {2})",
     "min": "least({0}, {1})",
@@ -55,6 +55,7 @@ from numba import cfunc, njit, types
 
 from odelib.engines.compiled.primitives import (
     exponent_slope,
+    floor,
     greatest,
     least,
     less_weight,

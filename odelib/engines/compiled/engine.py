@@ -9,8 +9,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from odelib.engines.base import Carried, Conditions, Sensitivities, Solution
-from odelib.engines.compiled.kernels import AUTO, Kernels, Reals, kernels_of
+from odelib.engines.base import Carried, Conditions, Sensitivities, Solution, SolverOptions
+from odelib.engines.compiled.kernels import AUTO, Kernels, Reals, explicit_tableau, kernels_of
+from odelib.engines.compiled.methods.kvaerno5 import KVAERNO5
 from odelib.errors import SolveError
 from odelib.problem.system import System
 
@@ -37,13 +38,20 @@ class CompiledEngine:
             self._compiled = kernels_of(self._system)
         return self._compiled
 
+    def first_method(self, options: SolverOptions) -> str:
+        """See `Engine.first_method`."""
+        return KVAERNO5.name if options.method == KVAERNO5.name else explicit_tableau(options).name
+
     def solve(self, initial_state: Tensor, parameters: Tensor, conditions: Conditions) -> Solution:
         """See `Engine.solve`. The members of a batch are solved side by side, on as many threads as torch has."""
         solve = _Solver(self.compile(), self._system, conditions)
         batch = initial_state.dim() == 2
         if not batch:
             initial_state, parameters = initial_state.unsqueeze(0), parameters.unsqueeze(0)
-        states: Tensor = _Solve.apply(initial_state, parameters, solve, conditions.carried)  # type: ignore[no-untyped-call]
+        device = initial_state.device
+        states: Tensor = _Solve.apply(  # type: ignore[no-untyped-call]
+            initial_state.cpu(), parameters.cpu(), solve, conditions.carried
+        ).to(device)
         self._used.update(dict.fromkeys(solve.methods))
         if batch:
             return Solution(states, solve.failures)
@@ -68,7 +76,7 @@ class _Solver:
 
     def __init__(self, kernels: Kernels, system: System, conditions: Conditions) -> None:
         self._kernels = kernels
-        self._times = np.ascontiguousarray(conditions.times.detach().numpy(), dtype=np.float64)
+        self._times = np.ascontiguousarray(conditions.times.detach().cpu().numpy(), dtype=np.float64)
         self._constants = np.array([conditions.constants[name] for name in system.constants], dtype=np.float64)
         self._conditions = conditions
         self.failures: Mapping[int, SolveError] = {}

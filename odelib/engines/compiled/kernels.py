@@ -28,6 +28,7 @@ TABLEAUS: Mapping[str, Tableau] = {tableau.name: tableau for tableau in (DOPRI5,
 AUTO = "auto"
 TIGHT = 1e-8  # below this rtol the method of order 8 needs less time than one of order 5
 PAUSE = 40_000  # steps of one equation between two looks at the stop flag: some hundredths of a second
+MEMBER_NUMBERS = max(len(tableau.c) for tableau in (*TABLEAUS.values(), KVAERNO5)) + 2  # for each of its components
 BLOCK_NUMBERS = 2**22  # of working memory: so many members are solved at a time
 
 _CODES = {
@@ -73,7 +74,7 @@ class Kernels:
         in the result; raises `StopRequested` alone.
         """
         size = self.size * (1 + carried.count)
-        block = max(1, BLOCK_NUMBERS // (size * (members_memory() + len(times))))
+        block = max(1, BLOCK_NUMBERS // (size * (MEMBER_NUMBERS + len(times))))
         blocks = []
         for first in range(0, len(initial_state), block):
             part = slice(first, first + block)
@@ -86,9 +87,9 @@ class Kernels:
         return Solved(values_out, failures, tuple(methods))
 
 
-def members_memory() -> int:
-    """Numbers of working memory for one component of one member."""
-    return max(len(tableau.c) for tableau in (*TABLEAUS.values(), KVAERNO5)) + 2
+def explicit_tableau(options: SolverOptions) -> Tableau:
+    """The explicit method asked for, or the one that `auto` starts with."""
+    return TABLEAUS.get(options.method) or (DOP853 if options.rtol < TIGHT else DOPRI5)
 
 
 class _Run:
@@ -101,7 +102,7 @@ class _Run:
         self.kernels, self.times, self.options = kernels, times, options
         self.values = np.ascontiguousarray(values)
         count, self.m = len(initial_state), carried.count
-        self.tableau = TABLEAUS.get(options.method) or (DOP853 if options.rtol < TIGHT else DOPRI5)
+        self.tableau = explicit_tableau(options)
         self.z, self.column, self.weight = _start(initial_state, values, carried)
         size = self.z.shape[1]
         self.out = np.empty((count, len(times), size))
@@ -135,7 +136,8 @@ class _Run:
         for member in np.flatnonzero(self.status != explicit.DONE).tolist():
             code, time = _CODES[int(self.status[member])], float(self.clock[member, explicit.TIME])
             failed[member] = SolveError(code, time, self.options.max_steps)
-            self.out[member] = np.nan
+            self.out[member, :, : self.kernels.size] = np.nan
+            self.out[member, :, self.kernels.size :] = 0.0  # adds nothing where its states are left out
         return failed
 
     def methods(self) -> list[str]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from typing import Any
 
+import numpy as np
 from llvmlite import ir
 from numba import njit, types
 from numba.extending import intrinsic
@@ -20,6 +21,13 @@ def least(a: float, b: float) -> float:
 def greatest(a: float, b: float) -> float:
     """The greater of two; NaN if either is."""
     return a if a > b or math.isnan(a) else b
+
+
+@njit(inline="always", error_model="numpy")
+def floor(a: float) -> float:
+    """The next lower whole number, as a real number: Python's own is an integer, which overflows."""
+    whole: float = np.floor(a)
+    return whole
 
 
 @njit(inline="always", error_model="numpy")

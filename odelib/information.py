@@ -1,0 +1,50 @@
+"""The expected (Gauss–Newton) information of the unknowns: what the residuals' derivatives tell of them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+FLAT = 1e-6  # a direction is flat where the residuals change by less than this part of the most they change
+TAKES_PART = 0.1  # in a flat direction: a component of at least this part of the largest
+
+Matrix = NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class Information:
+    """inverse: (JᵀJ)⁻¹, (count, count), across all directions but the flat ones; flat: those, as rows."""
+
+    inverse: Matrix
+    flat: Matrix
+
+    def participants(self) -> NDArray[np.bool_]:
+        """The unknowns that take part in a flat direction."""
+        components = np.abs(self.flat)
+        part: NDArray[np.bool_] = (components > TAKES_PART * components.max(axis=1, keepdims=True, initial=0.0)).any(
+            axis=0
+        )
+        return part
+
+
+def information(jacobian: Matrix, free: NDArray[np.bool_]) -> Information:
+    """From the derivatives of the scaled residuals, (observations, count), by unknowns of comparable size.
+
+    Those that are not `free` have no row or column in the information.
+    """
+    count, places = jacobian.shape[1], np.flatnonzero(free)
+    inverse = np.zeros((count, count))
+    if not len(places):
+        return Information(inverse, np.zeros((0, count)))
+    triangle = np.linalg.qr(jacobian[:, places], mode="r")  # small, however many observations there are
+    _, singular, directions = np.linalg.svd(triangle, full_matrices=True)
+    lengths = np.zeros(len(places))
+    lengths[: len(singular)] = singular
+    determined = lengths > FLAT * lengths[0]
+    kept = directions[determined]
+    inverse[np.ix_(places, places)] = (kept.T / lengths[determined] ** 2) @ kept
+    flat = np.zeros((int((~determined).sum()), count))
+    flat[:, places] = directions[~determined]
+    return Information(inverse, flat)
