@@ -75,6 +75,7 @@ def create_app(settings: WorkerSettings, *, current: bool = False) -> Celery:
         worker_hijack_root_logger=False,
         worker_redirect_stdouts=False,
         worker_proc_alive_timeout=300,  # a child loads the numerics first, and on a new machine compiles the solvers
+        worker_max_memory_per_child=3_000_000,  # kB: the machine code of a thousand definitions is never given back
         worker_lost_wait=1.0,  # a child that was killed holds its place for so long
         worker_cancel_long_running_tasks_on_connection_loss=False,
     )
