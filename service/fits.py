@@ -3,22 +3,20 @@
 from __future__ import annotations
 
 import json
-from contextlib import nullcontext, suppress
 from typing import Annotated
 
 from fastapi import APIRouter, Query
 from pydantic import BaseModel, ConfigDict, Field
-from starlette.concurrency import run_in_threadpool
 from starlette.requests import Request
 from starlette.responses import Response
 
 from odelib.problem.catalogue import CATALOGUE
-from odelib.problem.request import parse_problem, request_of
+from odelib.problem.request import FitProblem, parse_problem, request_of
 from service.answers import Fit, FitList, FitProblemAnswer, FitStatus
 from service.body import check_headers, digest, parse_json, read_body
 from service.errors import ParameterError, invalid_parameters
 from service.parameters import NO_PARAMETERS, idempotency_key, problems, seconds_to_wait
-from service.state import LARGE_BODY, State, state_of
+from service.state import SMALL_BODY, State, state_of
 from worker.errors import FitNotFound, StoreUnavailable
 from worker.queue import FitRecord, Submission
 from worker.states import ENDED
@@ -47,13 +45,9 @@ async def submit_fit(request: Request) -> Response:
     body = await read_body(request.stream(), headers.get("content-length"), state.settings.max_body_bytes)
     key = idempotency_key(headers.get("idempotency-key"))
     seconds = seconds_to_wait(headers.getlist("prefer"), state.settings.max_wait_seconds)
-    async with state.large_bodies if len(body) > LARGE_BODY else nullcontext():
-        submission = await run_in_threadpool(_submit, state, body, key)
-    record = submission.record
-    if seconds and record.status not in ENDED:
-        await state.wait_for_end(record.id, seconds)
-        with suppress(FitNotFound, StoreUnavailable):  # it was accepted, whatever has happened since
-            record = await run_in_threadpool(state.queue.get, record.id)
+    problem = await _parse(state, body)
+    submission = await state.in_thread(_submit, state, problem, body, key)
+    record = await _after(state, submission.record, seconds) if seconds else submission.record
     answer = _fit_response(record, 200 if record.status in ENDED else 202)
     answer.headers["Location"] = f"/fits/{record.id}"
     answer.headers["Retry-After"] = _RETRY_AFTER
@@ -62,8 +56,17 @@ async def submit_fit(request: Request) -> Response:
     return answer
 
 
-def _submit(state: State, body: bytes, key: str | None) -> Submission:
-    problem = parse_problem(parse_json(body, state.settings.max_json_depth), state.limits)
+async def _parse(state: State, body: bytes) -> FitProblem:
+    def parse() -> FitProblem:
+        return parse_problem(parse_json(body, state.settings.max_json_depth), state.limits)
+
+    if len(body) <= SMALL_BODY:
+        return parse()
+    async with state.parsers:
+        return await state.in_thread(parse)
+
+
+def _submit(state: State, problem: FitProblem, body: bytes, key: str | None) -> Submission:
     return state.queue.submit(
         request_of(problem),
         system=problem.system if isinstance(problem.system, str) else CUSTOM,
@@ -72,6 +75,17 @@ def _submit(state: State, body: bytes, key: str | None) -> Submission:
         idempotency_key=key,
         body_digest=None if key is None else digest(body),
     )
+
+
+async def _after(state: State, record: FitRecord, seconds: int) -> FitRecord:
+    """The fit when it has ended, or as it is after `seconds`."""
+    if record.status in ENDED:
+        return record
+    await state.wait_for_end(record.id, seconds)
+    try:
+        return await state.in_thread(state.queue.get, record.id)
+    except (FitNotFound, StoreUnavailable):  # it was accepted, whatever has happened since
+        return record
 
 
 class ListQuery(BaseModel):
@@ -86,14 +100,15 @@ class ListQuery(BaseModel):
 
 
 @router.get("/fits", response_model=FitList, responses=problems(401, 422, 503))
-def list_fits(request: Request, query: Annotated[ListQuery, Query()]) -> Response:
+async def list_fits(request: Request, query: Annotated[ListQuery, Query()]) -> Response:
     """Fits, newest first, without their results."""
     if query.system is not None and query.system not in {*CATALOGUE, CUSTOM}:
         known = ", ".join([*CATALOGUE, CUSTOM])
         raise invalid_parameters([ParameterError("system", f"no system {query.system!r:.80}; there are {known}")])
+    state = state_of(request)
     try:
-        page = state_of(request).queue.list(
-            status=query.status, system=query.system, limit=query.limit, cursor=query.cursor
+        page = await state.in_thread(
+            state.queue.list, status=query.status, system=query.system, limit=query.limit, cursor=query.cursor
         )
     except ValueError:
         detail = "not a cursor; take next_cursor of the page before, as it stands"
@@ -104,9 +119,10 @@ def list_fits(request: Request, query: Annotated[ListQuery, Query()]) -> Respons
 
 
 @router.get("/fits/{fit_id}", response_model=Fit, responses=problems(401, 404, 422, 503), dependencies=NO_PARAMETERS)
-def get_fit(request: Request, fit_id: str) -> Response:
+async def get_fit(request: Request, fit_id: str) -> Response:
     """A fit as it is now, with its result where there is one."""
-    return _fit_response(state_of(request).queue.get(fit_id))
+    state = state_of(request)
+    return _fit_response(await state.in_thread(state.queue.get, fit_id))
 
 
 @router.post(
@@ -116,9 +132,10 @@ def get_fit(request: Request, fit_id: str) -> Response:
     responses={200: {"model": Fit}, **problems(401, 404, 409, 422, 503)},
     dependencies=NO_PARAMETERS,
 )
-def cancel_fit(request: Request, fit_id: str) -> Response:
+async def cancel_fit(request: Request, fit_id: str) -> Response:
     """Ask a fit to stop. A queued one is cancelled at once, a running one soon, with its best point."""
-    cancellation = state_of(request).queue.cancel(fit_id)
+    state = state_of(request)
+    cancellation = await state.in_thread(state.queue.cancel, fit_id)
     return _fit_response(cancellation.record, 202 if cancellation.accepted else 200)
 
 
@@ -129,9 +146,10 @@ def cancel_fit(request: Request, fit_id: str) -> Response:
     responses=problems(401, 404, 409, 422, 503),
     dependencies=NO_PARAMETERS,
 )
-def forget_fit(request: Request, fit_id: str) -> Response:
+async def forget_fit(request: Request, fit_id: str) -> Response:
     """Forget a finished fit, its result and its idempotency key."""
-    state_of(request).queue.forget(fit_id)
+    state = state_of(request)
+    await state.in_thread(state.queue.forget, fit_id)
     return Response(status_code=204)
 
 
@@ -141,9 +159,10 @@ def forget_fit(request: Request, fit_id: str) -> Response:
     responses=problems(401, 404, 422, 503),
     dependencies=NO_PARAMETERS,
 )
-def get_fit_problem(request: Request, fit_id: str) -> Response:
+async def get_fit_problem(request: Request, fit_id: str) -> Response:
     """What was asked, with all defaults filled in."""
-    return Response(state_of(request).queue.problem(fit_id), media_type="application/json")
+    state = state_of(request)
+    return Response(await state.in_thread(state.queue.problem, fit_id), media_type="application/json")
 
 
 def fit_json(record: FitRecord) -> bytes:

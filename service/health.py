@@ -20,7 +20,8 @@ async def get_liveness() -> Response:
 
 
 @router.get("/health/ready", response_model=Readiness, responses=problems(422, 503))
-def get_readiness(request: Request) -> Response:
+async def get_readiness(request: Request) -> Response:
     """Redis answers. Fits are accepted also while `workers` is 0, and wait."""
-    workers = state_of(request).queue.workers()
+    state = state_of(request)
+    workers = await state.in_thread(state.queue.workers)
     return Response(Readiness(status="ready", workers=workers).model_dump_json(), media_type="application/json")

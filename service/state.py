@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
+from functools import partial
+from typing import ParamSpec, TypeVar
 
 from fastapi import FastAPI
 from starlette.requests import Request
@@ -15,15 +18,22 @@ from service.settings import ServiceSettings
 from worker.queue import EndedListener, FitQueue
 from worker.settings import WorkerSettings
 
-LARGE_BODY = 2**20  # bytes; as Python objects a body takes some twenty times as much memory
+SMALL_BODY = 16 * 2**10  # bytes; parsed in less time than it takes to hand it to a thread and back
+# The numbers are measured: with more threads they spend more time on handing the interpreter's lock around than they
+# win, and anyio's own threads, meant for anything, cost three times as much a call.
+_THREADS = 8
+_PARSERS = 2  # as Python objects a body takes some twenty times as much memory
+
+P = ParamSpec("P")
+T = TypeVar("T")
 
 
 @dataclass
 class State:
     """Settings, the queue, and who waits for fits to end.
 
-    `closing` is set when the service is asked to stop: whoever waits for a fit is answered at once. Of bodies
-    beyond `LARGE_BODY` only so many are parsed at a time as `large_bodies` lets through.
+    `closing` is set when the service is asked to stop: whoever waits for a fit is answered at once. `parsers` lets
+    through as many bodies beyond `SMALL_BODY` as may be parsed at a time.
     """
 
     settings: ServiceSettings
@@ -31,7 +41,12 @@ class State:
     queue: FitQueue
     listener: EndedListener
     closing: asyncio.Event = field(default_factory=asyncio.Event)
-    large_bodies: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(2))
+    parsers: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(_PARSERS))
+    threads: ThreadPoolExecutor = field(default_factory=lambda: ThreadPoolExecutor(_THREADS, "queue"))
+
+    async def in_thread(self, function: Callable[P, T], *args: P.args, **options: P.kwargs) -> T:
+        """Call what blocks, such as the queue, in a thread."""
+        return await asyncio.get_running_loop().run_in_executor(self.threads, partial(function, *args, **options))
 
     async def wait_for_end(self, fit_id: str, seconds: float) -> None:
         """Return when the fit has ended, the time is over, or the service stops."""
@@ -62,6 +77,7 @@ async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
         yield
     finally:
         await state.listener.stop()
+        state.threads.shutdown(wait=False, cancel_futures=True)
 
 
 def state_of(request: Request) -> State:
