@@ -101,7 +101,8 @@ def agreed(problem: Problem) -> Reals:
 
 def gradients(problem: Problem, rtol: float) -> dict[str, Gradient]:
     """Every peer's ways to the gradient."""
-    return {name: call for peer in PEERS for name, call in peer.gradients(problem, rtol, rtol * problem.smallest).items()}
+    atol = rtol * problem.smallest
+    return {name: call for peer in PEERS for name, call in peer.gradients(problem, rtol, atol).items()}
 
 
 def distance(gradient: Reals, reference: Reals) -> float:

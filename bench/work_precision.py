@@ -4,7 +4,8 @@
 
 Three tables and docs/images/work-precision.png: the states of DETEST's non-stiff problems, the states of the stiff
 set, and the stiff set with the derivatives by all parameters and initial values. The error is the largest
-over times and states, in units of each state's (derivative's) largest value, against a reference by scipy. From each method's points, times at equal errors follow by interpolation; a table has their geometric mean over
+over times and states, in units of each state's (derivative's) largest value, against a reference by scipy. From each
+method's points, times at equal errors follow by interpolation; a table has their geometric mean over
 the problems, as multiples of the engine's `auto`, over the problems on which both reach that error.
 """
 

@@ -28,7 +28,7 @@ from odelib.errors import OdelibError
 from odelib.fitting import fit
 from odelib.monitor import Checkpoint, Monitor
 from odelib.panels import Curve
-from odelib.plots import plot_result, plot_trajectories, save
+from odelib.plots import plot_result, plot_trajectories, save, with_gaps
 from odelib.problem.catalogue import CATALOGUE
 from odelib.problem.request import FitProblem
 from odelib.result import FitResult
@@ -104,7 +104,9 @@ def _orbit(name: str, problem: Any, start: dict[str, float]) -> Curve:
     ends = [float(problem["times"]["start"]), float(problem["validation"]["until"])]
     request = {"system": name, "parameters": problem["truth"]["parameters"], "initial_state": start, "times": ends}
     dense = run_simulation(request).dense
-    return Curve(", ".join(f"{k} = {v:.3g}" for k, v in start.items()), dense.times, dense.states, dense.values)
+    return Curve(
+        ", ".join(f"{k} = {v:.3g}" for k, v in start.items()), dense.times, dense.states, with_gaps(dense.values)
+    )
 
 
 def compare(name: str, result: FitResult) -> Table:

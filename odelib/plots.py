@@ -75,7 +75,7 @@ def plot_trajectories(system: System, curves: Sequence[Curve], *, subtitle: str 
 def plot_simulation(simulation: Simulation, *, subtitle: str = "") -> Figure:
     """Draw simulated data over the solution that they were made from."""
     dense, data = simulation.dense, simulation.data
-    curve = Curve("without noise", dense.times, dense.states, _with_gaps(dense.values))
+    curve = Curve("without noise", dense.times, dense.states, with_gaps(dense.values))
     block = Block("", [curve], [Points("simulated data", data["times"], data["values"])])
     return plot_blocks(simulation.system, [block], subtitle=[subtitle] if subtitle else [])
 
@@ -116,7 +116,7 @@ def _fit_block(
 ) -> Block:
     dense = trajectory.dense
     sigma = {n: s if isinstance(s, list) else [s] * len(series.times) for n, s in series.sigma.items()}
-    curves = [Curve("fit", dense.times, dense.states, _with_gaps(dense.values))]
+    curves = [Curve("fit", dense.times, dense.states, with_gaps(dense.values))]
     points = [Points("data", series.times, series.values, sigma)]
     for asked, found in continuing:
         curves.append(_curve(found, dashed=True))
@@ -125,7 +125,7 @@ def _fit_block(
     return Block(f"Series {trajectory.name!r}", curves, points)
 
 
-def _with_gaps(columns: Mapping[str, Sequence[float | None]]) -> dict[str, list[float]]:
+def with_gaps(columns: Mapping[str, Sequence[float | None]]) -> dict[str, list[float]]:
     """For matplotlib, which leaves a gap where a value is NaN."""
     return {name: [math.nan if value is None else value for value in column] for name, column in columns.items()}
 

@@ -1,4 +1,4 @@
-"""diffrax, compiled by XLA: gradients by forward and by reverse differentiation. Its steps are chosen for the states."""
+"""diffrax, compiled by XLA: gradients by forward and reverse differentiation. Its steps are chosen for the states."""
 
 from __future__ import annotations
 

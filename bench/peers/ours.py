@@ -48,7 +48,8 @@ def autograd(problem: Problem, rtol: float, atol: float) -> Callable[[], tuple[f
         state.grad = parameters.grad = None
         loss = (layer(times, state, parameters) - data).square().sum()
         loss.backward()  # type: ignore[no-untyped-call]
-        assert state.grad is not None and parameters.grad is not None
+        assert state.grad is not None
+        assert parameters.grad is not None
         return loss.item(), np.concatenate([parameters.grad.numpy(), state.grad.numpy()])
 
     return gradient

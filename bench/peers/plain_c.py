@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import ctypes
-import math
 import subprocess
 import tempfile
 from collections.abc import Callable

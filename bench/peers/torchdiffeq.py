@@ -44,7 +44,8 @@ def _gradient(problem: Problem, rtol: float, atol: float, solver: Any) -> Callab
         states = solver(f, state, times, rtol=rtol, atol=atol, method="dopri5")
         loss = (states - data).square().sum()
         loss.backward()
-        assert state.grad is not None and f.q.grad is not None
+        assert state.grad is not None
+        assert f.q.grad is not None
         return loss.item(), np.concatenate([f.q.grad.numpy(), state.grad.numpy()])
 
     return gradient
