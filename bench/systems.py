@@ -131,7 +131,7 @@ def _five_bodies() -> Problem:
         0.437273164546e-4,
         0.517759138449e-4,
         0.277777777778e-5,
-    ]  # noqa: E501  a problem's numbers on one line
+    ]
     k2 = 2.95912208286
     position = [
         [3.42947415189, 3.35386959711, 1.35494901715],
@@ -176,7 +176,7 @@ def _higher_order() -> list[Problem]:
     return [
         _problem(
             "E1", {"x": "v", "v": "-(v/(t + 1) + (1 - 0.25/(t + 1)**2)*x)"}, [0.6713967071418030, 0.0954005144474746]
-        ),  # noqa: E501  a problem's numbers on one line
+        ),
         _problem("E2", {"x": "v", "v": "(1 - x**2)*v - x"}, [2, 0]),
         _problem("E3", {"x": "v", "v": "x**3/6 - x + 2*sin(2.78535*t)"}, [0, 0]),
         _problem("E4", {"x": "v", "v": "0.032 - 0.4*v**2"}, [30, 0]),
