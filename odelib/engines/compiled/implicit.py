@@ -32,8 +32,9 @@ from odelib.engines.compiled.explicit import (
     error_norm,
     first_step,
     kernel,
-    write_outputs,
 )
+from odelib.engines.compiled.lu import back_substitute, factorise
+from odelib.engines.compiled.methods.kvaerno5 import GAMMA
 from odelib.engines.compiled.primitives import call_kernel
 
 NOT_STIFF = 6  # beside the codes of `explicit`: an explicit method would do
@@ -41,56 +42,6 @@ NEWTON_ITERATIONS = 10
 NEWTON_TOLERANCE = 0.01  # of the error allowed in a step
 CALM_STEPS = 20
 CALM_BOUND = 1.0  # on h·‖J‖, well inside the explicit methods' regions of stability
-
-
-@kernel
-def factorise(matrix: Any, pivots: Any) -> bool:
-    """LU with partial pivoting, in place; False where the matrix is singular or not finite."""
-    n = len(matrix)
-    for k in range(n):
-        best, place = abs(matrix[k, k]), k
-        for i in range(k + 1, n):
-            if abs(matrix[i, k]) > best:
-                best, place = abs(matrix[i, k]), i
-        if not (best > 0.0 and math.isfinite(best)):
-            return False
-        pivots[k] = place
-        if place != k:
-            for j in range(n):
-                matrix[k, j], matrix[place, j] = matrix[place, j], matrix[k, j]
-        inverse = 1.0 / matrix[k, k]
-        for i in range(k + 1, n):
-            if matrix[i, k] != 0.0:
-                factor = matrix[i, k] * inverse
-                matrix[i, k] = factor
-                for j in range(k + 1, n):
-                    matrix[i, j] -= factor * matrix[k, j]
-    return True
-
-
-@kernel
-def back_substitute(matrix: Any, pivots: Any, right: Any) -> None:
-    """Solve for the columns of `right` (n, m), in place."""
-    n, m = right.shape
-    for k in range(n):
-        place = pivots[k]
-        if place != k:
-            for j in range(m):
-                right[k, j], right[place, j] = right[place, j], right[k, j]
-        for i in range(k + 1, n):
-            factor = matrix[i, k]
-            if factor != 0.0:
-                for j in range(m):
-                    right[i, j] -= factor * right[k, j]
-    for k in range(n - 1, -1, -1):
-        for i in range(k + 1, n):
-            factor = matrix[k, i]
-            if factor != 0.0:
-                for j in range(m):
-                    right[k, j] -= factor * right[i, j]
-        inverse = 1.0 / matrix[k, k]
-        for j in range(m):
-            right[k, j] *= inverse
 
 
 @kernel
@@ -197,6 +148,63 @@ def try_step(
 
 
 @kernel
+def smooth(matrix: Any, pivots: Any, n: int, m: int, right: Any, change: Any) -> None:
+    """(I - hγJ)⁻¹ times the state's part and every column of the sensitivities, in place."""
+    for i in range(n):
+        change[i, 0] = right[i]
+    back_substitute(matrix, pivots, change)
+    for i in range(n):
+        right[i] = change[i, 0]
+    if m > 0:
+        back_substitute(matrix, pivots, right[n:].reshape(n, m))
+
+
+@kernel
+def write_outputs(
+    address: int, jacobian: int, times: Any, t: float, h: float, q: Any, n: int, m: int, column: Any, z: Any,
+    stages: Any, interpolant: Any, written: int, matrix: Any, pivots: Any, base: Any, rate: Any, work: Any,
+    change: Any, out: Any,
+) -> int:  # fmt: skip
+    """Fill in the outputs up to t + h; returns how many are written then.
+
+    The interpolant is of order 4, but for fast components only as good as the stages, of order 2. Their rate differs
+    from the interpolant's derivative by J times their error e, so that w = (I - hγJ)⁻¹·hγ·(rate - derivative) is -e.
+    For slow components w is small but nothing like -e; w - (I - hγJ)⁻¹·w is of higher order for them, and still -e
+    for the fast ones: that is added, to the sensitivities as well.
+    """
+    gamma = GAMMA * h
+    size, powers = interpolant.shape
+    while written < len(times) and times[written] <= t + h:
+        theta = (times[written] - t) / h
+        row = out[written]
+        for k in range(len(z)):
+            row[k] = z[k]
+            base[k] = 0.0
+        for i in range(size):
+            weight, slope = 0.0, 0.0
+            for d in range(powers - 1, -1, -1):
+                weight = (weight + interpolant[i, d]) * theta
+                slope = slope * theta + (d + 1) * interpolant[i, d]
+            for k in range(len(z)):
+                row[k] += h * weight * stages[i, k]
+                base[k] += slope * stages[i, k]
+        written += 1
+        worked, _ = newton_matrix(jacobian, t + theta * h, row, q, column, n, gamma, work, matrix, pivots)
+        if not worked:
+            continue
+        call_kernel(address, t + theta * h, row, q, m, column, work, rate)
+        for k in range(len(z)):
+            rate[k] = gamma * (rate[k] - base[k])
+        smooth(matrix, pivots, n, m, rate, change)
+        for k in range(len(z)):
+            base[k] = rate[k]
+        smooth(matrix, pivots, n, m, rate, change)
+        for k in range(len(z)):
+            row[k] += base[k] - rate[k]
+    return written
+
+
+@kernel
 def advance(
     rates: int, address: int, jacobian: int, times: Any, q: Any, n: int, m: int, column: Any, weight: Any,
     error_order: int, a: Any, c: Any, error_weights: Any, interpolant: Any, rtol: float, atol: float, max_steps: int,
@@ -260,7 +268,11 @@ def advance(
             factor = min(grow, max(SHRINK, SAFETY * norm**-exponent * clock[LAST_ERROR] ** BETA))
         grow = GROW
         clock[LAST_ERROR] = max(norm, 1e-4)
-        count[WRITTEN] = write_outputs(times, t, h, z, stages, interpolant, count[WRITTEN], out)
+        if count[WRITTEN] < len(times) and times[count[WRITTEN]] <= t + h:
+            count[WRITTEN] = write_outputs(
+                address, jacobian, times, t, h, q, n, m, column, z, stages, interpolant, count[WRITTEN], matrix, pivots,
+                base, error, work, change, out,
+            )  # fmt: skip
         if last:
             out[len(times) - 1] = trial
             count[WRITTEN] = len(times)

@@ -1,8 +1,10 @@
 """Kværnø's ESDIRK pair of order 5(4), L-stable and stiffly accurate (BIT 44, 2004), with an interpolant of order 4.
 
-The interpolant is not published: its weights are the least ones that meet the conditions of order 4 at every θ,
-take the step's end value, and meet the derivatives at both ends. Since Σⱼ aᵢⱼcⱼ = cᵢ²/2 in every stage, five
-conditions stand for all trees up to order 4.
+The interpolant is not published. At every θ seven conditions determine its seven weights: those of order 4, of which
+there are five since Σⱼ aᵢⱼcⱼ = cᵢ²/2 in every stage, and two on what is infinitely fast. For y' = λy and hλ → -∞ the
+interpolant is R(θ)·y, and R(θ) = hλ·(b₁ - b̂Â⁻¹a₁) + 1 - b̂Â⁻¹(1 + Â⁻¹a₁) + …, where Â lacks the first row and column,
+a₁ is the first column, b the weights and b̂ those but the first. The growing part is to vanish, and the rest to be
+(1 - θ)⁴, so that a fast component between the steps is as little disturbed as at their ends.
 """
 
 from __future__ import annotations
@@ -21,7 +23,6 @@ _ROWS = [
     [0.13855640231268224, 0.0, -0.04245337201752043, 0.02446657898003141, 0.61943039072480676],
     [0.13659751177640291, 0.0, -0.05496908796538376, -0.04118626728321046, 0.62993304899016403, 0.06962479448202728],
 ]
-POWERS = 5
 
 
 def _matrix() -> Reals:
@@ -33,31 +34,23 @@ def _matrix() -> Reals:
 
 
 def _interpolant(a: Reals, c: Reals) -> Reals:
-    stages = len(c)
-    unknowns = (stages, POWERS)
-    conditions, targets = [], []
-
-    def demand(weights: Reals, target: float) -> None:
-        conditions.append(weights.ravel())
-        targets.append(target)
-
-    moments = [(np.ones(stages), 1, 1.0), (c, 2, 1 / 2), (c**2, 3, 1 / 3), (c**3, 4, 1 / 4), (a @ c**2, 4, 1 / 12)]
-    for moment, power, value in moments:
-        for d in range(1, POWERS + 1):
-            weights = np.zeros(unknowns)
-            weights[:, d - 1] = moment
-            demand(weights, value if d == power else 0.0)
-    for i in range(stages):
-        for factors, target in (
-            (np.ones(POWERS), a[-1, i]),
-            (np.arange(1.0, POWERS + 1), float(i == stages - 1)),
-            (np.eye(POWERS)[0], float(i == 0)),
-        ):
-            weights = np.zeros(unknowns)
-            weights[i] = factors
-            demand(weights, target)
-    solution, *_ = np.linalg.lstsq(np.array(conditions), np.array(targets), rcond=1e-10)
-    return contiguous(solution.reshape(unknowns))
+    first = a[1:, 0]
+    fast = np.linalg.solve(a[1:, 1:], np.column_stack([first, np.ones(6)]))
+    growing = np.concatenate([[1.0], -fast[:, 0]])
+    rest = np.concatenate([[0.0], -fast[:, 1] - np.linalg.solve(a[1:, 1:], fast[:, 0])])
+    conditions = np.array([np.ones(7), c, c**2, c**3, a @ c**2, growing, rest])
+    by_power = np.array(  # the right-hand sides, as polynomials in θ without a constant
+        [
+            [1.0, 0.0, 0.0, 0.0],
+            [0.0, 1 / 2, 0.0, 0.0],
+            [0.0, 0.0, 1 / 3, 0.0],
+            [0.0, 0.0, 0.0, 1 / 4],
+            [0.0, 0.0, 0.0, 1 / 12],
+            [0.0, 0.0, 0.0, 0.0],
+            [-4.0, 6.0, -4.0, 1.0],
+        ]
+    )
+    return contiguous(np.linalg.solve(conditions, by_power))
 
 
 _A = _matrix()
