@@ -104,11 +104,16 @@ def test_the_interpolant_meets_all_conditions_of_its_order_everywhere(method: st
 
 
 @each_method
-def test_the_interpolant_is_the_step_at_both_ends_and_smooth_there(method: str) -> None:
+def test_the_interpolant_ends_with_the_step(method: str) -> None:
+    tableau = METHODS[method]
+    np.testing.assert_allclose(weights_at(tableau, 1.0), tableau.a[tableau.main - 1], atol=ROUNDING)
+
+
+@pytest.mark.parametrize("method", ["dopri5", "tsit5", "dop853"])
+def test_the_explicit_methods_interpolants_are_smooth_between_steps(method: str) -> None:
     tableau = METHODS[method]
     stages = len(tableau.c)
     powers = np.arange(1, tableau.interpolant.shape[1] + 1)
-    np.testing.assert_allclose(weights_at(tableau, 1.0), tableau.a[tableau.main - 1], atol=ROUNDING)
     np.testing.assert_allclose(tableau.interpolant[:, 0], np.eye(stages)[0], atol=ROUNDING)
     np.testing.assert_allclose(tableau.interpolant @ powers, np.eye(stages)[tableau.main - 1], atol=ROUNDING)
 
@@ -130,15 +135,24 @@ def test_the_stages_and_the_error_estimates_are_consistent(method: str) -> None:
         assert max(abs(weights @ stage_weights(tree, tableau.a)) for tree in trees(order + 1)) > 1e-6
 
 
+def growth(weights: Array, z: complex) -> complex:
+    """What one step with h·λ = z, or a part of it, makes of y' = λ·y."""
+    a = KVAERNO5.a
+    return complex(1 + z * weights @ np.linalg.solve(np.eye(len(a)) - z * a, np.ones(len(a))))
+
+
 def test_the_stiff_method_is_stable_in_the_left_half_plane_and_forgets_what_is_infinitely_fast() -> None:
-    a, ones = KVAERNO5.a, np.ones(len(KVAERNO5.c))
+    end = KVAERNO5.a[-1]
+    assert abs(growth(end, -1e9)) < 1e-6
+    assert max(abs(growth(end, 1j * y)) for y in np.geomspace(1e-3, 1e6, 200)) <= 1 + 1e-12
+    assert np.ptp(np.diag(KVAERNO5.a)[1:]) == 0
 
-    def growth(z: complex) -> float:
-        return float(abs(1 + z * a[-1] @ np.linalg.solve(np.eye(len(a)) - z * a, ones)))
 
-    assert growth(-1e9) < 1e-6
-    assert max(growth(1j * y) for y in np.geomspace(1e-3, 1e6, 200)) <= 1 + 1e-12
-    assert np.ptp(np.diag(a)[1:]) == 0
+def test_its_interpolant_enlarges_nothing_that_is_fast() -> None:
+    for theta in (0.1, 0.3, 0.5, 0.7, 0.9, 1.0):
+        weights = weights_at(KVAERNO5, theta)
+        assert max(abs(growth(weights, -z)) for z in np.geomspace(1e-3, 1e7, 100)) <= 1
+        assert growth(weights, -1e7) == pytest.approx((1 - theta) ** 4, abs=1e-4)
 
 
 # --------------------------------------------------------------------------------------- the order observed
