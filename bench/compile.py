@@ -29,7 +29,7 @@ import odelib.layer
 from bench.compile import chain, MOST_WITH_GRADIENT
 n = int(sys.argv[1])
 definition = chain(n)
-began = time.perf_counter()
+began, used = time.perf_counter(), time.process_time()
 layer = odelib.layer.ODELayer(definition, engine="compiled")
 parameters = torch.full((n,), 0.5, dtype=torch.float64, requires_grad=n <= MOST_WITH_GRADIENT)
 state = torch.zeros(n, dtype=torch.float64)
@@ -40,12 +40,12 @@ def work():
     if n <= MOST_WITH_GRADIENT:
         states.square().sum().backward()
 work()
-first = time.perf_counter() - began
-began = time.perf_counter()
+first, first_cpu = time.perf_counter() - began, time.process_time() - used
+began, used = time.perf_counter(), time.process_time()
 work()
 again = time.perf_counter() - began
 peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
-print(json.dumps({"first": first, "again": again, "peak": peak}))
+print(json.dumps({"first": first, "cpu": first_cpu, "again": again, "peak": peak}))
 """
 
 
@@ -64,7 +64,7 @@ def main() -> None:
     """Measure and print."""
     sizes = [int(size) for size in sys.argv[1:]] or SIZES
     table = Table(title="chain of n states with n parameters")
-    for column in ("states", "computed", "process", "first, s", "again, ms", "peak memory, MB"):
+    for column in ("states", "computed", "process", "first, s", "of CPU, s", "again, ms", "peak memory, MB"):
         table.add_column(column, justify="right")
     warm()
     for n in sizes:
@@ -73,7 +73,13 @@ def main() -> None:
                 row = run(n, home)
                 what = "gradient" if n <= MOST_WITH_GRADIENT else "solution"
                 table.add_row(
-                    str(n), what, process, f"{row['first']:.2f}", f"{1e3 * row['again']:.3g}", f"{row['peak']:.0f}"
+                    str(n),
+                    what,
+                    process,
+                    f"{row['first']:.2f}",
+                    f"{row['cpu']:.2f}",
+                    f"{1e3 * row['again']:.3g}",
+                    f"{row['peak']:.0f}",
                 )
     Console(width=110).print(table)
     print(f"load {os.getloadavg()[0]:.1f} of the last minute on {os.cpu_count()} cores")
