@@ -148,59 +148,56 @@ def try_step(
 
 
 @kernel
-def smooth(matrix: Any, pivots: Any, n: int, m: int, right: Any, change: Any) -> None:
-    """(I - hγJ)⁻¹ times the state's part and every column of the sensitivities, in place."""
-    for i in range(n):
-        change[i, 0] = right[i]
-    back_substitute(matrix, pivots, change)
-    for i in range(n):
-        right[i] = change[i, 0]
-    if m > 0:
-        back_substitute(matrix, pivots, right[n:].reshape(n, m))
+def settle(
+    address: int, jacobian: int, t: float, hg: float, q: Any, n: int, m: int, column: Any, row: Any, slope: Any,
+    rate: Any, matrix: Any, pivots: Any, work: Any,
+) -> None:  # fmt: skip
+    """Take the error of fast components out of an interpolated state (m = 0), or out of its sensitivities.
+
+    The interpolant is of order 4, but for fast components only as good as the stages, of order 2. Their rate differs
+    from the interpolant's derivative `slope` by J times their error e, so that w = (I - hγJ)⁻¹·hγ·(rate - slope) is
+    -e. For slow components w is small but nothing like -e; w - (I - hγJ)⁻¹·w is of higher order for them, and still
+    -e for the fast ones: that is added.
+    """
+    worked, _ = newton_matrix(jacobian, t, row, q, column, n, hg, work, matrix, pivots)
+    if not worked:
+        return
+    call_kernel(address, t, row, q, m, column, work, rate)
+    part = slice(0, n) if m == 0 else slice(n, n + n * m)
+    right = rate[part].reshape(n, max(m, 1))
+    rate[part] = hg * (rate[part] - slope[part])
+    back_substitute(matrix, pivots, right)
+    row[part] += rate[part]
+    back_substitute(matrix, pivots, right)
+    row[part] -= rate[part]
 
 
 @kernel
 def write_outputs(
-    address: int, jacobian: int, times: Any, t: float, h: float, q: Any, n: int, m: int, column: Any, z: Any,
-    stages: Any, interpolant: Any, written: int, matrix: Any, pivots: Any, base: Any, rate: Any, work: Any,
-    change: Any, out: Any,
+    rates: int, address: int, jacobian: int, times: Any, t: float, h: float, q: Any, n: int, m: int, column: Any,
+    z: Any, stages: Any, interpolant: Any, written: int, slope: Any, rate: Any, matrix: Any, pivots: Any, work: Any,
+    out: Any,
 ) -> int:  # fmt: skip
-    """Fill in the outputs up to t + h; returns how many are written then.
-
-    The interpolant is of order 4, but for fast components only as good as the stages, of order 2. Their rate differs
-    from the interpolant's derivative by J times their error e, so that w = (I - hγJ)⁻¹·hγ·(rate - derivative) is -e.
-    For slow components w is small but nothing like -e; w - (I - hγJ)⁻¹·w is of higher order for them, and still -e
-    for the fast ones: that is added, to the sensitivities as well.
-    """
-    gamma = GAMMA * h
+    """Fill in the outputs up to t + h; returns how many are written then."""
     size, powers = interpolant.shape
     while written < len(times) and times[written] <= t + h:
         theta = (times[written] - t) / h
         row = out[written]
-        for k in range(len(z)):
-            row[k] = z[k]
-            base[k] = 0.0
+        row[:] = z
+        slope[:] = 0.0
         for i in range(size):
-            weight, slope = 0.0, 0.0
+            weight, change = 0.0, 0.0
             for d in range(powers - 1, -1, -1):
                 weight = (weight + interpolant[i, d]) * theta
-                slope = slope * theta + (d + 1) * interpolant[i, d]
+                change = change * theta + (d + 1) * interpolant[i, d]
             for k in range(len(z)):
                 row[k] += h * weight * stages[i, k]
-                base[k] += slope * stages[i, k]
+                slope[k] += change * stages[i, k]
+        time, gamma = times[written], GAMMA * h
+        settle(rates, jacobian, time, gamma, q, n, 0, column, row, slope, rate, matrix, pivots, work)
+        if m > 0:  # whose equations hold the state
+            settle(address, jacobian, time, gamma, q, n, m, column, row, slope, rate, matrix, pivots, work)
         written += 1
-        worked, _ = newton_matrix(jacobian, t + theta * h, row, q, column, n, gamma, work, matrix, pivots)
-        if not worked:
-            continue
-        call_kernel(address, t + theta * h, row, q, m, column, work, rate)
-        for k in range(len(z)):
-            rate[k] = gamma * (rate[k] - base[k])
-        smooth(matrix, pivots, n, m, rate, change)
-        for k in range(len(z)):
-            base[k] = rate[k]
-        smooth(matrix, pivots, n, m, rate, change)
-        for k in range(len(z)):
-            row[k] += base[k] - rate[k]
     return written
 
 
@@ -270,8 +267,8 @@ def advance(
         clock[LAST_ERROR] = max(norm, 1e-4)
         if count[WRITTEN] < len(times) and times[count[WRITTEN]] <= t + h:
             count[WRITTEN] = write_outputs(
-                address, jacobian, times, t, h, q, n, m, column, z, stages, interpolant, count[WRITTEN], matrix, pivots,
-                base, error, work, change, out,
+                rates, address, jacobian, times, t, h, q, n, m, column, z, stages, interpolant, count[WRITTEN], base,
+                error, matrix, pivots, work, out,
             )  # fmt: skip
         if last:
             out[len(times) - 1] = trial
