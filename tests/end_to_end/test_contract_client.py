@@ -93,4 +93,4 @@ def test_lists_systems_and_health_are_read_typed(package: ModuleType, stack: Sta
     assert listed.fits[0].id == submitted.id
     assert system.states == ["x", "y", "z"]
     assert ready.workers >= 1
-    assert asked.request.to_dict()["system"] == {**DECAY["system"]}
+    assert asked.request.to_dict()["system"]["equations"] == DECAY["system"]["equations"]
