@@ -46,7 +46,7 @@ def stiff_reference(name: str, outputs: int) -> tuple[Array, Array]:
 
     def jacobian(t: float, z: Array) -> Array:
         _, by_state, _ = slopes(right_hand_side, t, z[:n], values)
-        blocks: Array = np.kron(np.eye(1 + n + p), by_state)
+        blocks: Array = np.kron(np.eye(1 + n + p), by_state).astype(np.float64)
         return blocks
 
     start = np.concatenate([example.state_values, np.eye(n + p, n).ravel()])
