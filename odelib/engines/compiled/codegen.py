@@ -9,13 +9,16 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from itertools import chain
 
 from odelib.engines.compiled.graph import Graph
 from odelib.problem.expressions import TIME
 from odelib.problem.system import System
 
-# Above this many operations in one function LLVM's time grows faster than the code: 100 states as one function
-# took 9 s, in pieces 2 s. Pieces repeat the common subexpressions that cross their borders.
+# A larger system is written in pieces of about this size, so that compiling takes time in proportion to the code.
+# Measured for a chain of 100 states with 100 parameters: 22 s with every row's sum written out, 7 s with loops over
+# the entries of the derivatives and pieces that the kernels share, nearly all of it Numba's, 4 ms an operation.
+# Pieces repeat the common subexpressions that cross their borders.
 PIECE_OPERATIONS = 400
 
 _INFIX = {"+": "+", "-": "-", "*": "*", "/": "/", "<": "<", "<=": "<=", ">": ">", ">=": ">="}
@@ -51,6 +54,7 @@ PREAMBLE = '''"""Made by odelib from a system's equations; see odelib/engines/co
 
 import math
 
+import numpy as np
 from numba import cfunc, njit, types
 
 from odelib.engines.compiled.primitives import (
@@ -65,8 +69,24 @@ from odelib.engines.compiled.primitives import (
 
 reals = types.CPointer(types.float64)
 places = types.CPointer(types.int64)
-piece = njit(error_model="numpy", inline="never")
+piece = njit(error_model="numpy", fastmath={"contract"}, inline="never")
 '''
+
+ARGUMENTS = "t, z, q, m, column, work, out"
+SCATTER = """\
+for e in range(STATE_COUNT):
+    out[STATE_ROW[e]*{n} + STATE_COLUMN[e]] = work[e]"""
+SPREAD = """\
+for k in range({n}, {n} + {n}*m):
+    out[k] = 0.0
+for e in range(STATE_COUNT):
+    to, at, slope = {n} + STATE_ROW[e]*m, {n} + STATE_COLUMN[e]*m, work[e]
+    for j in range(m):
+        out[to + j] += slope*z[at + j]
+for e in range(PARAMETER_COUNT):
+    j = column[PARAMETER_COLUMN[e]]
+    if j >= 0:
+        out[{n} + PARAMETER_ROW[e]*m + j] += work[{border} + e]"""
 
 
 @dataclass(frozen=True)
@@ -95,15 +115,10 @@ class KernelSource:
 
     def text(self) -> str:
         """The module: `rates`, `jacobian` and `rates_with_sensitivities`, each a C function."""
-        lines = [PREAMBLE]
-        lines += self._function("rates", "t, z, q, m, column, work, out", self._rates(), [])
-        lines += self._function(
-            "jacobian", "t, z, q, m, column, work, out", self._matrix(self._by_state, self.size), []
-        )
-        lines += self._function(
-            "rates_with_sensitivities", "t, z, q, m, column, work, out", self._with_sensitivities(), self._spread()
-        )
-        return "\n".join(lines) + "\n"
+        slopes = [node for _, _, node in (*self._by_state, *self._by_parameter)]
+        large = len(self._graph.needed([*self._outputs, *slopes])) > PIECE_OPERATIONS
+        lines = self._in_pieces(slopes) if large else self._in_one_piece(slopes)
+        return "\n".join([PREAMBLE, *lines]) + "\n"
 
     @property
     def work_size(self) -> int:
@@ -121,49 +136,63 @@ class KernelSource:
     def _rates(self) -> list[Statement]:
         return [Statement(f"out[{i}]", node) for i, node in enumerate(self._outputs)]
 
-    def _matrix(self, entries: list[tuple[int, int, int]], width: int) -> list[Statement]:
-        return [Statement(f"out[{row * width + column}]", node) for row, column, node in entries]
+    def _in_one_piece(self, slopes: list[int]) -> list[str]:
+        """Slopes as local variables: they stay in registers."""
+        matrix = [Statement(f"out[{row * self.size + column}]", node) for row, column, node in self._by_state]
+        local = [Statement(f"s{i}", node) for i, node in enumerate(slopes)]
+        return [
+            *_kernel("rates", self._lines(self._rates())),
+            *_kernel("jacobian", self._lines(matrix)),
+            *_kernel("rates_with_sensitivities", [*self._lines(self._rates() + local), *self._spread()]),
+        ]
 
-    def _with_sensitivities(self) -> list[Statement]:
-        slopes = [node for _, _, node in (*self._by_state, *self._by_parameter)]
-        return self._rates() + [Statement(f"work[{i}]", node) for i, node in enumerate(slopes)]
+    def _in_pieces(self, slopes: list[int]) -> list[str]:
+        """Slopes in `work`, by functions that the kernels share; what is regular is a loop over indices."""
+        border = len(self._by_state)
+        stored = [Statement(f"work[{i}]", node) for i, node in enumerate(slopes)]
+        texts: list[str] = []
+        calls: dict[str, list[str]] = {}
+        for name, group in (("f", self._rates()), ("by_state", stored[:border]), ("by_parameter", stored[border:])):
+            calls[name] = []
+            for number, statements in enumerate(self._pieces(group)):
+                calls[name].append(f"{name}_{number}({ARGUMENTS})")
+                texts += ["", "", "@piece", f"def {name}_{number}({ARGUMENTS}):"]
+                texts += [f"    {line}" for line in self._lines(statements)]
+        return [
+            *self._places(),
+            *texts,
+            *_kernel("rates", calls["f"]),
+            *_kernel("jacobian", [*calls["by_state"], *SCATTER.format(n=self.size, border=border).splitlines()]),
+            *_kernel(
+                "rates_with_sensitivities",
+                [*chain(*calls.values()), *SPREAD.format(n=self.size, border=border).splitlines()],
+            ),
+        ]
+
+    def _places(self) -> list[str]:
+        lines = []
+        for name, entries in (("STATE", self._by_state), ("PARAMETER", self._by_parameter)):
+            for place, index in (("ROW", 0), ("COLUMN", 1)):
+                # one entry at least: a loop over none of them must still compile
+                lines.append(f"{name}_{place} = np.array({[e[index] for e in entries] or [0]}, dtype=np.int64)")
+            lines.append(f"{name}_COUNT = {len(entries)}")
+        return lines
 
     def _spread(self) -> list[str]:
-        """dS/dt = J·S + ∂f/∂p from the slopes in `work`."""
+        """dS/dt = J·S + ∂f/∂p from the slopes, row by row: LLVM does not vectorise more stores in one loop."""
         n = self.size
-        lines = ["for j in range(m):"]
+        lines = []
         for row in range(n):
-            terms = [
-                f"work[{i}]*z[{n} + {column}*m + j]" for i, (r, column, _) in enumerate(self._by_state) if r == row
-            ]
-            lines.append(f"    out[{n} + {row}*m + j] = {' + '.join(terms) if terms else '0.0'}")
+            terms = [f"s{i}*z[{n} + {column}*m + j]" for i, (r, column, _) in enumerate(self._by_state) if r == row]
+            lines += ["for j in range(m):", f"    out[{n} + {row}*m + j] = {' + '.join(terms) if terms else '0.0'}"]
         offset = len(self._by_state)
         for i, (row, column, _) in enumerate(self._by_parameter):
             lines.append(f"j = column[{column}]")
             lines.append("if j >= 0:")
-            lines.append(f"    out[{n} + {row}*m + j] += work[{offset + i}]")
+            lines.append(f"    out[{n} + {row}*m + j] += s{offset + i}")
         return lines
 
-    def _function(self, name: str, arguments: str, statements: list[Statement], tail: list[str]) -> list[str]:
-        signature = "types.void(types.float64, reals, reals, types.int64, places, reals, reals)"
-        pieces = list(self._pieces(statements))
-        lines: list[str] = []
-        body: list[str] = []
-        if len(pieces) <= 1:
-            body = [line for group in pieces for line in self._lines(group)]
-        else:
-            for number, group in enumerate(pieces):
-                lines += ["", "", "@piece", f"def {name}_{number}({arguments}):"]
-                lines += [f"    {line}" for line in self._lines(group)]
-                body.append(f"{name}_{number}({arguments})")
-        lines += ["", "", f'@cfunc({signature}, cache=True, error_model="numpy")', f"def {name}({arguments}):"]
-        return lines + [f"    {line}" for line in [*body, *tail] or ["pass"]]
-
     def _pieces(self, statements: list[Statement]) -> Iterable[list[Statement]]:
-        if len(self._graph.needed([s.node for s in statements])) <= PIECE_OPERATIONS:
-            if statements:
-                yield statements
-            return
         group: list[Statement] = []
         nodes: set[int] = set()
         for statement in statements:
@@ -173,7 +202,8 @@ class KernelSource:
                 group, nodes = [], set()
             group.append(statement)
             nodes |= needed
-        yield group
+        if group:
+            yield group
 
     def _lines(self, statements: list[Statement]) -> list[str]:
         written: dict[int, str] = {}
@@ -196,6 +226,15 @@ class KernelSource:
         if operator == "**":
             return _power(*operands)
         return _CALLS[operator].format(*operands)
+
+
+def _kernel(name: str, body: list[str]) -> list[str]:
+    signature = "types.void(types.float64, reals, reals, types.int64, places, reals, reals)"
+    head = [
+        f'@cfunc({signature}, cache=True, error_model="numpy", fastmath={{"contract"}})',
+        f"def {name}({ARGUMENTS}):",
+    ]
+    return ["", "", *head, *(f"    {line}" for line in body or ["pass"])]
 
 
 def _power(base: str, exponent: str) -> str:
