@@ -46,6 +46,7 @@ _CALLS = {
     "sign": "sign({0})",
     "power_slope": "power_slope({0}, {1})",
     "exponent_slope": "exponent_slope({0}, {1}, {2})",
+    "guarded": "guarded({0}, {1})",
     "less_weight": "less_weight({0}, {1})",
     "more_weight": "less_weight({1}, {0})",
 }
@@ -61,6 +62,7 @@ from odelib.engines.compiled.primitives import (
     exponent_slope,
     floor,
     greatest,
+    guarded,
     least,
     less_weight,
     power_slope,

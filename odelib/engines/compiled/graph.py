@@ -146,6 +146,12 @@ class _Chain:
     def scaled(self, factor: int, slope: int | None) -> int | None:
         return None if slope is None else self.times(factor, slope)
 
+    def guarded(self, factor: int, slope: int | None) -> int | None:
+        """As `scaled`, for a factor that may be infinite: a slope that a choice made 0 stays 0."""
+        if slope is None or self.value(slope) is not None:
+            return self.scaled(factor, slope)
+        return self.make("guarded", factor, slope)
+
 
 Rule = Callable[[_Chain, Slopes], int | None]
 
@@ -170,16 +176,17 @@ def _power(c: _Chain, s: Slopes) -> int | None:
         elif number == 2.0:
             by_base = c.scaled(c.times(c.graph.number(2.0), base), s[0])
         elif number != 0.0:
-            by_base = c.scaled(c.make("power_slope", base, exponent), s[0])
-    by_exponent = c.scaled(c.make("exponent_slope", base, exponent, c.node), s[1]) if s[1] is not None else None
+            by_base = c.guarded(c.make("power_slope", base, exponent), s[0])
+    by_exponent = c.guarded(c.make("exponent_slope", base, exponent, c.node), s[1]) if s[1] is not None else None
     return c.plus(by_base, by_exponent)
 
 
 def _extreme(weight: str) -> Rule:
     def rule(c: _Chain, s: Slopes) -> int | None:
         a, b = c.operands
-        first = c.scaled(c.make(weight, a, b), s[0]) if s[0] is not None else None
-        second = c.scaled(c.make(weight, b, a), s[1]) if s[1] is not None else None
+        # the weight is the slope that may be 0, and what it weighs may be infinite
+        first = c.make("guarded", s[0], c.make(weight, a, b)) if s[0] is not None else None
+        second = c.make("guarded", s[1], c.make(weight, b, a)) if s[1] is not None else None
         return c.plus(first, second)
 
     return rule
@@ -192,9 +199,14 @@ def _choice(c: _Chain, s: Slopes) -> int | None:
     return c.make("where", c.operands[0], *(zero if slope is None else slope for slope in s[1:]))
 
 
-def _function(slope_of: Callable[[_Chain, int], int]) -> Rule:
+def _function(slope_of: Callable[[_Chain, int], int], *, steep: bool = False) -> Rule:
+    """`steep`: somewhere its slope is infinite."""
+
     def rule(c: _Chain, s: Slopes) -> int | None:
-        return None if s[0] is None else c.scaled(slope_of(c, c.operands[0]), s[0])
+        if s[0] is None:
+            return None
+        factor = slope_of(c, c.operands[0])
+        return c.guarded(factor, s[0]) if steep else c.scaled(factor, s[0])
 
     return rule
 
@@ -223,14 +235,14 @@ _RULES: Mapping[str, Rule] = {
     "where": _choice,
     "abs": _function(lambda c, a: c.make("sign", a)),
     "exp": _function(lambda c, _: c.node),
-    "log": _function(lambda c, a: _over(c, 1.0, a)),
-    "log10": _function(lambda c, a: _over(c, 1 / math.log(10), a)),
-    "sqrt": _function(lambda c, _: _over(c, 0.5, c.node)),
+    "log": _function(lambda c, a: _over(c, 1.0, a), steep=True),
+    "log10": _function(lambda c, a: _over(c, 1 / math.log(10), a), steep=True),
+    "sqrt": _function(lambda c, _: _over(c, 0.5, c.node), steep=True),
     "sin": _function(lambda c, a: c.make("cos", a)),
     "cos": _function(lambda c, a: c.make("neg", c.make("sin", a))),
     "tan": _function(lambda c, _: _one_plus_square(c, c.node)),
-    "asin": _function(lambda c, a: _over(c, 1.0, c.make("sqrt", _one_minus_square(c, a)))),
-    "acos": _function(lambda c, a: _over(c, -1.0, c.make("sqrt", _one_minus_square(c, a)))),
+    "asin": _function(lambda c, a: _over(c, 1.0, c.make("sqrt", _one_minus_square(c, a))), steep=True),
+    "acos": _function(lambda c, a: _over(c, -1.0, c.make("sqrt", _one_minus_square(c, a))), steep=True),
     "atan": _function(lambda c, a: _over(c, 1.0, _one_plus_square(c, a))),
     "sinh": _function(lambda c, a: c.make("cosh", a)),
     "cosh": _function(lambda c, a: c.make("sinh", a)),

@@ -43,6 +43,12 @@ def less_weight(a: float, b: float) -> float:
 
 
 @njit(inline="always", error_model="numpy")
+def guarded(factor: float, slope: float) -> float:
+    """factor·slope; 0 where the slope is, even if the factor is infinite or none."""
+    return 0.0 if slope == 0.0 else factor * slope
+
+
+@njit(inline="always", error_model="numpy")
 def power_slope(base: float, exponent: float) -> float:
     """The slope of base**exponent by base; 0 for the exponent 0, also at the base 0."""
     return 0.0 if exponent == 0.0 else exponent * base ** (exponent - 1.0)
