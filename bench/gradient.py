@@ -5,7 +5,8 @@
 The article's fits at their guesses, and Robertson's stiff reactions: the sum of squares of states minus data, its
 derivatives by all parameters and initial values. Everybody runs on the same one core, in turn, compiled
 beforehand. First all are compared: at a tight tolerance they must agree, at the tolerance that is timed they must
-be near that, else the script ends. A ratio is the median of the rounds' own ratios.
+be near that, else the script ends. Times are the process's CPU time, of which other work on the machine takes nothing;
+a ratio is the median of the rounds' own ratios.
 """
 
 from __future__ import annotations
@@ -46,13 +47,12 @@ class Contestant:
     seconds: list[float] = field(default_factory=list)
 
     def time_round(self) -> None:
-        """The median time of a call, of as many as fit into a round."""
-        calls: list[float] = []
-        while sum(calls) < ROUND_SECONDS or not calls:
-            began = time.perf_counter()
+        """The mean time of a call, over as many as fit into a round."""
+        calls, began = 0, time.process_time()
+        while calls == 0 or time.process_time() - began < ROUND_SECONDS:
             self.call()
-            calls.append(time.perf_counter() - began)
-        self.seconds.append(statistics.median(calls))
+            calls += 1
+        self.seconds.append((time.process_time() - began) / calls)
 
     def times(self, other: Contestant) -> float:
         """How many times longer this takes than the other."""
