@@ -12,10 +12,10 @@ INSTALLED := $(VENV)/installed
 SOURCES := odelib worker service examples bench tests
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo serve examples bench openapi test lint format stack stack-gpu stack-down test-stack
+.PHONY: help setup demo serve examples bench bench-engine openapi test lint format stack stack-gpu stack-down test-stack
 
 help:  ## this list
-	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## */\t/' | expand -t 14
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## */\t/' | expand -t 15
 
 setup: $(INSTALLED)  ## .venv with everything, at the versions of constraints.txt
 
@@ -44,6 +44,10 @@ examples: setup  ## run the article's problems in full and draw its pictures
 
 bench: setup  ## measure the service: start-up, memory, requests a second, overhead of a fit
 	@$(BIN)/python -m bench.service $(ARGS)
+
+bench-engine: setup  ## measure the compiled engine beside its peers, which are installed first; needs cc
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[bench]' -c constraints.txt
+	@for script in gradient work_precision batch compile article; do $(BIN)/python -m bench.$$script || exit 1; done
 
 openapi: setup  ## write openapi.json anew from the code
 	@$(BIN)/python -m service.openapi > openapi.json.new && mv openapi.json.new openapi.json
