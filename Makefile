@@ -9,6 +9,7 @@ SERVICES ?= redis api worker
 VENV := .venv
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/installed
+COMPILED := $(VENV)/compiled
 SOURCES := odelib worker service examples bench tests
 
 .DEFAULT_GOAL := help
@@ -17,7 +18,7 @@ SOURCES := odelib worker service examples bench tests
 help:  ## this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## */\t/' | expand -t 15
 
-setup: $(INSTALLED)  ## .venv with everything, at the versions of constraints.txt
+setup: $(COMPILED)  ## .venv with everything, at the versions of constraints.txt
 
 $(INSTALLED): pyproject.toml constraints.txt
 	@test -n "$(PYTHON)" || { echo >&2 'odefit needs Python 3.11 or later, and no python3 here is. Install one, or name' \
@@ -29,7 +30,12 @@ $(INSTALLED): pyproject.toml constraints.txt
 	@echo 'Installing into $(VENV) (about 1.6 GB with a CPU build of torch; needed once)'
 	@"$(PYTHON)" -m venv $(VENV)
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[dev]' -c constraints.txt
+	@touch $@
+
+# Numba looks at a function's own file only: what it calls may have changed, so after a change all are compiled anew.
+$(COMPILED): $(INSTALLED) $(wildcard odelib/engines/compiled/*.py)
 	@echo 'Compiling the solvers (once; some 20 s)'
+	@rm -f odelib/engines/compiled/__pycache__/*.nb[ci]
 	@$(BIN)/python -c 'from odelib.fitting import warm_up; warm_up()'
 	@touch $@
 
