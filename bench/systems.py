@@ -263,5 +263,5 @@ def _e5() -> Problem:
         parameters={"a": 7.89e-10, "b": 1.1e7, "c": 1.13e3, "m": 1e6},
         times=np.array([0.0, *np.logspace(-2, 11, 27)]),
         stiff=True,
-        smallest=1e-14,
+        smallest=1e-12,
     )
