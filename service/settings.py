@@ -35,6 +35,7 @@ class ServiceSettings(BaseSettings):
     max_unknowns: Positive = _LIMITS.unknowns
     max_expression_characters: Positive = _LIMITS.expression_characters
     max_expression_levels: Annotated[int, Field(ge=1, le=500)] = _LIMITS.expression_levels
+    max_definition_characters: Positive = _LIMITS.definition_characters
     max_stages: Positive = _LIMITS.stages
     max_predicted_values: Positive = _LIMITS.predicted_values
     max_names: Positive = _LIMITS.names
@@ -49,6 +50,7 @@ class ServiceSettings(BaseSettings):
             unknowns=self.max_unknowns,
             expression_characters=self.max_expression_characters,
             expression_levels=self.max_expression_levels,
+            definition_characters=self.max_definition_characters,
             stages=self.max_stages,
             predicted_values=self.max_predicted_values,
             names=self.max_names,

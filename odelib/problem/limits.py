@@ -16,6 +16,7 @@ class Limits:
     unknowns: int = 2_000
     expression_characters: int = expressions.MAX_CHARACTERS
     expression_levels: int = expressions.MAX_LEVELS
+    definition_characters: int = 500_000  # of all expressions together; parsing takes some 2 µs for each
     stages: int = 20
     predicted_values: int = 500_000
     predictions: int = 10_000

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from odelib.errors import FieldError
 from odelib.problem.limits import Limits
+from odelib.problem.pointers import join
 
 
 def too_large(raw: Mapping[str, Any], limits: Limits) -> list[FieldError]:
@@ -29,7 +30,37 @@ def too_large(raw: Mapping[str, Any], limits: Limits) -> list[FieldError]:
     ]
     if not errors and _has_more_fields(raw, limits.fields):
         errors.append(FieldError("", f"at most {limits.fields} fields in all objects together"))
-    return errors
+    return errors or _too_much_text(raw, limits.definition_characters)
+
+
+def _too_much_text(raw: Mapping[str, Any], most: int) -> list[FieldError]:
+    """Where the expressions, counted together and unread, pass the limit: parsing takes time with every character."""
+    count = 0
+    for pointer, entries in _expressions(raw):
+        count += sum(len(text) for text in entries.values() if isinstance(text, str))
+        if count > most:
+            detail = (
+                f"all expressions together may have {most} characters, and pass that here; name what occurs more than "
+                "once as a parameter or a state, or fit a smaller system"
+            )
+            return [FieldError(pointer, detail)]
+    return []
+
+
+def _expressions(raw: Mapping[str, Any]) -> Iterator[tuple[str, Mapping[str, Any]]]:
+    """Every object whose texts are expressions, with its pointer."""
+    experiments = raw.get("experiments")
+    owners: list[tuple[str, Any, tuple[str, ...]]] = [
+        ("/system", raw.get("system"), ("equations", "observables", "derived")),
+        ("", raw, ("initial_state",)),
+        ("/data", raw.get("data"), ("initial_state",)),
+    ]
+    for i, series in enumerate(experiments if isinstance(experiments, list) else ()):
+        owners.append((f"/experiments/{i}", series, ("initial_state",)))
+    for base, owner, names in owners:
+        for name in names if isinstance(owner, Mapping) else ():
+            if isinstance(owner.get(name), Mapping):
+                yield join(base, name), owner[name]
 
 
 def _has_more_fields(raw: Mapping[str, Any], most: int) -> bool:

@@ -71,6 +71,24 @@ LEVELS = [
             "/initial_state/prey",
         ),
         (
+            Limits(definition_characters=10),
+            custom(equations={"x": "a*x"}, observables={"b": "x**2"}, derived={"c": "a+2"}),
+            custom(equations={"x": "a*x"}, observables={"b": "x**2"}, derived={"c": "a+20"}),
+            "/system/derived",
+        ),
+        (
+            Limits(definition_characters=10),
+            changed(custom(equations={"x": "a*x"}), {"/initial_state/x": "a+1*1*1"}),
+            changed(custom(equations={"x": "a*x"}), {"/initial_state/x": "a+1*1*10"}),
+            "/initial_state",
+        ),
+        (
+            Limits(definition_characters=10),
+            changed(LEAST, {"/data/initial_state": {"prey": "alpha*1.00"}}),
+            changed(LEAST, {"/data/initial_state": {"prey": "alpha*1.000"}}),
+            "/data/initial_state",
+        ),
+        (
             Limits(stages=2),
             changed(LEAST, {"/stages": [{"kind": "adam"}] * 2}),
             changed(LEAST, {"/stages": [{"kind": "adam"}] * 3}),
@@ -122,6 +140,14 @@ def test_a_long_sum_is_not_deep() -> None:
     assert mistakes(custom(equations={"x": " + ".join(["a*x"] * 1000)}), limits) == {}
 
 
+def test_too_much_text_is_refused_before_it_is_read() -> None:
+    """It is no expression, and nobody finds out: of 10 million characters none is parsed."""
+    states = [f"s{i}" for i in range(1000)]
+    body = custom(states=states, parameters=[], equations=dict.fromkeys(states, "(" * 10_000))
+
+    assert list(mistakes(body)) == ["/system/equations"]
+
+
 def test_limits_by_default_are_those_of_the_contract() -> None:
     limits = {field.name: getattr(Limits(), field.name) for field in fields(Limits)}
     assert (
@@ -132,6 +158,7 @@ def test_limits_by_default_are_those_of_the_contract() -> None:
             "unknowns": 2_000,
             "expression_characters": 10_000,
             "expression_levels": 100,
+            "definition_characters": 500_000,
             "stages": 20,
             "predicted_values": 500_000,
         }
