@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -25,6 +25,9 @@ from odelib.problem.limits import Limits
 from odelib.problem.solvers import ABILITIES
 from odelib.problem.system import System, SystemDefinition
 from odelib.program import Program, variables_of
+
+# what the layer holds for an argument that a call leaves out
+_ATTRIBUTES = {"parameters": "parameter_vector", "initial_state": "initial_state_vector", "constants": "_constants"}
 
 
 class ODELayer(nn.Module):
@@ -66,72 +69,103 @@ class ODELayer(nn.Module):
         self.device = None if device == "auto" else choose_device(device)
         self.constants = dict(self.system.constants) | _known("constants", constants or {}, self.system.constants)
         self.stop: StopCheck = never
-        self._last_grid: tuple[Tensor, int, Tensor, Tensor] | None = None
+        self._constants = torch.tensor(list(self.constants.values()), dtype=torch.float64, device=self.device)
+        self._checked: tuple[Tensor, int] | None = None
         self.carried = Carried(tuple(range(len(self.system.states))), tuple(range(len(self.system.parameters))))
         self._observables = Program(list(self.system.observables.values()), variables_of(self.system.states))
         self._hold("parameter_vector", "parameters", parameters, self.system.parameters, trainable)
         self._hold("initial_state_vector", "initial_state", initial_state, self.system.states, trainable)
 
-    def forward(self, times: Tensor, initial_state: Tensor | None = None, parameters: Tensor | None = None) -> Tensor:
+    def forward(
+        self,
+        times: Tensor,
+        initial_state: Tensor | None = None,
+        parameters: Tensor | None = None,
+        constants: Tensor | None = None,
+    ) -> Tensor:
         """The states at `times`, in the order of `system.states`.
 
-        times: (T,), non-decreasing; the initial state holds at the first. initial_state: (n,) or (B, n),
-        parameters: (p,) or (B, p), in the order of `system.states` and `system.parameters`; one of them may
-        be shared by a batch. Returns (T, n) or (B, T, n), differentiable with respect to both; the rows of a
+        times: (T,), or (B, T) for members of a batch with times of their own, each row non-decreasing; the initial
+        state holds at a row's first. A member with fewer times repeats its last. initial_state: (n,) or (B, n),
+        parameters: (p,) or (B, p), constants: (c,) or (B, c), in place of the layer's; in the order of
+        `system.states`, `system.parameters` and `system.constants`. What has no batch is shared by all members.
+        Returns (T, n) or (B, T, n), differentiable with respect to initial state and parameters; the rows of a
         batch's member that cannot be solved are NaN. Raises `SolveError` where a single trajectory cannot be
         solved, `ValueError` for shapes that do not fit.
         """
-        return self.solve(times, initial_state, parameters).states
+        return self.solve(times, initial_state, parameters, constants).states
 
-    def solve(self, times: Tensor, initial_state: Tensor | None = None, parameters: Tensor | None = None) -> Solution:
+    def solve(
+        self,
+        times: Tensor,
+        initial_state: Tensor | None = None,
+        parameters: Tensor | None = None,
+        constants: Tensor | None = None,
+    ) -> Solution:
         """As `forward`, with the reasons why members of a batch failed."""
-        state = self._input("initial_state", initial_state, self.system.states)
-        parameter = self._input("parameters", parameters, self.system.parameters)
-        state, parameter = _same_batch(state, parameter)
-        grid, index = self._grid(times.to(state))
-        conditions = Conditions(grid, self.constants, self.options, self.stop, self.carried)
-        solution = self.engine.solve(state, parameter, conditions)
-        return Solution(solution.states.index_select(-2, index), solution.failures)
+        state, parameter, conditions = self._conditions(times, initial_state, parameters, constants)
+        return self.engine.solve(state, parameter, conditions)
 
     def sensitivities(
-        self, times: Tensor, initial_state: Tensor | None = None, parameters: Tensor | None = None
+        self,
+        times: Tensor,
+        initial_state: Tensor | None = None,
+        parameters: Tensor | None = None,
+        constants: Tensor | None = None,
     ) -> Sensitivities:
-        """The states of one trajectory and their derivatives, as numpy arrays, without torch's autograd.
+        """The states and their derivatives, as numpy arrays, without torch's autograd.
 
-        times: (T,), initial_state: (n,), parameters: (p,); derivatives with respect to what is `carried`, by
-        default all initial values and all parameters. Always by the compiled engine's forward sensitivities, with
-        this layer's tolerances, and with its method where that engine has it. Raises as `forward`.
+        Takes what `forward` takes, a batch included; derivatives with respect to what is `carried`, by default all
+        initial values and all parameters. Always by the compiled engine's forward sensitivities, with this layer's
+        tolerances, and with its method where that engine has it. Raises as `forward`.
         """
-        state = self._input("initial_state", initial_state, self.system.states).detach().cpu()
-        parameter = self._input("parameters", parameters, self.system.parameters).detach().cpu()
-        if state.dim() != 1 or parameter.dim() != 1:
-            raise ValueError("sensitivities are of one trajectory: initial_state (n,) and parameters (p,) are wanted")
-        grid, index = _grid(times.to(state))
+        state, parameter, conditions = self._conditions(times, initial_state, parameters, constants)
         engine = self.engine if isinstance(self.engine, CompiledEngine) else CompiledEngine(self.system)
         options = self.options
         if options.method not in (CompiledEngine.default_method, *ABILITIES[CompiledEngine.name].methods):
-            options = replace(options, method=CompiledEngine.default_method)
-        conditions = Conditions(grid, self.constants, options, self.stop, self.carried)
-        found = engine.sensitivities(state.numpy(), parameter.numpy(), conditions)
-        at = index.numpy()
-        return Sensitivities(found.states[at], found.by_initial_state[at], found.by_parameters[at])
+            conditions = replace(conditions, options=replace(options, method=CompiledEngine.default_method))
+        return engine.sensitivities(state.detach().cpu().numpy(), parameter.detach().cpu().numpy(), conditions)
 
-    def observe(self, times: Tensor, states: Tensor, parameters: Tensor | None = None) -> dict[str, Tensor]:
-        """The observables along a trajectory: states (T, n) or (B, T, n) in, (T,) or (B, T) by name out."""
+    def observe(
+        self, times: Tensor, states: Tensor, parameters: Tensor | None = None, constants: Tensor | None = None
+    ) -> dict[str, Tensor]:
+        """The observables along trajectories: states (T, n) or (B, T, n) in, (T,) or (B, T) by name out.
+
+        times: (T,) or (B, T); parameters: (p,) or (B, p), constants: (c,) or (B, c). Beside states (T, n) of one
+        trajectory, parameters (T, p) and constants (T, c) are values at each time.
+        """
         parameter = self._input("parameters", parameters, self.system.parameters)
-        if states.dim() == 3:
-            parameter = parameter.unsqueeze(-2)  # one value for all times
-        values = dict(zip(self.system.parameters, parameter.unbind(-1), strict=True))
-        columns = states.unbind(-1)
+        constant = self._input("constants", constants, self.system.constants)
+        if states.dim() == 3:  # one value for all times
+            parameter, constant = parameter.unsqueeze(-2), constant.unsqueeze(-2)
+        values = dict(zip(self.system.constants, constant.to(states.device).unbind(-1), strict=True))
+        values |= zip(self.system.parameters, parameter.unbind(-1), strict=True)
+        outputs = self._observables.bind(values, states.device)(times.to(states), *states.unbind(-1))
         shape = states.shape[:-1]
-        outputs = self._observables.bind({**self.constants, **values}, states.device)(times.to(states), *columns)
         return {name: value.expand(shape) for name, value in zip(self.system.observables, outputs, strict=True)}
 
-    def _grid(self, times: Tensor) -> tuple[Tensor, Tensor]:
-        """`_grid` of the last times is kept: a fit asks for the same ones thousands of times."""
-        if self._last_grid is None or self._last_grid[0] is not times or self._last_grid[1] != times._version:
-            self._last_grid = (times, times._version, *_grid(times))
-        return self._last_grid[2:]
+    def _conditions(
+        self, times: Tensor, initial_state: Tensor | None, parameters: Tensor | None, constants: Tensor | None
+    ) -> tuple[Tensor, Tensor, Conditions]:
+        """Initial state and parameters, both with the batch where there is one, and the rest."""
+        state = self._input("initial_state", initial_state, self.system.states)
+        parameter = self._input("parameters", parameters, self.system.parameters)
+        constant = self._input("constants", constants, self.system.constants).detach()
+        times = self._times(times.to(state))
+        size = _batch_size(initial_state=state, parameters=parameter, times=times, constants=constant)
+        if size is not None:
+            state, parameter = state.expand(size, -1), parameter.expand(size, -1)
+        return state, parameter, Conditions(times, constant, self.options, self.stop, self.carried)
+
+    def _times(self, times: Tensor) -> Tensor:
+        """The times, if they are in order; the last ones are not looked at again: a fit asks thousands of times."""
+        if self._checked is None or self._checked[0] is not times or self._checked[1] != times._version:
+            if times.dim() not in (1, 2) or times.shape[-1] == 0:
+                raise ValueError(f"times has the shape {tuple(times.shape)}; (T,) or (B, T) with T ≥ 1 is wanted")
+            if not bool(times.isfinite().all()) or bool((times[..., 1:] < times[..., :-1]).any()):
+                raise ValueError("times must be finite and must not decrease")
+            self._checked = (times, times._version)
+        return times
 
     def extra_repr(self) -> str:
         """What torch prints of the layer."""
@@ -157,9 +191,8 @@ class ODELayer(nn.Module):
         else:
             self.register_buffer(attribute, vector)
 
-    def _input(self, argument: str, given: Tensor | None, names: Sequence[str]) -> Tensor:
-        attribute = "parameter_vector" if argument == "parameters" else "initial_state_vector"
-        value: Tensor | None = getattr(self, attribute) if given is None else given
+    def _input(self, argument: str, given: Tensor | None, names: Collection[str]) -> Tensor:
+        value: Tensor | None = getattr(self, _ATTRIBUTES[argument]) if given is None else given
         if value is None:
             raise ValueError(f"{argument} must be given to the call, or by name to the layer")
         if value.dim() not in (1, 2) or value.shape[-1] != len(names):
@@ -184,21 +217,10 @@ def _known(argument: str, given: Mapping[str, float], names: Any) -> dict[str, f
     return dict(given)
 
 
-def _same_batch(state: Tensor, parameter: Tensor) -> tuple[Tensor, Tensor]:
-    if state.dim() == parameter.dim() == 1:
-        return state, parameter
-    sizes = {len(value) for value in (state, parameter) if value.dim() == 2}
-    if len(sizes) > 1:
-        raise ValueError(f"initial_state and parameters have batches of different sizes: {sorted(sizes)}")
-    size = sizes.pop()
-    return state.expand(size, -1), parameter.expand(size, -1)
-
-
-def _grid(times: Tensor) -> tuple[Tensor, Tensor]:
-    """The distinct times, and for each time asked its place among them."""
-    if times.dim() != 1 or len(times) == 0:
-        raise ValueError(f"times has the shape {tuple(times.shape)}; (T,) with T ≥ 1 is wanted")
-    if not bool(times.isfinite().all()) or bool((times[1:] < times[:-1]).any()):
-        raise ValueError("times must be finite and must not decrease")
-    grid, index = torch.unique_consecutive(times, return_inverse=True)
-    return grid, index
+def _batch_size(**inputs: Tensor) -> int | None:
+    """How many members the inputs have that have any; None for a single trajectory."""
+    sizes = {name: len(value) for name, value in inputs.items() if value.dim() == 2}
+    if len(set(sizes.values())) > 1:
+        told = ", ".join(f"{name} of {size}" for name, size in sizes.items())
+        raise ValueError(f"the batches have different sizes: {told}")
+    return next(iter(sizes.values()), None)

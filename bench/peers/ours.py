@@ -27,10 +27,10 @@ def bare(problem: Problem, rtol: float, atol: float, method: str = "auto") -> Ca
     kernels, options = kernels_of(problem.system), SolverOptions(method, rtol, atol, MAX_STEPS)
     n, p = len(problem.initial_state), len(problem.parameters)
     carried = Carried(tuple(range(n)), tuple(range(p)))
-    start, values = _batch_of_one(problem)
+    times, start, values = _batch_of_one(problem)
 
     def gradient() -> tuple[float, Reals]:
-        out = kernels.solve(problem.times, start, values, carried, options, never).values[0]
+        out = kernels.solve(times, start, values, carried, options, never).values[0]
         residual = out[:, :n] - data
         along = 2.0 * residual.ravel() @ out[:, n:].reshape(-1, n + p)
         return float(residual.ravel() @ residual.ravel()), np.concatenate([along[n:], along[:n]])
@@ -75,12 +75,13 @@ def sensitivities(problem: Problem, rtol: float, method: str = "auto") -> tuple[
 
 def _values(problem: Problem, rtol: float, method: str, carried: Carried) -> Reals:
     options = SolverOptions(method, rtol, rtol * problem.smallest, MAX_STEPS)
-    start, values = _batch_of_one(problem)
-    solved = kernels_of(problem.system).solve(problem.times, start, values, carried, options, never)
+    times, start, values = _batch_of_one(problem)
+    solved = kernels_of(problem.system).solve(times, start, values, carried, options, never)
     if solved.failures:
         raise solved.failures[0]
     return solved.values[0]
 
 
-def _batch_of_one(problem: Problem) -> tuple[Reals, Reals]:
-    return problem.initial_state[None], np.array([[*problem.parameters, *problem.system.constants.values()]])
+def _batch_of_one(problem: Problem) -> tuple[Reals, Reals, Reals]:
+    values = np.array([[*problem.parameters, *problem.system.constants.values()]])
+    return problem.times[None], problem.initial_state[None], values

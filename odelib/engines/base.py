@@ -51,12 +51,13 @@ class Carried:
 class Conditions:
     """Everything of a solve but the point at which it is done.
 
-    times: (T,), float64, strictly increasing; the initial state holds at the first. constants: of the system.
+    times: (T,), or (B, T) for members of a batch with times of their own; float64, non-decreasing; the initial state
+    holds at the first. constants: (c,) or (B, c), in the order of the system's, never differentiated.
     stop: asked inside the solve. carried: with respect to what derivatives are wanted.
     """
 
     times: Tensor
-    constants: Mapping[str, float]
+    constants: Tensor
     options: SolverOptions
     stop: StopCheck
     carried: Carried
@@ -76,14 +77,17 @@ class Solution:
 
 @dataclass(frozen=True)
 class Sensitivities:
-    """States at the times asked, (T, n), and their derivatives.
+    """States at the times asked and their derivatives, as arrays; for a batch, all with the batch first.
 
-    by_initial_state: (T, n, carried states), by_parameters: (T, n, carried parameters).
+    states: (T, n), by_initial_state: (T, n, carried states), by_parameters: (T, n, carried parameters).
+    failures: why, by the member's index; the states of a member that failed are NaN, its derivatives 0. Empty for a
+    single trajectory, which raises instead.
     """
 
     states: NDArray[np.float64]
     by_initial_state: NDArray[np.float64]
     by_parameters: NDArray[np.float64]
+    failures: Mapping[int, SolveError] = field(default_factory=dict)
 
 
 class Engine(Protocol):

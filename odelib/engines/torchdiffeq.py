@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any, ClassVar
 
 import torch
@@ -42,12 +43,17 @@ class TorchdiffeqEngine:
     def solve(self, initial_state: Tensor, parameters: Tensor, conditions: Conditions) -> Solution:
         """See `Engine.solve`; backpropagation carries everything, whatever is asked for.
 
-        A batch is solved side by side, every member within the tolerances. If that fails, each member is
-        solved alone, so that the failing ones leave the others untouched.
+        A batch with the same times is solved side by side, every member within the tolerances. If that fails, or
+        where members have times of their own, each member is solved alone, so that the failing ones leave the others
+        untouched.
         """
         self._used[conditions.options.method] = None
         if initial_state.dim() == 1:
             return Solution(self._one(initial_state, parameters, conditions))
+        if len(initial_state) == 0:  # the empty sum keeps the way back to the parameters
+            return Solution(initial_state.unsqueeze(1).expand(-1, conditions.times.shape[-1], -1) + parameters.sum())
+        if conditions.times.dim() == 2:
+            return self._each(initial_state, parameters, conditions)
         try:
             states = self._one(initial_state, parameters, conditions)
         except SolveError:
@@ -55,24 +61,29 @@ class TorchdiffeqEngine:
         return Solution(states.transpose(0, 1))
 
     def _each(self, initial_state: Tensor, parameters: Tensor, conditions: Conditions) -> Solution:
+        count = len(initial_state)
+        all_times, all_constants = conditions.times.expand(count, -1), conditions.constants.expand(count, -1)
         rows, failures = [], {}
         for member, (state, parameter) in enumerate(zip(initial_state, parameters, strict=True)):
+            own = replace(conditions, times=all_times[member], constants=all_constants[member])
             try:
-                rows.append(self._one(state, parameter, conditions))
+                rows.append(self._one(state, parameter, own))
             except SolveError as error:
                 failures[member] = error
-                rows.append(torch.full_like(state, math.nan).expand(len(conditions.times), -1))
+                rows.append(torch.full_like(state, math.nan).expand(len(own.times), -1))
         return Solution(torch.stack(rows), failures)
 
     def _one(self, initial_state: Tensor, parameters: Tensor, conditions: Conditions) -> Tensor:
-        if len(conditions.times) == 1:
-            return initial_state.unsqueeze(0)
-        values = dict(zip(self._system.parameters, parameters.unbind(-1), strict=True))
-        bound = self._program.bind({**conditions.constants, **values}, initial_state.device)
-        options = conditions.options
-        right_hand_side = _RightHandSide(bound, options.max_steps, conditions.stop)
+        """(T, n), or (T, B, n) for a batch side by side."""
+        times, index = torch.unique_consecutive(conditions.times, return_inverse=True)
+        if len(times) == 1:
+            return initial_state.unsqueeze(0).expand(len(index), *initial_state.shape)
+        system, device, options = self._system, initial_state.device, conditions.options
+        values = dict(zip(system.constants, conditions.constants.to(device).unbind(-1), strict=True))
+        values |= zip(system.parameters, parameters.unbind(-1), strict=True)
+        right_hand_side = _RightHandSide(self._program.bind(values, device), options.max_steps, conditions.stop)
         try:
-            return _odeint(right_hand_side, initial_state, conditions.times, options)
+            return _odeint(right_hand_side, initial_state, times, options).index_select(0, index)
         except AssertionError as error:  # how torchdiffeq says that it cannot go on
             raise right_hand_side.failure(options.max_steps) from error
 

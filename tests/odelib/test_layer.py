@@ -238,3 +238,133 @@ def test_observables_of_single_trajectories_and_batches() -> None:
     single = layer.observe(times, states[1], parameters[1])
     assert single["double"].tolist() == batch["double"][1].tolist()
     assert single["double"][1].item() == pytest.approx(2 * math.exp(-2) + 1, rel=1e-6)
+
+
+SHIFTED = {
+    "states": ["x", "y"],
+    "parameters": ["a"],
+    "constants": {"c": 1.0, "d": 0.5},
+    "equations": {"x": "-a*x + c", "y": "d*x - y + t"},
+    "observables": {"weighted": "c*x + d*y + a*t"},
+}
+
+
+@pytest.mark.parametrize("engine", ENGINES)
+class TestMembersOfTheirOwn:
+    """Times and constants that differ by member of a batch."""
+
+    times = tensor([0.0, 0.5, 2.0, 2.0], [1.0, 1.5, 1.5, 4.0], [0.0, 0.1, 0.1, 0.1])
+    states, parameters = tensor([1.0, 0.0], [2.0, 1.0], [0.0, 3.0]), tensor([0.5], [1.0], [0.2])
+    constants = tensor([1.0, 0.5], [2.0, 0.0], [-1.0, 3.0])
+
+    def layer(self, engine: str) -> ODELayer:
+        return ODELayer(SHIFTED, engine=engine, rtol=1e-9, atol=1e-11)
+
+    def test_states_gradients_and_observables_are_those_of_single_solves(self, engine: str) -> None:
+        layer = self.layer(engine)
+
+        def gradients(own: tuple[torch.Tensor, ...]) -> tuple[torch.Tensor, ...]:
+            times, state, parameter, constants = own
+            state, parameter = state.clone().requires_grad_(), parameter.clone().requires_grad_()
+            states = layer(times, state, parameter, constants)
+            observed = layer.observe(times, states, parameter, constants)["weighted"]
+            return states.detach(), observed.detach(), *torch.autograd.grad(observed.sum(), (state, parameter))
+
+        members = (self.times, self.states, self.parameters, self.constants)
+        batch = gradients(members)
+        assert (batch[0].shape, batch[1].shape) == ((3, 4, 2), (3, 4))
+        for member in range(3):
+            alone = gradients(tuple(value[member] for value in members))
+            for together, single in zip(batch, alone, strict=True):
+                np.testing.assert_allclose(together[member].numpy(), single.numpy(), rtol=1e-9, atol=1e-12)
+
+    def test_replicates_and_padded_rows_repeat_the_state_at_their_time(self, engine: str) -> None:
+        states = self.layer(engine)(self.times, self.states, self.parameters).tolist()
+        assert states[0][2] == states[0][3]
+        assert states[1][1] == states[1][2]
+        assert states[2][1] == states[2][2] == states[2][3]
+        assert states[2][0] == [0.0, 3.0]
+
+    @pytest.mark.parametrize("own", ["times", "constants"])
+    def test_times_or_constants_alone_make_a_batch(self, engine: str, own: str) -> None:
+        layer = self.layer(engine)
+        times = self.times if own == "times" else self.times[0]
+        constants = self.constants if own == "constants" else None
+        batch = layer(times, self.states[0], self.parameters[0], constants)
+        alone = layer(
+            times[1] if own == "times" else times,
+            self.states[0],
+            self.parameters[0],
+            None if constants is None else constants[1],
+        )
+        assert batch.shape == (3, 4, 2)
+        np.testing.assert_allclose(batch[1].numpy(), alone.numpy(), rtol=1e-7)
+
+    def test_constants_of_a_call_stand_in_place_of_the_layers(self, engine: str) -> None:
+        other = ODELayer(SHIFTED, engine=engine, constants={"c": 2.0, "d": 0.0}, rtol=1e-9, atol=1e-11)
+        arguments = self.times[1], self.states[1], self.parameters[1]
+        given = self.layer(engine)(*arguments, self.constants[1])
+        assert given.tolist() == other(*arguments).tolist()
+        observed = self.layer(engine).observe(self.times[1], given, self.parameters[1], self.constants[1])
+        assert (
+            observed["weighted"].tolist()
+            == other.observe(self.times[1], given, self.parameters[1])["weighted"].tolist()
+        )
+
+    def test_a_batch_of_nobody_is_empty(self, engine: str) -> None:
+        layer = self.layer(engine)
+        parameters = torch.zeros(0, 1, dtype=torch.float64, requires_grad=True)
+        states = layer(self.times[0], torch.zeros(0, 2), parameters)
+        assert states.shape == (0, 4, 2)
+        (gradient,) = torch.autograd.grad(states.sum(), parameters)
+        assert gradient.shape == (0, 1)
+        assert layer.observe(self.times[0], states, parameters)["weighted"].shape == (0, 4)
+        found = layer.sensitivities(self.times[0], torch.zeros(0, 2), torch.zeros(0, 1))
+        assert (found.states.shape, found.by_initial_state.shape, found.by_parameters.shape) == (
+            (0, 4, 2),
+            (0, 4, 2, 2),
+            (0, 4, 2, 1),
+        )
+
+    def test_one_that_fails_leaves_the_others_untouched(self, engine: str) -> None:
+        layer = ODELayer(BLOW_UP, engine=engine, max_steps=5000)
+        states, times = tensor([0.1], [1.0], [0.2]), tensor([0.0, 2.0], [0.0, 3.0], [0.0, 1.0])
+        solution = layer.solve(times, states, tensor(1.0))
+        assert list(solution.failures) == [1]
+        assert solution.failures[1].time == pytest.approx(1.0, abs=0.01)
+        assert solution.states[1].isnan().all()
+        np.testing.assert_allclose(solution.states[[0, 2], 1, 0].numpy(), [1 / 8, 1 / 4], rtol=1e-5)
+        found = layer.sensitivities(times, states, tensor(1.0))
+        assert list(found.failures) == [1]
+        assert found.failures[1].code == solution.failures[1].code
+        np.testing.assert_allclose(found.by_initial_state[[0, 2], 1, 0, 0], [1 / 0.64, 1 / 0.64], rtol=1e-4)
+
+    def test_sensitivities_of_a_batch_are_those_of_its_members(self, engine: str) -> None:
+        layer = self.layer(engine)
+        batch = layer.sensitivities(self.times, self.states, self.parameters, self.constants)
+        assert batch.failures == {}
+        for i in range(3):
+            alone = layer.sensitivities(self.times[i], self.states[i], self.parameters[i], self.constants[i])
+            for name in ("states", "by_initial_state", "by_parameters"):
+                np.testing.assert_array_equal(getattr(batch, name)[i], getattr(alone, name))
+
+    def test_batches_of_different_sizes_are_refused_in_words(self, engine: str) -> None:
+        layer = self.layer(engine)
+        with pytest.raises(ValueError, match="times of 3, constants of 2"):
+            layer(self.times, self.states[0], self.parameters[0], self.constants[:2])
+        with pytest.raises(ValueError, match=r"constants has the shape \(1,\); \(2,\) or \(B, 2\) is wanted"):
+            layer(self.times, self.states[0], self.parameters[0], tensor(1.0))
+        with pytest.raises(ValueError, match="must not decrease"):
+            layer(self.times.flip(0, 1), self.states[0], self.parameters[0])
+
+
+def test_sensitivities_count_among_the_methods_used() -> None:
+    layer = ODELayer(SHIFTED, engine="compiled", method="tsit5")
+    assert layer.engine.methods_used == ()
+    layer.sensitivities(tensor(0.0, 1.0), tensor(1.0, 0.0), tensor(0.5))
+    assert layer.engine.methods_used == ("tsit5",)
+
+
+def test_a_single_trajectory_without_a_solution_has_no_sensitivities() -> None:
+    with pytest.raises(SolveError):
+        ODELayer(BLOW_UP, max_steps=5000).sensitivities(tensor(0.0, 2.0), tensor(1.0), tensor(1.0))

@@ -44,7 +44,7 @@ class CompiledEngine:
 
     def solve(self, initial_state: Tensor, parameters: Tensor, conditions: Conditions) -> Solution:
         """See `Engine.solve`. The members of a batch are solved side by side, on as many threads as torch has."""
-        solve = _Solver(self.compile(), self._system, conditions)
+        solve = _Solver(self.compile(), conditions)
         batch = initial_state.dim() == 2
         if not batch:
             initial_state, parameters = initial_state.unsqueeze(0), parameters.unsqueeze(0)
@@ -60,30 +60,39 @@ class CompiledEngine:
         return Solution(states.squeeze(0))
 
     def sensitivities(self, initial_state: Reals, parameters: Reals, conditions: Conditions) -> Sensitivities:
-        """States and their derivatives of one trajectory, without torch. Raises as `solve`."""
+        """States and their derivatives without torch, of one trajectory or a batch. Raises as `solve`."""
         carried = conditions.carried
-        solve = _Solver(self.compile(), self._system, conditions)
-        out = solve(initial_state[None], parameters[None], carried)[0]
-        if solve.failures:
-            raise solve.failures[0]
-        n, border = len(initial_state), len(carried.states)
-        slopes = out[:, n:].reshape(len(out), n, carried.count)
-        return Sensitivities(out[:, :n], slopes[:, :, :border], slopes[:, :, border:])
+        solve = _Solver(self.compile(), conditions)
+        batch = initial_state.ndim == 2
+        out = (
+            solve(initial_state, parameters, carried)
+            if batch
+            else solve(initial_state[None], parameters[None], carried)
+        )
+        self._used.update(dict.fromkeys(solve.methods))
+        if not batch:
+            if solve.failures:
+                raise solve.failures[0]
+            out = out[0]
+        n, border = initial_state.shape[-1], len(carried.states)
+        slopes = out[..., n:].reshape(*out.shape[:-1], n, carried.count)
+        failures = solve.failures if batch else {}
+        return Sensitivities(out[..., :n], slopes[..., :border], slopes[..., border:], failures)
 
 
 class _Solver:
     """Solves at given points; keeps what became of it."""
 
-    def __init__(self, kernels: Kernels, system: System, conditions: Conditions) -> None:
+    def __init__(self, kernels: Kernels, conditions: Conditions) -> None:
         self._kernels = kernels
-        self._times = np.ascontiguousarray(conditions.times.detach().cpu().numpy(), dtype=np.float64)
-        self._constants = np.array([conditions.constants[name] for name in system.constants], dtype=np.float64)
+        self._times = np.ascontiguousarray(np.atleast_2d(conditions.times.detach().cpu().numpy()))
+        self._constants = conditions.constants.cpu().numpy()
         self._conditions = conditions
         self.failures: Mapping[int, SolveError] = {}
         self.methods: tuple[str, ...] = ()
 
     def __call__(self, states: Reals, parameters: Reals, carried: Carried) -> Reals:
-        constants = np.broadcast_to(self._constants, (len(states), len(self._constants)))
+        constants = np.broadcast_to(self._constants, (len(states), self._constants.shape[-1]))
         values = np.concatenate([parameters, constants], axis=1)
         options, stop = self._conditions.options, self._conditions.stop
         solved = self._kernels.solve(self._times, states, values, carried, options, stop)
@@ -111,7 +120,7 @@ class _Solve(torch.autograd.Function):
     @torch.autograd.function.once_differentiable
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, Tensor, None, None]:
         wanted: Carried = ctx.wanted
-        along = (gradient.numpy().reshape(len(gradient), 1, -1) @ ctx.sensitivities)[:, 0]
+        along = (gradient.numpy().reshape(len(gradient), 1, ctx.sensitivities.shape[1]) @ ctx.sensitivities)[:, 0]
         states, parameters = (np.zeros(shape) for shape in ctx.shapes)
         states[:, list(wanted.states)] = along[:, : len(wanted.states)]
         parameters[:, list(wanted.parameters)] = along[:, len(wanted.states) :]

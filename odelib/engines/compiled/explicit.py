@@ -105,6 +105,25 @@ def write_outputs(times: Any, t: float, h: float, z: Any, stages: Any, interpola
 
 
 @kernel
+def write_start(times: Any, z: Any, out: Any) -> int:
+    """Fill in all outputs at the first time; returns how many these are."""
+    written = 0
+    while written < len(times) and times[written] <= times[0]:
+        out[written] = z
+        written += 1
+    return written
+
+
+@kernel
+def write_end(times: Any, z: Any, out: Any) -> None:
+    """Fill in all outputs at the last time: the solution itself, not what the interpolant makes of it."""
+    for row in range(len(times) - 1, -1, -1):
+        if times[row] < times[len(times) - 1]:
+            break
+        out[row] = z
+
+
+@kernel
 def stage(
     address: int, index: int, t: float, h: float, q: Any, m: int, column: Any, a: Any, c: Any, z: Any, stages: Any,
     trial: Any, work: Any,
@@ -154,8 +173,8 @@ def advance(
     error, low = np.zeros(len(z)), np.zeros(len(z))
     two = np.any(low_weights != 0.0)
     if count[STARTED] == 0:
-        out[0] = z
-        count[WRITTEN] = 1
+        count[WRITTEN] = write_start(times, z, out)
+    if count[STARTED] == 0 and count[WRITTEN] < len(times):
         call_kernel(address, clock[TIME], z, q, m, column, work, stages[0])
         clock[STEP] = first_step(
             address, clock[TIME], end - clock[TIME], q, m, column, n, weight, order, rtol, atol, z, stages[0],
@@ -213,7 +232,7 @@ def advance(
                 trial[k] = reached[k]
             count[WRITTEN] = write_outputs(times, t, h, z, stages, interpolant, count[WRITTEN], out)
         if last:
-            out[len(times) - 1] = trial
+            write_end(times, trial, out)
             count[WRITTEN] = len(times)
         if may_switch:
             count_stiffness(h, n, before, trial, stages[main - 2], stages[main - 1], count)

@@ -32,6 +32,8 @@ from odelib.engines.compiled.explicit import (
     error_norm,
     first_step,
     kernel,
+    write_end,
+    write_start,
 )
 from odelib.engines.compiled.lu import back_substitute, factorise
 from odelib.engines.compiled.methods.kvaerno5 import GAMMA
@@ -218,8 +220,8 @@ def advance(
     pivots, exact_pivots = np.empty(n, dtype=np.int64), np.empty(n, dtype=np.int64)
     change = np.empty((n, 1))
     if count[STARTED] == 0:
-        out[0] = z
-        count[WRITTEN] = 1
+        count[WRITTEN] = write_start(times, z, out)
+    if count[STARTED] == 0 and count[WRITTEN] < len(times):
         call_kernel(address, clock[TIME], z, q, m, column, work, stages[0])
         if not np.all(np.isfinite(stages[0])):
             return NOT_FINITE
@@ -271,7 +273,7 @@ def advance(
                 error, matrix, pivots, work, out,
             )  # fmt: skip
         if last:
-            out[len(times) - 1] = trial
+            write_end(times, trial, out)
             count[WRITTEN] = len(times)
         z[:] = trial
         stages[0] = stages[len(c) - 1]

@@ -70,21 +70,22 @@ class Kernels:
     ) -> Solved:  # fmt: skip
         """States and sensitivities of all members at `times`.
 
-        times: (T,), non-decreasing. initial_state: (B, n). values: (B, p + constants). A member's failure is told
-        in the result; raises `StopRequested` alone.
+        times: (1, T), shared, or (B, T), rows non-decreasing. initial_state: (B, n). values: (B, p + constants). A
+        member's failure is told in the result; raises `StopRequested` alone.
         """
-        size = self.size * (1 + carried.count)
-        block = max(1, BLOCK_NUMBERS // (size * (MEMBER_NUMBERS + len(times))))
-        blocks = []
-        for first in range(0, len(initial_state), block):
+        count, size = len(initial_state), self.size * (1 + carried.count)
+        out = np.empty((count, times.shape[1], size))
+        block = max(1, BLOCK_NUMBERS // (size * (MEMBER_NUMBERS + times.shape[1])))
+        failures: dict[int, SolveError] = {}
+        methods: dict[str, None] = {}
+        for first in range(0, count, block):
             part = slice(first, first + block)
-            run = _Run(self, times, initial_state[part], values[part], carried, options)
+            own_times = times if len(times) == 1 else times[part]
+            run = _Run(self, own_times, initial_state[part], values[part], carried, options, out[part])
             run.finish(stop)
-            blocks.append(run)
-        failures = {i * block + b: error for i, run in enumerate(blocks) for b, error in run.failures().items()}
-        methods = dict.fromkeys(method for run in blocks for method in run.methods())
-        values_out = blocks[0].out if len(blocks) == 1 else np.concatenate([run.out for run in blocks])
-        return Solved(values_out, failures, tuple(methods))
+            failures |= {first + b: error for b, error in run.failures().items()}
+            methods |= dict.fromkeys(run.methods())
+        return Solved(out, failures, tuple(methods))
 
 
 def explicit_tableau(options: SolverOptions) -> Tableau:
@@ -97,24 +98,20 @@ class _Run:
 
     def __init__(
         self, kernels: Kernels, times: Reals, initial_state: Reals, values: Reals, carried: Carried,
-        options: SolverOptions,
+        options: SolverOptions, out: Reals,
     ) -> None:  # fmt: skip
-        self.kernels, self.times, self.options = kernels, times, options
+        self.kernels, self.times, self.options, self.out = kernels, times, options, out
         self.values = np.ascontiguousarray(values)
         count, self.m = len(initial_state), carried.count
         self.tableau = explicit_tableau(options)
         self.z, self.column, self.weight = _start(initial_state, values, carried)
         size = self.z.shape[1]
-        self.out = np.empty((count, len(times), size))
         self.stages = np.zeros((count, max(len(self.tableau.c), len(KVAERNO5.c)), size))
         self.clock = np.zeros((count, 3))
-        self.clock[:, explicit.TIME] = times[0]
+        self.clock[:, explicit.TIME] = times[:, 0]
         self.count = np.zeros((count, members.COUNTS), dtype=np.int64)
         self.count[:, members.IMPLICIT] = options.method == KVAERNO5.name
         self.status = np.full(count, explicit.RUNNING, dtype=np.int64)
-        if times[-1] == times[0]:
-            self.out[:] = self.z[:, None, :]
-            self.status[:] = explicit.DONE
 
     def finish(self, stop: StopCheck) -> None:
         """Carry on until every member has ended."""

@@ -32,24 +32,25 @@ def advance_members(
     """Carry on with the members from `first` to before `last` that are still running, `pause` steps each.
 
     Arrays have the member first: values (B, p + constants), weight (B, m), z (B, n + n·m), stages
-    (B, most stages, n + n·m), clock, count, status (B,), out (B, T, n + n·m). times: (T,), shared.
+    (B, most stages, n + n·m), clock, count, status (B,), out (B, T, n + n·m). times: (B, T), or (1, T), shared.
     """
     trial, work = np.empty(z.shape[1]), np.empty(work_size)
     for b in range(first, last):
         if status[b] != RUNNING:
             continue
+        own_times = times[b % len(times)]
         while True:
             if count[b, IMPLICIT]:
                 count[b, USED] |= USED_IMPLICIT
                 code = implicit_advance(
-                    rates, address, jacobian, times, values[b], n, m, column, weight[b], 4, stiff_a, stiff_c,
+                    rates, address, jacobian, own_times, values[b], n, m, column, weight[b], 4, stiff_a, stiff_c,
                     stiff_error, stiff_interpolant, rtol, atol, max_steps, pause, may_switch, z[b],
                     stages[b, : len(stiff_c)], trial, work, clock[b], count[b], out[b],
                 )  # fmt: skip
             else:
                 count[b, USED] |= USED_EXPLICIT
                 code = explicit_advance(
-                    address, times, values[b], n, m, column, weight[b], order, error_order, main, a, c, error, low,
+                    address, own_times, values[b], n, m, column, weight[b], order, error_order, main, a, c, error, low,
                     interpolant, rtol, atol, max_steps, pause, may_switch, z[b], stages[b], trial, work, clock[b],
                     count[b], out[b],
                 )  # fmt: skip
