@@ -48,6 +48,7 @@ _WATCH_SECONDS = 5.0
 log = structlog.get_logger(__name__)
 settings = WorkerSettings()
 flags = SharedFlags()
+_processes = 1  # children of this worker; known when it starts, before they are forked
 
 
 def create_app(settings: WorkerSettings, *, current: bool = False) -> Celery:
@@ -145,11 +146,16 @@ def _runner() -> FitRunner:
     os.environ.update(NUMBA_NUM_THREADS="1", NUMBA_THREADING_LAYER="workqueue")
     from worker.tasks import FitRunner  # noqa: PLC0415
 
-    return FitRunner(settings, Messenger(settings).wake, flags)
+    return FitRunner(settings, Messenger(settings).wake, flags, processes=_processes)
 
 
 def _set_up_logging(loglevel: int, **_: Any) -> None:
     configure_logging(settings.redis_url, loglevel)
+
+
+def _worker_starts(sender: Any, **_: Any) -> None:
+    global _processes  # noqa: PLW0603  the children inherit it; Celery makes them, and has no other way to tell them
+    _processes = sender.concurrency
 
 
 def _child_starts(**_: Any) -> None:
@@ -218,5 +224,6 @@ app = create_app(settings, current=True)
 app.task(name=TASK)(run_next_fit)
 app.steps["consumer"].add(Upkeep)
 signals.setup_logging.connect(_set_up_logging)
+signals.worker_init.connect(_worker_starts)
 signals.worker_process_init.connect(_child_starts)
 signals.worker_shutting_down.connect(_worker_stops)

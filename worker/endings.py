@@ -66,13 +66,14 @@ def no_gpu(wait_seconds: float) -> str:
     )
 
 
-def out_of_memory() -> str:
-    """The error of a fit that could not get the memory it needs."""
+def out_of_memory(megabytes: int) -> str:
+    """The error of a fit that would need more memory than it may have."""
     return problem_json(
         "out_of_memory",
-        "The fit needs more memory than there is",
-        "the memory of the worker's process ran out while the fit was computed; fit fewer observations or a smaller "
-        "system, or give the workers more memory",
+        "The fit needs more memory than it may have",
+        f"a fit may take {megabytes} MB here, and this one needs more; give fewer times, fewer or shorter predictions, "
+        "fewer free unknowns, or fewer and shorter equations, or have the service started with a higher "
+        "ODEFIT_FIT_MEMORY_MB",
     )
 
 
@@ -96,5 +97,6 @@ def _time_limit_without_point() -> str:
         "time_limit",
         "The time limit was reached before the first point",
         "time_limit_seconds were over before the loss had been computed once; raise time_limit_seconds, or make the "
-        "problem cheaper: a shorter series, looser solver.rtol and solver.atol",
+        "problem cheaper: a shorter series, looser solver.rtol and solver.atol, or fewer and shorter equations, which "
+        "have to be compiled first",
     )

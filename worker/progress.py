@@ -18,9 +18,10 @@ from odelib.errors import StopReason
 from odelib.monitor import Checkpoint, Monitor
 from odelib.problem.request import FitProblem
 from odelib.result import OutcomeCode
-from worker.endings import Ending, ending_of_stop
+from worker.endings import Ending, ending_of_stop, out_of_memory
 from worker.errors import WorkerError
 from worker.log import where, where_is_the_main_thread
+from worker.memory import FitMemory
 from worker.news import News
 from worker.settings import WorkerSettings
 from worker.store.leases import Answer, Claim, LeaseStore, Report
@@ -34,8 +35,8 @@ class Pulse:
     """Several times a second, beside a fit in the main thread: renew the lease, pass on the request to stop, save
     progress and checkpoint.
 
-    A fit that does not stop in time is ended here, with its best point, and its process with it. Redis may be away:
-    the fit goes on, and the pulse with it as soon as Redis is back.
+    A fit that does not stop in time, or takes more memory than it may, is ended here, with its best point, and its
+    process with it. Redis may be away: the fit goes on, and the pulse with it as soon as Redis is back.
 
         with Pulse(…) as pulse:
             problem = …
@@ -49,12 +50,14 @@ class Pulse:
         claim: Claim,
         monitor: Monitor,
         settings: WorkerSettings,
+        memory: FitMemory,
         stopping: Callable[[], bool],
     ) -> None:
         self._store = store
         self._claim = claim
         self._monitor = monitor
         self._settings = settings
+        self._memory = memory
         self._stopping = stopping
         self._news = News(monitor, settings.checkpoint_seconds)
         self._time_left = math.inf
@@ -113,6 +116,7 @@ class Pulse:
         if self._seconds() > self._time_left + self._settings.stop_grace_seconds:
             self._ask("time_limit")  # the fit knows its limit, and did not keep it
         self._enforce()
+        self._enforce_memory()
         report = self._news.report(self._seconds())
         answer = self._store.pulse(self._claim, report)
         self._news.saved()
@@ -146,6 +150,15 @@ class Pulse:
         elif ending == "hand_back":
             with suppress(WorkerError):  # the lease lapses then
                 self._store.hand_back(self._claim, self.final_report())
+        os.kill(os.getpid(), signal.SIGKILL)
+
+    def _enforce_memory(self) -> None:
+        if not self._memory.exceeded():
+            return
+        log.warning("takes_too_much_memory", fit=self._claim.fit_id, megabytes=self._memory.megabytes)
+        # Nothing is made of the best point, which would take more memory: that of the last checkpoint stands.
+        ending = Ending("failed", error=out_of_memory(self._memory.megabytes))
+        self._store.finish(self._claim, ending, self.progress())
         os.kill(os.getpid(), signal.SIGKILL)
 
     def _grace(self, reason: StopReason) -> float:

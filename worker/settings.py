@@ -38,6 +38,9 @@ class WorkerSettings(BaseSettings):
     cancel_grace_seconds: Seconds = 1.0
     stop_grace_seconds: Seconds = 4.0
 
+    # What a fit may take on top of what its process has; none: a part of the machine's (worker/memory.py).
+    fit_memory_mb: Annotated[int, Field(ge=64)] | None = None
+
     # A worker that takes nothing from the queue for so long while Redis answers ends itself, to be started again.
     stuck_seconds: Seconds = 60.0
 

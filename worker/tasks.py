@@ -9,7 +9,7 @@ import json
 import sys
 import time
 from collections.abc import Callable
-from contextlib import suppress
+from contextlib import AbstractContextManager, nullcontext, suppress
 
 import structlog
 import torch
@@ -30,6 +30,7 @@ from worker.endings import (
 )
 from worker.errors import StoreUnavailable
 from worker.log import where
+from worker.memory import FitMemory, default_megabytes
 from worker.progress import Pulse
 from worker.settings import WorkerSettings
 from worker.shared_flags import SharedFlags
@@ -47,12 +48,21 @@ log = structlog.get_logger(__name__)
 class FitRunner:
     """Runs fits, one at a time, in this process.
 
-    wake: sends a wake-up for a fit of a queue; raises `StoreUnavailable`.
+    wake: sends a wake-up for a fit of a queue; raises `StoreUnavailable`. processes: how many like this one share the
+    machine's memory.
     """
 
-    def __init__(self, settings: WorkerSettings, wake: Callable[[Queue, str], None], flags: SharedFlags) -> None:
+    def __init__(
+        self,
+        settings: WorkerSettings,
+        wake: Callable[[Queue, str], None],
+        flags: SharedFlags,
+        *,
+        processes: int = 1,
+    ) -> None:
         torch.set_num_threads(1)
         self._settings = settings
+        self._megabytes = settings.fit_memory_mb or default_megabytes(processes)
         self._wake = wake
         self._flags = flags
         self._store = LeaseStore(connect(settings.redis_url, retries=0), settings)
@@ -82,9 +92,11 @@ class FitRunner:
         self._work(queue, claim)
 
     def _work(self, queue: Queue, claim: Claim) -> None:
-        monitor = Monitor()
-        pulse = Pulse(self._store, claim, monitor, self._settings, lambda: self._flags.stopping)
-        ending = _run(claim, monitor, pulse)
+        monitor, memory = Monitor(), FitMemory(self._megabytes)
+        pulse = Pulse(self._store, claim, monitor, self._settings, memory, lambda: self._flags.stopping)
+        # A GPU's driver maps far more than it uses, so that there the watch is alone.
+        ceiling = nullcontext() if queue == "gpu" else memory.limited()
+        ending = _run(claim, monitor, pulse, memory, ceiling)
         if isinstance(ending, Ending):
             self._finish(claim, ending, pulse)
         elif ending == "hand_back":
@@ -122,9 +134,11 @@ class FitRunner:
             self._wake(queue, fit_id)
 
 
-def _run(claim: Claim, monitor: Monitor, pulse: Pulse) -> Ending | Unfinished:
+def _run(
+    claim: Claim, monitor: Monitor, pulse: Pulse, memory: FitMemory, ceiling: AbstractContextManager[None]
+) -> Ending | Unfinished:
     try:
-        with pulse:
+        with pulse, ceiling:
             problem = parse_problem(json.loads(claim.problem)["request"], _NO_LIMITS)
             resume = _checkpoint_of(claim)
             pulse.begin(problem, resume)
@@ -136,13 +150,20 @@ def _run(claim: Claim, monitor: Monitor, pulse: Pulse) -> Ending | Unfinished:
             return ending_of_stop("time_limit", pulse.partial("time_limit"))
         log.info("cannot_succeed", fit=claim.fit_id, code=error.code)
         return ending_of_error(error, pulse.partial("interrupted"))
-    except MemoryError:
-        log.warning("out_of_memory", fit=claim.fit_id)
-        return Ending("failed", pulse.partial("interrupted"), out_of_memory())
     except Exception as error:  # noqa: BLE001  the fit failed, whatever it was: it must not be tried for ever
+        if _is_for_want_of_memory(error):
+            log.warning("out_of_memory", fit=claim.fit_id, megabytes=memory.megabytes)
+            return Ending("failed", pulse.partial("interrupted"), out_of_memory(memory.megabytes))
         kind = type(error).__name__
         log.error("unforeseen", fit=claim.fit_id, kind=kind, at=where(error))
         return Ending("failed", pulse.partial("interrupted"), our_mistake(kind))
+
+
+def _is_for_want_of_memory(error: Exception) -> bool:
+    """torch says it in a `RuntimeError`, but for a GPU's memory; LLVM and numpy in a `MemoryError`."""
+    if isinstance(error, MemoryError | torch.OutOfMemoryError):
+        return True
+    return isinstance(error, RuntimeError) and "allocate memory" in str(error)
 
 
 def _checkpoint_of(claim: Claim) -> Checkpoint | None:

@@ -12,6 +12,7 @@ from odelib.problem.request import parse_problem
 from tests.failures.requests import decay
 from tests.processes import kill_redis, redis_server, wait_for
 from tests.worker.conftest import Store, open_store
+from worker.memory import FitMemory
 from worker.progress import Pulse
 from worker.store.keys import KEYS
 from worker.store.leases import Claim
@@ -21,7 +22,7 @@ PROBLEM = parse_problem(decay(3))
 
 
 def pulse_of(store: Store, claim: Claim, monitor: Monitor) -> Pulse:
-    pulse = Pulse(store.leases, claim, monitor, store.settings, lambda: False)
+    pulse = Pulse(store.leases, claim, monitor, store.settings, FitMemory(10_000), lambda: False)
     pulse.begin(PROBLEM, None)
     return pulse
 

@@ -9,6 +9,7 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
+import torch
 
 from odelib.errors import FitError, StopRequested
 from odelib.fitting import fit
@@ -92,6 +93,9 @@ def test_nothing_to_do(bench: Bench) -> None:
     [
         (FitError("guess_not_finite", "The guess", "Change it."), "guess_not_finite"),
         (MemoryError(), "out_of_memory"),
+        (RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried to allocate 8 bytes"), "out_of_memory"),
+        (torch.OutOfMemoryError("CUDA out of memory"), "out_of_memory"),
+        (RuntimeError("the caller's data"), "internal"),
         (ZeroDivisionError("the caller's data"), "internal"),
     ],
 )

@@ -11,7 +11,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from itertools import chain
 
-from odelib.engines.compiled.graph import Graph
+from odelib.engines.compiled.graph import MOST_OPERATIONS, Graph, too_many_operations
 from odelib.problem.expressions import TIME
 from odelib.problem.system import System
 
@@ -100,10 +100,11 @@ class Statement:
 
 
 class KernelSource:
-    """Writes the kernels of one system."""
+    """Writes the kernels of one system. Raises `FitError` where they would have more than `MOST_OPERATIONS`."""
 
     def __init__(self, system: System) -> None:
         self._system = system
+        self._operations = 0
         self._graph = Graph()
         self._outputs = [self._graph.add(system.equations[state]) for state in system.states]
         states, parameters = system.states, system.parameters
@@ -210,7 +211,11 @@ class KernelSource:
     def _lines(self, statements: list[Statement]) -> list[str]:
         written: dict[int, str] = {}
         lines = []
-        for node in self._graph.needed([statement.node for statement in statements]):
+        needed = self._graph.needed([statement.node for statement in statements])
+        self._operations += len(needed)  # pieces repeat each other's
+        if self._operations > MOST_OPERATIONS:
+            raise too_many_operations()
+        for node in needed:
             entry = self._graph.entries[node]
             if entry.operator == "number":
                 written[node] = f"({entry.value!r})" if entry.value != float("inf") else "math.inf"
