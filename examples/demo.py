@@ -29,6 +29,7 @@ from rich.markup import escape
 
 from examples.article import REQUESTS
 from service.exits import FAILED, INTERRUPTED, NO_SERVICE, SUCCEEDED, CommandError
+from service.gathering import Asked
 from service.processes import end_with_parent
 from service.submitting import submit
 
@@ -111,7 +112,7 @@ def run(console: Console) -> int:
     console.print("Starting odefit: API, a worker and a private Redis …")
     with service() as url:
         console.print(f"It is up at {url}. Fitting 21 years of lynx and hare pelts over HTTP …\n")
-        status = submit(REQUESTS / "lynx-hare.json", url, None, result, picture, console, console)
+        status = submit(Asked(REQUESTS / "lynx-hare.json"), url, None, result, picture, console, console)
         console.print("\nStopping it …")
     if status != SUCCEEDED:
         raise CommandError(status, "the fit did not succeed")

@@ -33,7 +33,24 @@ app = typer.Typer(
     rich_markup_mode=None,
 )
 
-File = Annotated[Path, typer.Argument(metavar="FILE.json", help="A request: the body of POST /fits.")]
+File = Annotated[Path | None, typer.Argument(metavar="[FILE.json]", help="A request: the body of POST /fits.")]
+OfSystem = Annotated[
+    str | None, typer.Option("--system", metavar="SYSTEM|FILE.json", help="A name of the catalogue, or a definition.")
+]
+Data = Annotated[
+    Path | None,
+    typer.Option(metavar="FILE.csv", help="Columns: time, observables, and perhaps experiment. Empty is missing."),
+]
+Guess = Annotated[list[str], typer.Option(metavar="NAME=NUMBER", help="Where the fit of a parameter starts.")]
+Initial = Annotated[
+    list[str], typer.Option(metavar="NAME=NUMBER", help="The same for a state's initial value, or an expression.")
+]
+Fix = Annotated[list[str], typer.Option(metavar="NAME[=NUMBER]", help="A parameter or initial value not to fit.")]
+Lower = Annotated[list[str], typer.Option(metavar="NAME=NUMBER", help="A lower bound.")]
+Upper = Annotated[list[str], typer.Option(metavar="NAME=NUMBER", help="An upper bound.")]
+Uncertain = Annotated[
+    str | None, typer.Option("--uncertainty", metavar="WORD", help="none or covariance: with standard errors.")
+]
 Out = Annotated[Path | None, typer.Option(metavar="RESULT.json", help="Where to write the result.")]
 Plot = Annotated[Path | None, typer.Option(metavar="PICTURE", help="Where to draw the result: .png, .pdf, .svg, …")]
 Host = Annotated[str | None, typer.Option(help="Where to listen; beyond loopback only with ODEFIT_API_KEY.")]
@@ -70,16 +87,38 @@ def serve(
 
 
 @app.command()
-def fit(path: File, out: Out = None, plot: Plot = None) -> None:
+def fit(
+    path: File = None,
+    system: OfSystem = None,
+    data: Data = None,
+    guess: Guess = [],  # noqa: B006 - read by typer, changed by nobody
+    initial: Initial = [],  # noqa: B006
+    fix: Fix = [],  # noqa: B006
+    lower: Lower = [],  # noqa: B006
+    upper: Upper = [],  # noqa: B006
+    uncertainty: Uncertain = None,
+    out: Out = None,
+    plot: Plot = None,
+) -> None:
     """Fit here, without a service."""
     from service.fitting_here import fit_here  # noqa: PLC0415 - loads the application's rules
+    from service.gathering import Asked  # noqa: PLC0415
 
-    raise typer.Exit(fit_here(path, out, plot, _out, _err))
+    asked = Asked(path, system, data, guess, initial, fix, lower, upper, uncertainty)
+    raise typer.Exit(fit_here(asked, out, plot, _out, _err))
 
 
 @app.command()
 def submit(
-    path: File,
+    path: File = None,
+    system: OfSystem = None,
+    data: Data = None,
+    guess: Guess = [],  # noqa: B006 - read by typer, changed by nobody
+    initial: Initial = [],  # noqa: B006
+    fix: Fix = [],  # noqa: B006
+    lower: Lower = [],  # noqa: B006
+    upper: Upper = [],  # noqa: B006
+    uncertainty: Uncertain = None,
     url: Annotated[
         str, typer.Option(envvar="ODEFIT_URL", help="The service; its key is taken from ODEFIT_API_KEY.")
     ] = "http://127.0.0.1:8000",
@@ -87,9 +126,11 @@ def submit(
     plot: Plot = None,
 ) -> None:
     """Fit by a service. Ctrl-C leaves the fit running there."""
+    from service.gathering import Asked  # noqa: PLC0415
     from service.submitting import submit as run  # noqa: PLC0415 - loads httpx
 
-    raise typer.Exit(run(path, url, os.environ.get("ODEFIT_API_KEY"), out, plot, _out, _err))
+    asked = Asked(path, system, data, guess, initial, fix, lower, upper, uncertainty)
+    raise typer.Exit(run(asked, url, os.environ.get("ODEFIT_API_KEY"), out, plot, _out, _err))
 
 
 @app.command()
@@ -106,6 +147,23 @@ def simulate(
     from service.simulating import simulate as run  # noqa: PLC0415 - loads the application's rules
 
     run(system, noise, seed, out, plot)
+
+
+@app.command()
+def init(
+    system: Annotated[
+        str, typer.Argument(metavar="SYSTEM|FILE.json", help="A name of the catalogue, or a definition.")
+    ],
+    data: Data = None,
+    seed: Annotated[int, typer.Option(min=0, help="Of the noise, where the data are simulated.")] = 0,
+    out: Annotated[
+        Path | None, typer.Option(metavar="FILE.json", help="Where to write; standard output if left out.")
+    ] = None,
+) -> None:
+    """A first FILE.json: a request that runs as it stands, to be edited."""
+    from service.starting import start  # noqa: PLC0415 - loads the application's rules
+
+    start(system, data, seed, out)
 
 
 @app.command()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import json
 from dataclasses import dataclass
 from pathlib import Path
@@ -48,21 +47,22 @@ def check_writable(*paths: Path | None) -> None:
 
 def write_json(path: Path, value: Any) -> None:
     """Write `value` as JSON. Raises `CommandError`."""
-    _write(path, json.dumps(value, ensure_ascii=False, allow_nan=False) + "\n")
+    write_text(path, json.dumps(value, ensure_ascii=False, allow_nan=False) + "\n")
 
 
-def write_csv(path: Path, data: dict[str, Any]) -> None:
-    """Write a series as a table: time, then one column for each observable, empty where missing."""
-    try:
-        with path.open("w", newline="", encoding="utf-8") as file:
-            writer = csv.writer(file)
-            writer.writerow(["t", *data["values"]])
-            writer.writerows(zip(data["times"], *data["values"].values(), strict=True))
-    except OSError as error:
-        raise CommandError(FAILED, f"{path} cannot be written: {error.strerror}") from None
+def readable(value: Any, indent: str = "") -> str:
+    """`value` as JSON that people edit: an entry a line, but a list of numbers in one."""
+    inner = indent + "  "
+    if isinstance(value, dict) and value:
+        entries = [f"{inner}{json.dumps(name)}: {readable(entry, inner)}" for name, entry in value.items()]
+        return "{\n" + ",\n".join(entries) + f"\n{indent}}}"
+    if isinstance(value, list) and any(isinstance(entry, dict | list) for entry in value):
+        return "[\n" + ",\n".join(inner + readable(entry, inner) for entry in value) + f"\n{indent}]"
+    return json.dumps(value, ensure_ascii=False, allow_nan=False)
 
 
-def _write(path: Path, text: str) -> None:
+def write_text(path: Path, text: str) -> None:
+    """Write `text`. Raises `CommandError`."""
     try:
         path.write_text(text, encoding="utf-8")
     except OSError as error:

@@ -17,24 +17,27 @@ from odelib.monitor import Monitor
 from odelib.problem.request import FitProblem, parse_problem, request_of
 from odelib.result import FitResult
 from service.exits import BAD_REQUEST, FAILED, INTERRUPTED, SUCCEEDED, CommandError
-from service.files import check_writable, read_request
+from service.files import check_writable
 from service.finish import check_picture, finish
+from service.gathering import Asked, gather
 from service.progress_bar import ProgressBar
 from service.settings import ServiceSettings
 
 
-def fit_here(path: Path, out: Path | None, plot: Path | None, console: Console, errors: Console) -> int:
-    """Fit FILE.json, print the report, write what was asked for. Returns the exit status.
+def fit_here(asked: Asked, out: Path | None, plot: Path | None, console: Console, errors: Console) -> int:
+    """Fit what is asked, print the report, write what was asked for. Returns the exit status.
 
     Ctrl-C stops the fit and keeps the best so far; a second one gives up at once.
     """
     check_writable(out, plot)
     check_picture(plot)
-    raw = read_request(path).parsed
+    _, raw, places = gather(asked)
     try:
         problem = parse_problem(raw, ServiceSettings().limits())
     except ProblemError as error:
-        raise CommandError(BAD_REQUEST, f"{path} is not a fit request:", error.errors) from None
+        raise CommandError(
+            BAD_REQUEST, f"{asked.told} is not a fit request:", places.translated(error.errors)
+        ) from None
     result, status = _run(problem, errors)
     if result is not None:
         finish(console, request_of(problem), json.loads(result.to_json()), out, plot)

@@ -10,8 +10,9 @@ from typing import Any
 from odelib.errors import OdelibError, ProblemError
 from odelib.problem.catalogue import CATALOGUE
 from service.exits import BAD_REQUEST, FAILED, CommandError
-from service.files import check_writable, read_request, write_csv, write_json
+from service.files import check_writable, read_request, write_json
 from service.finish import check_picture
+from service.tables import write_table
 
 
 def simulate(system: str, noise: float, seed: int, out: Path | None, plot: Path | None) -> None:
@@ -57,6 +58,6 @@ def _write(data: dict[str, Any], out: Path | None) -> None:
     if out is None:
         sys.stdout.write(json.dumps(data, ensure_ascii=False, allow_nan=False) + "\n")
     elif out.suffix == ".csv":
-        write_csv(out, data)
+        write_table(out, data)
     else:
         write_json(out, data)

@@ -13,8 +13,9 @@ from rich.console import Console
 
 from odelib.errors import FieldError
 from service.exits import BAD_REQUEST, FAILED, INTERRUPTED, NO_SERVICE, SUCCEEDED, CommandError
-from service.files import check_writable, read_request
+from service.files import check_writable
 from service.finish import check_picture, finish
+from service.gathering import Asked, gather
 from service.progress_bar import ProgressBar
 from worker.states import ENDED
 
@@ -81,16 +82,16 @@ class Client:
 
 
 def submit(
-    path: Path, url: str, key: str | None, out: Path | None, plot: Path | None, console: Console, errors: Console
+    asked: Asked, url: str, key: str | None, out: Path | None, plot: Path | None, console: Console, errors: Console
 ) -> int:
-    """Submit FILE.json and follow it to its end. Returns the exit status.
+    """Submit what is asked and follow it to its end. Returns the exit status.
 
     Ctrl-C leaves the fit running and prints its id.
     """
     check_writable(out, plot)
     check_picture(plot)
     client = Client(url, key)
-    body = read_request(path).body
+    body, _, places = gather(asked)
     fit_id = None
     try:
         with ProgressBar(errors) as bar:
@@ -101,9 +102,8 @@ def submit(
         errors.print(_left(client, fit_id), soft_wrap=True, highlight=False)
         return INTERRUPTED
     except CommandError as error:
-        if fit_id is not None:
-            raise CommandError(error.status, f"{error.message}\nthe fit's id is {fit_id}", error.errors) from None
-        raise
+        told = error.message if fit_id is None else f"{error.message}\nthe fit's id is {fit_id}"
+        raise CommandError(error.status, told, places.translated(error.errors)) from None
     return _report(client, fit, out, plot, console, errors)
 
 

@@ -43,8 +43,8 @@ from worker.endings import died_too_often, no_gpu, our_mistake, out_of_memory
 ROOT = Path(__file__).parents[1]
 DOCS = ROOT / "docs"
 PAGES = [
-    "index", "tutorial", "problem-language", "results", "errors", "routes", "choosing-a-method", "how-to-add-a-system",
-    "how-to-add-an-optimiser",
+    "index", "tutorial", "command-line", "problem-language", "results", "errors", "routes", "choosing-a-method",
+    "how-to-add-a-system", "how-to-add-an-optimiser",
 ]  # fmt: skip
 BASE: dict[str, Any] = {
     "system": "lotka-volterra",

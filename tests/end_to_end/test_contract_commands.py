@@ -18,6 +18,7 @@ import pytest
 from rich.console import Console
 
 from service.fitting_here import fit_here
+from service.gathering import Asked
 from tests.end_to_end.conftest import Stack
 from tests.processes import ApiProcess, redis_server, wait_for
 from tests.service.requests import DECAY, Json, changed
@@ -232,7 +233,7 @@ def test_ctrl_c_ends_a_fit_here_with_its_best_point(tmp_path: Path) -> None:
     pressing = threading.Thread(target=ctrl_c)
     pressing.start()
     bar = Console(file=shown, force_terminal=True, width=200)
-    status = fit_here(written(tmp_path, ENDLESS), out, None, Console(file=io.StringIO()), bar)
+    status = fit_here(Asked(written(tmp_path, ENDLESS)), out, None, Console(file=io.StringIO()), bar)
     pressing.join()
 
     assert status == 130
@@ -264,7 +265,7 @@ def test_simulate_gives_data_that_can_be_fitted(tmp_path: Path) -> None:
     data = json.loads(out.read_text(encoding="utf-8"))
     with sheet.open(encoding="utf-8", newline="") as file:
         rows = list(csv.DictReader(file))
-    assert [float(row["t"]) for row in rows] == data["times"]
+    assert [float(row["time"]) for row in rows] == data["times"]
     assert [float(row["prey"]) for row in rows] == data["values"]["prey"]
     assert json.loads(other[1])["values"]["prey"] != data["values"]["prey"]
     request = {
