@@ -6,17 +6,22 @@ models is plain: unique keys, no nesting beyond the limit, no text that cannot b
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 import json
 import re
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import contextmanager
 from typing import Any, NoReturn
+
+from starlette.requests import ClientDisconnect
 
 from odelib.errors import FieldError
 from odelib.problem.pointers import join
 from service.errors import ServiceError, invalid_request
 
 _DIGITS_OF_AN_INTEGER = 300  # beyond about 308 digits no double can hold it; Python itself stops at 4300
+SLOWEST = 10_000  # bytes a second; a sender that is slower is refused
 _MOST_ERRORS = 1_000  # of one kind that anybody could want to read
 _HALF_A_PAIR = "half a surrogate pair and cannot be written as UTF-8"
 _SURROGATE = re.compile(rb"\\u[dD][89a-fA-F]")
@@ -39,16 +44,57 @@ def check_headers(content_type: str | None, content_encoding: str | None) -> Non
             raise ServiceError("unsupported_media_type", f"the charset must be utf-8; came {value.strip()!r:.80}")
 
 
-async def read_body(stream: AsyncIterator[bytes], content_length: str | None, most: int) -> bytes:
-    """The whole body. Refuses (413) more than `most` bytes, before reading where the length was announced."""
+class Room:
+    """For the bodies that are held at a time, in bytes: what the service has of them is bounded, whoever sends."""
+
+    def __init__(self, most: int) -> None:
+        self._left = most
+
+    @contextmanager
+    def body(self) -> Iterator[Callable[[int], None]]:
+        """One body's part: taken bit by bit by the function, given back at the end. Refuses (503) what is too much."""
+        taken = 0
+
+        def take(count: int) -> None:
+            nonlocal taken
+            if count > self._left:
+                detail = "many large bodies are being received at the moment; try again"
+                raise ServiceError("too_busy", detail, headers={"Retry-After": "5"})
+            self._left -= count
+            taken += count
+
+        try:
+            yield take
+        finally:
+            self._left += taken
+
+
+async def read_body(
+    stream: AsyncIterator[bytes], content_length: str | None, most: int, seconds: float, take: Callable[[int], None]
+) -> bytes:
+    """The whole body. Each of its bytes is taken from the room for all bodies.
+
+    Refuses more than `most` bytes (413), before reading where the length was announced, and what does not come
+    within `seconds`, and a second more for each `SLOWEST` bytes (408).
+    """
     if content_length is not None and content_length.isdecimal() and int(content_length[:20]) > most:
         raise _too_large(most)
     size, chunks = 0, []
-    async for chunk in stream:
-        size += len(chunk)
-        if size > most:
-            raise _too_large(most)
-        chunks.append(chunk)
+    due = asyncio.get_running_loop().time() + seconds
+    try:
+        async with asyncio.timeout_at(due) as limit:
+            async for chunk in stream:
+                size += len(chunk)
+                if size > most:
+                    raise _too_large(most)
+                take(len(chunk))
+                chunks.append(chunk)
+                limit.reschedule(due + size / SLOWEST)
+    except TimeoutError:
+        detail = f"the body did not come within {seconds:g} s and a second for each {SLOWEST} bytes"
+        raise ServiceError("request_timeout", detail, headers={"Connection": "close"}) from None
+    except ClientDisconnect:  # nobody reads this answer
+        raise ServiceError("bad_request", "the connection was closed before the whole body had come") from None
     return b"".join(chunks)
 
 

@@ -35,19 +35,16 @@ router = APIRouter(tags=["fits"])
     "/fits",
     status_code=202,
     response_model=Fit,
-    responses={200: {"model": Fit}, **problems(400, 401, 413, 415, 422, 429, 503)},
+    responses={200: {"model": Fit}, **problems(400, 401, 408, 413, 415, 422, 429, 503)},
     dependencies=NO_PARAMETERS,
 )
 async def submit_fit(request: Request) -> Response:
     """Submit a fit. It is validated now and runs later; with `Prefer: wait=SECONDS` the answer waits for its end."""
-    state, headers = state_of(request), request.headers
-    check_headers(headers.get("content-type"), headers.get("content-encoding"))
-    body = await read_body(request.stream(), headers.get("content-length"), state.settings.max_body_bytes)
-    key = idempotency_key(headers.get("idempotency-key"))
-    seconds = seconds_to_wait(headers.getlist("prefer"), state.settings.max_wait_seconds)
-    problem = await _parse(state, body)
-    submission = await state.in_thread(_submit, state, problem, body, key)
-    record = await _after(state, submission.record, seconds) if seconds else submission.record
+    state = state_of(request)
+    seconds = seconds_to_wait(request.headers.getlist("prefer"), state.settings.max_wait_seconds)
+    record = await _accept(state, request)
+    if seconds:
+        record = await _after(state, record, seconds)
     answer = _fit_response(record, 200 if record.status in ENDED else 202)
     answer.headers["Location"] = f"/fits/{record.id}"
     answer.headers["Retry-After"] = _RETRY_AFTER
@@ -56,14 +53,22 @@ async def submit_fit(request: Request) -> Response:
     return answer
 
 
-async def _parse(state: State, body: bytes) -> FitProblem:
-    def parse() -> FitProblem:
-        return parse_problem(parse_json(body, state.settings.max_json_depth), state.limits)
+async def _accept(state: State, request: Request) -> FitRecord:
+    """Read, check and queue. Nothing of the body is kept: it may be large, and the caller may wait long."""
+    headers = request.headers
+    check_headers(headers.get("content-type"), headers.get("content-encoding"))
+    with state.room.body() as take:
+        length, settings = headers.get("content-length"), state.settings
+        body = await read_body(request.stream(), length, settings.max_body_bytes, settings.receive_seconds, take)
+        key = idempotency_key(headers.get("idempotency-key"))
+        if len(body) <= SMALL_BODY:
+            return (await state.in_thread(_submit, state, _parse(state, body), body, key)).record
+        async with state.parsers:
+            return (await state.in_thread(lambda: _submit(state, _parse(state, body), body, key))).record
 
-    if len(body) <= SMALL_BODY:
-        return parse()
-    async with state.parsers:
-        return await state.in_thread(parse)
+
+def _parse(state: State, body: bytes) -> FitProblem:
+    return parse_problem(parse_json(body, state.settings.max_json_depth), state.limits)
 
 
 def _submit(state: State, problem: FitProblem, body: bytes, key: str | None) -> Submission:

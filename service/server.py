@@ -8,6 +8,7 @@ import socket
 import uvicorn
 
 from service.app import create_app
+from service.connections import ServerConfig
 from service.settings import ServiceSettings, require_key_beyond_loopback
 from service.state import State
 from worker.log import configure_logging
@@ -38,13 +39,7 @@ def run_api(settings: ServiceSettings, listening: socket.socket | None = None) -
     queue_settings = WorkerSettings()
     configure_logging(queue_settings.redis_url, logging.INFO if settings.access_log else logging.WARNING)
     app = create_app(settings, queue_settings)
-    config = uvicorn.Config(
-        app,
-        host=settings.host,
-        port=settings.port,
-        log_config=None,
-        access_log=settings.access_log,
-        server_header=False,
-        timeout_graceful_shutdown=_STOP_SECONDS,
+    config = ServerConfig(
+        app, settings, host=settings.host, port=settings.port, timeout_graceful_shutdown=_STOP_SECONDS
     )
     _Server(config, app.state.service).run(sockets=[listening] if listening else None)

@@ -28,6 +28,10 @@ class ServiceSettings(BaseSettings):
     api_key: SecretStr | None = None
     access_log: bool = False
 
+    receive_seconds: Annotated[float, Field(gt=0)] = 30.0
+    max_connections: Positive = 2000
+    max_received_bytes: Positive = 256 * 2**20
+
     max_body_bytes: Positive = 16 * 2**20
     max_json_depth: Annotated[int, Field(ge=1, le=500)] = 50
     max_observations: Positive = _LIMITS.observations

@@ -14,6 +14,7 @@ from fastapi import FastAPI
 from starlette.requests import Request
 
 from odelib.problem.limits import Limits
+from service.body import Room
 from service.settings import ServiceSettings
 from worker.queue import EndedListener, FitQueue
 from worker.settings import WorkerSettings
@@ -30,7 +31,7 @@ T = TypeVar("T")
 
 @dataclass
 class State:
-    """Settings, the queue, and who waits for fits to end.
+    """Settings, the queue, room for bodies, and who waits for fits to end.
 
     `closing` is set when the service is asked to stop: whoever waits for a fit is answered at once. `parsers` lets
     through as many bodies beyond `SMALL_BODY` as may be parsed at a time.
@@ -40,6 +41,7 @@ class State:
     limits: Limits
     queue: FitQueue
     listener: EndedListener
+    room: Room
     closing: asyncio.Event = field(default_factory=asyncio.Event)
     parsers: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(_PARSERS))
     threads: ThreadPoolExecutor = field(default_factory=lambda: ThreadPoolExecutor(_THREADS, "queue"))
@@ -65,7 +67,13 @@ class State:
 
 def attach(app: FastAPI, settings: ServiceSettings, queue_settings: WorkerSettings) -> None:
     """Give `app` its state and keep the listener running while the app does."""
-    app.state.service = State(settings, settings.limits(), FitQueue(queue_settings), EndedListener(queue_settings))
+    app.state.service = State(
+        settings,
+        settings.limits(),
+        FitQueue(queue_settings),
+        EndedListener(queue_settings),
+        Room(settings.max_received_bytes),
+    )
     app.router.lifespan_context = _lifespan
 
 

@@ -14,6 +14,7 @@ import uvicorn
 from fastapi import FastAPI
 
 from service.app import create_app
+from service.connections import ServerConfig
 from service.settings import ServiceSettings
 from tests.processes import wait_for
 from worker.embedded_redis import EmbeddedRedis
@@ -31,7 +32,7 @@ def _no_settings_from_outside() -> None:
 def served(app: FastAPI) -> Iterator[httpx.Client]:
     """An HTTP client of the application, which runs in a thread beside the test."""
     with socket.create_server(("127.0.0.1", 0)) as listening:
-        server = uvicorn.Server(uvicorn.Config(app, log_config=None, access_log=False, server_header=False))
+        server = uvicorn.Server(ServerConfig(app, app.state.service.settings))
         thread = threading.Thread(target=server.run, args=([listening],))
         thread.start()
         try:

@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from odelib.errors import FieldError
-from service.body import check_headers, digest, parse_json, read_body
+from service.body import Room, check_headers, digest, parse_json, read_body
 from service.errors import ServiceError
 
 DEPTH = 50
@@ -65,13 +65,23 @@ def test_other_media_types_charsets_and_encodings_are_415(content_type: str | No
     assert caught.value.status == 415
 
 
+def read(
+    stream: AsyncIterator[bytes], length: str | None, most: int, *, seconds: float = 60, room: int = 1000
+) -> bytes:
+    async def run() -> bytes:
+        with Room(room).body() as take:
+            return await read_body(stream, length, most, seconds, take)
+
+    return anyio.run(run)
+
+
 async def _stream(*chunks: bytes) -> AsyncIterator[bytes]:
     for chunk in chunks:
         yield chunk
 
 
 def test_a_body_of_the_limit_is_read() -> None:
-    assert anyio.run(read_body, _stream(b"12", b"345"), None, 5) == b"12345"
+    assert read(_stream(b"12", b"345"), None, 5) == b"12345"
 
 
 def test_a_body_beyond_the_limit_is_413_while_it_comes_in() -> None:
@@ -80,9 +90,54 @@ def test_a_body_beyond_the_limit_is_413_while_it_comes_in() -> None:
             yield b"x" * 1000
 
     with pytest.raises(ServiceError) as caught:
-        anyio.run(read_body, endless(), None, 5)
+        read(endless(), None, 5)
 
     assert caught.value.status == 413
+
+
+def test_a_body_that_trickles_is_408() -> None:
+    came = 0
+
+    async def trickle() -> AsyncIterator[bytes]:
+        nonlocal came
+        while True:
+            await anyio.sleep(0.05)
+            came += 1
+            yield b"x"
+
+    with pytest.raises(ServiceError) as caught:
+        read(trickle(), None, 10_000, seconds=0.5)
+
+    assert (caught.value.status, caught.value.headers) == (408, {"Connection": "close"})
+    assert 1 <= came <= 11
+
+
+def test_a_long_body_has_a_second_more_for_each_10_kb() -> None:
+    async def steady() -> AsyncIterator[bytes]:
+        for _ in range(10):
+            await anyio.sleep(0.1)
+            yield b"x" * 10_000
+
+    assert len(read(steady(), None, 100_000, seconds=0.3, room=100_000)) == 100_000
+
+
+def test_all_bodies_together_have_so_much_room() -> None:
+    room = Room(10)
+
+    async def take(size: int) -> bytes:
+        with room.body() as taken:
+            return await read_body(_stream(b"x" * size), None, 100, 60, taken)
+
+    async def while_one_holds_six() -> None:
+        with room.body() as taken:
+            taken(6)
+            assert len(await take(4)) == 4
+            with pytest.raises(ServiceError) as caught:
+                await take(5)
+            assert (caught.value.status, caught.value.headers) == (503, {"Retry-After": "5"})
+        assert len(await take(10)) == 10  # what was taken has been given back, by those that were refused too
+
+    anyio.run(while_one_holds_six)
 
 
 def test_an_announced_length_beyond_the_limit_is_413_before_anything_is_read() -> None:
@@ -91,7 +146,7 @@ def test_an_announced_length_beyond_the_limit_is_413_before_anything_is_read() -
         yield b""
 
     with pytest.raises(ServiceError) as caught:
-        anyio.run(read_body, unread(), "6", 5)
+        read(unread(), "6", 5)
 
     assert caught.value.status == 413
 
