@@ -48,7 +48,7 @@ class SolveError(OdelibError):
     """A trajectory could not be computed.
 
     `code` is one of `max_steps`, `not_finite` and `step_too_small`; `time` is where the solver stood, in the
-    caller's unit; `message` is the sentence the user reads.
+    caller's unit; `experiment` names the series where there are several. The message is the sentence the user reads.
     """
 
     SENTENCES = {
@@ -60,15 +60,21 @@ class SolveError(OdelibError):
         "beyond all bounds there, or the tolerances may be too tight",
     }
 
-    def __init__(self, code: str, time: float, max_steps: int) -> None:
+    def __init__(self, code: str, time: float, max_steps: int, experiment: str | None = None) -> None:
         self.code = code
         self.time = time
         self.max_steps = max_steps
-        super().__init__(self.SENTENCES[code].format(time=time, max_steps=max_steps))
+        self.experiment = experiment
+        sentence = self.SENTENCES[code].format(time=time, max_steps=max_steps)
+        super().__init__(f"in the experiment {experiment!r:.80}: {sentence}" if experiment else sentence)
 
-    def __reduce__(self) -> tuple[type[SolveError], tuple[str, float, int]]:
+    def of_experiment(self, name: str) -> SolveError:
+        """The same, in a named experiment."""
+        return type(self)(self.code, self.time, self.max_steps, name)
+
+    def __reduce__(self) -> tuple[type[SolveError], tuple[str, float, int, str | None]]:
         """Rebuild from the arguments, not from the sentence, so that the error can cross processes."""
-        return type(self), (self.code, self.time, self.max_steps)
+        return type(self), (self.code, self.time, self.max_steps, self.experiment)
 
 
 class FitError(OdelibError):

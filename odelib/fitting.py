@@ -67,14 +67,13 @@ def warm_up() -> None:
 def partial_result(problem: FitProblem, checkpoint: Checkpoint, code: OutcomeCode) -> FitResult:
     """The best so far of a fit that goes no further, made from its checkpoint without solving anything."""
     setup = _Setup(problem, torch.device("cpu"), None, problem.solver.device)
-    coordinates = setup.unknowns.coordinates(checkpoint.best)
+    names = problem.resolved_system.states
+    states = [[series[name] for name in names] for series in checkpoint.states]
     best = Evaluation(
-        coordinates,
+        setup.unknowns.coordinates(checkpoint.best),
         checkpoint.loss,
         np.zeros(setup.unknowns.count),
-        torch.tensor(
-            [checkpoint.states[0][name] for name in problem.resolved_system.states], dtype=torch.float64
-        ).T.reshape(len(problem.data.times), -1),
+        torch.cat([torch.tensor(columns, dtype=torch.float64).T for columns in states]),
     )
     reports = [StageReport.model_validate(report) for report in checkpoint.reports]
     return reporting.Report(problem, setup.objective, best, reports, setup.solver).partial(code)
@@ -94,7 +93,6 @@ class _Setup:
             rtol=solver.rtol,
             atol=solver.atol,
             max_steps=solver.max_steps,
-            constants=problem.data.constants,
         )
         if stop:
             self.layer.stop = stop
@@ -278,7 +276,10 @@ class _Fit:
             best=self.unknowns.free_values(best.coordinates),
             loss=best.loss,
             gradient_norm=running.gradient_norm,
-            states=[dict(zip(self.problem.resolved_system.states, best.states.T.tolist(), strict=True))],
+            states=[
+                dict(zip(self.problem.resolved_system.states, best.states[rows].T.tolist(), strict=True))
+                for rows in self.objective.solves.slices
+            ],
             optimiser=loop.memory,
             reports=[report.model_dump(mode="json") for report in (*self.stages.reports, running)],
         )

@@ -5,15 +5,20 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping
 
+import numpy as np
 import torch
 from torch import Tensor
 from torch.autograd.functional import jacobian as jacobian_of
 
+from odelib.cautions import Cautions
 from odelib.engines.base import StopCheck
 from odelib.errors import SolveError, StopRequested
+from odelib.measurements import Model
 from odelib.objective import Evaluation, NotFinite, Objective
+from odelib.parts import Part
 from odelib.predictions import Predictor, columns, failed_prediction, sparse_columns
-from odelib.problem.request import FitProblem
+from odelib.problem.noise import AnyNoise
+from odelib.problem.request import FitProblem, Prediction
 from odelib.program import Program
 from odelib.result import (
     OUTCOMES,
@@ -21,8 +26,8 @@ from odelib.result import (
     Dense,
     Estimate,
     FitResult,
-    FitWarning,
     LossParts,
+    NoiseEstimate,
     Outcome,
     OutcomeCode,
     PredictionResult,
@@ -34,7 +39,6 @@ from odelib.result import (
 from odelib.uncertainty import Errors, Interval, Uncertainty
 
 DENSE_POINTS = 401
-COARSE = 1e-4  # of the data's squares: with a solver's error of a hundredth of the data nothing can be told
 
 
 class Report:
@@ -56,56 +60,83 @@ class Report:
         self.layer = objective.layer
         self.unknowns = objective.unknowns
         self.point = self.unknowns.point(best.coordinates)
+        self.observed = objective.observed(best.coordinates, best.states)
         self.device = best.states.device
-        self.parameters = self._vector(self.point.parameters, self.layer.system.parameters)
+        self.parts = self._loss_parts()
         self.uncertainty: Uncertainty | None = None
         self.errors: Errors | None = None
         self.no_errors: str | None = None  # why, where they were asked for
 
     def complete(self, code: OutcomeCode, stop: StopCheck) -> FitResult:
-        """With a dense trajectory and the predictions. Where `stop` gives a reason these are left short."""
+        """With dense trajectories and the predictions. Where `stop` gives a reason these are left short."""
         self.layer.stop = stop
         self._find_errors()
         with torch.no_grad():
-            dense = self._dense()
-            predictor = Predictor(self.problem, self.objective, self.best, self.point, self.errors)
+            dense = [self._dense(part) for part in self.objective.fitted]
+            predictor = Predictor(self.problem, self.objective, self.best, self.observed.scales, self.errors)
             predictions = [predictor.predict(asked, stop) for asked in self.problem.predictions]
-        return self._result(code, dense, predictions)
+            held_out = [predictor.hold_out(part, stop) for part in self.objective.held_out]
+        return self._result(code, dense, predictions, held_out)
 
     def partial(self, code: OutcomeCode) -> FitResult:
         """From what has been solved already: the dense trajectory has the data's times, no prediction is made."""
-        predictions = [
-            failed_prediction(asked, "not_made", "the fit was cut off before its predictions were made")
-            for asked in self.problem.predictions
+        reason = "the fit was cut off before its predictions were made"
+        predictions = [failed_prediction(asked, "not_made", reason) for asked in self.problem.predictions]
+        held_out = [
+            failed_prediction(Prediction(name=part.name, times=part.times), "not_made", reason)
+            for part in self.objective.held_out
         ]
         with torch.no_grad():
-            return self._result(code, None, predictions)
+            return self._result(code, [None] * len(self.objective.fitted), predictions, held_out)
 
-    def _result(self, code: OutcomeCode, dense: Dense | None, predictions: list[PredictionResult]) -> FitResult:
-        model = self.objective.model(self.best.states, self.parameters)
-        trajectory = self._trajectory(model, dense)
+    def _result(
+        self,
+        code: OutcomeCode,
+        dense: list[Dense | None],
+        predictions: list[PredictionResult],
+        held_out: list[PredictionResult],
+    ) -> FitResult:
+        trajectories = self._trajectories(dense)
+        system = self.layer.system
+        shared = [name for name in system.parameters if not self.unknowns.is_own(0, name)]
+        shared_derived = [name for name in system.derived if not self._derived_is_own(name)]
+        derived = self._derived(0, shared_derived)
+        lost = [name for name in system.derived if all(name not in found for found in (derived, *self._own_derived()))]
+        cautions = Cautions(self.problem, self.objective, self.best, self.observed)
+        first = trajectories[0].initial_state if self.objective.fitted[0].index == 0 else self._initial_state(0)
         return FitResult(
             loss=self.best.loss,
-            loss_parts=LossParts(data=self.best.loss, penalty=0.0, prior=0.0),
-            observations=self.objective.scored.observations,
+            loss_parts=self.parts,
+            observations=self.objective.measurements.observations,
             outcome=Outcome(code=code, message=OUTCOMES[code]),
-            parameters=self._estimates(self.point.parameters),
-            initial_state=trajectory.initial_state,
-            derived=self._derived() or None,
+            parameters=self._estimates(0, {name: self.point.parameters[0][name] for name in shared}),
+            initial_state=first,
+            derived=derived or None,
+            noise=self._noise(),
             stages=self.stages,
-            trajectories=[trajectory],
+            trajectories=trajectories,
             predictions=predictions or None,
+            hold_out=held_out or None,
             covariance=self._covariance(),
-            warnings=self._warnings(code, predictions),
-            statistics=self._statistics(model),
+            warnings=cautions.all(code, predictions + held_out, self.uncertainty, self.no_errors, lost),
+            statistics=self._statistics(self.observed.model),
             solver=self.solver(),
+        )
+
+    def _loss_parts(self) -> LossParts:
+        measurements, scales = self.objective.measurements, self.observed.scales
+        added = self.objective.regularisation.at(self.best.coordinates)
+        return LossParts(
+            data=measurements.loss(self.observed.model, scales).item(),
+            penalty=added.penalty,
+            prior=added.prior + measurements.prior_loss(scales),
         )
 
     def _find_errors(self) -> None:
         if self.problem.uncertainty == "none" or not self.unknowns.count:
             return
         try:
-            jacobian = self.objective.jacobian(self.best.coordinates)
+            blocks = self.objective.blocks(self.best.coordinates)
         except StopRequested as stop:
             if stop.reason != "time_limit":
                 raise
@@ -114,30 +145,58 @@ class Report:
         except (SolveError, NotFinite) as error:
             self.no_errors = f"the derivatives of the model could not be computed: {error}"
             return
-        given = set(self.problem.data.values) <= set(self.problem.data.sigma)
-        self.uncertainty = Uncertainty(self.unknowns, self.best.coordinates, jacobian, sigma_given=given)
-        self.errors = Errors(self.uncertainty, self.best.loss)
+        added = self.objective.regularisation.information(self.best.coordinates)
+        self.uncertainty = Uncertainty(self.unknowns, self.best.coordinates, blocks, added, self.objective.measurements)
+        self.errors = Errors(self.uncertainty, self.parts.data)
         if not self.errors.usable:
             self.no_errors = "there are not more observations than free unknowns, so that no scale can be estimated"
 
-    def _estimates(self, values: Mapping[str, float]) -> dict[str, Estimate]:
+    def _estimates(self, index: int, values: Mapping[str, float]) -> dict[str, Estimate]:
         estimates = {}
         for name, value in values.items():
-            interval = self.errors.of(name) if self.errors else None
-            estimates[name] = _estimate(value, interval, fixed=self.unknowns.is_fixed(name))
+            full = self.unknowns.name_of(index, name)
+            interval = self.errors.of(full) if self.errors else None
+            estimates[name] = _estimate(value, interval, fixed=self.unknowns.is_fixed(full))
         return estimates
 
-    def _derived(self) -> dict[str, Estimate]:
-        """The derived quantities, their errors by the delta method."""
+    def _initial_state(self, index: int) -> dict[str, Estimate]:
+        return self._estimates(index, self.point.initial_states[index])
+
+    def _noise(self) -> dict[str, NoiseEstimate] | None:
+        if self.problem.noise is None:
+            return None
+        intervals = self.errors.of_scales(self.observed.scales) if self.errors else {}
+        found = {}
+        for name in self.objective.measurements.observables:
+            estimated = self.objective.measurements.estimated(name)
+            values = dict(zip(estimated, self.observed.scales.get(name, np.zeros(0)).tolist(), strict=True))
+            errors = dict(zip(estimated, intervals.get(name, [None] * len(estimated)), strict=True))
+            scales = {scale: _estimate(value, errors[scale]) for scale, value in values.items()}
+            found[name] = NoiseEstimate(**(_given_scales(self.problem.noise[name]) | scales))
+        return found
+
+    def _derived_is_own(self, name: str) -> bool:
+        """Whether a derived quantity depends on what is an experiment's own: parameters or overridden constants."""
+        own = set(self.problem.per_experiment) | {c for series in self.problem.series for c in series.constants}
+        several = self.unknowns.series_count > 1
+        return several and bool(self.layer.system.derived[name].names & own)
+
+    def _own_derived(self) -> list[dict[str, Estimate]]:
+        own = [name for name in self.layer.system.derived if self._derived_is_own(name)]
+        return [self._derived(part.index, own) for part in self.objective.fitted]
+
+    def _derived(self, index: int, names: list[str]) -> dict[str, Estimate]:
+        """Derived quantities of a series, their errors by the delta method."""
         system = self.layer.system
-        if not system.derived:
+        if not names:
             return {}
-        program = Program(list(system.derived.values()), [])
+        program = Program([system.derived[name] for name in names], [])
+        constants = dict(zip(system.constants, self.unknowns.constants[index].tolist(), strict=True))
 
         def values(point: Tensor) -> Tensor:
             parameters, _ = self.unknowns.values(point)
-            named = dict(zip(system.parameters, parameters.unbind(), strict=True))
-            return torch.stack(program.bind({**self.layer.constants, **named}, self.device)())
+            named = dict(zip(system.parameters, parameters[index].unbind(), strict=True))
+            return torch.stack(program.bind({**constants, **named}, self.device)())
 
         point = torch.tensor(self.best.coordinates, device=self.device)
         found = values(point).detach().cpu().numpy()
@@ -148,7 +207,7 @@ class Report:
             intervals = self.errors.along(found, slopes)
         return {
             name: _estimate(value, intervals[i] if intervals else None)
-            for i, (name, value) in enumerate(zip(system.derived, found.tolist(), strict=True))
+            for i, (name, value) in enumerate(zip(names, found.tolist(), strict=True))
             if math.isfinite(value)
         }
 
@@ -156,112 +215,69 @@ class Report:
         found = self.errors.covariance() if self.errors else None
         return Covariance(names=found[0], matrix=found[1]) if found else None
 
-    def _trajectory(self, model: Mapping[str, Tensor], dense: Dense | None) -> Trajectory:
-        scored, times = self.objective.scored, self.problem.data.times
-        states = columns(dict(zip(self.layer.system.states, self.best.states.unbind(-1), strict=True)))
-        values = sparse_columns(model)
-        return Trajectory(
-            name=self.problem.data.name,
-            initial_state=self._estimates(self.point.initial_state),
-            times=times,
-            states=states,
-            values=values,
-            residuals=scored.sparse(model),
-            dense=dense or Dense(times=times, states=states, values=values),
-        )
+    def _trajectories(self, dense: list[Dense | None]) -> list[Trajectory]:
+        solves, fitted = self.objective.solves, self.objective.fitted
+        residuals = self.objective.measurements.residuals(self.observed.model, self.observed.scales)
+        derived = self._own_derived()
+        found = []
+        for i, (part, rows) in enumerate(zip(fitted, solves.slices, strict=True)):
+            own = {n: v for n, v in self.point.parameters[part.index].items() if self.unknowns.is_own(part.index, n)}
+            states = columns(self._by_state(self.best.states[rows]))
+            values = sparse_columns({name: column[rows] for name, column in self.observed.model.items()})
+            found.append(
+                Trajectory(
+                    name=part.name,
+                    initial_state=self._initial_state(part.index),
+                    parameters=self._estimates(part.index, own) or None,
+                    derived=derived[i] or None,
+                    times=part.times,
+                    states=states,
+                    values=values,
+                    residuals=residuals[i],
+                    dense=dense[i] or Dense(times=part.times, states=states, values=values),
+                )
+            )
+        return found
 
-    def _dense(self) -> Dense | None:
-        data = self.problem.data
-        grid = torch.linspace(data.start, data.times[-1], DENSE_POINTS, dtype=torch.float64, device=self.device)
-        if data.start == data.times[-1]:
+    def _dense(self, part: Part) -> Dense | None:
+        grid = torch.linspace(part.start, part.times[-1], DENSE_POINTS, dtype=torch.float64, device=self.device)
+        if part.start == part.times[-1]:
             grid = grid[:1]
-        grid[-1] = data.times[-1]
+        grid[-1] = part.times[-1]
         point = torch.tensor(self.best.coordinates, device=self.device, requires_grad=self.unknowns.count > 0)
+        constants = self.unknowns.constants[part.index]
         try:
             with torch.enable_grad():  # with the sensitivities, as in the fit, so that the solver takes the same steps
-                parameters, start = self.unknowns.values(point)
-                states = self.layer(grid, start, parameters).detach()
+                parameters, start = (values[part.index] for values in self.unknowns.values(point))
+                states = self.layer(grid, start, parameters, constants).detach()
         except SolveError:  # the step limit is met by a hair: the trajectory at the data's times still stands
             return None
         except StopRequested as stop:
             if stop.reason != "time_limit":
                 raise
             return None
-        model = self.layer.observe(grid, states, self.parameters)
-        return Dense(
-            times=grid.tolist(),
-            states=columns(dict(zip(self.layer.system.states, states.unbind(-1), strict=True))),
-            values=sparse_columns(model),
-        )
+        model = self.layer.observe(grid, states, parameters.detach(), constants)
+        return Dense(times=grid.tolist(), states=columns(self._by_state(states)), values=sparse_columns(model))
 
-    def _warnings(self, code: OutcomeCode, predictions: list[PredictionResult]) -> list[FitWarning]:
-        warnings = []
-        if bound := self.unknowns.at_bound(self.best.coordinates):
-            warnings.append(
-                FitWarning(
-                    code="at_bound",
-                    message=f"{', '.join(bound)} ended at a bound: the best value may lie beyond it",
-                    names=bound,
-                )
-            )
-        warnings += self._warnings_of_numbers()
-        if self.no_errors:
-            message = f"there are no standard errors: {self.no_errors}"
-            warnings.append(FitWarning(code="no_uncertainty", message=message))
-        if self.uncertainty and self.uncertainty.flat:
-            names = self.uncertainty.flat
-            warnings.append(
-                FitWarning(
-                    code="flat_direction",
-                    message=f"the data do not determine {', '.join(names)}: changed together in some direction they "
-                    "leave the fit as it is; fix one of them, or measure what tells them apart",
-                    names=names,
-                )
-            )
-        if code != "converged":
-            warnings.append(FitWarning(code="not_converged", message=OUTCOMES[code]))
-        if failed := [prediction.name for prediction in predictions if prediction.error]:
-            warnings.append(
-                FitWarning(
-                    code="prediction_failed",
-                    message=f"{len(failed)} prediction(s) could not be computed; each says why in its error",
-                    names=failed,
-                )
-            )
-        return warnings
+    def _by_state(self, states: Tensor) -> dict[str, Tensor]:
+        return dict(zip(self.layer.system.states, states.unbind(-1), strict=True))
 
-    def _warnings_of_numbers(self) -> list[FitWarning]:
-        warnings = []
-        model = self.objective.model(self.best.states, self.parameters)
-        empty = [name for name, column in model.items() if not bool(column.isfinite().all())]
-        empty += [name for name in self.layer.system.derived if name not in self._derived()]
-        if empty:
-            message = f"{', '.join(empty)} have no finite value at some times, or at the fitted parameters"
-            warnings.append(FitWarning(code="not_finite", message=message, names=empty))
-        gradient, held = self.best.gradient, self.unknowns.held(self.best.coordinates)
-        idle = [n for n, slope, at in zip(self.unknowns.names, gradient, held, strict=True) if slope == 0.0 and not at]
-        if idle and not self.uncertainty and self.best.loss > 0:
-            message = f"the loss does not change with {', '.join(idle)} where the fit ended: nothing is known of them"
-            warnings.append(FitWarning(code="flat_direction", message=message, names=idle))
-        solver, scored = self.problem.solver, self.objective.scored
-        if scored.solver_error(solver.rtol, solver.atol) > COARSE * scored.squares:
-            message = (
-                "solver.atol is not small beside the data: the trajectories are coarse, and so is the fit; lower it"
-            )
-            warnings.append(FitWarning(code="coarse_solver", message=message))
-        return warnings
-
-    def _statistics(self, model: Mapping[str, Tensor]) -> Statistics:
-        """AIC and BIC of a normal likelihood with a scale estimated, k the free unknowns and the scale."""
-        count, k = self.objective.scored.observations, self.unknowns.count + 1
-        r_squared = self.objective.scored.r_squared(model)
-        if self.best.loss <= 0:
+    def _statistics(self, model: Model) -> Statistics:
+        """AIC and BIC; without noise those of a normal likelihood with a scale estimated."""
+        measurements = self.objective.measurements
+        count, r_squared = measurements.observations, measurements.r_squared(model)
+        if measurements.is_likelihood:
+            k, base = self.unknowns.count + measurements.scale_count, 2 * self.parts.data
+        elif self.parts.data > 0:
+            k, base = self.unknowns.count + 1, count * math.log(self.parts.data / count)
+        else:
             return Statistics(r_squared=r_squared)
-        base = count * math.log(self.best.loss / count)
         return Statistics(aic=base + 2 * k, bic=base + k * math.log(count), r_squared=r_squared)
 
-    def _vector(self, values: Mapping[str, float], names: tuple[str, ...]) -> Tensor:
-        return torch.tensor([values[name] for name in names], dtype=torch.float64, device=self.device)
+
+def _given_scales(settings: AnyNoise) -> dict[str, Estimate]:
+    given = {scale: getattr(settings, scale, None) for scale in ("sigma", "proportional")}
+    return {scale: Estimate(value=value, fixed=True) for scale, value in given.items() if isinstance(value, float)}
 
 
 def _estimate(value: float, interval: Interval | None, *, fixed: bool = False) -> Estimate:

@@ -66,6 +66,13 @@ class Stopped(Response):
     message: str
 
 
+class NoiseEstimate(Response):
+    """The scales of one observable's noise; given ones are fixed."""
+
+    sigma: Estimate | None = None
+    proportional: Estimate | None = None
+
+
 class StageReport(Response):
     """What a stage did."""
 
@@ -95,6 +102,10 @@ class Trajectory(Response):
 
     name: str
     initial_state: dict[str, Estimate]
+    parameters: Annotated[dict[str, Estimate] | None, Field(description="Those that are this experiment's own.")] = None
+    derived: Annotated[
+        dict[str, Estimate] | None, Field(description="Derived quantities that are this experiment's own.")
+    ] = None
     times: Column
     states: dict[str, Column]
     values: Annotated[
@@ -102,7 +113,10 @@ class Trajectory(Response):
         Field(description="All the observables, measured or not; null where one has no finite value."),
     ]
     residuals: Annotated[
-        dict[str, SparseColumn], Field(description="Data minus model, divided by sigma where one is known.")
+        dict[str, SparseColumn],
+        Field(
+            description="Data minus model, divided by sigma where one is given; for lognormal noise of the logarithms."
+        ),
     ]
     dense: Dense
 
@@ -173,9 +187,15 @@ class FitResult(Response):
     parameters: dict[str, Estimate]
     initial_state: Annotated[dict[str, Estimate], Field(description="The first series'.")]
     derived: Annotated[dict[str, Estimate] | None, Field(description="The system's derived quantities.")] = None
+    noise: Annotated[
+        dict[str, NoiseEstimate] | None, Field(description="The scales by observable, where `noise` was given.")
+    ] = None
     stages: list[StageReport]
     trajectories: list[Trajectory]
     predictions: list[PredictionResult] | None = None
+    hold_out: Annotated[
+        list[PredictionResult] | None, Field(description="What was left out of the fit, predicted and scored.")
+    ] = None
     covariance: Annotated[Covariance | None, Field(description="Where uncertainty was asked for.")] = None
     warnings: list[FitWarning]
     statistics: Statistics

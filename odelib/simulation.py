@@ -16,7 +16,7 @@ from odelib.layer import ODELayer
 from odelib.problem.catalogue import CATALOGUE
 from odelib.problem.checks import resolve_system
 from odelib.problem.limits import Limits
-from odelib.problem.request import FitProblem, Series, parse_problem
+from odelib.problem.request import FitProblem, MeasuredSeries, parse_problem
 from odelib.problem.system import System
 from odelib.result import Dense
 from odelib.unknowns import Unknowns
@@ -55,7 +55,7 @@ def run_simulation(request: Mapping[str, Any] | str, *, noise: float = 0.0, seed
     if not (math.isfinite(noise) and noise >= 0):
         raise ValueError(f"noise is a standard deviation, finite and not negative; {noise} is none")
     problem = _parse(_example(request) if isinstance(request, str) else dict(request))
-    series = problem.data
+    series = problem.series[0]
     dense_times = np.linspace(series.start, series.times[-1], DENSE_POINTS)
     states, observed, grid = _solve(problem, np.union1d(dense_times, series.times))
     at_data, at_dense = np.searchsorted(grid, series.times), np.searchsorted(grid, np.unique(dense_times))
@@ -120,12 +120,12 @@ def _solve(problem: FitProblem, times: Reals) -> tuple[dict[str, Reals], dict[st
         rtol=min(solver.rtol, RTOL),
         atol=min(solver.atol, ATOL),
         max_steps=solver.max_steps,
-        constants=problem.data.constants,
+        constants=problem.series[0].constants,
     )
     unknowns = Unknowns(problem, torch.device("cpu"))
     grid = torch.from_numpy(times)
     with torch.no_grad():
-        parameters, initial_state = unknowns.values(torch.from_numpy(unknowns.start))
+        parameters, initial_state = (values[0] for values in unknowns.values(torch.from_numpy(unknowns.start)))
         states = layer(grid, initial_state, parameters)
         observed = layer.observe(grid, states, parameters)
     columns = {name: column.numpy() for name, column in observed.items()}
@@ -139,7 +139,7 @@ def _like(simulated: Reals, measured: list[float | None]) -> list[float | None]:
     return [None if old is None else float(new) for new, old in zip(simulated, measured, strict=True)]
 
 
-def _data_of(series: Series, values: dict[str, list[float | None]]) -> dict[str, Any]:
+def _data_of(series: MeasuredSeries, values: dict[str, list[float | None]]) -> dict[str, Any]:
     """The series with other values; its sigmas and initial state, which belong to a measurement, left out."""
     kept = series.model_dump(mode="json", exclude={"values", "sigma", "initial_state"}, exclude_unset=True)
     return kept | {"values": values}

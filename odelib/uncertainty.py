@@ -1,18 +1,25 @@
 """How sure the estimates are: the expected (Gauss–Newton) information at the optimum.
 
-With J the derivatives of the scaled residuals by the free unknowns' coordinates, their covariance is s²·(JᵀJ)⁻¹
-(Seber and Wild, Nonlinear Regression, 1989, 5.1). Where every sigma is given s is 1 and the quantile the normal
-one; else s² = RSS/(n − p), and the quantile is Student's with n − p degrees of freedom.
+With I the information of the free unknowns (of measurements, priors and penalty together; estimated scales go with
+the unknowns) their covariance is its inverse. Where no sigma is given, the information is JᵀJ/s² with J the
+derivatives of the residuals and s² = RSS/(n − p) (Seber and Wild, Nonlinear Regression, 1989, 5.1). A scale that noise
+estimates is the likeliest one, hence too small by as much as the fit has taken from the residuals: the variance of an
+observable with n measurements is taken n/(n − p) times as large, p being the trace of its part of the hat matrix, which
+is RSS/(n − p) where there is one observable. Where anything is estimated the quantile is Student's with n − p degrees
+of freedom, else the normal one.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from scipy import stats
 
 from odelib.information import FLAT, Matrix, information
+from odelib.measurements import Block, Measurements, Scales
+from odelib.objective import without_scales
 from odelib.unknowns import Unknowns, Vector
 
 
@@ -28,38 +35,64 @@ class Interval:
 class Uncertainty:
     """The covariance of the free unknowns.
 
-    names: those that have a standard error: not at a bound, in no flat direction. covariance: of their
-    coordinates. flat: the names that take part in a flat direction. quantile: of a 95 % interval; None where
-    there is no degree of freedom left.
+    names: those that have a standard error: not at a bound, in no flat direction. flat: the names that take part in a
+    flat direction. quantile: of a 95 % interval; None where there is no degree of freedom left.
     """
 
-    def __init__(self, unknowns: Unknowns, coordinates: Vector, jacobian: Matrix, *, sigma_given: bool) -> None:
-        self._unknowns = unknowns
-        self._coordinates = coordinates
+    def __init__(
+        self,
+        unknowns: Unknowns,
+        coordinates: Vector,
+        blocks: Sequence[Block],
+        added: Vector,
+        measurements: Measurements,
+    ) -> None:
+        self.unknowns = unknowns
+        self.coordinates = coordinates
         free = ~unknowns.held(coordinates)
-        scales = unknowns.magnitudes(coordinates)
-        scaled = jacobian * scales
-        found = information(scaled, free)
+        units = unknowns.magnitudes(coordinates)
+        extra = np.diag(np.sqrt(added)) * units
+        found = information(np.concatenate([*(without_scales(b) * units for b in blocks), extra]), free)
         participants = found.participants()
         names = np.array(unknowns.names, dtype=object)
         self.flat: list[str] = names[participants].tolist()
         self.known = free & ~participants
         self.names: list[str] = names[self.known].tolist()
-        self.degrees_of_freedom = len(jacobian) - int(free.sum())
-        self._whole = found.inverse * np.outer(scales, scales)
-        self.flat_directions = found.flat * scales  # in the coordinates themselves
-        self.sigma_given = sigma_given
+        self.flat_directions = found.flat * units  # in the coordinates themselves
+        self.is_likelihood = measurements.is_likelihood
+        self.estimates_scale = measurements.estimates_scale
+        self.blocks = blocks
+        estimated = [b for b in blocks if not self.is_likelihood or measurements.estimated(b.name)]
+        self.degrees_of_freedom = sum(b.measurements for b in estimated) - int(free.sum())
         self.quantile: float | None = None
-        if sigma_given:
+        if not self.estimates_scale:
             self.quantile = float(stats.norm.ppf(0.975))
         elif self.degrees_of_freedom > 0:
             self.quantile = float(stats.t.ppf(0.975, self.degrees_of_freedom))
+        self.factors = dict.fromkeys((b.name for b in blocks), 1.0)
+        if self.is_likelihood and self.estimates_scale:
+            self.factors |= {b.name: _factor(b, found.inverse, units) for b in estimated}
+            shares = [without_scales(b) * units / np.sqrt(self.factors[b.name]) for b in blocks]
+            found = information(np.concatenate([*shares, extra]), free)
+        self._inverse = found.inverse * np.outer(units, units)
 
-    def scaled_by(self, loss: float) -> Matrix | None:
-        """The covariance of all coordinates, zero where there is none; None without a degree of freedom."""
-        if self.sigma_given:
-            return self._whole
-        return self._whole * (loss / self.degrees_of_freedom) if self.degrees_of_freedom > 0 else None
+    def covariance(self, data_loss: float) -> Matrix | None:
+        """Of all coordinates, zero where there is none; None without a degree of freedom for the scale.
+
+        data_loss: the data's part of the loss.
+        """
+        if self.quantile is None:
+            return None
+        if self.is_likelihood:
+            return self._inverse
+        return self._inverse * 2.0 * (data_loss / self.degrees_of_freedom if self.estimates_scale else 1.0)
+
+
+def _factor(block: Block, inverse: Matrix, units: Vector) -> float:
+    """How many times as large as the likeliest the variance of a block's measurements is taken."""
+    along = block.along[: block.measurements] * units
+    taken = float(np.einsum("ij,jk,ik->", along, inverse, along))
+    return block.measurements / max(block.measurements - taken, 1.0)
 
 
 class Errors:
@@ -68,14 +101,14 @@ class Errors:
     usable: whether there are any; not without a degree of freedom from which the scale could be estimated.
     """
 
-    def __init__(self, uncertainty: Uncertainty, loss: float) -> None:
-        matrix = uncertainty.scaled_by(loss)
-        self.usable = matrix is not None and uncertainty.quantile is not None
+    def __init__(self, uncertainty: Uncertainty, data_loss: float) -> None:
+        matrix = uncertainty.covariance(data_loss)
+        self.usable = matrix is not None
         self._matrix = matrix if matrix is not None else np.zeros((0, 0))
         self._quantile = uncertainty.quantile or 0.0
         self._uncertainty = uncertainty
-        self._unknowns = uncertainty._unknowns
-        self._values = self._unknowns.free_values(uncertainty._coordinates)
+        self._unknowns = uncertainty.unknowns
+        self._values = self._unknowns.free_values(uncertainty.coordinates)
 
     def of(self, name: str) -> Interval | None:
         """The interval of an unknown; None where it has none. On a log scale it is made in the logarithm."""
@@ -84,11 +117,29 @@ class Errors:
         place = self._unknowns.names.index(name)
         error, value = float(np.sqrt(self._matrix[place, place])), self._values[name]
         if self._unknowns.log[place]:
-            with np.errstate(over="ignore"):
-                factor = float(np.exp(self._quantile * error))
-            upper = value * factor
-            return Interval(value * error, value / factor, upper) if np.isfinite(upper) else None
+            return self._in_logarithm(value, error)
         return Interval(error, value - self._quantile * error, value + self._quantile * error)
+
+    def of_scales(self, scales: Scales) -> dict[str, list[Interval | None]]:
+        """The intervals of the estimated scales of each observable, made in their logarithms."""
+        if not self.usable:
+            return {}
+        found = {}
+        for block in self._uncertainty.blocks:
+            if block.name not in scales:
+                continue
+            own = np.linalg.pinv(block.scales.T @ block.scales)
+            across = own @ (block.scales.T @ block.along)
+            variance = np.diag(own * self._uncertainty.factors[block.name] + across @ self._matrix @ across.T)
+            pairs = zip(scales[block.name].tolist(), np.sqrt(variance).tolist(), strict=True)
+            found[block.name] = [self._in_logarithm(value, error) if error > 0 else None for value, error in pairs]
+        return found
+
+    def _in_logarithm(self, value: float, error: float) -> Interval | None:
+        with np.errstate(over="ignore"):
+            factor = float(np.exp(self._quantile * error))
+        upper = value * factor
+        return Interval(value * error, value / factor, upper) if np.isfinite(upper) else None
 
     def along(self, values: Vector, slopes: Matrix) -> list[Interval] | None:
         """The intervals of quantities with these slopes (k, free unknowns) by the coordinates.
@@ -116,5 +167,5 @@ class Errors:
     def _settled(self, slopes: Matrix) -> bool:
         """Whether no flat direction moves the quantities by more than rounding."""
         along = np.abs(slopes @ self._uncertainty.flat_directions.T)
-        scales = self._unknowns.magnitudes(self._uncertainty._coordinates)
+        scales = self._unknowns.magnitudes(self._uncertainty.coordinates)
         return float(along.max(initial=0.0)) <= FLAT * float(np.abs(slopes * scales).max(initial=0.0))

@@ -15,7 +15,9 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from odelib.engines.base import Carried
+from odelib.parts import split
 from odelib.problem.expressions import parse_expression
+from odelib.problem.priors import support
 from odelib.problem.request import FitProblem, Unknown
 from odelib.program import Program
 
@@ -24,65 +26,91 @@ Vector = NDArray[np.float64]
 
 @dataclass(frozen=True)
 class Point:
-    """All values at one point, by name, in the caller's units."""
+    """All values at one point, by name, in the caller's units: one entry a series."""
 
-    parameters: dict[str, float]
-    initial_state: dict[str, float]
+    parameters: list[dict[str, float]]
+    initial_states: list[dict[str, float]]
 
 
 class Unknowns:
-    """The unknowns of a problem with one series.
+    """The unknowns of a problem.
 
-    names: the free ones, in order: parameters, then initial values. start, lower, upper: their guesses and
-    bounds (±inf where there is none) as coordinates. log: which are searched in their logarithm.
+    names: the free ones, in order: shared parameters, then each series' own parameters and initial values. Where
+    there are several series, what is a series' own has its name in brackets: `prey[plot 3]`. What belongs to a series
+    of which nothing is fitted stays at the guess. start, lower, upper: their guesses and bounds (±inf where there is
+    none) as coordinates; what a prior rules out is out of bounds. log: which are searched in their logarithm.
     """
 
     def __init__(self, problem: FitProblem, device: torch.device) -> None:
         system = problem.resolved_system
         self.system = system
-        parameters = {name: _unknown(problem.parameters[name]) for name in system.parameters}
-        states = {**problem.initial_state, **problem.data.initial_state}
-        self._expressions = {
-            # as long and as deep as was accepted: the limits are the service's
-            n: parse_expression(e, max_characters=len(e), max_levels=1000)
-            for n, e in states.items()
-            if isinstance(e, str)
+        self.entries: dict[str, Unknown] = {
+            name: _unknown(problem.parameters[name]) for name in system.parameters if name not in problem.per_experiment
         }
-        entries = parameters | {
-            name: _unknown(entry) for name in system.states if not isinstance(entry := states[name], str)
-        }
-        self._fixed = {name: entry.start for name, entry in entries.items() if entry.is_fixed}
-        free = {name: entry for name, entry in entries.items() if not entry.is_fixed}
+        self._own: list[dict[str, str]] = []  # for each series, under which name what is its own stands
+        self._expressions: list[dict[str, str]] = []  # for each series, the initial values that are expressions
+        idle = set(range(len(problem.series))) - {part.index for part in split(problem)[0]}
+        held = set()
+        for index, series in enumerate(problem.series):
+            stated = {**problem.initial_state, **series.initial_state}
+            own = {name: problem.parameters[name] for name in system.parameters if name in problem.per_experiment}
+            own |= {name: entry for name in system.states if not isinstance(entry := stated[name], str)}
+            suffix = f"[{series.name}]" if problem.experiments else ""
+            self._own.append({name: name + suffix for name in own})
+            self._expressions.append({n: e for n in system.states if isinstance(e := stated[n], str)})
+            self.entries |= {name + suffix: _unknown(entry) for name, entry in own.items()}
+            held |= {name + suffix for name in own} if index in idle else set()
+        self._fixed = {n: entry.start for n, entry in self.entries.items() if entry.is_fixed or n in held}
+        free = {name: entry for name, entry in self.entries.items() if name not in self._fixed}
         self.names = list(free)
         self.log = np.array([entry.scale == "log" for entry in free.values()], dtype=bool)
-        self._lower = np.array([-np.inf if e.lower is None else e.lower for e in free.values()], dtype=np.float64)
-        self._upper = np.array([np.inf if e.upper is None else e.upper for e in free.values()], dtype=np.float64)
+        bounds = np.array([_bounds(entry) for entry in free.values()], dtype=np.float64).reshape(-1, 2)
+        self._lower, self._upper = bounds[:, 0], bounds[:, 1]
         self.guess = np.array([entry.start for entry in free.values()], dtype=np.float64)
         self.start = self._coordinates(self.guess)
         self.lower, self.upper = self._coordinates(self._lower), self._coordinates(self._upper)
-        self._constants = {**system.constants, **problem.data.constants}
-        self._program = Program(list(self._expressions.values()), [])
-        # all values in one pool: the free ones, the fixed ones, then the initial states that are expressions
-        pool = [*self.names, *self._fixed, *self._expressions]
-        place = {name: i for i, name in enumerate(pool)}
-        self._parameter_places = torch.tensor([place[n] for n in system.parameters], dtype=torch.long, device=device)
-        self._state_places = torch.tensor([place[n] for n in system.states], device=device)
+        self._place(problem, device)
+
+    def _place(self, problem: FitProblem, device: torch.device) -> None:
+        """Where each value is found in one pool: the free ones, the fixed ones, then all that expressions yield."""
+        system, count = self.system, len(problem.series)
+        texts = list(dict.fromkeys(text for own in self._expressions for text in own.values()))
+        # as long and as deep as was accepted: the limits are the service's
+        parsed = [parse_expression(text, max_characters=len(text), max_levels=1000) for text in texts]
+        self._program = Program(parsed, [])
+        self._computed = dict(zip(texts, parsed, strict=True))
+        place = {name: i for i, name in enumerate([*self.names, *self._fixed])}
+        computed = {text: len(place) + i * count for i, text in enumerate(texts)}
+
+        def find(index: int, name: str) -> int:
+            if name in self._expressions[index]:
+                return computed[self._expressions[index][name]] + index
+            return place[self._own[index].get(name, name)]
+
+        series = range(count)
+        self._parameter_places = np.array(
+            [[find(i, name) for name in system.parameters] for i in series], dtype=np.int64
+        )
+        self._state_places = np.array([[find(i, name) for name in system.states] for i in series], dtype=np.int64)
+        self._torch_parameter_places = torch.from_numpy(self._parameter_places.reshape(-1)).to(device)
+        self._torch_state_places = torch.from_numpy(self._state_places.reshape(-1)).to(device)
         self._fixed_values = torch.tensor(list(self._fixed.values()), dtype=torch.float64, device=device)
+        constants = [list({**system.constants, **one.constants}.values()) for one in problem.series]
+        self.constants = torch.tensor(constants, dtype=torch.float64, device=device).reshape(count, -1)
         self._torch_log = torch.tensor(self.log, device=device)
         self._device = device
 
     @property
     def carried(self) -> Carried:
-        """The parameters and initial values that depend on a free unknown."""
-        free = set(self.names)
+        """The parameters and initial values that depend on a free unknown, in any series."""
+        depending = {name for own in self._own for name, full in own.items() if full in set(self.names)}
+        depending |= {name for name in self.system.parameters if name in set(self.names)}
+        for own in self._expressions:
+            depending |= {state for state, text in own.items() if self._computed[text].names & depending}
         states, parameters = self.system.states, self.system.parameters
         return Carried(
-            tuple(
-                i
-                for i, name in enumerate(states)
-                if name in free or (name in self._expressions and self._expressions[name].names & free)
-            ),
-            tuple(i for i, name in enumerate(parameters) if name in free),
+            tuple(i for i, name in enumerate(states) if name in depending),
+            tuple(i for i, name in enumerate(parameters) if name in depending),
         )
 
     @property
@@ -90,24 +118,58 @@ class Unknowns:
         """How many are free."""
         return len(self.names)
 
+    @property
+    def series_count(self) -> int:
+        """How many series there are."""
+        return len(self._own)
+
     def values(self, coordinates: Tensor) -> tuple[Tensor, Tensor]:
-        """The parameters (p,) and the initial state (n,) at a point, differentiable in its coordinates."""
+        """The parameters (series, p) and initial states (series, n) at a point, differentiable in its coordinates."""
         pool = torch.cat([self._free(coordinates), self._fixed_values])
-        parameters = pool.index_select(0, self._parameter_places)
-        if self._expressions:
-            named = dict(zip(self.system.parameters, parameters.unbind(), strict=True))
-            computed = self._program.bind({**self._constants, **named}, self._device)()
-            pool = torch.cat([pool, torch.stack(computed)])
-        return parameters, pool.index_select(0, self._state_places)
+        parameters = pool.index_select(0, self._torch_parameter_places).view(self._parameter_places.shape)
+        if self._computed:
+            pool = torch.cat([pool, self._compute(parameters).reshape(-1)])
+        return parameters, pool.index_select(0, self._torch_state_places).view(self._state_places.shape)
+
+    def slopes(self, coordinates: Vector) -> tuple[Vector, Vector]:
+        """The derivatives of `values`: (series, p, count) and (series, n, count)."""
+        unit = np.diag(1 / self.per_unit(coordinates)) if self.count else np.zeros((0, 0))
+        pool = np.concatenate([unit, np.zeros((len(self._fixed), self.count))])
+        by_parameter = pool[self._parameter_places]
+        if not self._computed:
+            return by_parameter, pool[self._state_places]
+        parameters = self.values(torch.tensor(coordinates, device=self._device))[0].detach().requires_grad_()
+        computed = self._compute(parameters)
+        along = []
+        for row in computed:  # of one expression in each series, which depends on that series' parameters alone
+            (slope,) = torch.autograd.grad(row.sum(), parameters, retain_graph=True) if row.requires_grad else (None,)
+            direct = np.zeros(parameters.shape) if slope is None else slope.cpu().numpy()
+            along.append(np.einsum("ep,epc->ec", direct, by_parameter))
+        pool = np.concatenate([pool, *along])
+        return by_parameter, pool[self._state_places]
+
+    def _compute(self, parameters: Tensor) -> Tensor:
+        """What the initial values' expressions yield, (expressions, series)."""
+        named = dict(zip(self.system.parameters, parameters.unbind(1), strict=True))
+        named |= zip(self.system.constants, self.constants.unbind(1), strict=True)
+        return torch.stack([v.expand(self.series_count) for v in self._program.bind(named, self._device)()])
 
     def point(self, coordinates: Vector) -> Point:
         """All values at a point, by name."""
         with torch.no_grad():
-            parameters, state = self.values(torch.tensor(coordinates, device=self._device))
+            parameters, states = self.values(torch.tensor(coordinates, device=self._device))
         return Point(
-            dict(zip(self.system.parameters, parameters.tolist(), strict=True)),
-            dict(zip(self.system.states, state.tolist(), strict=True)),
+            [dict(zip(self.system.parameters, row, strict=True)) for row in parameters.tolist()],
+            [dict(zip(self.system.states, row, strict=True)) for row in states.tolist()],
         )
+
+    def name_of(self, index: int, name: str) -> str:
+        """Under which name a parameter or initial value of a series stands here."""
+        return self._own[index].get(name, name)
+
+    def is_own(self, index: int, name: str) -> bool:
+        """Whether a parameter is a series' own."""
+        return name in self._own[index]
 
     def free_values(self, coordinates: Vector) -> dict[str, float]:
         """The free unknowns at a point, by name, in the caller's units."""
@@ -141,7 +203,7 @@ class Unknowns:
         return np.where(self.log, 1.0, size)
 
     def is_fixed(self, name: str) -> bool:
-        """Whether the caller fixed this parameter or initial value."""
+        """Whether this parameter or initial value, by its name here, is not fitted."""
         return name in self._fixed
 
     def at_bound(self, coordinates: Vector) -> list[str]:
@@ -173,3 +235,11 @@ class Unknowns:
 
 def _unknown(entry: float | Unknown) -> Unknown:
     return entry if isinstance(entry, Unknown) else Unknown(guess=entry)
+
+
+def _bounds(entry: Unknown) -> tuple[float, float]:
+    low, high = support(entry.prior) if entry.prior else (-np.inf, np.inf)
+    return (
+        low if entry.lower is None else max(entry.lower, low),
+        high if entry.upper is None else min(entry.upper, high),
+    )

@@ -20,16 +20,20 @@ from pydantic import BaseModel
 
 from odelib.errors import ProblemError, SolveError
 from odelib.problem.catalogue import CATALOGUE
+from odelib.problem.noise import LaplaceNoise, LognormalNoise, NormalNoise, PoissonNoise, StudentTNoise
+from odelib.problem.priors import HalfNormalPrior, LaplacePrior, LognormalPrior, NormalPrior, UniformPrior
 from odelib.problem.request import (
-    AdamStage,
+    Experiment,
     FitProblem,
-    LbfgsbStage,
+    HoldOut,
+    Penalty,
     Prediction,
     Series,
     Solver,
     Unknown,
     parse_problem,
 )
+from odelib.problem.stages import AdamStage, LbfgsbStage
 from odelib.problem.system import SystemDefinition
 from odelib.problem.vocabulary import FUNCTIONS
 from odelib.result import FitResult, OutcomeCode, WarningCode
@@ -48,7 +52,7 @@ PAGES = [
 ]  # fmt: skip
 BASE: dict[str, Any] = {
     "system": "lotka-volterra",
-    "data": {"times": [0.0, 0.1, 0.2], "values": {"prey": [1.02, 1.05, 1.11]}},
+    "data": {"times": [0.0, 0.1, 0.2], "values": {"prey": [1.02, 1.05, 1.11], "predator": [0.97, 0.9, 0.71]}},
     "parameters": {"alpha": 1.2, "beta": 1.0, "gamma": 1.1, "delta": 2.9},
     "initial_state": {"prey": 0.8, "predator": 1.2},
 }
@@ -98,7 +102,9 @@ def test_requests_are_accepted(block: Block) -> None:
 
 @pytest.mark.parametrize("block", blocks("json part"), ids=str)
 def test_parts_of_requests_are_accepted(block: Block) -> None:
-    parse_problem(BASE | json.loads(block.text))
+    part = json.loads(block.text)
+    without = {"data"} if "experiments" in part else set()
+    parse_problem({name: value for name, value in BASE.items() if name not in without} | part)
 
 
 @pytest.mark.parametrize("block", blocks("json refused"), ids=str)
@@ -168,7 +174,12 @@ def test_files_named_in_commands_exist() -> None:
     assert {name for name in named if not (ROOT / name).is_file()} == set()
 
 
-REQUEST_MODELS = (FitProblem, Series, Unknown, AdamStage, LbfgsbStage, Solver, Prediction, SystemDefinition)
+NOISES = (NormalNoise, LognormalNoise, LaplaceNoise, StudentTNoise, PoissonNoise)
+PRIORS = (NormalPrior, LognormalPrior, LaplacePrior, UniformPrior, HalfNormalPrior)
+REQUEST_MODELS = (
+    *(FitProblem, Series, Experiment, Unknown, AdamStage, LbfgsbStage, Solver, Prediction, SystemDefinition),
+    *(Penalty, HoldOut, *NOISES, *PRIORS),
+)
 
 
 @pytest.mark.parametrize("model", REQUEST_MODELS)

@@ -17,7 +17,7 @@ from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
 from odelib.problem.catalogue import CATALOGUE
-from odelib.problem.request import Stage
+from odelib.problem.stages import Stage
 from service.settings import ServiceSettings
 from worker.settings import WorkerSettings
 

@@ -50,6 +50,7 @@ T = TypeVar("T")
 # Strict: `true` or a number in quotes is not a number. JSON knows one kind of number: 1 is a float and 3.0 a count.
 Number = Annotated[float, Field(strict=True, allow_inf_nan=False)]
 PositiveNumber = Annotated[float, Field(strict=True, allow_inf_nan=False, gt=0)]
+NonNegativeNumber = Annotated[float, Field(strict=True, allow_inf_nan=False, ge=0)]
 Whole = Annotated[int, BeforeValidator(_whole), Field(strict=True, ge=0, le=MAX_COUNT)]
 Count = Annotated[int, BeforeValidator(_whole), Field(strict=True, ge=1, le=MAX_COUNT)]
 Text = Annotated[str, Field(strict=True), AfterValidator(_unicode)]

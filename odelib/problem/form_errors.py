@@ -21,19 +21,32 @@ Location = tuple[int | str, ...]
 
 _NOT_AVAILABLE = "is not available in this version"
 _LATER_FIELDS: Mapping[str, tuple[str, ...]] = {  # kind of object → fields of the language that are still to come
-    "request": (
-        "noise", "experiments", "per_experiment", "penalty", "hold_out", "starts", "webhook",
-    ),
+    "request": ("starts", "webhook"),
     "system": ("inputs", "networks", "events"),
-    "unknown": ("prior",),
-}  # fmt: skip
+}
 _LATER_WORDS = ("profile", "least_squares", "multiple_shooting", "multi_start")
 _ENTRIES: Mapping[str, str] = {  # what may stand where JSON types mix
     "system": "must be the name of a catalogue system, or a definition",
     "parameters": "must be a number, or an object with guess and bounds",
     "initial_state": "must be a number, an expression in quotes, or an object with guess and bounds",
+    "scale": "must be a number above 0, or 'estimate'",
     "sigma": "must be a number above 0, or a list with one for each time",
 }
+_ANY = "*"
+# Where one of several forms may stand, and pydantic puts the form's name into the place of a mistake within it.
+_UNIONS: frozenset[tuple[str, ...]] = frozenset(
+    {("system",), ("stages", _ANY), ("noise", _ANY), ("noise", _ANY, "prior")}
+    | {("noise", _ANY, scale) for scale in ("sigma", "proportional")}
+    | {
+        (*base, field, _ANY, *inner)
+        for base in ((), ("data",), ("experiments", _ANY))
+        for field in ("parameters", "initial_state", "sigma")
+        for inner in ((), ("prior",))
+        if base or field != "sigma"
+    }
+)
+_NAMED = [list(place[:i]) for place in _UNIONS for i, part in enumerate(place) if part == _ANY]
+_TAGS: Mapping[str, str] = {"stages": "kind"}  # of the objects in a field; "distribution" elsewhere
 _SENTENCES: Mapping[str, str] = {
     "finite_number": BEYOND,
     "string_type": "must be a text",
@@ -79,19 +92,21 @@ def number_error(value: Any, *, null: bool = False, positive: bool = False) -> s
 
 def _place(loc: Location, kind: str) -> Location:
     """Where the mistake is, without the member of a union that pydantic puts into the place."""
-    match loc:
-        case ("system", _, *_):
-            tag = 1
-        case ("parameters" | "initial_state" | "stages", _, _, *_):
-            tag = 2
-        case ("data", "initial_state" | "sigma", _, _, *_):
-            tag = 3
-        case _:
-            tag = len(loc)
-    loc = loc[:tag] + loc[tag + 1 :]
-    if kind == "not_unicode_key" and loc[-1:] == ("[key]",):
-        return loc[:-1]
-    return (*loc, "kind") if kind in ("union_tag_invalid", "union_tag_not_found") else loc
+    place: list[int | str] = []
+    shape: list[int | str] = []  # the place with any name or index for a wildcard
+    in_tag = False
+    for part in loc:
+        if in_tag:
+            in_tag = False
+            continue
+        place.append(part)
+        shape.append(_ANY if shape in _NAMED else part)
+        in_tag = tuple(shape) in _UNIONS
+    if kind == "not_unicode_key" and place[-1:] == ["[key]"]:
+        return tuple(place[:-1])
+    if kind in ("union_tag_invalid", "union_tag_not_found"):
+        place.append(_TAGS.get(str(loc[0]), "distribution"))
+    return tuple(place)
 
 
 def _sentence(details: ErrorDetails, loc: Location) -> str:
@@ -113,7 +128,13 @@ def _wrong_type(kind: str, given: Any, loc: Location) -> str:
     match loc:
         case ("system",):
             return _ENTRIES["system"]
-        case ("parameters" | "initial_state" as name, _) | ("data", "initial_state" | "sigma" as name, _):
+        case ("noise", _, "sigma" | "proportional"):
+            return _ENTRIES["scale"]
+        case (
+            ("parameters" | "initial_state" as name, _)
+            | ("data", "initial_state" | "sigma" as name, _)
+            | ("experiments", _, "initial_state" | "sigma" as name, _)
+        ):
             mixed = _ENTRIES[str(name)]
             return mixed if isinstance(given, str | list) or given is None else number_error(given) or mixed
     return _SENTENCES[kind] if kind == "string_type" else number_error(given) or BEYOND
@@ -125,8 +146,6 @@ def _extra_field(loc: Location) -> str:
             later = _LATER_FIELDS["request"]
         case ("system", _):
             later = _LATER_FIELDS["system"]
-        case ("parameters" | "initial_state", _, _) | ("data", "initial_state", _, _):
-            later = _LATER_FIELDS["unknown"]
         case _:
             later = ()
     return f"{loc[-1]!r} {_NOT_AVAILABLE}" if loc[-1] in later else f"unknown field {str(loc[-1])!r:.80}"
@@ -140,12 +159,13 @@ def _wrong_word(word: Any, expected: str) -> str:
 
 def _wrong_numbers(raw: Mapping[str, Any]) -> Iterator[FieldError]:
     data = raw.get("data")
-    predictions = raw.get("predictions")
     if isinstance(data, Mapping):
         yield from _wrong_in_series(data, "/data")
-    for i, prediction in enumerate(predictions if isinstance(predictions, list) else ()):
-        if isinstance(prediction, Mapping):
-            yield from _wrong_in_series(prediction, f"/predictions/{i}")
+    for field in ("experiments", "predictions"):
+        entries = raw.get(field)
+        for i, entry in enumerate(entries if isinstance(entries, list) else ()):
+            if isinstance(entry, Mapping):
+                yield from _wrong_in_series(entry, f"/{field}/{i}")
 
 
 def _wrong_in_series(series: Mapping[str, Any], base: str) -> Iterator[FieldError]:

@@ -6,7 +6,7 @@ the fields must mean together. `FitProblem.model_validate` runs both and reports
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Annotated, Any, Literal
 
 from pydantic import (
@@ -29,6 +29,7 @@ from odelib.problem.fields import (
     Count,
     Key,
     Label,
+    NonNegativeNumber,
     Number,
     Numbers,
     NumbersOrNull,
@@ -41,8 +42,11 @@ from odelib.problem.fields import (
 )
 from odelib.problem.form_errors import form_errors
 from odelib.problem.limits import Limits
+from odelib.problem.noise import Noise
 from odelib.problem.pointers import join, split
+from odelib.problem.priors import Prior
 from odelib.problem.sizes import too_large
+from odelib.problem.stages import DEFAULT_PLAN, Stage
 from odelib.problem.system import System, SystemDefinition
 
 MOST_ERRORS = 1_000  # in one answer
@@ -62,6 +66,9 @@ class Unknown(Request):
         "linear"
     )
     fixed: Annotated[bool, Field(strict=True, description="Not fitted: stays at the guess.")] = False
+    prior: Annotated[
+        Omittable[Prior], Field(description="What is known of it beforehand; needs `noise`, hence a likelihood.")
+    ] = None
 
     @property
     def start(self) -> float:
@@ -118,10 +125,10 @@ SystemChoice = TypeAliasType(
 Measurements = dict[Key, NumbersOrNull]
 
 
-class Series(Request):
-    """One measured series."""
+class MeasuredSeries(Request):
+    """What one measured series holds, whatever its name."""
 
-    name: Annotated[Label, Field(description="By which the result names this series.")] = "data"
+    name: str
     times: Annotated[
         Numbers,
         Field(min_length=1, description="Non-decreasing, in your own unit; equal times are replicates."),
@@ -148,30 +155,16 @@ class Series(Request):
         return self.times[0] if self.start_time is None else self.start_time
 
 
-class AdamStage(Request):
-    """Adam, in the caller's units (in the logarithm for unknowns on a log scale)."""
+class Series(MeasuredSeries):
+    """The only measured series."""
 
-    kind: Literal["adam"]
-    steps: Count = 3000
-    learning_rate: PositiveNumber = 0.001
+    name: Annotated[Label, Field(description="By which the result names this series.")] = "data"
 
 
-class LbfgsbStage(Request):
-    """L-BFGS-B, in coordinates divided by each unknown's magnitude."""
+class Experiment(MeasuredSeries):
+    """One of several measured series."""
 
-    kind: Literal["lbfgsb"]
-    steps: Count = 500
-    initial_step_norm: Annotated[
-        PositiveNumber, Field(description="Length of the first trial step in scaled coordinates.")
-    ] = 1e-4
-
-
-Stage = TypeAliasType("Stage", Annotated[AdamStage | LbfgsbStage, Field(discriminator="kind")])
-
-DEFAULT_PLAN: tuple[AdamStage | LbfgsbStage, ...] = (  # the article's
-    AdamStage(kind="adam", steps=3000, learning_rate=0.001),
-    LbfgsbStage(kind="lbfgsb", steps=500, initial_step_norm=1e-4),
-)
+    name: Annotated[Label, Field(description="Unique; by which the result and predictions name this experiment.")]
 
 
 class Solver(Request):
@@ -210,16 +203,56 @@ class Prediction(Request):
     ] = None
 
 
+class Penalty(Request):
+    """Adds l1·Σ|x − x₀| + l2·Σ(x − x₀)² to the loss, in the caller's units."""
+
+    l1: NonNegativeNumber = 0.0
+    l2: NonNegativeNumber = 0.0
+    names: Annotated[
+        Omittable[list[Text]],
+        Field(min_length=1, description="Parameters and initial values; all free parameters if left out."),
+    ] = None
+    toward: Annotated[Literal["zero", "guess"], Field(description="What x₀ is.")] = "zero"
+
+
+class HoldOut(Request):
+    """What is left out of the fit, and scored. Exactly one of the two."""
+
+    after: Annotated[Omittable[Number], Field(description="Times later than this one.")] = None
+    experiments: Annotated[
+        Omittable[list[Label]],
+        Field(min_length=1, description="Names; their initial states stay at the guess."),
+    ] = None
+
+
 class FitProblem(Request):
     """A fit request: the body of `POST /fits`."""
 
     system: Annotated[SystemChoice, Field(description="A catalogue name, or a definition.")]
-    data: Series
+    data: Annotated[Omittable[Series], Field(description="One measured series.")] = None
+    experiments: Annotated[
+        Omittable[list[Experiment]],
+        Field(
+            min_length=1,
+            description="In place of `data`: series that share the parameters, each with its own initial state.",
+        ),
+    ] = None
+    per_experiment: Annotated[
+        list[Text], Field(description="Names of the parameters that are each experiment's own, from the same guess.")
+    ] = []
     parameters: Annotated[dict[Key, ParameterEntry], Field(description="A guess for each parameter.")] = {}
     initial_state: Annotated[
         dict[Key, InitialStateEntry],
         Field(description="A guess for each state, or an expression of parameters and constants."),
     ] = {}
+    noise: Annotated[
+        Omittable[dict[Key, Noise]],
+        Field(
+            description="How each observable's measurements scatter; the loss is then the negative log-likelihood. "
+            "Left out, it is the sum of (residual/sigma)²."
+        ),
+    ] = None
+    penalty: Omittable[Penalty] = None
     stages: Annotated[
         list[Stage],
         Field(min_length=1, description="What to run, in order; the service chooses if left out."),
@@ -230,6 +263,7 @@ class FitProblem(Request):
         Literal["none", "covariance"],
         Field(description="`covariance`: standard errors, 95 % intervals, the covariance matrix and bands."),
     ] = "none"
+    hold_out: Omittable[HoldOut] = None
     seed: Whole = 0
     time_limit_seconds: Annotated[
         PositiveNumber, Field(le=31_536_000, description="Running time over all attempts.")
@@ -267,9 +301,9 @@ class FitProblem(Request):
         return self._system
 
     @property
-    def series(self) -> list[Series]:
-        """The measured series, in order."""
-        return [self.data]
+    def series(self) -> Sequence[MeasuredSeries]:
+        """The measured series, in order, those held out among them."""
+        return [self.data] if self.data else self.experiments or []
 
 
 def parse_problem(raw: Any, limits: Limits | None = None) -> FitProblem:

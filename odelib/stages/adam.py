@@ -7,7 +7,7 @@ from typing import ClassVar
 import numpy as np
 
 from odelib.objective import Evaluation
-from odelib.problem.request import AdamStage
+from odelib.problem.stages import AdamStage
 from odelib.stages.base import StopCode
 from odelib.stages.loop import Loop, TrialFailed
 from odelib.unknowns import Vector

@@ -13,7 +13,7 @@ import numpy as np
 from scipy.optimize import OptimizeResult, minimize
 
 from odelib.objective import Evaluation
-from odelib.problem.request import LbfgsbStage
+from odelib.problem.stages import LbfgsbStage
 from odelib.stages.base import StopCode
 from odelib.stages.loop import Loop, TrialFailed
 from odelib.unknowns import Vector
@@ -129,7 +129,7 @@ class _Run:
         gained = self.iterate.loss - point.loss
         self.iterate = point
         self.loop.step()
-        limit = self.loop.threshold(point.loss)
+        limit = self.loop.threshold(point)
         small = gained < limit and self._predicted_gain() < limit and len(self.pairs) >= self._pairs_needed()
         self.small_gains = self.small_gains + 1 if small else 0
         if self.small_gains >= 2 and self.loop.counts.steps >= self.check_again:
@@ -160,7 +160,7 @@ class _Run:
         try:
             return self.loop.nothing_to_gain()
         except TrialFailed:
-            return self._predicted_gain() < self.loop.threshold(self.loop.best.loss)
+            return self._predicted_gain() < self.loop.threshold(self.loop.best)
 
 
 def two_loop_product(pairs: list[tuple[Vector, Vector]], gradient: Vector) -> Vector:

@@ -11,12 +11,14 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+from scipy.optimize import lsq_linear
 
 from odelib.errors import SolveError, StopReason, StopRequested
 from odelib.information import information
 from odelib.objective import Evaluation, NotFinite, Objective
 from odelib.unknowns import Vector
 
+CORNER = 0.1  # of a gain that would be negligible: a corner of the loss so near is where the point stands
 CHECKPOINT_SECONDS = 0.25  # how often a step leaves a checkpoint, at most
 
 
@@ -93,32 +95,43 @@ class Loop:
             self._told = now
             self._tell(self)
 
-    def threshold(self, loss: float) -> float:
+    def threshold(self, at: Evaluation) -> float:
         """Below which a predicted gain means that the optimum is reached.
 
-        1e-3·s² with s² = loss/(observations − free unknowns), but not below what the solver's error makes of
-        the loss of a perfect fit; which is not more than a millionth of the data's own squares, lest anything
-        counts as perfect beside an atol as large as the data.
+        1e-3·s² with s² = loss/(observations − free unknowns), 1 under a likelihood, but not below what the solver's
+        error makes of the loss of a perfect fit.
         """
-        scored, options = self.objective.scored, self.objective.layer.options
-        freedom = max(scored.observations - self.unknowns.count, 1)
-        perfect = min(scored.solver_error(options.rtol, options.atol), 1e-6 * scored.squares)
-        return max(1e-3 * loss / freedom, perfect)
+        measurements = self.objective.measurements
+        freedom = max(measurements.observations - self.unknowns.count, 1)
+        square = 1.0 if measurements.is_likelihood else at.loss / freedom
+        observed = self.objective.observed(at.coordinates, at.states)
+        return max(1e-3 * square, measurements.solver_error(observed.model, observed.scales))
 
     def nothing_to_gain(self) -> bool:
         """Whether the further gain that the Gauss–Newton matrix predicts at the best point is below the threshold.
 
         Raises `TrialFailed` where the matrix cannot be had.
         """
-        return self._gauss_newton_gain(self.best) < self.threshold(self.best.loss)
+        limit = self.threshold(self.best)
+        return self._gauss_newton_gain(self.best, limit) < limit
 
-    def _gauss_newton_gain(self, at: Evaluation) -> float:
-        """½·gᵀBg with B the inverse of 2·JᵀJ; unknowns held at a bound and flat directions are left out."""
+    def _gauss_newton_gain(self, at: Evaluation, limit: float) -> float:
+        """½·gᵀBg with B the inverse of the Gauss–Newton matrix, unknowns at a bound and flat directions left out.
+
+        At a corner of the loss the shortest of its gradients counts, as far as B measures it.
+        """
         scales = self.unknowns.magnitudes(at.coordinates)
         free = ~self.unknowns.held(at.coordinates, at.gradient)
         try:
-            jacobian = self.objective.jacobian(at.coordinates) * scales
+            found = self.objective.curvature(at.coordinates, CORNER * limit)
         except (SolveError, NotFinite) as error:
             raise TrialFailed(error) from error
+        inverse = information(found.rows * scales, free).inverse
         gradient = at.gradient * scales
-        return float(0.25 * gradient @ information(jacobian, free).inverse @ gradient)
+        if not len(found.corners):
+            return float(0.5 * gradient @ inverse @ gradient)
+        corners = found.corners * scales
+        lengths, directions = np.linalg.eigh(inverse)
+        root = np.sqrt(np.maximum(lengths, 0.0))[:, None] * directions.T  # rootᵀ·root = B
+        rest = gradient - found.signs @ corners
+        return float(lsq_linear(root @ corners.T, -root @ rest, bounds=(-1.0, 1.0)).cost)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from odelib.problem.request import AdamStage, LbfgsbStage
+from odelib.problem.stages import AdamStage, LbfgsbStage
 from odelib.stages.adam import Adam
 from odelib.stages.base import Stage
 from odelib.stages.lbfgsb import Lbfgsb

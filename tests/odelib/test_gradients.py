@@ -114,7 +114,7 @@ OBJECTIVES = {
 def test_objective_gradient_is_the_central_difference(name: str, engine: str) -> None:
     problem = parse_problem(OBJECTIVES[name] | {"solver": {"engine": engine} | TIGHT})
     cpu = torch.device("cpu")
-    layer = Layer(problem.resolved_system, engine=engine, method="dopri5", constants=problem.data.constants, **TIGHT)
+    layer = Layer(problem.resolved_system, engine=engine, method="dopri5", **TIGHT)
     unknowns = Unknowns(problem, cpu)
     objective = Objective(problem, unknowns, layer, cpu)
     gradient = objective.evaluate(unknowns.start).gradient
@@ -137,24 +137,23 @@ def test_states_agree_with_an_independent_solver(system: str, engine: str) -> No
 
 
 @pytest.mark.parametrize("name", OBJECTIVES)
-def test_jacobian_of_the_residuals_is_their_central_difference(name: str) -> None:
+def test_slopes_of_the_observables_are_their_central_differences(name: str) -> None:
     problem = parse_problem(OBJECTIVES[name] | {"solver": TIGHT})
     cpu = torch.device("cpu")
-    layer = Layer(problem.resolved_system, method="dopri5", constants=problem.data.constants, **TIGHT)
+    layer = Layer(problem.resolved_system, method="dopri5", **TIGHT)
     unknowns = Unknowns(problem, cpu)
     layer.carried = unknowns.carried
-    objective = Objective(problem, unknowns, layer, cpu)
+    solves = Objective(problem, unknowns, layer, cpu).solves
 
-    def residuals(at: Array) -> Array:
+    def observed(at: Array, observable: str) -> Array:
         with torch.no_grad():
-            parameters, state = unknowns.values(torch.tensor(at))
-            states = objective.states(parameters, state)
-            return objective.scored.residual_vector(objective.model(states, parameters)).numpy()
+            parameters, states = unknowns.values(torch.tensor(at))
+            return solves.observe(solves.states(parameters, states), parameters)[observable].numpy()
 
-    jacobian = objective.jacobian(unknowns.start)
-    for row, found in enumerate(jacobian):
-        expected = central_differences(lambda at, row=row: float(residuals(at)[row]), unknowns.start)
-        np.testing.assert_allclose(found, expected, rtol=1e-6, atol=1e-7)
+    for observable, slopes in solves.slopes(unknowns.start)[1].items():
+        for row, found in enumerate(slopes):
+            of = central_differences(lambda at, o=observable, row=row: float(observed(at, o)[row]), unknowns.start)
+            np.testing.assert_allclose(found, of, rtol=1e-6, atol=1e-7)
 
 
 @pytest.mark.parametrize("engine", ENGINES)

@@ -41,8 +41,8 @@ def test_free_ones_are_in_order_with_their_bounds_as_coordinates() -> None:
 def test_values_put_free_fixed_and_expressions_together() -> None:
     found = unknowns(a={"guess": 2.0, "scale": "log"}, b={"guess": 5.0, "fixed": True})
     parameters, initial_state = found.values(torch.tensor(found.start))
-    np.testing.assert_allclose(parameters.numpy(), [2, 5])
-    np.testing.assert_allclose(initial_state.numpy(), [5])
+    np.testing.assert_allclose(parameters.numpy(), [[2, 5]])
+    np.testing.assert_allclose(initial_state.numpy(), [[5]])
 
 
 def test_a_logarithm_never_leaves_its_bounds_by_rounding() -> None:

@@ -139,10 +139,10 @@ REFUSED: list[tuple[Json, tuple[Any, ...], str]] = [
     (DECAY, ("/initial_state/x", "t"), "/initial_state/x"),
     (DECAY, ("/initial_state/x", "2*"), "/initial_state/x"),
     # what this version does not have, by name
-    (MINIMAL, ("/noise", {"prey": {"distribution": "normal", "sigma": 0.1}}), "/noise"),
-    (MINIMAL, ("/penalty", {"l1": 0.1}), "/penalty"),
+    (MINIMAL, ("/noise", {"prey": {"distribution": "normal", "sigma": 0.1}}), "/noise/predator"),
+    (MINIMAL, ("/penalty", {"l1": -0.1}), "/penalty/l1"),
     (MINIMAL, ("/per_experiment", ["alpha"]), "/per_experiment"),
-    (MINIMAL, ("/hold_out", {"after": 0.2}), "/hold_out"),
+    (MINIMAL, ("/hold_out", {"after": 0.2, "experiments": ["a"]}), "/hold_out"),
     (MINIMAL, ("/starts", 2), "/starts"),
     (MINIMAL, ("/uncertainty", "profile"), "/uncertainty"),
     (MINIMAL, ("/webhook", "http://127.0.0.1:9/"), "/webhook"),

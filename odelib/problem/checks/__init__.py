@@ -13,9 +13,11 @@ from pydantic import BaseModel
 
 from odelib.errors import FieldError, ProblemError
 from odelib.problem.catalogue import CATALOGUE
+from odelib.problem.checks.holding import check_hold_out, check_penalty
+from odelib.problem.checks.noise import check_noise
 from odelib.problem.checks.predictions import check_predictions
-from odelib.problem.checks.raw import Report, as_object
-from odelib.problem.checks.series import check_series
+from odelib.problem.checks.raw import Report
+from odelib.problem.checks.series import check_all_series
 from odelib.problem.checks.solver import check_solver
 from odelib.problem.checks.unknowns import check_unknowns
 from odelib.problem.limits import Limits
@@ -26,12 +28,13 @@ def check(raw: Mapping[str, Any], limits: Limits) -> tuple[System | None, list[F
     """The resolved system where there is one, and everything wrong with the request's meaning."""
     report = Report()
     raw = {name: _plain(value) for name, value in raw.items()}
-    if "data" in raw and "experiments" in raw:
-        report.say("/experiments", "give data or experiments, not both")
     system, declared = _system(raw.get("system"), limits, report)
     if declared:
         check_unknowns(raw, declared, limits, report)
-    check_series(as_object(raw.get("data")), declared, limits, report)
+        check_penalty(raw, declared, report)
+    check_all_series(raw, declared, limits, report)
+    check_noise(raw, declared, report)
+    check_hold_out(raw, report)
     check_predictions(raw, declared, limits, report)
     check_solver(raw, report)
     parts = (("stages", limits.stages), ("labels", limits.labels), ("predictions", limits.predictions))

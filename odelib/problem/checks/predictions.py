@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from odelib.problem.checks.raw import Report, as_number, as_object
-from odelib.problem.checks.series import check_increasing, check_values, start_of
+from odelib.problem.checks.series import check_increasing, check_values, located_series, start_of
 from odelib.problem.limits import Limits
 from odelib.problem.pointers import join
 from odelib.problem.system import Declared
@@ -14,16 +14,23 @@ from odelib.problem.system import Declared
 
 def check_predictions(raw: Mapping[str, Any], declared: Declared | None, limits: Limits, report: Report) -> None:
     """All that is wrong with `predictions`."""
-    predictions, data = raw.get("predictions"), as_object(raw.get("data"))
+    predictions = raw.get("predictions")
     if not isinstance(predictions, list):
         return
+    series = located_series(raw)
     total = 0
     for i, entry in enumerate(predictions):
         fields, base = as_object(entry), f"/predictions/{i}"
         if isinstance(times := fields.get("times"), list):
             total += len(times) * (len(declared.observables) if declared else 1)
-        _times(fields, base, data, report)
-        _names(fields, base, data, declared, report)
+        _experiment(fields, base, raw, declared, report)
+        chosen = (
+            series
+            if "experiment" not in fields
+            else [one for one in series if one[1].get("name") == fields["experiment"]]
+        )
+        _times(fields, base, as_object(chosen[0][1]) if len(chosen) == 1 else {}, report)
+        _names(fields, base, declared, report)
         if "values" in fields:
             check_values(as_object(fields["values"]), times, join(base, "values"), declared, report)
     if total > limits.predicted_values:
@@ -43,15 +50,35 @@ def _times(fields: Mapping[str, Any], base: str, data: Mapping[str, Any], report
         )
 
 
-def _names(
-    fields: Mapping[str, Any], base: str, data: Mapping[str, Any], declared: Declared | None, report: Report
+def _experiment(
+    fields: Mapping[str, Any], base: str, raw: Mapping[str, Any], declared: Declared | None, report: Report
 ) -> None:
-    experiment, own = fields.get("experiment"), data.get("name", "data")
-    if data and isinstance(experiment, str) and isinstance(own, str) and experiment != own:
+    known = [one.get("name", "data") for _, one in located_series(raw) if one]
+    if "experiment" in fields:
+        name = fields["experiment"]
+        if isinstance(name, str) and known and all(isinstance(one, str) for one in known) and name not in known:
+            have = ", ".join(repr(entry) for entry in known[:12])
+            report.say(join(base, "experiment"), f"there is no experiment {name!r:.80}; there is {have:.400}")
+    elif len(known) > 1 and declared and _depends(fields, raw, declared):
         report.say(
             join(base, "experiment"),
-            f"there is no experiment {experiment!r:.80}; the data's name is {own!r:.80}",
+            "name the experiment: there are several, and the prediction depends on which; or give all that is an "
+            "experiment's own in initial_state and parameters",
         )
+
+
+def _depends(fields: Mapping[str, Any], raw: Mapping[str, Any], declared: Declared) -> bool:
+    """Whether anything that the prediction takes from the fit is an experiment's own."""
+    own = raw.get("per_experiment")
+    own = own if isinstance(own, list) else []
+    return (
+        any(state not in as_object(fields.get("initial_state")) for state in declared.states)
+        or any(isinstance(name, str) and name not in as_object(fields.get("parameters")) for name in own)
+        or any(as_object(one.get("constants")) for _, one in located_series(raw))
+    )
+
+
+def _names(fields: Mapping[str, Any], base: str, declared: Declared | None, report: Report) -> None:
     if declared:
         parameters, state = as_object(fields.get("parameters")), as_object(fields.get("initial_state"))
         report.unknown_names(parameters, declared.parameters, join(base, "parameters"), "parameter")

@@ -21,12 +21,14 @@ class Report:
         """Note one mistake."""
         self.errors.append(FieldError(pointer, detail))
 
-    def unknown_names(self, given: Iterable[str], known: Mapping[str, None], base: str, kind: str) -> None:
-        """Note every name in `given` that the system does not have."""
+    def unknown_names(
+        self, given: Iterable[str], known: Mapping[str, None], base: str, kind: str, *, at_name: bool = True
+    ) -> None:
+        """Note every name in `given` that the system does not have, at the name below `base`, or at `base` itself."""
         has = ", ".join(islice(known, 12)) + (", …" if len(known) > 12 else "") or "none"
         for name in given:
             if name not in known:
-                self.say(join(base, name), f"the system has no {kind} {name!r:.80}; it has {has}")
+                self.say(join(base, name) if at_name else base, f"the system has no {kind} {name!r:.80}; it has {has}")
 
 
 def as_object(value: Any) -> Mapping[str, Any]:

@@ -12,25 +12,59 @@ from odelib.problem.limits import Limits
 from odelib.problem.pointers import join
 from odelib.problem.system import Declared
 
+Located = tuple[str, Mapping[str, Any]]  # a series' pointer and its fields
 
-def check_series(data: Mapping[str, Any], declared: Declared | None, limits: Limits, report: Report) -> None:
-    """All that is wrong with `data`, its initial state aside."""
+
+def located_series(raw: Mapping[str, Any]) -> list[Located]:
+    """The series of a raw request, each with its pointer."""
+    if "experiments" not in raw:
+        return [("/data", as_object(raw.get("data")))]
+    entries = raw["experiments"] if isinstance(raw["experiments"], list) else []
+    return [(f"/experiments/{i}", as_object(entry)) for i, entry in enumerate(entries)]
+
+
+def check_all_series(raw: Mapping[str, Any], declared: Declared | None, limits: Limits, report: Report) -> None:
+    """All that is wrong with `data` or `experiments`, their initial states aside."""
+    if "data" in raw and "experiments" in raw:
+        report.say("/experiments", "give data or experiments, not both")
+        return
+    if "data" not in raw and "experiments" not in raw:
+        report.say("/data", "'data' is required, or 'experiments' where there are several series")
+        return
+    series = located_series(raw)
+    if len(series) > limits.experiments:
+        report.say("/experiments", f"at most {limits.experiments} experiments, here are {len(series)}")
+        return
+    observed = sum(_check_series(fields, base, declared, report) for base, fields in series)
+    if observed > limits.observations:
+        where = "/data/values" if "data" in raw else "/experiments"
+        report.say(where, f"at most {limits.observations} values, here are {observed}")
+    seen: set[str] = set()
+    for base, fields in series:
+        name = fields.get("name")
+        if isinstance(name, str):
+            if name in seen:
+                report.say(join(base, "name"), f"another experiment is called {name!r:.80}; names are unique")
+            seen.add(name)
+
+
+def _check_series(data: Mapping[str, Any], base: str, declared: Declared | None, report: Report) -> int:
+    """All that is wrong with one series; returns how many values it has."""
     times, values = data.get("times"), as_object(data.get("values"))
     if isinstance(times, list):
-        check_increasing(times, "/data/times", report)
+        check_increasing(times, join(base, "times"), report)
         start, first = as_number(data.get("start_time")), as_number(times[0]) if times else None
         if start is not None and first is not None and start > first:
             report.say(
-                "/data/start_time",
+                join(base, "start_time"),
                 f"the initial state must not hold after the first time: {start!r} is later than {first!r}",
             )
-    observed = check_values(values, times, "/data/values", declared, report)
-    if observed > limits.observations:
-        report.say("/data/values", f"at most {limits.observations} values, here are {observed}")
-    _sigma(data, declared, report)
+    observed = check_values(values, times, join(base, "values"), declared, report)
+    _sigma(data, base, declared, report)
     if declared:
         given = as_object(data.get("constants"))
-        report.unknown_names(given, declared.constants, "/data/constants", "constant")
+        report.unknown_names(given, declared.constants, join(base, "constants"), "constant")
+    return observed
 
 
 def check_values(values: Mapping[str, Any], times: Any, base: str, declared: Declared | None, report: Report) -> int:
@@ -68,10 +102,10 @@ def start_of(data: Mapping[str, Any]) -> float | None:
     return as_number(times[0]) if start is None and isinstance(times, list) and times else start
 
 
-def _sigma(data: Mapping[str, Any], declared: Declared | None, report: Report) -> None:
+def _sigma(data: Mapping[str, Any], base: str, declared: Declared | None, report: Report) -> None:
     times, values = data.get("times"), data.get("values")
     for name, sigma in as_object(data.get("sigma")).items():
-        pointer = join("/data/sigma", name)
+        pointer = join(base, "sigma", name)
         if _observable(name, pointer, declared, report) and isinstance(values, Mapping) and name not in values:
             report.say(pointer, f"{name!r:.80} has no values to which a sigma could belong")
         if isinstance(sigma, list) and isinstance(times, list) and len(sigma) != len(times):

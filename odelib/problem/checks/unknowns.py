@@ -7,7 +7,9 @@ from collections.abc import Mapping
 from typing import Any
 
 from odelib.errors import ExpressionError
+from odelib.problem.checks.priors import check_prior
 from odelib.problem.checks.raw import Report, as_number, as_object
+from odelib.problem.checks.series import located_series
 from odelib.problem.expressions import parse_expression
 from odelib.problem.limits import Limits
 from odelib.problem.names import FEW_ERRORS, unknown_names
@@ -25,39 +27,67 @@ def middle(lower: float, upper: float, scale: str) -> float:
 
 
 def check_unknowns(raw: Mapping[str, Any], declared: Declared, limits: Limits, report: Report) -> None:
-    """All that is wrong with `parameters`, `initial_state` and the series' own `initial_state`."""
-    _parameters(raw.get("parameters", {}), declared, report)
-    _initial_states(raw, declared, limits, report)
-    count = len(declared.parameters) + len(declared.states)
+    """All that is wrong with `parameters`, `per_experiment`, `initial_state` and the series' own `initial_state`."""
+    likelihood = raw.get("noise") is not None
+    _parameters(raw.get("parameters", {}), declared, report, likelihood=likelihood)
+    own = _per_experiment(raw, declared, report)
+    _initial_states(raw, declared, limits, report, likelihood=likelihood)
+    series = max(len(located_series(raw)), 1)
+    count = len(declared.parameters) - own + series * (own + len(declared.states))
     if count > limits.unknowns:
-        report.say("/system", f"at most {limits.unknowns} parameters and initial values, here are {count}")
+        several = f" (of {series} experiments)" if series > 1 else ""
+        report.say("/system", f"at most {limits.unknowns} parameters and initial values, here are {count}{several}")
 
 
-def _parameters(given: Any, declared: Declared, report: Report) -> None:
+def _parameters(given: Any, declared: Declared, report: Report, *, likelihood: bool) -> None:
     if not isinstance(given, Mapping):
         return
     report.unknown_names(given, declared.parameters, "/parameters", "parameter")
     for name in declared.parameters:
         if name in given:
-            _unknown(given[name], join("/parameters", name), report)
+            _unknown(given[name], join("/parameters", name), report, likelihood=likelihood)
         else:
             report.say(join("/parameters", name), f"the parameter {name!r:.80} needs a guess")
 
 
-def _initial_states(raw: Mapping[str, Any], declared: Declared, limits: Limits, report: Report) -> None:
+def _per_experiment(raw: Mapping[str, Any], declared: Declared, report: Report) -> int:
+    """Checks the names that are each experiment's own; returns how many there are."""
+    names = raw.get("per_experiment")
+    if not isinstance(names, list):
+        return 0
+    if names and "data" in raw:
+        report.say("/per_experiment", "there is one series only; give 'experiments' in place of 'data'")
+    seen: set[str] = set()
+    for i, name in enumerate(names):
+        if not isinstance(name, str):
+            continue
+        pointer = join("/per_experiment", i)
+        report.unknown_names([name], declared.parameters, pointer, "parameter", at_name=False)
+        if name in seen:
+            report.say(pointer, f"{name!r:.80} is named already")
+        seen.add(name)
+    return len(seen & set(declared.parameters))
+
+
+def _initial_states(
+    raw: Mapping[str, Any], declared: Declared, limits: Limits, report: Report, *, likelihood: bool
+) -> None:
     if not isinstance(raw.get("initial_state", {}), Mapping):
         return
-    common, own = as_object(raw.get("initial_state")), as_object(as_object(raw.get("data")).get("initial_state"))
+    common = as_object(raw.get("initial_state"))
+    series = [
+        (join(base, "initial_state"), as_object(fields.get("initial_state"))) for base, fields in located_series(raw)
+    ]
     known = {**declared.parameters, **declared.constants}
-    for given, base in ((common, "/initial_state"), (own, "/data/initial_state")):
+    for base, given in (("/initial_state", common), *series):
         report.unknown_names(given, declared.states, base, "state")
         for name, entry in given.items():
             if name in declared.states and isinstance(entry, str):
                 _expression(entry, join(base, name), known, limits, report)
             elif name in declared.states:
-                _unknown(entry, join(base, name), report)
+                _unknown(entry, join(base, name), report, likelihood=likelihood)
     for name in declared.states:
-        if name not in common and name not in own:
+        if name not in common and not all(name in own for _, own in series):
             report.say(
                 join("/initial_state", name),
                 f"the state {name!r:.80} needs an initial value: a guess, or an expression of parameters",
@@ -76,7 +106,7 @@ def _expression(text: str, pointer: str, known: Mapping[str, None], limits: Limi
         report.say(pointer, f"{sentence} (an initial state may use parameters and constants)")
 
 
-def _unknown(entry: Any, pointer: str, report: Report) -> None:
+def _unknown(entry: Any, pointer: str, report: Report, *, likelihood: bool) -> None:
     if not isinstance(entry, Mapping):
         return
     guess, lower, upper = (as_number(entry.get(name)) for name in ("guess", "lower", "upper"))
@@ -92,3 +122,4 @@ def _unknown(entry: Any, pointer: str, report: Report) -> None:
         report.say(join(pointer, "guess"), f"the guess {guess!r} is below the lower bound {lower!r}")
     elif guess is not None and upper is not None and guess > upper:
         report.say(join(pointer, "guess"), f"the guess {guess!r} is above the upper bound {upper!r}")
+    check_prior(entry, pointer, guess, report, likelihood=likelihood)

@@ -54,10 +54,26 @@ FULL: dict[str, Any] = {
     "parameters": {
         "alpha": {"guess": 1.2, "lower": 0.1, "upper": 5.0, "scale": "log", "fixed": False},
         "beta": {"guess": 1.0, "scale": "linear", "fixed": True},
-        "gamma": {"lower": 0.5, "upper": 1.5, "scale": "linear", "fixed": False},
+        "gamma": {
+            "lower": 0.5,
+            "upper": 1.5,
+            "scale": "linear",
+            "fixed": False,
+            "prior": {"distribution": "normal", "mean": 1.0, "standard_deviation": 0.5},
+        },
         "delta": 2.9,
     },
     "initial_state": {"prey": "0.5*alpha + k", "predator": 1.2},
+    "per_experiment": [],
+    "noise": {
+        "prey": {"distribution": "laplace"},
+        "total": {
+            "distribution": "normal",
+            "proportional": "estimate",
+            "prior": {"distribution": "half-normal", "scale": 0.2},
+        },
+    },
+    "penalty": {"l1": 0.1, "l2": 0.2, "names": ["gamma"], "toward": "guess"},
     "stages": [
         {"kind": "adam", "steps": 100, "learning_rate": 0.01},
         {"kind": "lbfgsb", "steps": 50, "initial_step_norm": 1e-3},
@@ -81,9 +97,18 @@ FULL: dict[str, Any] = {
         }
     ],
     "uncertainty": "covariance",
+    "hold_out": {"after": 0.1},
     "seed": 7,
     "time_limit_seconds": 60.0,
     "labels": {"who": "me"},
+}
+
+# As FULL, with what only several series can have.
+SEVERAL: dict[str, Any] = {
+    **{name: value for name, value in FULL.items() if name != "data"},
+    "experiments": [FULL["data"], FULL["data"] | {"name": "plot", "constants": {"k": 3.0}}],
+    "per_experiment": ["beta", "delta"],
+    "hold_out": {"experiments": ["plot"]},
 }
 
 

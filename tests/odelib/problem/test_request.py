@@ -13,7 +13,7 @@ from pydantic import ValidationError
 
 from odelib.problem.catalogue import CATALOGUE
 from odelib.problem.request import FitProblem, Series, Unknown, parse_problem, request_of
-from tests.odelib.problem.requests import ABSENT, DEFINITION, FULL, LEAST, changed, examples, mistakes
+from tests.odelib.problem.requests import ABSENT, DEFINITION, FULL, LEAST, SEVERAL, changed, examples, mistakes
 
 
 def test_the_least_request_with_all_defaults_filled_in() -> None:
@@ -29,6 +29,7 @@ def test_the_least_request_with_all_defaults_filled_in() -> None:
         },
         "parameters": {"alpha": 1.2, "beta": 1.0, "gamma": 1.1, "delta": 2.9},
         "initial_state": {"prey": 0.8, "predator": 1.2},
+        "per_experiment": [],
         "stages": [
             {"kind": "adam", "steps": 3000, "learning_rate": 0.001},
             {"kind": "lbfgsb", "steps": 500, "initial_step_norm": 1e-4},
@@ -49,8 +50,9 @@ def test_the_least_request_with_all_defaults_filled_in() -> None:
     }
 
 
-def test_a_request_that_says_everything_comes_back_as_it_was() -> None:
-    assert request_of(parse_problem(FULL)) == FULL
+@pytest.mark.parametrize("request_", [FULL, SEVERAL])
+def test_a_request_that_says_everything_comes_back_as_it_was(request_: dict[str, Any]) -> None:
+    assert request_of(parse_problem(request_)) == request_
 
 
 @pytest.mark.parametrize(

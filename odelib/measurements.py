@@ -1,0 +1,238 @@
+"""Measured values of several observables with their noise: loss, residuals and information of a model."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from odelib.noise import Noise, noise_of
+from odelib.parts import Part
+from odelib.problem.noise import AnyNoise
+
+Reals = NDArray[np.float64]
+Model = Mapping[str, Tensor]  # (N,) for each observable: the rows of all parts
+Scales = Mapping[str, Reals]  # the estimated scales of each observable
+
+
+@dataclass(frozen=True)
+class _Column:
+    """One observable: in which rows it was measured, what was measured, and how that scatters.
+
+    has_sigma: whether the data give a sigma everywhere, or the noise does.
+    """
+
+    rows: Tensor
+    everywhere: bool
+    observed: Tensor
+    has_sigma: bool
+    noise: Noise
+
+    def of(self, model: Tensor) -> Tensor:
+        """The model where there are measurements."""
+        return model if self.everywhere else model.index_select(0, self.rows)
+
+
+@dataclass(frozen=True)
+class Block:
+    """The expected information of one observable's measurements, as rows whose squares sum up to it.
+
+    along: (k, unknowns), scales: (k, scales of this observable). Rows from `measurements` on tell of the spread.
+    """
+
+    name: str
+    along: Reals
+    scales: Reals
+    measurements: int
+
+
+class Measurements:
+    """What was measured in some parts of the series.
+
+    noise: by observable; without any the loss is the sum of (residual/sigma)². rtol, atol: the solver's.
+    """
+
+    def __init__(
+        self,
+        parts: Sequence[Part],
+        noise: Mapping[str, AnyNoise] | None,
+        *,
+        rtol: float,
+        atol: float,
+        device: torch.device,
+    ) -> None:
+        self.is_likelihood = noise is not None
+        self._parts = parts
+        self._times = [time for part in parts for time in part.times]
+        self._columns: dict[str, _Column] = {}
+        self._accuracy: dict[str, Reals] = {}
+        for name in dict.fromkeys(name for part in parts for name in part.values):
+            found = list(_measured(parts, name))
+            if not found:
+                continue
+            rows, values, sigmas = zip(*found, strict=True)
+            observed = torch.tensor(values, dtype=torch.float64, device=device)
+            sigma = torch.tensor([1.0 if s is None else s for s in sigmas], dtype=torch.float64, device=device)
+            self._accuracy[name] = atol + rtol * np.abs(np.array(values))
+            settings = noise[name] if noise is not None else None
+            self._columns[name] = _Column(
+                rows=torch.tensor(rows, dtype=torch.long, device=device),
+                everywhere=rows == tuple(range(len(self._times))),
+                observed=observed,
+                has_sigma=None not in sigmas or isinstance(getattr(settings, "sigma", None), float),
+                noise=noise_of(settings, observed, sigma, self._accuracy[name]),
+            )
+
+    @property
+    def observations(self) -> int:
+        """How many values there are."""
+        return sum(len(column.observed) for column in self._columns.values())
+
+    @property
+    def observables(self) -> list[str]:
+        """Those of which there are measurements."""
+        return list(self._columns)
+
+    @property
+    def estimates_scale(self) -> bool:
+        """Whether the spread of the measurements is known from the fit alone."""
+        if self.is_likelihood:
+            return self.scale_count > 0
+        return not all(column.has_sigma for column in self._columns.values())
+
+    @property
+    def scale_count(self) -> int:
+        """How many scales are estimated."""
+        return sum(len(column.noise.estimated) for column in self._columns.values())
+
+    def estimated(self, name: str) -> tuple[str, ...]:
+        """Which scales of an observable are estimated."""
+        return self._columns[name].noise.estimated
+
+    def scales(self, model: Model) -> Scales:
+        """The likeliest scales beside this model."""
+        if not self.is_likelihood:
+            return {}
+        return {
+            name: column.noise.likeliest(column.of(model[name].detach()).cpu().numpy())
+            for name, column in self._columns.items()
+            if column.noise.estimated
+        }
+
+    def loss(self, model: Model, scales: Scales) -> Tensor:
+        """The sum of squares, or the negative log-likelihood. A scalar, differentiable in the model."""
+        none = np.zeros(0)
+        terms = [c.noise.loss(c.of(model[name]), scales.get(name, none)) for name, c in self._columns.items()]
+        return terms[0] if len(terms) == 1 else torch.stack(terms).sum()
+
+    def prior_loss(self, scales: Scales) -> float:
+        """−log of the prior densities of the scales."""
+        return sum(column.noise.prior_loss(scales[name]) for name, column in self._columns.items() if name in scales)
+
+    def blocks(self, model: Model, slopes: Mapping[str, Reals], scales: Scales) -> list[Block]:
+        """The information of each observable's measurements. slopes: the model's by the unknowns, (N, count)."""
+        blocks = []
+        for name, column in self._columns.items():
+            at = column.of(model[name]).cpu().numpy()
+            rows = column.noise.rows(at, scales.get(name, np.zeros(0)))
+            slope = slopes[name][column.rows.cpu().numpy()]
+            along = np.concatenate([part.along[:, None] * slope for part in rows])
+            blocks.append(Block(name, along, np.concatenate([part.scales for part in rows]), len(at)))
+        return blocks
+
+    def corners(self, model: Model, slopes: Mapping[str, Reals], scales: Scales, near: float) -> tuple[Reals, Reals]:
+        """Directions (c, count) along which the loss has a corner less than `near` away, and its slope's signs there.
+
+        The slope of the loss jumps from −direction to +direction across the corner.
+        """
+        directions, signs = [], []
+        for name, column in self._columns.items():
+            at = column.of(model[name]).cpu().numpy()
+            places, sign, height = column.noise.corners(at, scales.get(name, np.zeros(0)), near)
+            directions.append(height[:, None] * slopes[name][column.rows.cpu().numpy()[places]])
+            signs.append(sign)
+        return np.concatenate(directions), np.concatenate(signs)
+
+    def solver_error(self, model: Model, scales: Scales) -> float:
+        """What the solver's error in each value would add to the loss of a perfect fit.
+
+        Not more than a millionth of what the data themselves would add, lest anything counts as perfect beside an
+        atol as large as the data.
+        """
+        return min(self._weighed(model, scales, self._accuracy), 1e-6 * self.squares(model, scales))
+
+    def squares(self, model: Model, scales: Scales) -> float:
+        """What the data would add to the loss of a perfect fit if they were errors."""
+        return self._weighed(model, scales, {n: c.observed.cpu().numpy() for n, c in self._columns.items()})
+
+    def is_coarse(self, model: Model, scales: Scales, part: float) -> bool:
+        """Whether the solver's error is more than this part of the data, in terms of the loss."""
+        return self._weighed(model, scales, self._accuracy) > part * self.squares(model, scales)
+
+    def _weighed(self, model: Model, scales: Scales, errors: Mapping[str, Reals]) -> float:
+        total = 0.0
+        for name, column in self._columns.items():
+            rows = column.noise.rows(column.of(model[name]).detach().cpu().numpy(), scales.get(name, np.zeros(0)))
+            total += 0.5 * float(np.square(errors[name] * rows[0].along).sum())
+        return total
+
+    def unscaled(self, model: Model) -> dict[str, Tensor]:
+        """Data minus model of each observable."""
+        return {name: column.observed - column.of(model[name]) for name, column in self._columns.items()}
+
+    def residuals(self, model: Model, scales: Scales) -> list[dict[str, list[float | None]]]:
+        """For each part the residuals at its times, None where nothing was measured; see `Noise.residuals`."""
+        borders = np.cumsum([0, *(len(part.times) for part in self._parts)])
+        found = [{name: [None] * len(part.times) for name in part.values} for part in self._parts]
+        sparse: list[dict[str, list[float | None]]] = found  # type: ignore[assignment]
+        for name, column in self._columns.items():
+            values = column.noise.residuals(column.of(model[name]), scales.get(name, np.zeros(0))).tolist()
+            rows = column.rows.cpu().numpy()
+            owners = np.searchsorted(borders, rows, side="right") - 1
+            for owner, row, value in zip(owners.tolist(), (rows - borders[owners]).tolist(), values, strict=True):
+                sparse[owner][name][row] = value if math.isfinite(value) else None
+        return sparse
+
+    def r_squared(self, model: Model) -> dict[str, float]:
+        """1 − RSS/TSS of the unscaled residuals; left out where all measurements are equal."""
+        result = {}
+        for name, residual in self.unscaled(model).items():
+            values = self._columns[name].observed
+            total = (values - values.mean()).square().sum().item()
+            if total > 0:
+                result[name] = 1 - residual.square().sum().item() / total
+        return result
+
+    def first_not_finite(self, model: Model) -> str | None:
+        """Where the model's values first are no numbers, or none that the noise can have, in words."""
+        for name, column in self._columns.items():
+            values = column.of(model[name])
+            bad = column.rows[~values.isfinite()]
+            if len(bad):
+                return f"the observable {name!r} is not a finite number at t = {self._times[int(bad[0])]:.6g}"
+            low = column.rows[values <= 0]
+            if len(low) and column.noise.needs_positive_model:
+                return (
+                    f"the observable {name!r} is not above 0 at t = {self._times[int(low[0])]:.6g}, "
+                    "as its noise needs it to be"
+                )
+        return None
+
+
+def _measured(parts: Sequence[Part], name: str) -> list[tuple[int, float, float | None]]:
+    """Row, value and the data's sigma, if any, of each measurement of an observable."""
+    found = []
+    first = 0
+    for part in parts:
+        sigma: Sequence[float | None] = part.sigma.get(name) or [None] * len(part.times)
+        column = part.values.get(name) or [None] * len(part.times)
+        for i, (value, scale) in enumerate(zip(column, sigma, strict=True)):
+            if value is not None:
+                found.append((first + i, value, scale))
+        first += len(part.times)
+    return found

@@ -1,0 +1,404 @@
+"""How the measurements of one observable scatter: likelihoods, their estimated scales, and expected information.
+
+An estimated scale is no coordinate of the fit: at every point of it the scale is the likeliest one there (with its
+prior, where it has one). The gradient of the loss is then that at a constant scale, since the loss does not change
+with the scale to first order.
+"""
+
+from __future__ import annotations
+
+import math
+from abc import ABC, abstractmethod
+from dataclasses import dataclass
+from typing import ClassVar
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from odelib.priors import LOG_ROOT_2_PI, information, negative_log, slope
+from odelib.problem.noise import (
+    ESTIMATE,
+    AnyNoise,
+    LaplaceNoise,
+    LognormalNoise,
+    NormalNoise,
+    PoissonNoise,
+    StudentTNoise,
+)
+from odelib.problem.priors import AnyPrior, support
+
+Reals = NDArray[np.float64]
+Floor = float | Reals  # of the estimated scales
+MOST_ITERATIONS = 200
+SETTLED = 1e-12  # of the logarithm of a scale
+
+
+@dataclass(frozen=True)
+class InformationRows:
+    """Rows whose squares sum up to the expected information of one observable's measurements.
+
+    Row i is along[i]·∇(model i), and, for the logarithms of the estimated scales, scales[i].
+    """
+
+    along: Reals
+    scales: Reals
+
+
+class Noise(ABC):
+    """The noise of one observable at all its measurements.
+
+    observed, sigma: (N,); sigma is not looked at where it is estimated. estimated: the names of the estimated scales.
+    accuracy: (N,), the error that the solver may make of each value; no scale is estimated below it.
+    """
+
+    estimated: tuple[str, ...] = ()
+    prior: AnyPrior | None = None
+    needs_positive_model: ClassVar[bool] = False
+
+    def __init__(self, observed: Tensor, sigma: Tensor | None, accuracy: Reals) -> None:
+        self._observed = observed
+        self._array: Reals = observed.cpu().numpy()
+        self._sigma = torch.ones_like(observed) if sigma is None else sigma
+        self._sigma_array: Reals = self._sigma.cpu().numpy()
+        self._floor: Floor = _root_mean_square(accuracy)
+
+    @abstractmethod
+    def loss(self, model: Tensor, scales: Reals) -> Tensor:
+        """The negative log-likelihood, a scalar. model: (N,); scales: the estimated ones, in order."""
+
+    @abstractmethod
+    def rows(self, model: Reals, scales: Reals) -> list[InformationRows]:
+        """The expected information of model and logarithms of the scales."""
+
+    def likeliest(self, model: Reals) -> Reals:
+        """The estimated scales at which the loss, with their prior, is least."""
+        if not self.estimated:
+            return np.zeros(0)
+        return self._search(model)
+
+    def prior_loss(self, scales: Reals) -> float:
+        """−log of the prior density of the estimated scale; 0 without one."""
+        return negative_log(self.prior, float(scales[0])) if self.prior else 0.0
+
+    def residuals(self, model: Tensor, scales: Reals) -> Tensor:
+        """Data minus model (of the logarithms, for lognormal noise), divided by the scale where it is given."""
+        difference = self._difference(model)
+        return difference if self.estimated else difference / self._sigma
+
+    def corners(self, model: Reals, scales: Reals, near: float) -> tuple[NDArray[np.int64], Reals, Reals]:
+        """The measurements whose part of the loss has a corner in the model's value, less than `near` above it.
+
+        Their places, the signs of the slope on this side, and the slope's size on both sides.
+        """
+        return np.zeros(0, dtype=np.int64), np.zeros(0), np.zeros(0)
+
+    def _difference(self, model: Tensor) -> Tensor:
+        return self._observed - model
+
+    def _start(self, model: Reals) -> Reals:
+        """From where the search for the likeliest scales starts."""
+        raise NotImplementedError
+
+    def _score(self, model: Reals, scales: Reals) -> tuple[float, Reals, Reals]:
+        """Loss, its slope by the logarithms of the scales, and their expected information."""
+        raise NotImplementedError
+
+    def _search(self, model: Reals) -> Reals:
+        """Fisher scoring in the logarithms of the scales, halved where the loss would grow."""
+        low, high = support(self.prior) if self.prior else (0.0, math.inf)
+        least, most = np.maximum(low, self._floor), np.maximum(high, self._floor)
+        scales = np.clip(self._start(model), least, most)
+        loss, gradient, matrix = self._with_prior(model, scales)
+        for _ in range(MOST_ITERATIONS):
+            held = ((scales <= least) & (gradient > 0)) | ((scales >= most) & (gradient < 0))
+            step = np.where(held, 0.0, -np.linalg.lstsq(matrix, np.where(held, 0.0, gradient), rcond=1e-12)[0])
+            step *= min(1.0, 2.0 / max(float(np.abs(step).max(initial=0.0)), 1e-300))
+            if np.abs(step).max(initial=0.0) < SETTLED:
+                break
+            for _ in range(40):
+                trial = np.clip(scales * np.exp(step), least, most)
+                trial_loss, trial_gradient, trial_matrix = self._with_prior(model, trial)
+                if trial_loss <= loss:
+                    break
+                step = step / 2
+            else:
+                break  # no better to within rounding
+            scales, loss, gradient, matrix = trial, trial_loss, trial_gradient, trial_matrix
+        return scales
+
+    def _with_prior(self, model: Reals, scales: Reals) -> tuple[float, Reals, Reals]:
+        loss, gradient, matrix = self._score(model, scales)
+        if self.prior:
+            (x,) = scales.tolist()
+            loss += negative_log(self.prior, x)
+            gradient = gradient + x * slope(self.prior, x)
+            matrix = matrix + x * x * information(self.prior, x)
+        return loss, gradient, matrix
+
+
+class SumOfSquares(Noise):
+    """No noise is described: the loss is the sum of (residual/sigma)², sigma being 1 where the data give none."""
+
+    def loss(self, model: Tensor, scales: Reals) -> Tensor:
+        """See `Noise.loss`."""
+        return ((self._observed - model) / self._sigma).square().sum()
+
+    def rows(self, model: Reals, scales: Reals) -> list[InformationRows]:
+        """See `Noise.rows`; half of the loss's second derivative, doubled as everywhere, is 2/sigma²."""
+        return [InformationRows(math.sqrt(2) / self._sigma_array, np.zeros((len(model), 0)))]
+
+
+class Normal(Noise):
+    """Variance sigma² + (proportional·model)²."""
+
+    def __init__(self, settings: NormalNoise, observed: Tensor, sigma: Tensor | None, accuracy: Reals) -> None:
+        super().__init__(observed, sigma, accuracy)
+        self.prior = settings.prior
+        scales = {"sigma": settings.sigma, "proportional": settings.proportional}
+        self.estimated = tuple(name for name, value in scales.items() if value == ESTIMATE)
+        self._proportional = settings.proportional if isinstance(settings.proportional, float) else 0.0
+        self._plain = self.estimated == ("sigma",) and self._proportional == 0.0
+        floor = _root_mean_square(accuracy)
+        relative = floor / max(_root_mean_square(self._array), floor)
+        self._floor = np.array([floor if name == "sigma" else relative for name in self.estimated])
+
+    def loss(self, model: Tensor, scales: Reals) -> Tensor:
+        """See `Noise.loss`."""
+        named = dict(zip(self.estimated, scales.tolist(), strict=True))
+        sigma = torch.full_like(model, named["sigma"]) if "sigma" in named else self._sigma
+        variance = sigma.square()
+        if proportional := named.get("proportional", self._proportional):
+            variance = variance + (proportional * model).square()
+        squares = (self._observed - model).square() / variance
+        return 0.5 * (squares + variance.log()).sum() + len(model) * LOG_ROOT_2_PI
+
+    def rows(self, model: Reals, scales: Reals) -> list[InformationRows]:
+        """See `Noise.rows`. (1/v)·∇m∇mᵀ + ∇v∇vᵀ/(2v²), as for any normal distribution."""
+        sigma, proportional = self._scales(scales)
+        variance = sigma**2 + (proportional * model) ** 2 + np.zeros_like(model)
+        of_model = InformationRows(variance**-0.5, np.zeros((len(model), len(self.estimated))))
+        of_variance = InformationRows(
+            math.sqrt(2) * proportional**2 * model / variance,
+            self._variance_by_scales(model, scales) / (math.sqrt(2) * variance[:, None]),
+        )
+        return [of_model, of_variance]
+
+    def likeliest(self, model: Reals) -> Reals:
+        """See `Noise.likeliest`; in closed form where sigma alone is estimated."""
+        if self._plain and not self.prior:
+            return np.maximum(self._start(model), self._floor)
+        return super().likeliest(model)
+
+    def residuals(self, model: Tensor, scales: Reals) -> Tensor:
+        """See `Noise.residuals`."""
+        difference = self._difference(model)
+        if self.estimated:
+            return difference
+        return difference / (self._sigma**2 + (self._proportional * model) ** 2).sqrt()
+
+    def _scales(self, scales: Reals) -> tuple[float | Reals, float]:
+        named = dict(zip(self.estimated, scales.tolist(), strict=True))
+        return named.get("sigma", self._sigma_array), named.get("proportional", self._proportional)
+
+    def _variance_by_scales(self, model: Reals, scales: Reals) -> Reals:
+        named = dict(zip(self.estimated, scales.tolist(), strict=True))
+        columns = np.zeros((len(model), len(named)))
+        for place, (name, value) in enumerate(named.items()):
+            columns[:, place] = 2 * value**2 * (1.0 if name == "sigma" else model**2)
+        return columns
+
+    def _start(self, model: Reals) -> Reals:
+        square = float(np.mean((self._array - model) ** 2))
+        if len(self.estimated) == 2:
+            square /= 2
+        relative = square / max(float(np.mean(model**2)), 1e-300)
+        return np.sqrt([square if name == "sigma" else relative for name in self.estimated])
+
+    def _score(self, model: Reals, scales: Reals) -> tuple[float, Reals, Reals]:
+        sigma, proportional = self._scales(scales)
+        variance = sigma**2 + (proportional * model) ** 2 + np.zeros_like(model)
+        square = (self._array - model) ** 2
+        by_scales = self._variance_by_scales(model, scales)
+        gradient = 0.5 * (1 / variance - square / variance**2) @ by_scales
+        matrix = 0.5 * (by_scales / variance[:, None] ** 2).T @ by_scales
+        return 0.5 * float((np.log(variance) + square / variance).sum()), gradient, matrix
+
+
+class _OneScale(Noise):
+    """Noise with one scale, the same for all measurements where it is estimated."""
+
+    def __init__(
+        self,
+        settings: LognormalNoise | LaplaceNoise | StudentTNoise,
+        observed: Tensor,
+        sigma: Tensor | None,
+        accuracy: Reals,
+    ) -> None:
+        super().__init__(observed, sigma, accuracy)
+        self.prior = settings.prior
+        self.estimated = ("sigma",) if settings.sigma == ESTIMATE else ()
+
+    def _scale(self, scales: Reals) -> Tensor:
+        return torch.full_like(self._observed, float(scales[0])) if self.estimated else self._sigma
+
+    def _scale_array(self, scales: Reals) -> Reals:
+        return np.full(len(self._array), scales[0]) if self.estimated else self._sigma_array
+
+    def _rows(self, along: Reals, of_scale: float) -> list[InformationRows]:
+        """Location and scale do not share information in these families."""
+        count, width = len(along), len(self.estimated)
+        return [
+            InformationRows(along, np.zeros((count, width))),
+            InformationRows(np.zeros(count), np.full((count, width), of_scale)),
+        ]
+
+    def _score_of(self, loss: float, terms: Reals, of_scale: float) -> tuple[float, Reals, Reals]:
+        return loss, np.array([terms.sum()]), np.array([[len(terms) * of_scale**2]])
+
+
+class Lognormal(_OneScale):
+    """The logarithm of a measurement is normal around that of the model."""
+
+    needs_positive_model = True
+
+    def __init__(self, settings: LognormalNoise, observed: Tensor, sigma: Tensor | None, accuracy: Reals) -> None:
+        super().__init__(settings, observed, sigma, accuracy)
+        self._floor = _root_mean_square(accuracy / self._array)
+
+    def loss(self, model: Tensor, scales: Reals) -> Tensor:
+        """See `Noise.loss`."""
+        sigma = self._scale(scales)
+        terms = 0.5 * (self._difference(model) / sigma).square() + sigma.log() + self._observed.log()
+        return terms.sum() + len(model) * LOG_ROOT_2_PI
+
+    def rows(self, model: Reals, scales: Reals) -> list[InformationRows]:
+        """See `Noise.rows`."""
+        return self._rows(1 / (model * self._scale_array(scales)), math.sqrt(2))
+
+    def likeliest(self, model: Reals) -> Reals:
+        """See `Noise.likeliest`; in closed form without a prior."""
+        if self.estimated and not self.prior:
+            return np.maximum(self._start(model), self._floor)
+        return super().likeliest(model)
+
+    def _difference(self, model: Tensor) -> Tensor:
+        return self._observed.log() - model.log()
+
+    def _logarithms(self, model: Reals) -> Reals:
+        with np.errstate(divide="ignore", invalid="ignore"):  # a model's value not above 0 makes the loss no number
+            difference: Reals = np.log(self._array) - np.log(model)
+        return difference
+
+    def _start(self, model: Reals) -> Reals:
+        return np.sqrt([np.mean(self._logarithms(model) ** 2)])
+
+    def _score(self, model: Reals, scales: Reals) -> tuple[float, Reals, Reals]:
+        square = (self._logarithms(model) / scales[0]) ** 2
+        return self._score_of(float((0.5 * square + np.log(scales[0])).sum()), 1 - square, math.sqrt(2))
+
+
+class Laplace(_OneScale):
+    """Falls off exponentially; sigma is the mean absolute deviation b."""
+
+    def loss(self, model: Tensor, scales: Reals) -> Tensor:
+        """See `Noise.loss`."""
+        sigma = self._scale(scales)
+        return (self._difference(model).abs() / sigma + (2 * sigma).log()).sum()
+
+    def rows(self, model: Reals, scales: Reals) -> list[InformationRows]:
+        """See `Noise.rows`."""
+        return self._rows(1 / self._scale_array(scales), 1.0)
+
+    def likeliest(self, model: Reals) -> Reals:
+        """See `Noise.likeliest`; in closed form without a prior."""
+        if self.estimated and not self.prior:
+            return np.maximum(self._start(model), self._floor)
+        return super().likeliest(model)
+
+    def corners(self, model: Reals, scales: Reals, near: float) -> tuple[NDArray[np.int64], Reals, Reals]:
+        """See `Noise.corners`: where the model meets the measurement."""
+        sigma, difference = self._scale_array(scales), model - self._array
+        places = np.flatnonzero(np.abs(difference) <= near * sigma)
+        return places, np.sign(difference[places]), 1 / sigma[places]
+
+    def _start(self, model: Reals) -> Reals:
+        return np.array([np.mean(np.abs(self._array - model))])
+
+    def _score(self, model: Reals, scales: Reals) -> tuple[float, Reals, Reals]:
+        ratio = np.abs(self._array - model) / scales[0]
+        return self._score_of(float((ratio + np.log(scales[0])).sum()), 1 - ratio, 1.0)
+
+
+class StudentT(_OneScale):
+    """Student's t: an outlier counts for little."""
+
+    def __init__(self, settings: StudentTNoise, observed: Tensor, sigma: Tensor | None, accuracy: Reals) -> None:
+        super().__init__(settings, observed, sigma, accuracy)
+        self._nu = settings.degrees_of_freedom
+        self._of_scale = math.sqrt(2 * self._nu / (self._nu + 3))
+
+    def loss(self, model: Tensor, scales: Reals) -> Tensor:
+        """See `Noise.loss`."""
+        nu, sigma = self._nu, self._scale(scales)
+        constant = math.lgamma(nu / 2) - math.lgamma((nu + 1) / 2) + 0.5 * math.log(nu * math.pi)
+        square = (self._difference(model) / sigma).square()
+        return ((nu + 1) / 2 * torch.log1p(square / nu) + sigma.log()).sum() + len(model) * constant
+
+    def rows(self, model: Reals, scales: Reals) -> list[InformationRows]:
+        """See `Noise.rows` (Lange, Little and Taylor, JASA 84, 1989)."""
+        return self._rows(math.sqrt((self._nu + 1) / (self._nu + 3)) / self._scale_array(scales), self._of_scale)
+
+    def _start(self, model: Reals) -> Reals:
+        return np.array([1.4826 * np.median(np.abs(self._array - model))])  # a normal distribution's, by its quartiles
+
+    def _score(self, model: Reals, scales: Reals) -> tuple[float, Reals, Reals]:
+        nu, square = self._nu, ((self._array - model) / scales[0]) ** 2
+        loss = float(((nu + 1) / 2 * np.log1p(square / nu) + np.log(scales[0])).sum())
+        return self._score_of(loss, 1 - (nu + 1) * square / (nu + square), self._of_scale)
+
+
+class Poisson(Noise):
+    """Counts around the model's value."""
+
+    needs_positive_model = True
+
+    def __init__(self, settings: PoissonNoise, observed: Tensor, sigma: Tensor | None, accuracy: Reals) -> None:
+        super().__init__(observed, sigma, accuracy)
+
+    def loss(self, model: Tensor, scales: Reals) -> Tensor:
+        """See `Noise.loss`."""
+        # xlogy: no counts at a rate of 0 cost nothing
+        terms: Tensor = model - torch.special.xlogy(self._observed, model) + torch.lgamma(self._observed + 1)
+        return terms.sum()
+
+    def rows(self, model: Reals, scales: Reals) -> list[InformationRows]:
+        """See `Noise.rows`."""
+        return [InformationRows(np.maximum(model, 1e-300) ** -0.5, np.zeros((len(model), 0)))]
+
+
+_CLASSES: dict[type, type[Noise]] = {
+    NormalNoise: Normal,
+    LognormalNoise: Lognormal,
+    LaplaceNoise: Laplace,
+    StudentTNoise: StudentT,
+    PoissonNoise: Poisson,
+}
+
+
+def noise_of(settings: AnyNoise | None, observed: Tensor, sigma: Tensor | None, accuracy: Reals) -> Noise:
+    """The noise that a request describes.
+
+    sigma: the data's, where they give one. accuracy: the solver's, of each value.
+    """
+    if settings is None:
+        return SumOfSquares(observed, sigma, accuracy)
+    given = getattr(settings, "sigma", None)
+    if isinstance(given, float):
+        sigma = torch.full_like(observed, given)
+    return _CLASSES[type(settings)](settings, observed, sigma, accuracy)  # type: ignore[call-arg, arg-type]
+
+
+def _root_mean_square(values: Reals) -> float:
+    return float(np.sqrt(np.mean(np.square(values)))) if len(values) else 0.0

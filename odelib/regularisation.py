@@ -1,0 +1,103 @@
+"""What is added to the loss of the data: the penalty, and the priors of the unknowns."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from odelib.priors import Priors
+from odelib.problem.priors import LaplacePrior
+from odelib.problem.request import FitProblem
+from odelib.unknowns import Unknowns
+
+Reals = NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class Added:
+    """Penalty and −log prior at a point, and their joint derivative by the coordinates."""
+
+    penalty: float
+    prior: float
+    gradient: Reals
+
+
+class Regularisation:
+    """Penalty and priors of a problem, over all unknowns; what fixed ones contribute is constant."""
+
+    def __init__(self, problem: FitProblem, unknowns: Unknowns) -> None:
+        self._unknowns = unknowns
+        penalty = problem.penalty
+        self._l1, self._l2 = (penalty.l1, penalty.l2) if penalty else (0.0, 0.0)
+        self._places: list[int] = []
+        self._centre = np.zeros(0)
+        constant = 0.0
+        if penalty:
+            named = _penalised(problem, unknowns)
+            to_guess = penalty.toward == "guess"
+            free = [name for name in named if not unknowns.is_fixed(name)]
+            self._places = [unknowns.names.index(name) for name in free]
+            self._centre = unknowns.guess[self._places] if to_guess else np.zeros(len(free))
+            fixed = [0.0 if to_guess else unknowns.entries[n].start for n in named if unknowns.is_fixed(n)]
+            constant = sum(self._l1 * abs(x) + self._l2 * x * x for x in fixed)
+        self._constant_penalty = constant
+        with_prior = [(name, entry.prior) for name, entry in unknowns.entries.items() if entry.prior]
+        free_priors = [(name, prior) for name, prior in with_prior if not unknowns.is_fixed(name)]
+        self._prior_places = [unknowns.names.index(name) for name, _ in free_priors]
+        self._free_priors = [prior for _, prior in free_priors]
+        self._priors = Priors(self._free_priors)
+        fixed_priors = [(unknowns.entries[n].start, prior) for n, prior in with_prior if unknowns.is_fixed(n)]
+        self._constant_prior = Priors([prior for _, prior in fixed_priors]).loss(np.array([x for x, _ in fixed_priors]))
+
+    def at(self, coordinates: Reals) -> Added:
+        """What is added at a point."""
+        values = self._values(coordinates)
+        distance = values[self._places] - self._centre
+        slope = np.zeros(len(values))
+        penalty = self._constant_penalty
+        if len(self._places):
+            penalty += float(self._l1 * np.abs(distance).sum() + self._l2 * np.square(distance).sum())
+            slope[self._places] += self._l1 * np.sign(distance) + 2 * self._l2 * distance
+        at_priors = values[self._prior_places]
+        slope[self._prior_places] += self._priors.slopes(at_priors)
+        prior = self._constant_prior + self._priors.loss(at_priors)
+        return Added(penalty, prior, slope / self._unknowns.per_unit(coordinates))
+
+    def information(self, coordinates: Reals) -> Reals:
+        """What is added to the information of each coordinate: (count,), the diagonal of a matrix."""
+        values = self._values(coordinates)
+        found = np.zeros(len(values))
+        found[self._places] += 2 * self._l2
+        found[self._prior_places] += self._priors.information(values[self._prior_places])
+        return np.asarray(found / self._unknowns.per_unit(coordinates) ** 2)
+
+    def corners(self, coordinates: Reals, near: float) -> tuple[NDArray[np.int64], Reals, Reals]:
+        """The coordinates along which the loss has a corner, less than `near` above it.
+
+        Their places, the signs of the slope on this side, and the slope's size on both sides.
+        """
+        values = self._values(coordinates)
+        laplace = [(i, prior) for i, prior in zip(self._prior_places, self._free_priors, strict=True)]
+        tips = [(i, prior.median, 1 / prior.scale) for i, prior in laplace if isinstance(prior, LaplacePrior)]
+        if self._l1 > 0:
+            tips += [(i, x, self._l1) for i, x in zip(self._places, self._centre.tolist(), strict=True)]
+        close = [(i, values[i] - x, height) for i, x, height in tips if height * abs(values[i] - x) <= near]
+        places = np.array([i for i, _, _ in close], dtype=np.int64)
+        heights = np.array([height for _, _, height in close]) / self._unknowns.per_unit(coordinates)[places]
+        return places, np.sign([distance for _, distance, _ in close]), heights
+
+    def _values(self, coordinates: Reals) -> Reals:
+        return np.array(list(self._unknowns.free_values(coordinates).values()), dtype=np.float64)
+
+
+def _penalised(problem: FitProblem, unknowns: Unknowns) -> list[str]:
+    """The unknowns that the penalty is over, by their names there."""
+    assert problem.penalty is not None
+    names = problem.penalty.names
+    system = unknowns.system
+    chosen = system.parameters if names is None else names
+    found = dict.fromkeys(unknowns.name_of(index, name) for name in chosen for index in range(unknowns.series_count))
+    known = [name for name in found if name in unknowns.entries]
+    return [name for name in known if not unknowns.is_fixed(name)] if names is None else known
