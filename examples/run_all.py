@@ -24,11 +24,12 @@ from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedCo
 from rich.table import Table
 
 from examples.article import DEFAULT_TIME_LIMIT_SECONDS, REQUESTS, article_problems
+from odelib.blocks import with_gaps
 from odelib.errors import OdelibError
 from odelib.fitting import fit
 from odelib.monitor import Checkpoint, Monitor
 from odelib.panels import Curve
-from odelib.plots import plot_result, plot_trajectories, save, with_gaps
+from odelib.plots import plot_result, plot_trajectories, save
 from odelib.problem.catalogue import CATALOGUE
 from odelib.problem.request import FitProblem
 from odelib.result import FitResult

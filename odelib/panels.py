@@ -1,6 +1,7 @@
-"""One panel of a picture: curves and measured points over time, in a plane, in space, or polar.
+"""Panels over time: curves with their bands, measured points, residuals.
 
-Colours are those of Okabe and Ito, which colour-blind readers tell apart; measurements are dark dots.
+Colours are those of Okabe and Ito, which colour-blind readers tell apart; measurements are dark dots, or have the
+colour of their experiment where there are several.
 """
 
 from __future__ import annotations
@@ -8,41 +9,45 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from itertools import pairwise
-from typing import Any, Literal, cast
+from typing import Any
 
-import numpy as np
+import matplotlib
 from matplotlib.axes import Axes
-from matplotlib.figure import Figure, SubFigure
-from matplotlib.projections.polar import PolarAxes
+from matplotlib.colors import to_hex
 from matplotlib.ticker import MaxNLocator
-from mpl_toolkits.mplot3d import Axes3D
-
-from odelib.problem.system import System
 
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")
 DATA_COLOUR = "#4d4d4d"
 GRID_COLOUR = "#dcdcdc"
-MAX_PLANES = 3
-ARC_POINTS = 6
 
 Column = Sequence[float | None]
 
 
 @dataclass(frozen=True)
 class Curve:
-    """A solution to draw: states and observables at `times`; `dashed` for what lies beyond the data."""
+    """A solution to draw: states and observables at `times`; `dashed` for what lies beyond the data.
+
+    `lower` and `upper`: the band around observables that have one. `own_colour`: of an experiment; else it is chosen
+    by the curve's place. A label that begins with "_" stands in no legend.
+    """
 
     label: str
     times: Sequence[float]
     states: Mapping[str, Sequence[float]]
     values: Mapping[str, Sequence[float]]
     dashed: bool = False
+    lower: Mapping[str, Sequence[float]] = field(default_factory=dict)
+    upper: Mapping[str, Sequence[float]] = field(default_factory=dict)
+    own_colour: str | None = None
 
     @property
     def style(self) -> str:
         """The line style."""
         return "--" if self.dashed else "-"
+
+    def colour(self, place: int) -> str:
+        """Its own colour, or that of the curve at `place` among others."""
+        return self.own_colour or COLOURS[place % len(COLOURS)]
 
 
 @dataclass(frozen=True)
@@ -57,19 +62,18 @@ class Points:
     values: Mapping[str, Column]
     sigma: Mapping[str, Column] = field(default_factory=dict)
     open: bool = False
+    colour: str = DATA_COLOUR
 
     @property
     def look(self) -> dict[str, Any]:
         """How the dots look, as keywords of matplotlib's `plot`."""
-        face = "white" if self.open else DATA_COLOUR
-        edge = 0.8 if self.open else 0.0
         return {
             "ls": "none",
             "marker": "o",
             "ms": self.size,
-            "mfc": face,
-            "mec": DATA_COLOUR,
-            "mew": edge,
+            "mfc": "white" if self.open else self.colour,
+            "mec": self.colour,
+            "mew": 0.8 if self.open else 0.0,
             "zorder": 2,
         }
 
@@ -79,35 +83,12 @@ class Points:
         return min(4.5, max(1.6, 45 / math.sqrt(len(self.times) + 1)))
 
 
-@dataclass(frozen=True)
-class Plane:
-    """Which names span a panel without a time axis, and whether they are states or observables."""
-
-    kind: Literal["plane", "space", "polar"]
-    source: Literal["states", "values"]
-    names: tuple[str, ...]
-
-
-def planes_of(system: System) -> list[Plane]:
-    """The panels that show a system best, at most `MAX_PLANES`.
-
-    Angles in polar form; other states two in a plane, three in space, more in consecutive pairs. Beside a
-    polar panel, which takes no measurements of other observables, two or three of these have a panel too.
-    """
-    polar = [Plane("polar", "states", (angle, radius)) for angle, radius in system.angles.items()]
-    drawn = {name for plane in polar for name in plane.names}
-    rest = [name for name in system.states if name not in drawn]
-    own = [name for name in system.observables if name not in system.states]
-    planes = polar + _spanned("states", rest)
-    if polar and 2 <= len(own) <= 3:
-        planes += _spanned("values", own)
-    return planes[:MAX_PLANES]
-
-
-def _spanned(source: Literal["states", "values"], names: Sequence[str]) -> list[Plane]:
-    if len(names) == 3:
-        return [Plane("space", source, tuple(names))]
-    return [Plane("plane", source, pair) for pair in pairwise(names)]
+def experiment_colours(count: int) -> list[str]:
+    """A colour for each of `count` experiments: named ones while they last, else steps of a scale."""
+    if count <= len(COLOURS):
+        return list(COLOURS[:count])
+    scale = matplotlib.colormaps["viridis"]
+    return [to_hex(scale(0.92 * i / (count - 1))) for i in range(count)]  # its end is too pale on white
 
 
 def draw_series(axes: Axes, name: str, curves: Sequence[Curve], points: Sequence[Points]) -> None:
@@ -116,32 +97,39 @@ def draw_series(axes: Axes, name: str, curves: Sequence[Curve], points: Sequence
         if name in measured.values:
             _draw_measured(axes, name, measured)
     for i, curve in enumerate(curves):
-        if name in curve.values:
-            axes.plot(
-                curve.times,
-                curve.values[name],
-                curve.style,
-                color=_colour(i),
-                lw=1.7,
-                label=curve.label,
-                zorder=3,
-            )
-    axes.set_ylabel(_short(name))
+        if name not in curve.values:
+            continue
+        colour = curve.colour(i)
+        axes.plot(curve.times, curve.values[name], curve.style, color=colour, lw=1.7, label=curve.label, zorder=3)
+        if name in curve.lower and name in curve.upper:
+            band = axes.fill_between(curve.times, curve.lower[name], curve.upper[name], color=colour, alpha=0.2, lw=0)
+            band.set_label("_band of " + curve.label)
+    axes.set_ylabel(short(name))
     axes.margins(x=0.015)
     if points and all(float(time).is_integer() for measured in points for time in measured.times):
         axes.xaxis.set_major_locator(MaxNLocator(integer=True))  # years and the like have no halves
-    _plain(axes)
+    plain(axes)
+
+
+def draw_residuals(axes: Axes, name: str, residuals: Sequence[Points]) -> None:
+    """What the data lie above the model, observable `name` over time, about a line at zero."""
+    axes.axhline(0.0, color=DATA_COLOUR, lw=0.8, zorder=1)
+    for each in residuals:
+        if name in each.values:
+            axes.plot(each.times, numbers(each.values[name]), label=each.label, **each.look)
+    axes.set_ylabel("residual", fontsize=8)
+    plain(axes)
 
 
 def _draw_measured(axes: Axes, name: str, measured: Points) -> None:
-    values = _numbers(measured.values[name])
+    values = numbers(measured.values[name])
     if name in measured.sigma:
-        sigma = _numbers(measured.sigma[name])
+        sigma = numbers(measured.sigma[name])
         axes.errorbar(
             measured.times,
             values,
             sigma,
-            ecolor=DATA_COLOUR,
+            ecolor=measured.colour,
             elinewidth=0.7,
             label=measured.label,
             **measured.look,
@@ -150,106 +138,18 @@ def _draw_measured(axes: Axes, name: str, measured: Points) -> None:
         axes.plot(measured.times, values, label=measured.label, **measured.look)
 
 
-def draw_plane(
-    part: Figure | SubFigure,
-    position: tuple[int, int, int],
-    plane: Plane,
-    curves: Sequence[Curve],
-    points: Sequence[Points],
-) -> None:
-    """A panel without a time axis, at `position` (rows, columns, index) of `part`; rings mark the starts."""
-    if plane.kind == "polar":
-        _draw_polar(cast(PolarAxes, part.add_subplot(*position, projection="polar")), plane, curves, points)
-    elif plane.kind == "space":
-        _draw_space(cast(Axes3D, part.add_subplot(*position, projection="3d")), plane, curves, points)
-    else:
-        _draw_flat(part.add_subplot(*position), plane, curves, points)
-
-
-def _draw_flat(axes: Axes, plane: Plane, curves: Sequence[Curve], points: Sequence[Points]) -> None:
-    for measured in points:
-        if columns := _measured(plane, measured):
-            axes.plot(*columns, **measured.look)
-    for i, curve in enumerate(curves):
-        x, y = _columns(plane, curve)
-        axes.plot(x, y, curve.style, color=_colour(i), lw=1.4, zorder=3)
-        axes.plot(x[:1], y[:1], "o", mfc="white", mec=_colour(i), mew=1.6, ms=6.5, zorder=4)
-    axes.set_xlabel(_short(plane.names[0]))
-    axes.set_ylabel(_short(plane.names[1]))
-    if plane.source == "values":
-        axes.set_aspect("equal", adjustable="datalim")
-    _plain(axes)
-
-
-def _draw_polar(axes: PolarAxes, plane: Plane, curves: Sequence[Curve], points: Sequence[Points]) -> None:
-    for measured in points:
-        if columns := _measured(plane, measured):
-            axes.plot(*_folded(*columns), **measured.look)
-    for i, curve in enumerate(curves):
-        angle, radius = _folded(*(_refined(column) for column in _columns(plane, curve)))
-        axes.plot(angle, radius, curve.style, color=_colour(i), lw=1.4, zorder=3)
-        axes.plot(angle[:1], radius[:1], "o", mfc="white", mec=_colour(i), mew=1.6, ms=6.5, zorder=4)
-    axes.set_title(f"angle {_short(plane.names[0])}, radius {_short(plane.names[1])}", fontsize=9)
-    axes.set_rlim(bottom=0)
-    axes.tick_params(labelsize=8, colors="#444444")
-    axes.grid(color=GRID_COLOUR)
-
-
-def _draw_space(axes: Axes3D, plane: Plane, curves: Sequence[Curve], points: Sequence[Points]) -> None:
-    for measured in points:
-        if columns := _measured(plane, measured):
-            axes.plot(*columns, **measured.look)
-    for i, curve in enumerate(curves):
-        x, y, z = _columns(plane, curve)
-        axes.plot(x, y, z, color=_colour(i), lw=0.9)  # dashes would be lost in the windings
-        axes.plot(x[:1], y[:1], z[:1], "o", mfc="white", mec=_colour(i), mew=1.6, ms=6)
-    axes.set_xlabel(_short(plane.names[0]))
-    axes.set_ylabel(_short(plane.names[1]))
-    axes.set_zlabel(_short(plane.names[2]))
-    axes.tick_params(labelsize=8, colors="#444444")
-    axes.set_box_aspect(None, zoom=0.85)
-
-
-def _columns(plane: Plane, curve: Curve) -> list[Sequence[float]]:
-    table = curve.states if plane.source == "states" else curve.values
-    return [table[name] for name in plane.names]
-
-
-def _measured(plane: Plane, points: Points) -> list[list[float]]:
-    """The measured columns of a plane; none where one of its names was not measured."""
-    if not all(name in points.values for name in plane.names):
-        return []
-    return [_numbers(points.values[name]) for name in plane.names]
-
-
-def _folded(angle: Sequence[float], radius: Sequence[float]) -> tuple[list[float], list[float]]:
-    """A negative radius lies opposite: matplotlib would move the pole instead."""
-    turned = [a + math.pi if r < 0 else a for a, r in zip(angle, radius, strict=True)]
-    return turned, [abs(r) for r in radius]
-
-
-def _refined(column: Sequence[float]) -> list[float]:
-    """More points in between: straight in angle and radius is an arc, where the eye expects one."""
-    count = len(column)
-    fine: list[float] = np.interp(
-        np.linspace(0, count - 1, ARC_POINTS * (count - 1) + 1), range(count), column
-    ).tolist()
-    return fine
-
-
-def _numbers(column: Column) -> list[float]:
+def numbers(column: Column) -> list[float]:
+    """For matplotlib, which leaves a gap where a value is NaN."""
     return [math.nan if value is None else value for value in column]
 
 
-def _colour(i: int) -> str:
-    return COLOURS[i % len(COLOURS)]
-
-
-def _short(name: str) -> str:
+def short(name: str) -> str:
+    """A name cut to what has room beside an axis."""
     return name if len(name) <= 28 else name[:27] + "…"
 
 
-def _plain(axes: Axes) -> None:
+def plain(axes: Axes) -> None:
+    """The look that all flat panels share."""
     axes.spines[["top", "right"]].set_visible(False)
     axes.grid(color=GRID_COLOUR, lw=0.6)
     axes.set_axisbelow(True)

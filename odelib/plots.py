@@ -39,7 +39,8 @@ def plot_result(problem: FitProblem | Mapping[str, Any], result: FitResult | Map
     asked = problem if isinstance(problem, FitProblem) else FitProblem.model_validate(dict(problem))
     found = result if isinstance(result, FitResult) else FitResult.model_validate(dict(result))
     blocks = fit_blocks(asked, found)
-    return plot_blocks(asked.resolved_system, blocks, subtitle=[_summary(found), _estimates(found)])
+    notes = [note for note in (_summary(found), _estimates(found)) if note]
+    return plot_blocks(asked.resolved_system, blocks, subtitle=notes)
 
 
 def plot_trajectories(system: System, curves: Sequence[Curve], *, subtitle: str = "") -> Figure:

@@ -27,7 +27,7 @@ def sections(request: Json, result: Json) -> Iterator[Section]:
     """
     asked = request.get("parameters", {})
     held = {name for warning in result["warnings"] if warning["code"] == "at_bound" for name in warning["names"]}
-    several = len(result["trajectories"]) > 1
+    several = "experiments" in request
     found = [
         Section("", [_row(name, asked.get(name), e, held) for name, e in result["parameters"].items()]),
         Section("derived", [_row(name, None, e, held) for name, e in result.get("derived", {}).items()]),
@@ -46,12 +46,13 @@ def _scales(result: Json) -> Iterator[tuple[str, Json]]:
 def _of_series(request: Json, trajectory: Json, held: set[str], *, several: bool) -> Section:
     name, series = trajectory["name"], _series(request, trajectory["name"])
     asked = request.get("parameters", {})
-    # A warning names an experiment's own unknown with the experiment.
+    # Warnings name what is an experiment's own with its name in brackets.
     own = set(trajectory.get("parameters", {})) | set(trajectory["initial_state"])
-    bound = {unknown for unknown in own if unknown in held or f"{name}.{unknown}" in held}
+    bound = {unknown for unknown in own if unknown in held or f"{unknown}[{name}]" in held}
     rows = [_row(unknown, asked.get(unknown), e, bound) for unknown, e in trajectory.get("parameters", {}).items()]
     states = {**request.get("initial_state", {}), **series.get("initial_state", {})}
     start = series.get("start_time", (series.get("times") or [0])[0])
+    rows += [_row(quantity, None, e, bound) for quantity, e in trajectory.get("derived", {}).items()]
     for state, estimate in trajectory["initial_state"].items():
         rows.append(_row(state, states.get(state), estimate, bound, label=f"{state}({start:g})"))
     return Section(f"experiment {name!r}" if several else "initial state", rows)

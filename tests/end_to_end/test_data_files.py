@@ -54,6 +54,50 @@ def test_a_table_goes_into_a_request(tmp_path: Path, stack: Stack, name: str) ->
     assert table(printed)["k"][-4:] == ["0.6", "0.1", "…", "2"]
 
 
+def test_a_table_of_experiments_is_fitted(tmp_path: Path) -> None:
+    """Each halves at its own pace; the second signal of `slow` was not measured."""
+    text = "experiment,time,c,signal\nslow,0,8,\nslow,2,4,\nslow,4,2,\nfast,0,6,18\nfast,1,3,9\nfast,2,,4.5\n"
+    request = {
+        "system": MODEL, "per_experiment": ["k"], "parameters": {"k": 0.5}, "initial_state": {"c": 7},
+        "stages": [{"kind": "lbfgsb"}], "uncertainty": "covariance",
+    }  # fmt: skip
+    out, plot = tmp_path / "result.json", tmp_path / "fit.png"
+
+    status, printed, _ = run(
+        "fit", written(tmp_path, request), "--data", written(tmp_path, text, "data.csv"), "--out", out, "--plot", plot
+    )
+
+    assert status == 0
+    slow, fast = json.loads(out.read_text(encoding="utf-8"))["trajectories"]
+    assert (slow["name"], fast["name"]) == ("slow", "fast")
+    assert slow["parameters"]["k"]["value"] == pytest.approx(0.346574, rel=1e-4)
+    assert fast["parameters"]["k"]["value"] == pytest.approx(0.693147, rel=1e-4)
+    lines = [" ".join(line.split()[:2]) for line in printed.splitlines()]
+    assert [line for line in lines if line.startswith(("experiment", "k ", "c(0)"))] == [
+        "experiment 'slow'",
+        "k 0.346574",
+        "c(0) 8",
+        "experiment 'fast'",
+        "k 0.693147",
+        "c(0) 6",
+    ]
+    assert plot.read_bytes().startswith(b"\x89PNG")
+
+
+def test_init_makes_experiments_of_a_table(tmp_path: Path) -> None:
+    data = written(tmp_path, "experiment,time,prey,predator\na,0,1,2\na,1,2,1\nb,0,,5\nb,1,3,4\n", "data.csv")
+
+    status, out, _ = run("init", "lotka-volterra", "--data", data)
+
+    assert status == 0
+    request = json.loads(out)
+    parse_problem(request)
+    assert [(s["name"], s["initial_state"]) for s in request["experiments"]] == [
+        ("a", {"prey": 1.0, "predator": 2.0}),
+        ("b", {"prey": 3.0, "predator": 5.0}),
+    ]
+
+
 @pytest.mark.parametrize("name", ["fit", "submit"])
 def test_mistakes_are_told_by_line_column_and_option(tmp_path: Path, stack: Stack, name: str) -> None:
     data = written(tmp_path, "time,prey,lynx\n0,1,2\n2,1,2\n1,1,2\n", "data.csv")

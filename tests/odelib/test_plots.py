@@ -9,11 +9,11 @@ import pytest
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from odelib.panels import Curve, Points, planes_of
+from odelib.blocks import MAX_PANELS, Block
+from odelib.panels import COLOURS, DATA_COLOUR, Curve, Points
+from odelib.planes import planes_of
 from odelib.plots import (
     MAX_BLOCKS,
-    MAX_PANELS,
-    Block,
     check_picture_path,
     plot_blocks,
     plot_result,
@@ -131,6 +131,105 @@ def test_a_prediction_that_failed_is_left_out() -> None:
     figure = plot_result(asked, result(failed))
     assert "'bad'" not in texts(figure)
     assert len([axes for axes in figure.get_axes() if axes.get_ylabel() == "prey"]) == 1
+
+
+def test_residuals_stand_below_their_observable_about_a_line_at_zero() -> None:
+    figure = plot_result(request(), result())
+    below = [axes for axes in figure.get_axes() if axes.get_ylabel() == "residual"]
+    assert len(below) == 2
+    times, residuals = line(below[0], "data")
+    assert times == TIMES
+    np.testing.assert_array_equal(residuals, [-0.1, math.nan, 0.1])
+    assert line(below[1], "data")[1] == [-0.1, 0.1, -0.1]
+    assert any(list(drawn.get_ydata()) == [0.0, 0.0] for drawn in below[0].get_lines())
+    assert below[0].get_position().y1 <= panel(figure, "prey").get_position().y0
+
+
+def test_an_observable_that_was_not_measured_has_no_residuals() -> None:
+    found = result()
+    found["trajectories"][0]["residuals"] = {"prey": [-0.1, None, 0.1], "predator": [None, None, None]}
+    figure = plot_result(request(), found)
+    assert [axes.get_ylabel() for axes in figure.get_axes()].count("residual") == 1
+
+
+def test_predictions_have_their_bands() -> None:
+    asked = request(predictions=[{"name": "later", "times": [1.0, 2.0]}])
+    banded = {**prediction("later", [1.0, 2.0]), "lower_95": {"prey": [0.5, 1.0]}, "upper_95": {"prey": [1.5, 3.0]}}
+    figure = plot_result(asked, result(banded))
+    [band] = panel(figure, "prey").collections
+    corners = {tuple(corner) for corner in band.get_paths()[0].vertices.tolist()}
+    assert {(1.0, 0.5), (1.0, 1.5), (2.0, 1.0), (2.0, 3.0)} <= corners
+    assert not panel(figure, "predator").collections
+
+
+def experiments(count: int) -> tuple[dict[str, Any], dict[str, Any]]:
+    """A request and a result with experiments `plot 0`, …, each a step above the one before."""
+    asked, found = request(), result()
+    del asked["data"]
+    [trajectory] = found["trajectories"]
+    names = [f"plot {i}" for i in range(count)]
+    asked["experiments"] = [
+        {"name": name, "times": TIMES, "values": {"prey": [float(i), None, i + 1.0]}} for i, name in enumerate(names)
+    ]
+    found["trajectories"] = [
+        {**trajectory, "name": name, "residuals": {"prey": [0.1 * i, None, 0.0]}} for i, name in enumerate(names)
+    ]
+    return asked, found
+
+
+def test_experiments_share_the_panels_each_in_its_colour() -> None:
+    asked, found = experiments(3)
+    asked["predictions"] = [{"name": "later", "times": [1.0, 2.0], "experiment": "plot 1"}]
+    found["predictions"] = [prediction("later", [1.0, 2.0])]
+    figure = plot_result(asked, found)
+    assert "3 experiments" in texts(figure)
+    prey = panel(figure, "prey")
+    colours = {str(drawn.get_label()): drawn.get_color() for drawn in prey.get_lines()}
+    assert [colours[f"plot {i}"] for i in range(3)] == list(COLOURS[:3])
+    assert colours["prediction 'later'"] == COLOURS[1], "a prediction has the colour of its experiment"
+    dots = [drawn for drawn in prey.get_lines() if drawn.get_label() == "_data"]
+    assert [(drawn.get_ydata()[2], drawn.get_markerfacecolor()) for drawn in dots] == [
+        (1.0, COLOURS[0]), (2.0, COLOURS[1]), (3.0, COLOURS[2]),
+    ]  # fmt: skip
+    residuals = [drawn for drawn in panel(figure, "residual").get_lines() if drawn.get_label() == "_data"]
+    assert [drawn.get_ydata()[0] for drawn in residuals] == pytest.approx([0.0, 0.1, 0.2])
+    [legend] = figure.subfigs[1].subfigs[0].legends
+    assert [text.get_text() for text in legend.get_texts()] == ["plot 0", "plot 1", "plot 2", "prediction 'later'"]
+
+
+def test_many_experiments_have_different_colours_and_a_short_legend(tmp_path: Path) -> None:
+    figure = plot_result(*experiments(20))
+    curves = [drawn for drawn in panel(figure, "prey").get_lines() if "plot" in str(drawn.get_label())]
+    assert len({drawn.get_color() for drawn in curves}) == 20
+    [legend] = figure.subfigs[1].subfigs[0].legends
+    assert [text.get_text() for text in legend.get_texts()] == [f"plot {i}" for i in range(12)]
+    save(figure, tmp_path / "many.png")
+
+
+def test_what_was_held_out_is_drawn_as_rings_with_a_dashed_curve() -> None:
+    asked, found = request(hold_out={"after": 0.7}), result()
+    [trajectory] = found["trajectories"]
+    trajectory["times"] = TIMES[:2]
+    trajectory["residuals"] = {name: column[:2] for name, column in trajectory["residuals"].items()}
+    found["hold_out"] = [prediction("hares", [1.0])]
+    prey = panel(plot_result(asked, found), "prey")
+    assert line(prey, "data")[0] == [0.0, 0.5]
+    assert line(prey, "held-out data") == ([1.0], [1.5])
+    [rings] = [drawn for drawn in prey.get_lines() if drawn.get_label() == "held-out data"]
+    assert (rings.get_markerfacecolor(), rings.get_markeredgecolor()) == ("white", DATA_COLOUR)
+    assert line(prey, "held out") == ([1.0], [1.0])
+
+
+def test_a_held_out_experiment_is_drawn_beside_the_others() -> None:
+    asked, found = experiments(2)
+    asked["hold_out"] = {"experiments": ["plot 1"]}
+    del found["trajectories"][1]
+    found["hold_out"] = [prediction("plot 1", TIMES)]
+    prey = panel(plot_result(asked, found), "prey")
+    [curve] = [drawn for drawn in prey.get_lines() if drawn.get_label() == "plot 1"]
+    assert (curve.get_color(), curve.get_linestyle()) == (COLOURS[1], "--")
+    [rings] = [drawn for drawn in prey.get_lines() if drawn.get_label() == "_held-out data"]
+    assert (rings.get_ydata()[0], rings.get_markerfacecolor()) == (1.0, "white")
 
 
 def test_sigmas_are_error_bars() -> None:

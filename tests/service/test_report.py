@@ -134,18 +134,26 @@ def test_each_experiment_shows_its_own_values() -> None:
     request = {**REQUEST, "experiments": series, "per_experiment": ["rho"]}
     del request["data"]
     own = [
-        {"name": s["name"], "parameters": {"rho": {"value": 2.0 + i}}, "initial_state": {"y": {"value": 5.0 + i}}}
+        {
+            "name": s["name"],
+            "parameters": {"rho": {"value": 2.0 + i}},
+            "derived": {"half": {"value": 1.0 + i}},
+            "initial_state": {"y": {"value": 5.0 + i}},
+        }
         for i, s in enumerate(series)
     ]
-    result = {**RESULT, "trajectories": own, "parameters": {"sigma": {"value": 3.0}}, "warnings": []}
+    result = {**RESULT, "trajectories": own, "parameters": {"sigma": {"value": 3.0}}}
+    result["warnings"] = [{"code": "at_bound", "message": "…", "names": ["rho[warm]"]}]
 
-    assert printed(request, result)[11:18] == [
+    assert printed(request, result)[11:20] == [
         "sigma 3 10",
         "experiment 'cold'",
         "rho 2 1 … 28",
+        "half 1",
         "y(0.5) 5 1",
         "experiment 'warm'",
-        "rho 3 1 … 28",
+        "rho 3 1 … 28 at its bound",
+        "half 2",
         "y(0) 6 7",
     ]
 
