@@ -14,12 +14,15 @@ import structlog
 
 
 def configure_logging(redis_url: str, level: int = logging.INFO) -> None:
-    """Send structlog's events and those of other libraries to stderr as JSON; the Redis password is blanked."""
+    """Send structlog's events and those of other libraries to stderr as JSON; the Redis password is blanked.
+
+    Of an exception only its kind and the places it came through are told.
+    """
     shared: list[structlog.typing.Processor] = [
         structlog.stdlib.add_log_level,
         structlog.stdlib.add_logger_name,
         structlog.processors.TimeStamper(fmt="iso", utc=True),
-        structlog.processors.format_exc_info,
+        _kind_and_place,
     ]
     structlog.configure(
         processors=[*shared, structlog.stdlib.ProcessorFormatter.wrap_for_formatter],
@@ -56,6 +59,14 @@ def where_is_the_main_thread() -> list[str]:
 
 def _places(stack: traceback.StackSummary) -> list[str]:
     return [f"{frame.filename}:{frame.lineno} {frame.name}" for frame in stack]
+
+
+def _kind_and_place(logger: Any, method: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
+    info = event.pop("exc_info", None)
+    error = info if isinstance(info, BaseException) else info[1] if isinstance(info, tuple) else sys.exc_info()[1]
+    if info and error is not None:
+        event.update(kind=type(error).__name__, at=where(error))
+    return event
 
 
 def _blank(password: str) -> structlog.typing.Processor:

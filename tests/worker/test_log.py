@@ -17,6 +17,22 @@ structlog.get_logger("a").info("ours", fit="f", reason="p@ss")
 logging.getLogger("b").warning("theirs %s", "p@ss")
 logging.getLogger("b").debug("not shown")
 """
+MISTAKES = """
+import logging, structlog
+from worker.log import configure_logging
+configure_logging("redis://127.0.0.1/0")
+
+def go_wrong(how):
+    try:
+        {}["the caller's data"]
+    except KeyError as error:
+        how(error)
+
+go_wrong(lambda error: structlog.get_logger("a").error("ours", exc_info=True))
+go_wrong(lambda error: structlog.get_logger("a").exception("ours"))
+go_wrong(lambda error: logging.getLogger("b").error("theirs", exc_info=error))
+logging.getLogger("b").error("no error", exc_info=True)
+"""
 
 
 def test_lines_are_json_without_the_password() -> None:
@@ -28,6 +44,17 @@ def test_lines_are_json_without_the_password() -> None:
     assert lines[1]["level"] == "warning"
     assert "p@ss" not in done.stderr
     assert done.stdout == ""
+
+
+def test_of_an_exception_kind_and_place_are_told_and_not_its_words() -> None:
+    done = subprocess.run([sys.executable, "-c", MISTAKES], capture_output=True, text=True, check=True)
+    *lines, without = [json.loads(line) for line in done.stderr.splitlines()]
+
+    assert [line["event"] for line in lines] == ["ours", "ours", "theirs"]
+    assert {line["kind"] for line in lines} == {"KeyError"}
+    assert all(line["at"][-1].endswith("go_wrong") for line in lines)
+    assert "caller's data" not in done.stderr
+    assert "kind" not in without
 
 
 def test_password_of_a_url() -> None:
