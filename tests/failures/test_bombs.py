@@ -1,0 +1,30 @@
+"""Expressions that would be vast if anybody computed them exactly: each fit ends soon, and the worker is as before."""
+
+from __future__ import annotations
+
+from tests.failures.conftest import Stack
+from tests.failures.test_memory import memory_of
+from tests.processes import WorkerProcess
+from tests.service.hostile.expressions import BOMBS
+from tests.service.requests import DECAY, changed
+
+Shared = tuple[Stack, WorkerProcess]
+KNOWN = {"guess_not_finite", "guess_max_steps", "guess_step_too_small", "time_limit"}
+
+
+def test_fits_of_bombs_end_and_the_worker_lives(shared: Shared) -> None:
+    stack, worker = shared
+    before, children = memory_of(worker), {child.pid for child in worker.children()}
+    short = changed(DECAY, "/time_limit_seconds", 60.0, "/solver", {"engine": "compiled"})
+    fits = {bomb: stack.submit(changed(short, "/system/equations/x", bomb)) for bomb in BOMBS}
+    ends = {bomb: stack.ended(fit_id) for bomb, fit_id in fits.items()}
+
+    for bomb, record in ends.items():
+        assert record.attempts == 1, bomb
+        if record.status == "failed":
+            assert record.error is not None
+            assert record.error["type"].rpartition(":")[2] in KNOWN, (bomb, record.error)
+        else:
+            assert record.status == "succeeded", bomb
+    assert {child.pid for child in worker.children()} == children
+    assert memory_of(worker) - before < 1500
