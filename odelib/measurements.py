@@ -14,6 +14,7 @@ from torch import Tensor
 from odelib.noise import Noise, noise_of
 from odelib.parts import Part
 from odelib.problem.noise import AnyNoise
+from odelib.tents import Tents
 
 Reals = NDArray[np.float64]
 Model = Mapping[str, Tensor]  # (N,) for each observable: the rows of all parts
@@ -43,12 +44,14 @@ class Block:
     """The expected information of one observable's measurements, as rows whose squares sum up to it.
 
     along: (k, unknowns), scales: (k, scales of this observable). Rows from `measurements` on tell of the spread.
+    is_smooth: whether the loss bends as the information says, and has no tips instead.
     """
 
     name: str
     along: Reals
     scales: Reals
     measurements: int
+    is_smooth: bool
 
 
 class Measurements:
@@ -142,21 +145,20 @@ class Measurements:
             rows = column.noise.rows(at, scales.get(name, np.zeros(0)))
             slope = slopes[name][column.rows.cpu().numpy()]
             along = np.concatenate([part.along[:, None] * slope for part in rows])
-            blocks.append(Block(name, along, np.concatenate([part.scales for part in rows]), len(at)))
+            blocks.append(
+                Block(name, along, np.concatenate([part.scales for part in rows]), len(at), column.noise.is_smooth)
+            )
         return blocks
 
-    def corners(self, model: Model, slopes: Mapping[str, Reals], scales: Scales, near: float) -> tuple[Reals, Reals]:
-        """Directions (c, count) along which the loss has a corner less than `near` away, and its slope's signs there.
-
-        The slope of the loss jumps from −direction to +direction across the corner.
-        """
-        directions, signs = [], []
+    def tents(self, model: Model, slopes: Mapping[str, Reals], scales: Scales) -> Tents:
+        """The measurements whose part of the loss has a tip where the model meets them."""
+        found = []
         for name, column in self._columns.items():
             at = column.of(model[name]).cpu().numpy()
-            places, sign, height = column.noise.corners(at, scales.get(name, np.zeros(0)), near)
-            directions.append(height[:, None] * slopes[name][column.rows.cpu().numpy()[places]])
-            signs.append(sign)
-        return np.concatenate(directions), np.concatenate(signs)
+            offsets, heights = column.noise.tents(at, scales.get(name, np.zeros(0)))
+            rows = column.rows.cpu().numpy()[: len(offsets)]
+            found.append(Tents(slopes[name][rows], offsets, heights))
+        return Tents.joined(found)
 
     def solver_error(self, model: Model, scales: Scales) -> float:
         """What the solver's error in each value would add to the loss of a perfect fit.

@@ -32,7 +32,7 @@ from odelib.problem.priors import AnyPrior, support
 Reals = NDArray[np.float64]
 Floor = float | Reals  # of the estimated scales
 MOST_ITERATIONS = 200
-SETTLED = 1e-12  # of the logarithm of a scale
+SETTLED = 1e-9  # of the logarithm of a scale: the loss has then settled to its square
 
 
 @dataclass(frozen=True)
@@ -56,6 +56,7 @@ class Noise(ABC):
     estimated: tuple[str, ...] = ()
     prior: AnyPrior | None = None
     needs_positive_model: ClassVar[bool] = False
+    is_smooth: ClassVar[bool] = True
 
     def __init__(self, observed: Tensor, sigma: Tensor | None, accuracy: Reals) -> None:
         self._observed = observed
@@ -87,12 +88,9 @@ class Noise(ABC):
         difference = self._difference(model)
         return difference if self.estimated else difference / self._sigma
 
-    def corners(self, model: Reals, scales: Reals, near: float) -> tuple[NDArray[np.int64], Reals, Reals]:
-        """The measurements whose part of the loss has a corner in the model's value, less than `near` above it.
-
-        Their places, the signs of the slope on this side, and the slope's size on both sides.
-        """
-        return np.zeros(0, dtype=np.int64), np.zeros(0), np.zeros(0)
+    def tents(self, model: Reals, scales: Reals) -> tuple[Reals, Reals]:
+        """Where the loss is a sum of heights·|offsets + change of the model|: these two, (N,) each or empty."""
+        return np.zeros(0), np.zeros(0)
 
     def _difference(self, model: Tensor) -> Tensor:
         return self._observed - model
@@ -302,6 +300,8 @@ class Lognormal(_OneScale):
 class Laplace(_OneScale):
     """Falls off exponentially; sigma is the mean absolute deviation b."""
 
+    is_smooth = False
+
     def loss(self, model: Tensor, scales: Reals) -> Tensor:
         """See `Noise.loss`."""
         sigma = self._scale(scales)
@@ -317,11 +317,9 @@ class Laplace(_OneScale):
             return np.maximum(self._start(model), self._floor)
         return super().likeliest(model)
 
-    def corners(self, model: Reals, scales: Reals, near: float) -> tuple[NDArray[np.int64], Reals, Reals]:
-        """See `Noise.corners`: where the model meets the measurement."""
-        sigma, difference = self._scale_array(scales), model - self._array
-        places = np.flatnonzero(np.abs(difference) <= near * sigma)
-        return places, np.sign(difference[places]), 1 / sigma[places]
+    def tents(self, model: Reals, scales: Reals) -> tuple[Reals, Reals]:
+        """See `Noise.tents`."""
+        return model - self._array, 1 / self._scale_array(scales)
 
     def _start(self, model: Reals) -> Reals:
         return np.array([np.mean(np.abs(self._array - model))])

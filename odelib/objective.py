@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -16,6 +17,7 @@ from odelib.parts import split
 from odelib.problem.request import FitProblem
 from odelib.regularisation import Regularisation
 from odelib.solves import Solves
+from odelib.tents import Tents
 from odelib.unknowns import Unknowns, Vector
 
 
@@ -52,14 +54,13 @@ class Observed:
 class Curvature:
     """How the loss bends around a point.
 
-    rows: their squares sum up to the Gauss–Newton matrix, (k, count). corners: directions along which the loss has a
-    corner at the point, (c, count): the gradient jumps from −row to +row across it; signs: on which side of it the
-    point is.
+    rows: their squares sum up to the Gauss–Newton matrix, (k, count), which for noise with tips is the expected
+    information. smooth: of these the ones by which the loss itself bends. tents: its parts that have tips instead.
     """
 
     rows: Vector
-    corners: Vector
-    signs: Vector
+    smooth: Vector
+    tents: Tents
 
 
 class Objective:
@@ -84,17 +85,24 @@ class Objective:
         model = self.solves.observe(states, parameters)
         scales = self.measurements.scales(model)
         data = self.measurements.loss(model, scales)
+        value = self._finite_data(data, model, scales)
+        return self._with_added(coordinates, value, self._gradient(data, point), states.detach())
+
+    def _finite_data(self, data: Tensor, model: Model, scales: Scales) -> float:
         value = data.item() + self.measurements.prior_loss(scales)
         if not math.isfinite(value):
             raise NotFinite(self.measurements.first_not_finite(model) or "the loss is too large for a number")
-        gradient = self._gradient(data, point)
+        return value
+
+    def _with_added(self, coordinates: Vector, value: float, gradient: Vector, states: Tensor) -> Evaluation:
+        """The evaluation, penalty and priors added to loss and gradient of the measurements."""
         if self.has_regularisation:
             added = self.regularisation.at(coordinates)
             value += added.penalty + added.prior
             gradient = gradient + added.gradient
         if not math.isfinite(value) or not np.isfinite(gradient).all():
             raise NotFinite(self._not_finite(value, gradient))
-        return Evaluation(coordinates.copy(), value, gradient, states.detach())
+        return Evaluation(coordinates.copy(), value, gradient, states)
 
     def observed(self, coordinates: Vector, states: Tensor) -> Observed:
         """The observables and scales of a point whose states are known."""
@@ -108,26 +116,40 @@ class Objective:
 
         By forward sensitivities: one solve a series, whatever the number of observations. Raises as `evaluate`.
         """
-        model, slopes = self.solves.slopes(coordinates)
+        _, model, slopes = self.solves.slopes(coordinates)
         return self._finite(self.measurements.blocks(model, slopes, self.measurements.scales(model)))
 
-    def curvature(self, coordinates: Vector, near: float) -> Curvature:
-        """The Gauss–Newton matrix of the loss, and the corners of the loss within `near`. Raises as `evaluate`.
+    def curvature(self, coordinates: Vector) -> Curvature:
+        """How the loss bends around a point; estimated scales go with it, as in `evaluate`. Raises as that."""
+        _, model, slopes = self.solves.slopes(coordinates)
+        return self._curvature(coordinates, model, slopes)
 
-        Estimated scales go with the coordinates, as in `evaluate`.
-        """
-        model, slopes = self.solves.slopes(coordinates)
+    def linearise(self, coordinates: Vector) -> tuple[Evaluation, Curvature]:
+        """`evaluate` and `curvature` by one solve a series, by forward sensitivities alone."""
+        states, model, slopes = self.solves.slopes(coordinates)
+        model = {name: column.clone().requires_grad_() for name, column in model.items()}
+        scales = self.measurements.scales(model)
+        data = self.measurements.loss(model, scales)
+        value = self._finite_data(data, model, scales)
+        by_model = torch.autograd.grad(data, list(model.values()), allow_unused=True)
+        gradient = np.zeros(self.unknowns.count)
+        for slope, along in zip(by_model, slopes.values(), strict=True):
+            gradient += 0.0 if slope is None else slope.cpu().numpy() @ along
+        model = {name: column.detach() for name, column in model.items()}
+        evaluation = self._with_added(coordinates, value, gradient, states)
+        return evaluation, self._curvature(coordinates, model, slopes)
+
+    def _curvature(self, coordinates: Vector, model: Model, slopes: Mapping[str, Vector]) -> Curvature:
         scales = self.measurements.scales(model)
         blocks = self._finite(self.measurements.blocks(model, slopes, scales))
         added = np.diag(np.sqrt(self.regularisation.information(coordinates)))
-        directions, signs = self.measurements.corners(model, slopes, scales, near)
-        places, own_signs, heights = self.regularisation.corners(coordinates, near)
-        own = np.zeros((len(places), self.unknowns.count))
-        own[range(len(places)), places] = heights
+        rows = [without_scales(block) for block in blocks]
         return Curvature(
-            rows=np.concatenate([*(without_scales(block) for block in blocks), added]),
-            corners=np.concatenate([directions, own]),
-            signs=np.concatenate([signs, own_signs]),
+            rows=np.concatenate([*rows, added]),
+            smooth=np.concatenate([*(r for r, b in zip(rows, blocks, strict=True) if b.is_smooth), added]),
+            tents=Tents.joined(
+                [self.measurements.tents(model, slopes, scales), self.regularisation.tents(coordinates)]
+            ),
         )
 
     @staticmethod

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from odelib.priors import Priors
 from odelib.problem.priors import LaplacePrior
 from odelib.problem.request import FitProblem
+from odelib.tents import Tents
 from odelib.unknowns import Unknowns
 
 Reals = NDArray[np.float64]
@@ -73,20 +74,22 @@ class Regularisation:
         found[self._prior_places] += self._priors.information(values[self._prior_places])
         return np.asarray(found / self._unknowns.per_unit(coordinates) ** 2)
 
-    def corners(self, coordinates: Reals, near: float) -> tuple[NDArray[np.int64], Reals, Reals]:
-        """The coordinates along which the loss has a corner, less than `near` above it.
-
-        Their places, the signs of the slope on this side, and the slope's size on both sides.
-        """
+    def tents(self, coordinates: Reals) -> Tents:
+        """The parts of the loss that are heights·|distance of one unknown|: the l1 penalty and Laplace priors."""
         values = self._values(coordinates)
-        laplace = [(i, prior) for i, prior in zip(self._prior_places, self._free_priors, strict=True)]
-        tips = [(i, prior.median, 1 / prior.scale) for i, prior in laplace if isinstance(prior, LaplacePrior)]
+        tips = [
+            (place, prior.median, 1 / prior.scale)
+            for place, prior in zip(self._prior_places, self._free_priors, strict=True)
+            if isinstance(prior, LaplacePrior)
+        ]
         if self._l1 > 0:
-            tips += [(i, x, self._l1) for i, x in zip(self._places, self._centre.tolist(), strict=True)]
-        close = [(i, values[i] - x, height) for i, x, height in tips if height * abs(values[i] - x) <= near]
-        places = np.array([i for i, _, _ in close], dtype=np.int64)
-        heights = np.array([height for _, _, height in close]) / self._unknowns.per_unit(coordinates)[places]
-        return places, np.sign([distance for _, distance, _ in close]), heights
+            tips += [(place, x, self._l1) for place, x in zip(self._places, self._centre.tolist(), strict=True)]
+        slopes = np.zeros((len(tips), len(values)))
+        for row, (place, _, _) in enumerate(tips):
+            slopes[row, place] = 1 / self._unknowns.per_unit(coordinates)[place]
+        return Tents(
+            slopes, np.array([values[place] - x for place, x, _ in tips]), np.array([height for _, _, height in tips])
+        )
 
     def _values(self, coordinates: Reals) -> Reals:
         return np.array(list(self._unknowns.free_values(coordinates).values()), dtype=np.float64)

@@ -78,8 +78,8 @@ class Solves:
         """The observables, (N,) each, from the states (N, n) and the parameters (series, p)."""
         return self.layer.observe(self.times, states, *self._at_rows(parameters))
 
-    def slopes(self, coordinates: Reals) -> tuple[Observed, dict[str, Reals]]:
-        """The observables at a point, and their derivatives by its coordinates, (N, count) each.
+    def slopes(self, coordinates: Reals) -> tuple[Tensor, Observed, dict[str, Reals]]:
+        """The states (N, n) and observables at a point, and the latter's derivatives by its coordinates, (N, count).
 
         By forward sensitivities: one solve a series, whatever the number of times. Raises as `states`.
         """
@@ -88,7 +88,7 @@ class Solves:
         by_parameter, by_state = self.unknowns.slopes(coordinates)
         states, along = self._sensitivities(parameters, initial_states, by_parameter, by_state)
         pieces = [(rows, by_parameter[index]) for rows, index in zip(self.slices, self._names, strict=True)]
-        return observable_slopes(self.layer, self.times, states, *self._at_rows(parameters), along, pieces)
+        return states, *observable_slopes(self.layer, self.times, states, *self._at_rows(parameters), along, pieces)
 
     def _sensitivities(
         self, parameters: Tensor, initial_states: Tensor, by_parameter: Reals, by_state: Reals

@@ -5,4 +5,5 @@ from typing import Any
 STAGES: list[dict[str, Any]] = [
     {"kind": "adam", "steps": 60, "learning_rate": 0.03},
     {"kind": "lbfgsb", "steps": 60},
+    {"kind": "least_squares", "steps": 60},
 ]

@@ -33,7 +33,7 @@ from odelib.problem.request import (
     Unknown,
     parse_problem,
 )
-from odelib.problem.stages import AdamStage, LbfgsbStage
+from odelib.problem.stages import AdamStage, LbfgsbStage, LeastSquaresStage
 from odelib.problem.system import SystemDefinition
 from odelib.problem.vocabulary import FUNCTIONS
 from odelib.result import FitResult, OutcomeCode, WarningCode
@@ -177,7 +177,18 @@ def test_files_named_in_commands_exist() -> None:
 NOISES = (NormalNoise, LognormalNoise, LaplaceNoise, StudentTNoise, PoissonNoise)
 PRIORS = (NormalPrior, LognormalPrior, LaplacePrior, UniformPrior, HalfNormalPrior)
 REQUEST_MODELS = (
-    *(FitProblem, Series, Experiment, Unknown, AdamStage, LbfgsbStage, Solver, Prediction, SystemDefinition),
+    *(
+        FitProblem,
+        Series,
+        Experiment,
+        Unknown,
+        AdamStage,
+        LbfgsbStage,
+        LeastSquaresStage,
+        Solver,
+        Prediction,
+        SystemDefinition,
+    ),
     *(Penalty, HoldOut, *NOISES, *PRIORS),
 )
 

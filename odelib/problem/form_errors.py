@@ -24,7 +24,7 @@ _LATER_FIELDS: Mapping[str, tuple[str, ...]] = {  # kind of object → fields of
     "request": ("starts", "webhook"),
     "system": ("inputs", "networks", "events"),
 }
-_LATER_WORDS = ("profile", "least_squares", "multiple_shooting", "multi_start")
+_LATER_WORDS = ("profile", "multiple_shooting", "multi_start")
 _ENTRIES: Mapping[str, str] = {  # what may stand where JSON types mix
     "system": "must be the name of a catalogue system, or a definition",
     "parameters": "must be a number, or an object with guess and bounds",

@@ -28,9 +28,17 @@ class LbfgsbStage(Request):
     ] = 1e-4
 
 
-Stage = TypeAliasType("Stage", Annotated[AdamStage | LbfgsbStage, Field(discriminator="kind")])
+class LeastSquaresStage(Request):
+    """Levenberg and Marquardt's method on the residuals' derivatives, or the expected information of a likelihood."""
 
-DEFAULT_PLAN: tuple[AdamStage | LbfgsbStage, ...] = (  # the article's
+    kind: Literal["least_squares"]
+    steps: Count = 200
+
+
+AnyStage = AdamStage | LbfgsbStage | LeastSquaresStage
+Stage = TypeAliasType("Stage", Annotated[AnyStage, Field(discriminator="kind")])
+
+DEFAULT_PLAN: tuple[AnyStage, ...] = (  # the article's
     AdamStage(kind="adam", steps=3000, learning_rate=0.001),
     LbfgsbStage(kind="lbfgsb", steps=500, initial_step_norm=1e-4),
 )

@@ -6,7 +6,8 @@ A stage drives; the loop stands between it and the objective, so that no stage h
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,10 +16,10 @@ from scipy.optimize import lsq_linear
 
 from odelib.errors import SolveError, StopReason, StopRequested
 from odelib.information import information
-from odelib.objective import Evaluation, NotFinite, Objective
+from odelib.objective import Curvature, Evaluation, NotFinite, Objective
 from odelib.unknowns import Vector
 
-CORNER = 0.1  # of a gain that would be negligible: a corner of the loss so near is where the point stands
+TIP = 0.1  # of a gain that would be negligible: a tip of the loss so near is where the point stands
 CHECKPOINT_SECONDS = 0.25  # how often a step leaves a checkpoint, at most
 
 
@@ -71,19 +72,34 @@ class Loop:
         """Loss and gradient at a point within the bounds. Raises `TrialFailed`, and `StopRequested`."""
         if np.array_equal(coordinates, self._latest.coordinates):
             return self._latest
+        with self.one_gradient():
+            return self._keep(self.objective.evaluate(coordinates))
+
+    def linearise(self, coordinates: Vector) -> tuple[Evaluation, Curvature]:
+        """As `evaluate`, with the Gauss–Newton matrix there."""
+        with self.one_gradient():
+            evaluation, curvature = self.objective.linearise(coordinates)
+            return self._keep(evaluation), curvature
+
+    @contextmanager
+    def one_gradient(self) -> Iterator[None]:
+        """Around the work of one gradient: counted, and not begun if the fit is to stop. Raises `TrialFailed`."""
         if reason := self._stop():
             raise StopRequested(reason)
         self.counts.gradients += 1
         try:
-            self._latest = self.objective.evaluate(coordinates)
+            yield
         except (SolveError, NotFinite) as error:
             self.counts.failed_solves += 1
             raise TrialFailed(error) from error
         finally:
             self.counts.seconds = time.monotonic() - self._since
-        if self._latest.loss < self.best.loss:
-            self.best = self._latest
-        return self._latest
+
+    def _keep(self, evaluation: Evaluation) -> Evaluation:
+        self._latest = evaluation
+        if evaluation.loss < self.best.loss:
+            self.best = evaluation
+        return evaluation
 
     def step(self, memory: dict[str, Any] | None = None) -> None:
         """A step is done; `memory` is the optimiser's own, as JSON, from which it could go on."""
@@ -116,22 +132,26 @@ class Loop:
         return self._gauss_newton_gain(self.best, limit) < limit
 
     def _gauss_newton_gain(self, at: Evaluation, limit: float) -> float:
+        try:
+            found = self.objective.curvature(at.coordinates)
+        except (SolveError, NotFinite) as error:
+            raise TrialFailed(error) from error
+        return self.predicted_gain(at, found, limit)
+
+    def predicted_gain(self, at: Evaluation, curvature: Curvature, limit: float) -> float:
         """½·gᵀBg with B the inverse of the Gauss–Newton matrix, unknowns at a bound and flat directions left out.
 
-        At a corner of the loss the shortest of its gradients counts, as far as B measures it.
+        At a tip of the loss (nearer than a small part of `limit`) the shortest of its gradients counts, by B's measure.
         """
         scales = self.unknowns.magnitudes(at.coordinates)
         free = ~self.unknowns.held(at.coordinates, at.gradient)
-        try:
-            found = self.objective.curvature(at.coordinates, CORNER * limit)
-        except (SolveError, NotFinite) as error:
-            raise TrialFailed(error) from error
-        inverse = information(found.rows * scales, free).inverse
+        inverse = information(curvature.rows * scales, free).inverse
         gradient = at.gradient * scales
-        if not len(found.corners):
+        tips, signs = curvature.tents.within(TIP * limit)
+        if not len(tips):
             return float(0.5 * gradient @ inverse @ gradient)
-        corners = found.corners * scales
+        tips = tips * scales
         lengths, directions = np.linalg.eigh(inverse)
         root = np.sqrt(np.maximum(lengths, 0.0))[:, None] * directions.T  # rootᵀ·root = B
-        rest = gradient - found.signs @ corners
-        return float(lsq_linear(root @ corners.T, -root @ rest, bounds=(-1.0, 1.0)).cost)
+        rest = gradient - signs @ tips
+        return float(lsq_linear(root @ tips.T, -root @ rest, bounds=(-1.0, 1.0)).cost)

@@ -150,7 +150,7 @@ def test_slopes_of_the_observables_are_their_central_differences(name: str) -> N
             parameters, states = unknowns.values(torch.tensor(at))
             return solves.observe(solves.states(parameters, states), parameters)[observable].numpy()
 
-    for observable, slopes in solves.slopes(unknowns.start)[1].items():
+    for observable, slopes in solves.slopes(unknowns.start)[2].items():
         for row, found in enumerate(slopes):
             of = central_differences(lambda at, o=observable, row=row: float(observed(at, o)[row]), unknowns.start)
             np.testing.assert_allclose(found, of, rtol=1e-6, atol=1e-7)

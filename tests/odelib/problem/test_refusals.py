@@ -466,7 +466,7 @@ def test_what_is_not_yet_built_is_refused_by_its_name(pointer: str, value: Any) 
     refused({pointer: value}, pointer, body=FULL, saying=f"{name!r} is not available in this version")
 
 
-@pytest.mark.parametrize("kind", ["least_squares", "multiple_shooting", "multi_start"])
+@pytest.mark.parametrize("kind", ["multiple_shooting", "multi_start"])
 def test_stages_that_are_not_yet_built_are_refused_by_their_name(kind: str) -> None:
     refused({"/stages/0": {"kind": kind}}, "/stages/0/kind", body=FULL, saying=f"{kind!r} is not available")
 

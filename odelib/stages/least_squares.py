@@ -1,0 +1,124 @@
+"""Levenberg and Marquardt's method on the Gauss–Newton matrix of the loss, with bounds.
+
+For a sum of squares this is nonlinear least squares; for a likelihood the matrix is the expected information
+(Fisher scoring), which weighs robust and other noise as it should be. Each trial costs one solve with
+sensitivities. The damping follows the ratio of actual and predicted gain (Nielsen, 1999).
+"""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+import numpy as np
+from scipy.optimize import lsq_linear
+
+from odelib.objective import Curvature, Evaluation
+from odelib.problem.stages import LeastSquaresStage
+from odelib.stages.base import StopCode
+from odelib.stages.loop import Loop, TrialFailed
+from odelib.unknowns import Vector
+
+FIRST_DAMPING = 1e-3  # of the largest diagonal entry of the Gauss–Newton matrix
+MOST_REJECTED = 30  # in a row: the damping has then grown beyond any use
+REWEIGHTED = 100  # parabolas in place of tents, at most
+WIDE, NARROW = 1e-1, 1e-7  # of the loss: the width of a tent's tip as a parabola, at first and then
+CHECKS = 2  # small gains in a row before the optimum is believed
+
+
+class LeastSquares:
+    """Levenberg and Marquardt's method with the settings of a request's stage."""
+
+    kind: ClassVar[str] = "least_squares"
+
+    def __init__(self, settings: LeastSquaresStage) -> None:
+        self.steps = settings.steps
+
+    def run(self, loop: Loop) -> StopCode:
+        """See `Stage.run`. It keeps no memory: an interrupted stage goes on from the best point."""
+        try:
+            start = loop.linearise(loop.best.coordinates)
+        except TrialFailed:  # the states can be solved there, their derivatives cannot
+            return "solve_failed"
+        return descend(loop, *start, steps=self.steps - loop.counts.steps)
+
+
+def descend(loop: Loop, at: Evaluation, curvature: Curvature, *, steps: int) -> StopCode:
+    """Go downhill from a point, for at most so many accepted steps."""
+    scales = loop.unknowns.magnitudes(at.coordinates)
+    model = _Model(loop, at, curvature, scales)
+    damping, growth, small, rejected = FIRST_DAMPING * model.steepness, 2.0, 0, 0
+    for _ in range(steps):
+        while True:
+            move = model.move(damping)
+            predicted = model.gain(move)
+            trial = _try(loop, at, loop.unknowns.clip(at.coordinates + move * scales))
+            ratio = (at.loss - trial[0].loss) / predicted if trial and predicted > 0 else -1.0
+            if trial and ratio > 0:
+                break
+            rejected += 1
+            damping, growth = damping * growth, growth * 2
+            if rejected >= MOST_REJECTED or predicted <= 0 or not np.isfinite(damping):
+                limit = loop.threshold(at)
+                return "converged" if loop.predicted_gain(at, curvature, limit) < limit else "no_progress"
+        gained, rejected, growth = at.loss - trial[0].loss, 0, 2.0
+        damping *= max(1 / 3, 1 - (2 * min(ratio, 1.0) - 1) ** 3)
+        at, curvature = trial
+        model = _Model(loop, at, curvature, scales)
+        loop.step()
+        limit = loop.threshold(at)
+        small = small + 1 if gained < limit and loop.predicted_gain(at, curvature, limit) < limit else 0
+        if small >= CHECKS:
+            return "converged"
+    return "step_limit"
+
+
+class _Model:
+    """The loss around a point, in scaled coordinates: a quadratic part and tents."""
+
+    def __init__(self, loop: Loop, at: Evaluation, curvature: Curvature, scales: Vector) -> None:
+        rows, tents = curvature.smooth * scales, curvature.tents
+        self._matrix = rows.T @ rows
+        self._slopes = tents.slopes * scales
+        self._offsets, self._heights = tents.offsets, tents.heights
+        self._gradient = at.gradient * scales - (self._heights * np.sign(self._offsets)) @ self._slopes
+        room = 1e-12 * np.maximum(np.abs(at.coordinates / scales), 1.0)  # for a bound that was passed by a rounding
+        self._low = np.minimum((loop.unknowns.lower - at.coordinates) / scales, -room)
+        self._high = np.maximum((loop.unknowns.upper - at.coordinates) / scales, room)
+        self.steepness = float((np.square(curvature.rows * scales)).sum(axis=0).max(initial=0.0)) or 1.0
+
+    def move(self, damping: float) -> Vector:
+        """The step that is best within the bounds beside a price of ½·damping·‖step‖²."""
+        damped = self._matrix + damping * np.eye(len(self._matrix))
+        if not len(self._offsets):
+            return self._bounded(damped, self._gradient)
+        move, weights = np.zeros(len(damped)), self._heights / np.maximum(np.abs(self._offsets), WIDE / self._heights)
+        for _ in range(REWEIGHTED):  # a tent as a parabola through the point where it was met last
+            bent = damped + (self._slopes.T * weights) @ self._slopes
+            last, move = move, self._bounded(bent, self._gradient + (weights * self._offsets) @ self._slopes)
+            weights = self._heights / np.maximum(np.abs(self._offsets + self._slopes @ move), NARROW / self._heights)
+            if np.abs(move - last).max() <= 1e-10 * np.abs(move).max():
+                break
+        return move
+
+    def gain(self, move: Vector) -> float:
+        """How much less the loss is after this step, by this model."""
+        smooth = self._gradient @ move + 0.5 * move @ self._matrix @ move
+        tents = self._heights @ (np.abs(self._offsets + self._slopes @ move) - np.abs(self._offsets))
+        return -float(smooth + tents)
+
+    def _bounded(self, matrix: Vector, gradient: Vector) -> Vector:
+        root = np.linalg.cholesky(matrix).T
+        target = -np.linalg.solve(root.T, gradient)
+        move: Vector = np.linalg.solve(root, target)
+        if np.all(move >= self._low) and np.all(move <= self._high):
+            return move
+        return np.asarray(lsq_linear(root, target, bounds=(self._low, self._high), method="bvls").x)
+
+
+def _try(loop: Loop, at: Evaluation, coordinates: Vector) -> tuple[Evaluation, Curvature] | None:
+    if np.array_equal(coordinates, at.coordinates):
+        return None
+    try:
+        return loop.linearise(coordinates)
+    except TrialFailed:
+        return None

@@ -1,0 +1,34 @@
+"""The parts of a loss that have a tip: Laplace noise, Laplace priors, the l1 penalty."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+Reals = NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class Tents:
+    """Parts of a loss that are heights·|offsets|, with the offsets' slopes by the coordinates, (k, count)."""
+
+    slopes: Reals
+    offsets: Reals
+    heights: Reals
+
+    @staticmethod
+    def joined(tents: Sequence[Tents]) -> Tents:
+        """All of them."""
+        return Tents(
+            np.concatenate([one.slopes for one in tents]),
+            np.concatenate([one.offsets for one in tents]),
+            np.concatenate([one.heights for one in tents]),
+        )
+
+    def within(self, near: float) -> tuple[Reals, Reals]:
+        """Those less than `near` high: their slopes times heights, and on which side of the tip the point is."""
+        chosen = self.heights * np.abs(self.offsets) <= near
+        return self.heights[chosen, None] * self.slopes[chosen], np.sign(self.offsets[chosen])
