@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from matplotlib.figure import Figure, SubFigure
 
 from odelib.blocks import Block, fit_blocks, with_gaps
-from odelib.panels import Curve, Points, draw_residuals, draw_series
+from odelib.panels import DATA_COLOUR, Curve, Points, draw_residuals, draw_series, experiment_colours
 from odelib.planes import draw_plane, planes_of
 from odelib.problem.request import FitProblem
 from odelib.problem.system import System
@@ -50,10 +50,20 @@ def plot_trajectories(system: System, curves: Sequence[Curve], *, subtitle: str 
 
 def plot_simulation(simulation: Simulation, *, subtitle: str = "") -> Figure:
     """Draw simulated data over the solution that they were made from."""
-    dense, data = simulation.dense, simulation.data
-    curve = Curve("without noise", dense.times, dense.states, with_gaps(dense.values))
-    block = Block("", [curve], [Points("simulated data", data["times"], data["values"])])
-    return plot_blocks(simulation.system, [block], subtitle=[subtitle] if subtitle else [])
+    return plot_simulations([simulation], subtitle=subtitle)
+
+
+def plot_simulations(simulations: Sequence[Simulation], *, subtitle: str = "") -> Figure:
+    """Draw simulated series over their solutions: one, or experiments of one system, each in its colour."""
+    several = len(simulations) > 1
+    curves, points = [], []
+    for simulation, colour in zip(simulations, experiment_colours(len(simulations)), strict=True):
+        dense, data = simulation.dense, simulation.data
+        label = data["name"] if several else "without noise"
+        curves.append(Curve(label, dense.times, dense.states, with_gaps(dense.values), own_colour=colour))
+        shown = "_simulated data" if several else "simulated data"
+        points.append(Points(shown, data["times"], data["values"], colour=colour if several else DATA_COLOUR))
+    return plot_blocks(simulations[0].system, [Block("", curves, points)], subtitle=[subtitle] if subtitle else [])
 
 
 def plot_blocks(system: System, blocks: Sequence[Block], *, subtitle: Sequence[str] = ()) -> Figure:

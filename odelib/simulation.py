@@ -42,12 +42,22 @@ def simulate(request: Mapping[str, Any] | str, *, noise: float = 0.0, seed: int 
 
 
 def run_simulation(request: Mapping[str, Any] | str, *, noise: float = 0.0, seed: int = 0) -> Simulation:
-    """Solve a system at its guesses and observe it.
+    """The only series of `run_simulations`; raises what that does, and `ProblemError` for experiments."""
+    if isinstance(request, Mapping) and "experiments" in request:
+        raise ProblemError(
+            [FieldError("/experiments", "one series is simulated here; give data, or simulate them all")]
+        )
+    [simulation] = run_simulations(request, noise=noise, seed=seed)
+    return simulation
+
+
+def run_simulations(request: Mapping[str, Any] | str, *, noise: float = 0.0, seed: int = 0) -> list[Simulation]:
+    """Solve a system at its guesses and observe it, once for each series.
 
     request: a catalogue name, for that system's example; or the body of a fit request, of which `data.values`
     may be left out (or `data` as a whole for plain `times`). Where values are given, the same observables are
     simulated and the same are missing. noise: standard deviation of normal noise on every value, by
-    `numpy.random.default_rng(seed)`, observable by observable.
+    `numpy.random.default_rng(seed)`, series by series and observable by observable.
 
     Raises `ProblemError` for a request with mistakes, `SolveError` where it cannot be solved, `ValueError`
     for a noise that is none.
@@ -55,11 +65,15 @@ def run_simulation(request: Mapping[str, Any] | str, *, noise: float = 0.0, seed
     if not (math.isfinite(noise) and noise >= 0):
         raise ValueError(f"noise is a standard deviation, finite and not negative; {noise} is none")
     problem = _parse(_example(request) if isinstance(request, str) else dict(request))
-    series = problem.series[0]
-    dense_times = np.linspace(series.start, series.times[-1], DENSE_POINTS)
-    states, observed, grid = _solve(problem, np.union1d(dense_times, series.times))
-    at_data, at_dense = np.searchsorted(grid, series.times), np.searchsorted(grid, np.unique(dense_times))
     rng = np.random.default_rng(seed)
+    return [_simulated(problem, index, noise, rng) for index in range(len(problem.series))]
+
+
+def _simulated(problem: FitProblem, index: int, noise: float, rng: np.random.Generator) -> Simulation:
+    series = problem.series[index]
+    dense_times = np.linspace(series.start, series.times[-1], DENSE_POINTS)
+    states, observed, grid = _solve(problem, index, np.union1d(dense_times, series.times))
+    at_data, at_dense = np.searchsorted(grid, series.times), np.searchsorted(grid, np.unique(dense_times))
     values = {
         name: _like(observed[name][at_data] + noise * rng.standard_normal(len(series.times)), column)
         for name, column in series.values.items()
@@ -112,7 +126,7 @@ def _observables(raw: Mapping[str, Any]) -> list[str]:
     return [name for name in named if isinstance(name, str)] if isinstance(named, list | dict) else []
 
 
-def _solve(problem: FitProblem, times: Reals) -> tuple[dict[str, Reals], dict[str, Reals], Reals]:
+def _solve(problem: FitProblem, index: int, times: Reals) -> tuple[dict[str, Reals], dict[str, Reals], Reals]:
     solver, system = problem.solver, problem.resolved_system
     layer = ODELayer(
         system,
@@ -120,12 +134,12 @@ def _solve(problem: FitProblem, times: Reals) -> tuple[dict[str, Reals], dict[st
         rtol=min(solver.rtol, RTOL),
         atol=min(solver.atol, ATOL),
         max_steps=solver.max_steps,
-        constants=problem.series[0].constants,
+        constants=problem.series[index].constants,
     )
     unknowns = Unknowns(problem, torch.device("cpu"))
     grid = torch.from_numpy(times)
     with torch.no_grad():
-        parameters, initial_state = (values[0] for values in unknowns.values(torch.from_numpy(unknowns.start)))
+        parameters, initial_state = (values[index] for values in unknowns.values(torch.from_numpy(unknowns.start)))
         states = layer(grid, initial_state, parameters)
         observed = layer.observe(grid, states, parameters)
     columns = {name: column.numpy() for name, column in observed.items()}

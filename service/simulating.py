@@ -16,7 +16,7 @@ from service.tables import write_table
 
 
 def simulate(system: str, noise: float, seed: int, out: Path | None, plot: Path | None) -> None:
-    """Write the `data` object of a simulated series to `out`, else to standard output.
+    """Write the `data` object of a simulated series, or a list of `experiments`, to `out`, else to standard output.
 
     system: a name of the catalogue, or the path of a request. Raises `CommandError`.
     """
@@ -25,21 +25,22 @@ def simulate(system: str, noise: float, seed: int, out: Path | None, plot: Path 
     check_writable(out, plot)
     check_picture(plot)
     request = _request(system)
-    from odelib.simulation import run_simulation  # noqa: PLC0415 - loads torch
+    from odelib.simulation import run_simulations  # noqa: PLC0415 - loads torch
 
     try:
-        simulation = run_simulation(request, noise=noise, seed=seed)
+        simulations = run_simulations(request, noise=noise, seed=seed)
     except ProblemError as error:
         raise CommandError(BAD_REQUEST, f"{system} cannot be simulated:", error.errors) from None
     except ValueError as error:
         raise CommandError(BAD_REQUEST, str(error)) from None
     except OdelibError as error:
         raise CommandError(FAILED, f"{system} cannot be simulated: {error}") from None
-    _write(simulation.data, out)
+    several = isinstance(request, dict) and "experiments" in request
+    _write([simulation.data for simulation in simulations], out, several=several)
     if plot is not None:
-        from odelib.plots import plot_simulation, save  # noqa: PLC0415 - loads matplotlib
+        from odelib.plots import plot_simulations, save  # noqa: PLC0415 - loads matplotlib
 
-        save(plot_simulation(simulation), plot)
+        save(plot_simulations(simulations), plot)
 
 
 def _request(system: str) -> str | dict[str, Any]:
@@ -54,10 +55,11 @@ def _request(system: str) -> str | dict[str, Any]:
     return parsed
 
 
-def _write(data: dict[str, Any], out: Path | None) -> None:
+def _write(series: list[dict[str, Any]], out: Path | None, *, several: bool) -> None:
+    written: Any = series if several else series[0]
     if out is None:
-        sys.stdout.write(json.dumps(data, ensure_ascii=False, allow_nan=False) + "\n")
+        sys.stdout.write(json.dumps(written, ensure_ascii=False, allow_nan=False) + "\n")
     elif out.suffix == ".csv":
-        write_table(out, data)
+        write_table(out, series, several=several)
     else:
-        write_json(out, data)
+        write_json(out, written)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import csv
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -156,13 +156,19 @@ def place(path: Path, line: int | None, column: str | None) -> str:
     return ", ".join(parts)
 
 
-def write_table(path: Path, data: dict[str, Any]) -> None:
-    """Write a series as a table that `read_table` reads: empty where missing. Raises `CommandError`."""
-    columns: Sequence[Sequence[Any]] = list(data["values"].values())
+def write_table(path: Path, series: Sequence[Mapping[str, Any]], *, several: bool = False) -> None:
+    """Write series as a table that `read_table` reads: empty where missing, with their names where `several`.
+
+    Raises `CommandError`.
+    """
+    observables = list(dict.fromkeys(name for each in series for name in each["values"]))
     try:
         with path.open("w", newline="", encoding="utf-8") as file:
             writer = csv.writer(file)
-            writer.writerow([TIME, *data["values"]])
-            writer.writerows(zip(data["times"], *columns, strict=True))
+            writer.writerow([*([EXPERIMENT] if several else []), TIME, *observables])
+            for each in series:
+                for i, time in enumerate(each["times"]):
+                    cells = [each["values"][name][i] if name in each["values"] else None for name in observables]
+                    writer.writerow([*([each["name"]] if several else []), time, *cells])
     except OSError as error:
         raise CommandError(FAILED, f"{path} cannot be written: {error.strerror}") from None

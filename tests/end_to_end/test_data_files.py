@@ -9,6 +9,7 @@ import pytest
 
 from odelib.problem.catalogue import CATALOGUE
 from odelib.problem.request import parse_problem
+from service.tables import read_table
 from tests.end_to_end.conftest import Stack
 from tests.end_to_end.test_contract_commands import run, table, written
 from tests.service.requests import DECAY, REMOVED, changed
@@ -143,6 +144,22 @@ def test_what_simulate_writes_can_be_fitted(tmp_path: Path) -> None:
     assert (simulated[0], fitted[0]) == (0, 0)
     assert table(fitted[1])["k"][0] == "0.4"  # the guess, at which it was simulated
     assert table(fitted[1])["observations"] == ["2"]
+
+
+def test_simulate_writes_a_table_of_experiments(tmp_path: Path) -> None:
+    series = [{"name": name, "times": [0, 1], "values": {"c": [1, 1]}} for name in ("a", "b")]
+    request = {"system": MODEL, "parameters": {"k": 0.5}, "initial_state": {"c": 7}, "experiments": series}
+    path, sheet = written(tmp_path, request), tmp_path / "data.csv"
+
+    to_table = run("simulate", path, "--out", sheet, "--plot", tmp_path / "data.png")
+    to_json = run("simulate", path)
+
+    assert (to_table[0], to_json[0]) == (0, 0)
+    told = json.loads(to_json[1])
+    assert [s["name"] for s in told] == ["a", "b"]
+    found = read_table(sheet).series
+    assert [s.values["c"] for s in found] == [s["values"]["c"] for s in told]
+    parse_problem({**request, "experiments": told})
 
 
 def test_init_writes_a_request_that_runs(tmp_path: Path) -> None:

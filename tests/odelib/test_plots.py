@@ -18,12 +18,13 @@ from odelib.plots import (
     plot_blocks,
     plot_result,
     plot_simulation,
+    plot_simulations,
     plot_trajectories,
     save,
 )
 from odelib.problem.catalogue import CATALOGUE
 from odelib.problem.system import System, SystemDefinition, build_system
-from odelib.simulation import run_simulation
+from odelib.simulation import run_simulation, run_simulations
 
 TIMES = [0.0, 0.5, 1.0]
 PREY, PREDATOR = [1.0, None, 1.5], [2.0, 2.5, 3.0]
@@ -276,6 +277,15 @@ def test_every_catalogue_system_can_be_drawn(name: str, tmp_path: Path) -> None:
         axes = panel(figure, observable)
         assert line(axes, "without noise")[1] == simulation.dense.values[observable]
         assert line(axes, "simulated data")[1] == simulation.data["values"][observable]
+
+
+def test_simulated_experiments_share_the_panels() -> None:
+    asked, _ = experiments(2)
+    simulations = run_simulations(asked)
+    prey = panel(plot_simulations(simulations), "prey")
+    assert line(prey, "plot 1")[1] == simulations[1].dense.values["prey"]
+    dots = [drawn for drawn in prey.get_lines() if drawn.get_label() == "_simulated data"]
+    assert [drawn.get_markerfacecolor() for drawn in dots] == list(COLOURS[:2])
 
 
 def test_negative_radii_lie_opposite() -> None:

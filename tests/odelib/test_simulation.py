@@ -9,7 +9,7 @@ import pytest
 from odelib.errors import ProblemError, SolveError
 from odelib.problem.catalogue import CATALOGUE
 from odelib.problem.request import parse_problem
-from odelib.simulation import run_simulation, simulate
+from odelib.simulation import run_simulation, run_simulations, simulate
 
 DECAY = {
     "states": ["x"],
@@ -78,6 +78,33 @@ def test_noise_has_its_size_and_its_seed() -> None:
         assert errors.std() == pytest.approx(0.3, rel=0.1)
         assert abs(errors.mean()) < 0.03
     assert np.corrcoef(np.subtract(first["x"], clean["x"]), np.subtract(first["scaled"], clean["scaled"]))[0, 1] < 0.1
+
+
+def test_experiments_are_simulated_each_from_its_own_state() -> None:
+    """With its own initial state, constants and missing values, by one run of the noise."""
+    request = decay()
+    del request["data"]
+    request["experiments"] = [
+        {"name": "low", "times": [0.0, 1.0], "values": {"x": [0, 0]}},
+        {
+            "name": "high",
+            "times": [0.0, 3.0],
+            "values": {"x": [0, None], "scaled": [0, 0]},
+            "initial_state": {"x": 9.0},
+            "constants": {"scale": 10.0},
+        },
+    ]
+    low, high = (simulation.data for simulation in run_simulations(request))
+    start = exact([0.0])[0]
+    np.testing.assert_allclose(low["values"]["x"], exact([0.0, 1.0]), rtol=1e-9)
+    assert low["name"] == "low"
+    assert high["values"]["x"] == [9.0, None]
+    expected = [10 * 9.0 / start * value for value in exact([0.0, 3.0])]
+    np.testing.assert_allclose(high["values"]["scaled"], expected, rtol=1e-9)
+    noisy = [simulation.data["values"]["x"][0] for simulation in run_simulations(request, noise=0.1, seed=1)]
+    assert noisy[0] - start != pytest.approx(noisy[1] - 9.0)
+    with pytest.raises(ProblemError, match="/experiments"):
+        run_simulation(request)
 
 
 @pytest.mark.parametrize("name", CATALOGUE)

@@ -91,7 +91,20 @@ def test_a_missing_file_is_said(tmp_path: Path) -> None:
 def test_what_is_written_can_be_read(tmp_path: Path) -> None:
     path, data = tmp_path / "out.csv", {"times": [0.0, 1 / 3], "values": {"x": [None, 1e-300], "y": [2.0, None]}}
 
-    write_table(path, data)
+    write_table(path, [data])
 
     [series] = read_table(path).series
     assert {"times": series.times, "values": series.values} == data
+
+
+def test_experiments_are_written_with_their_names(tmp_path: Path) -> None:
+    path = tmp_path / "out.csv"
+    first = {"name": "a, b", "times": [0.0, 1.0], "values": {"x": [1.0, 2.0]}}
+    second = {"name": "c", "times": [5.0], "values": {"y": [3.0]}}
+
+    write_table(path, [first, second], several=True)
+
+    assert [(s.name, s.times, s.values) for s in read_table(path).series] == [
+        ("a, b", [0.0, 1.0], {"x": [1.0, 2.0], "y": [None, None]}),
+        ("c", [5.0], {"x": [None], "y": [3.0]}),
+    ]
