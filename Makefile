@@ -13,7 +13,7 @@ COMPILED := $(VENV)/compiled
 SOURCES := odelib worker service examples bench tests
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo serve examples bench bench-engine openapi test lint format stack stack-gpu stack-down test-stack
+.PHONY: help setup demo serve examples bench bench-engine openapi test schemathesis lint format stack stack-gpu stack-down test-stack
 
 help:  ## this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## */\t/' | expand -t 15
@@ -70,6 +70,9 @@ format: setup  ## put the code into form, mend what can be mended
 
 test: lint  ## lint, types, layers and all tests but the compose stack's; ARGS='-k name'
 	@$(BIN)/python -m pytest -n 2 -m 'not stack' $(ARGS)
+
+schemathesis: setup  ## send a running service what its OpenAPI document allows and what it does not; CASES=1000
+	@SCHEMATHESIS_CASES=$(or $(CASES),1000) $(BIN)/python -m pytest -s tests/service/test_schemathesis.py
 
 .env:
 	@umask 077; random() { od -An -N24 -tx1 /dev/urandom | tr -d ' \n'; }; \

@@ -41,6 +41,30 @@ _HEADERS = {
     "Retry-After": ("Seconds after which to look again.", "integer"),
     "Preference-Applied": ("The `Prefer` that was followed.", "string"),
 }
+# The operations that take the id of the fit which was submitted.
+_OF_ONE_FIT = ("get_fit", "get_fit_problem", "cancel_fit", "forget_fit")
+EXAMPLES = {
+    "catalogue": {
+        "summary": "A system of the catalogue, a series and the guesses: the least there is",
+        "value": {
+            "system": "lotka-volterra",
+            "data": {"times": [0.0, 0.1, 0.2], "values": {"prey": [1.02, 1.05, 1.11], "predator": [0.97, None, 0.71]}},
+            "parameters": {"alpha": 1.2, "beta": 1.0, "gamma": 1.1, "delta": 2.9},
+            "initial_state": {"prey": 0.8, "predator": 1.2},
+        },
+    },
+    "definition": {
+        "summary": "Your own equations, with bounds, errors and a forecast",
+        "value": {
+            "system": {"states": ["x"], "parameters": ["k"], "equations": {"x": "-k*x"}},
+            "data": {"times": [0.0, 1.0, 2.0, 3.0], "values": {"x": [2.0, 1.2, 0.75, 0.44]}},
+            "parameters": {"k": {"guess": 0.4, "lower": 0.01, "upper": 10.0, "scale": "log"}},
+            "initial_state": {"x": 2.0},
+            "predictions": [{"name": "later", "times": [4.0, 5.0]}],
+            "uncertainty": "covariance",
+        },
+    },
+}
 
 Node = dict[str, Any]
 
@@ -87,7 +111,9 @@ def _add_models(schemas: Node) -> None:
 def _describe_submission(operation: Node) -> None:
     operation["requestBody"] = {
         "required": True,
-        "content": {"application/json": {"schema": {"$ref": _REFERENCE + FitProblem.__name__}}},
+        "content": {
+            "application/json": {"schema": {"$ref": _REFERENCE + FitProblem.__name__}, "examples": EXAMPLES},
+        },
     }
     operation["parameters"] = [
         _header_parameter("Prefer", "`wait=SECONDS`: answer when the fit has ended, at the latest then."),
@@ -96,6 +122,9 @@ def _describe_submission(operation: Node) -> None:
     for status in ("200", "202"):
         operation["responses"][status]["headers"] = {
             name: {"description": text, "schema": {"type": kind}} for name, (text, kind) in _HEADERS.items()
+        }
+        operation["responses"][status]["links"] = {
+            name: {"operationId": name, "parameters": {"fit_id": "$response.body#/id"}} for name in _OF_ONE_FIT
         }
     operation["responses"]["200"]["description"] = "The fit has ended"
     operation["responses"]["202"]["description"] = "The fit is accepted"

@@ -116,9 +116,21 @@ def test_the_body_of_a_submission_is_the_models(made: Json) -> None:
     schema = made["components"]["schemas"]["FitProblem"]
 
     assert body["required"] is True
-    assert body["content"] == {"application/json": {"schema": {"$ref": "#/components/schemas/FitProblem"}}}
+    assert list(body["content"]) == ["application/json"]
+    assert body["content"]["application/json"]["schema"] == {"$ref": "#/components/schemas/FitProblem"}
     assert set(schema["properties"]) == set(FitProblem.model_fields)
     assert schema["additionalProperties"] is False
+
+
+def test_the_examples_of_a_submission_are_accepted_and_linked(client: httpx.Client, made: Json) -> None:
+    operation = made["paths"]["/fits"]["post"]
+    ids = {called["operationId"] for _, called in operations(made)}
+    for example in operation["requestBody"]["content"]["application/json"]["examples"].values():
+        assert client.post("/fits", json=example["value"]).status_code == 202
+    for status in ("200", "202"):
+        links = operation["responses"][status]["links"].values()
+        assert {link["operationId"] for link in links} <= ids
+        assert {link["parameters"]["fit_id"] for link in links} == {"$response.body#/id"}
 
 
 def test_null_is_a_missing_value_in_data_and_nothing_else(made: Json) -> None:

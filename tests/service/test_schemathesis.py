@@ -1,0 +1,46 @@
+"""A running service and the document that describes it agree: schemathesis with all its checks.
+
+    make schemathesis [CASES=1000]
+
+What is sent follows from the document as the service gives it out: so many cases for each operation as there are
+different ones, sequences of calls, and with `make` also the edges of every field by plan, which take minutes.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.processes import ApiProcess, WorkerProcess, redis_server
+
+CONFIGURATION = Path(__file__).with_name("schemathesis.toml")
+CASES = os.environ.get("SCHEMATHESIS_CASES")
+KEY = "a key for the test"
+
+
+@pytest.mark.timeout(3600)
+def test_all_checks_hold(tmp_path: Path) -> None:
+    cases = int(CASES or 20)
+    phases = ["examples", *(["coverage"] if CASES else []), "fuzzing", "stateful"]
+    with redis_server() as redis, ApiProcess(redis.url, api_key=KEY) as api, WorkerProcess(redis.url):
+        command = [
+            *(sys.executable, "-m", "schemathesis.cli", "--config-file", str(CONFIGURATION)),
+            *("run", f"{api.url}/openapi.json", "--checks", "all"),
+            *("--phases", ",".join(phases), "--max-examples", str(cases)),
+            *("--header", f"Authorization: Bearer {KEY}", "--continue-on-failure", "--seed", "1"),
+        ]
+        done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
+        log = api.log()
+    if CASES:
+        sys.stdout.write(done.stdout)
+
+    assert done.returncode == 0, done.stdout[-20_000:] + done.stderr[-5_000:]
+    generated = re.search(r"(\d[\d,]*) generated", done.stdout)
+    assert generated is not None
+    assert int(generated[1].replace(",", "")) > cases
+    assert '"level": "error"' not in log
