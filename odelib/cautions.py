@@ -2,19 +2,25 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from odelib.objective import Evaluation, Objective, Observed
-from odelib.problem.request import FitProblem
-from odelib.result import OUTCOMES, FitWarning, OutcomeCode, PredictionResult
+from odelib.residual_tests import structured
+from odelib.result import OUTCOMES, FitWarning, OutcomeCode, PredictionResult, StageReport
 from odelib.uncertainty import Uncertainty
 
+FEWEST_STARTS = 5  # with fewer, how many reached the best says nothing
+SAME = 0.01  # of a loss
 COARSE = 1e-4  # of the data's squares: with a solver's error of a hundredth of the data nothing can be told
 
 
 class Cautions:
     """Gathers the warnings of a fit at its best point."""
 
-    def __init__(self, problem: FitProblem, objective: Objective, best: Evaluation, observed: Observed) -> None:
-        self._problem = problem
+    def __init__(
+        self, objective: Objective, best: Evaluation, observed: Observed, stages: Sequence[StageReport]
+    ) -> None:
+        self._stages = stages
         self._objective = objective
         self._unknowns = objective.unknowns
         self._best = best
@@ -29,7 +35,7 @@ class Cautions:
         not_finite: list[str],
     ) -> list[FitWarning]:
         """The warnings, in a fixed order. no_errors: why there are none, where they were asked for."""
-        warnings = self._at_bound() + self._not_finite(not_finite)
+        warnings = self._at_bound() + self._not_finite(not_finite) + self._of_trust()
         if not uncertainty:
             warnings += self._idle()
         warnings += self._coarse()
@@ -48,6 +54,30 @@ class Cautions:
             return []
         message = f"{', '.join(bound)} ended at a bound: the best value may lie beyond it"
         return [FitWarning(code="at_bound", message=message, names=bound)]
+
+    def _of_trust(self) -> list[FitWarning]:
+        """What speaks against the optimum found, or against the model."""
+        warnings = []
+        for stage in self._stages:
+            losses = stage.start_losses or []
+            if len(losses) >= FEWEST_STARTS and _reached(losses, self._best.loss) == 1:
+                message = (
+                    f"one start of {len(losses)} reached the best loss: there may be a better one; ask for more starts"
+                )
+                warnings.append(FitWarning(code="best_found_once", message=message))
+        measurements = self._objective.measurements
+        found = measurements.residuals(self._observed.model, self._observed.scales)
+        if names := structured([pair for part in found for pair in part.items()]):
+            message = (
+                f"the residuals of {', '.join(names)} are not noise: neighbours in time go together; the model misses "
+                "something, or this is not its best fit"
+            )
+            warnings.append(FitWarning(code="structured_residuals", message=message, names=names))
+        r_squared = measurements.r_squared(self._observed.model)
+        if poor := [name for name, value in r_squared.items() if value <= 0]:
+            message = f"a constant describes {', '.join(poor)} as well as the model does"
+            warnings.append(FitWarning(code="no_better_than_constant", message=message, names=poor))
+        return warnings
 
     def _not_finite(self, derived: list[str]) -> list[FitWarning]:
         model = self._observed.model
@@ -72,6 +102,11 @@ class Cautions:
             return []
         message = "solver.atol is not small beside the data: the trajectories are coarse, and so is the fit; lower it"
         return [FitWarning(code="coarse_solver", message=message)]
+
+
+def _reached(losses: Sequence[float], best: float) -> int:
+    """How many starts ended within a hundredth of the best loss, or a hundredth above it."""
+    return sum(loss - best <= SAME * max(abs(best), 1.0 if best < 0 else 0.0) for loss in losses)
 
 
 def _flat(names: list[str]) -> FitWarning:

@@ -32,6 +32,7 @@ _OUTCOMES: dict[str, OutcomeCode] = {  # how the last stage stopped → whether 
     "step_limit": "step_limit",
     "no_progress": "no_progress",
     "solve_failed": "no_progress",
+    "finished": "no_progress",
 }
 
 
@@ -125,6 +126,7 @@ class _Fit:
         self.setup = _Setup(problem, choose_device(problem.solver.device), self._stop)
         self.objective, self.unknowns = self.setup.objective, self.setup.unknowns
         self.resume = resume
+        self.plan = [build_stage(settings, problem.seed) for settings in problem.plan]
         self.stages = _Stages()
         self.best: Evaluation | None = None
 
@@ -195,7 +197,7 @@ class _Fit:
                 self.stages.counts = Counts(report.steps, report.gradients, report.failed_solves, report.seconds)
 
     def _cannot_start(self, error: SolveError | NotFinite) -> FitError:
-        first = self.problem.stages[self.stages.index].kind if self.unknowns.count else "evaluation"
+        first = self.plan[self.stages.index].kind if self.unknowns.count else "evaluation"
         code = error.code if isinstance(error, SolveError) else "not_finite"
         return FitError(
             f"guess_{code}",
@@ -208,11 +210,11 @@ class _Fit:
     def _run_stages(self) -> OutcomeCode:
         if self.unknowns.count == 0:
             return "converged"  # nothing is free: the value is what it is
-        while self.stages.index < len(self.problem.stages):
+        while self.stages.index < len(self.plan):
             self._run_stage(self.stages.index)
             self.stages = _Stages(self.stages.index + 1, reports=self.stages.reports)
         code = self.stages.reports[-1].stopped.code
-        return "converged" if code == "step_limit" and self._nothing_to_gain() else _OUTCOMES[code]
+        return "converged" if code in ("step_limit", "finished") and self._nothing_to_gain() else _OUTCOMES[code]
 
     def _nothing_to_gain(self) -> bool:
         """Whether the best point is an optimum, although the last stage used all its steps."""
@@ -227,7 +229,7 @@ class _Fit:
     def _run_stage(self, index: int) -> None:
         if self.best is None:
             raise AssertionError("no point has been evaluated")
-        stage = build_stage(self.problem.stages[index])
+        stage = self.plan[index]
         loop = Loop(self.objective, self.best, self.stages.counts, self.stages.memory, self._stop, self._tell)
         self._tell(loop)
         try:
@@ -247,7 +249,7 @@ class _Fit:
         steepest = float(gradient.max(initial=0.0))
         norm = steepest * float(np.linalg.norm(gradient / steepest)) if 0 < steepest < np.inf else steepest
         return StageReport(
-            kind=self.problem.stages[self.stages.index].kind,
+            kind=self.plan[self.stages.index].kind,
             steps=loop.counts.steps,
             gradients=loop.counts.gradients,
             failed_solves=loop.counts.failed_solves,
@@ -255,10 +257,11 @@ class _Fit:
             gradient_norm=min(norm, sys.float_info.max),
             seconds=loop.counts.seconds,
             stopped=Stopped(code=code, message=message),
+            start_losses=sorted(loop.ends) or None,
         )
 
     def _tell(self, loop: Loop) -> None:
-        stages, best = self.problem.stages, loop.best
+        stages, best = self.plan, loop.best
         planned = sum(stage.steps for stage in stages)
         before = sum(stage.steps for stage in stages[: self.stages.index])
         here = stages[self.stages.index]

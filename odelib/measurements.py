@@ -17,6 +17,7 @@ from odelib.problem.noise import AnyNoise
 from odelib.tents import Tents
 
 Reals = NDArray[np.float64]
+Places = NDArray[np.int64]
 Model = Mapping[str, Tensor]  # (N,) for each observable: the rows of all parts
 Scales = Mapping[str, Reals]  # the estimated scales of each observable
 
@@ -116,6 +117,16 @@ class Measurements:
     def estimated(self, name: str) -> tuple[str, ...]:
         """Which scales of an observable are estimated."""
         return self._columns[name].noise.estimated
+
+    def in_units_of_spread(self, part: float) -> tuple[dict[str, tuple[Places, Reals]], dict[str, Reals]]:
+        """Rows and values of each observable's measurements, and a unit for each: this part of their spread."""
+        measured, units = {}, {}
+        for name, column in self._columns.items():
+            values = column.observed.cpu().numpy()
+            spread = float(values.std()) or float(np.abs(values).max()) or 1.0
+            measured[name] = column.rows.cpu().numpy(), values
+            units[name] = np.full(len(values), part * spread)
+        return measured, units
 
     def scales(self, model: Model) -> Scales:
         """The likeliest scales beside this model."""

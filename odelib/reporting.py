@@ -102,7 +102,7 @@ class Report:
         shared_derived = [name for name in system.derived if not self._derived_is_own(name)]
         derived = self._derived(0, shared_derived)
         lost = [name for name in system.derived if all(name not in found for found in (derived, *self._own_derived()))]
-        cautions = Cautions(self.problem, self.objective, self.best, self.observed)
+        cautions = Cautions(self.objective, self.best, self.observed, self.stages)
         first = trajectories[0].initial_state if self.objective.fitted[0].index == 0 else self._initial_state(0)
         return FitResult(
             loss=self.best.loss,

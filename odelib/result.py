@@ -8,7 +8,17 @@ from pydantic import BaseModel, ConfigDict, Field
 
 OutcomeCode = Literal["converged", "step_limit", "no_progress", "time_limit", "cancelled", "interrupted"]
 WarningCode = Literal[
-    "at_bound", "not_converged", "prediction_failed", "flat_direction", "no_uncertainty", "not_finite", "coarse_solver"
+    "at_bound",
+    "not_converged",
+    "prediction_failed",
+    "flat_direction",
+    "open_interval",
+    "structured_residuals",
+    "best_found_once",
+    "no_better_than_constant",
+    "no_uncertainty",
+    "not_finite",
+    "coarse_solver",
 ]
 
 OUTCOMES: dict[OutcomeCode, str] = {
@@ -87,6 +97,9 @@ class StageReport(Response):
     ]
     seconds: float
     stopped: Stopped
+    start_losses: Annotated[
+        Column | None, Field(description="Of several starts: the loss at which each ended, the least first.")
+    ] = None
 
 
 class Dense(Response):

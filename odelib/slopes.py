@@ -12,6 +12,7 @@ from torch import Tensor
 from odelib.layer import ODELayer
 
 Reals = NDArray[np.float64]
+Rows = slice | NDArray[np.bool_]
 
 
 def observable_slopes(
@@ -21,7 +22,7 @@ def observable_slopes(
     parameters: Tensor,
     constants: Tensor,
     by_coordinates: Reals,
-    by_parameter: Sequence[tuple[slice, Reals]],
+    by_parameter: Sequence[tuple[Rows, Reals]],
 ) -> tuple[dict[str, Tensor], dict[str, Reals]]:
     """The observables, (N,) each, and their derivatives by the unknowns' coordinates, (N, count) each.
 

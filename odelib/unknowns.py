@@ -183,6 +183,16 @@ class Unknowns:
         """The inverse of `free_values`."""
         return self._coordinates(np.array([values[name] for name in self.names], dtype=np.float64))
 
+    def with_initial_states(self, coordinates: Vector, states: Mapping[int, Vector]) -> Vector:
+        """The coordinates with the free initial values of some series put to given states (n,), within the bounds."""
+        values = self.free_values(coordinates)
+        for index, state in states.items():
+            for name, value in zip(self.system.states, state.tolist(), strict=True):
+                full = self._own[index].get(name)
+                if full in values and (value > 0 or not self.log[self.names.index(full)]):
+                    values[full] = value
+        return self.clip(self.coordinates(values))
+
     def clip(self, coordinates: Vector) -> Vector:
         """The nearest coordinates within the bounds."""
         return np.clip(coordinates, self.lower, self.upper)

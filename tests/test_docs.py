@@ -33,7 +33,7 @@ from odelib.problem.request import (
     Unknown,
     parse_problem,
 )
-from odelib.problem.stages import AdamStage, LbfgsbStage, LeastSquaresStage
+from odelib.problem.stages import AdamStage, LbfgsbStage, LeastSquaresStage, MultipleShootingStage, MultiStartStage
 from odelib.problem.system import SystemDefinition
 from odelib.problem.vocabulary import FUNCTIONS
 from odelib.result import FitResult, OutcomeCode, WarningCode
@@ -189,7 +189,7 @@ REQUEST_MODELS = (
         Prediction,
         SystemDefinition,
     ),
-    *(Penalty, HoldOut, *NOISES, *PRIORS),
+    *(MultipleShootingStage, MultiStartStage, Penalty, HoldOut, *NOISES, *PRIORS),
 )
 
 

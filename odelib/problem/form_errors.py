@@ -21,10 +21,10 @@ Location = tuple[int | str, ...]
 
 _NOT_AVAILABLE = "is not available in this version"
 _LATER_FIELDS: Mapping[str, tuple[str, ...]] = {  # kind of object → fields of the language that are still to come
-    "request": ("starts", "webhook"),
+    "request": ("webhook",),
     "system": ("inputs", "networks", "events"),
 }
-_LATER_WORDS = ("profile", "multiple_shooting", "multi_start")
+_LATER_WORDS = ("profile",)
 _ENTRIES: Mapping[str, str] = {  # what may stand where JSON types mix
     "system": "must be the name of a catalogue system, or a definition",
     "parameters": "must be a number, or an object with guess and bounds",
@@ -67,6 +67,8 @@ def form_errors(error: ValidationError, raw: Any, most: int) -> list[FieldError]
     """The first `most` of `error`, and the wrong numbers of long lists, of which the models report the first alone."""
     found = []
     for details in islice(error.errors(include_url=False), most):
+        if details["type"] == "default_factory_not_called":
+            continue  # follows from the other mistakes
         loc = _place(details["loc"], details["type"])
         found.append(FieldError(join("", *loc), _sentence(details, loc)))
     wrong_numbers = list(_wrong_numbers(raw)) if isinstance(raw, Mapping) else []

@@ -19,6 +19,7 @@ class Limits:
     definition_characters: int = 500_000  # of all expressions together; parsing takes some 2 µs for each
     stages: int = 20
     experiments: int = 1_000
+    starts: int = 1_000
     predicted_values: int = 500_000
     predictions: int = 10_000
     names: int = 5_000  # parameters, constants and observables each

@@ -46,7 +46,7 @@ from odelib.problem.noise import Noise
 from odelib.problem.pointers import join, split
 from odelib.problem.priors import Prior
 from odelib.problem.sizes import too_large
-from odelib.problem.stages import DEFAULT_PLAN, Stage
+from odelib.problem.stages import AnyStage, Stage, default_plan, with_starts
 from odelib.problem.system import System, SystemDefinition
 
 MOST_ERRORS = 1_000  # in one answer
@@ -253,10 +253,18 @@ class FitProblem(Request):
         ),
     ] = None
     penalty: Omittable[Penalty] = None
+    starts: Annotated[
+        Omittable[Count],
+        Field(description="From how many starting points the optimum is sought; the stage `multi_start` does it."),
+    ] = None
     stages: Annotated[
         list[Stage],
-        Field(min_length=1, description="What to run, in order; the service chooses if left out."),
-    ] = list(DEFAULT_PLAN)
+        Field(
+            min_length=1,
+            description="What to run, in order; the service chooses if left out.",
+            default_factory=lambda fields: default_plan(fields.get("starts")),
+        ),
+    ]
     solver: Solver = Solver()
     predictions: list[Prediction] = []
     uncertainty: Annotated[
@@ -299,6 +307,11 @@ class FitProblem(Request):
         if self._system is None:  # built without validation, as by model_construct
             self._system = resolve_system(self.system, Limits())
         return self._system
+
+    @property
+    def plan(self) -> list[AnyStage]:
+        """The stages to run: those asked for, after as many starts as are asked for."""
+        return with_starts(self.stages, self.starts) if self.starts else self.stages
 
     @property
     def series(self) -> Sequence[MeasuredSeries]:

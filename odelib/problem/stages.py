@@ -35,10 +35,50 @@ class LeastSquaresStage(Request):
     steps: Count = 200
 
 
-AnyStage = AdamStage | LbfgsbStage | LeastSquaresStage
+class MultipleShootingStage(Request):
+    """Multiple shooting: segments started from the data, their gaps closed step by step."""
+
+    kind: Literal["multiple_shooting"]
+    steps: Count = 100
+
+
+class MultiStartStage(Request):
+    """Several starts, each by multiple shooting and least squares; the best one stands."""
+
+    kind: Literal["multi_start"]
+    starts: Annotated[Count, Field(description="The caller's guess and the best point so far among them.")] = 20
+    steps: Annotated[Count, Field(description="Of each start, at most.")] = 200
+    when: Annotated[
+        Literal["always", "doubtful"],
+        Field(description="`doubtful`: only where the best fit so far is no optimum, or its residuals are structured."),
+    ] = "always"
+
+
+AnyStage = AdamStage | LbfgsbStage | LeastSquaresStage | MultipleShootingStage | MultiStartStage
 Stage = TypeAliasType("Stage", Annotated[AnyStage, Field(discriminator="kind")])
 
-DEFAULT_PLAN: tuple[AnyStage, ...] = (  # the article's
-    AdamStage(kind="adam", steps=3000, learning_rate=0.001),
-    LbfgsbStage(kind="lbfgsb", steps=500, initial_step_norm=1e-4),
-)
+DOUBTFUL_STARTS = 10
+
+
+def default_plan(starts: int | None) -> list[AnyStage]:
+    """What is run where the request names no stages: cheap stages first, the article's two last.
+
+    starts: how many the request asks for; without, several are run only where the first result is doubtful.
+    """
+    several = MultiStartStage(
+        kind="multi_start", starts=starts or DOUBTFUL_STARTS, when="always" if starts else "doubtful"
+    )
+    return [
+        MultipleShootingStage(kind="multiple_shooting"),
+        LeastSquaresStage(kind="least_squares"),
+        several,
+        AdamStage(kind="adam"),
+        LbfgsbStage(kind="lbfgsb"),
+    ]
+
+
+def with_starts(stages: list[AnyStage], starts: int) -> list[AnyStage]:
+    """The stages, after as many starts as a request asks for."""
+    if any(stage.kind == "multi_start" for stage in stages):
+        return stages
+    return [MultiStartStage(kind="multi_start", starts=starts), *stages]

@@ -6,12 +6,13 @@ from typing import ClassVar, Literal, Protocol
 
 from odelib.stages.loop import Loop
 
-StopCode = Literal["converged", "step_limit", "no_progress", "solve_failed"]
+StopCode = Literal["converged", "step_limit", "no_progress", "solve_failed", "finished"]
 
 STOPPED: dict[StopCode, str] = {
     "converged": "what could still be gained is far below the noise",
     "step_limit": "all steps of the stage were used",
     "no_progress": "no better point was found along the directions tried, and the optimum is not reached",
+    "finished": "the stage has done what it does; the stages after it go on from there",
     "solve_failed": "the equations could not be solved at any of the points tried",
 }
 

@@ -41,6 +41,8 @@ class Lbfgsb:
 
     def run(self, loop: Loop) -> StopCode:
         """See `Stage.run`. It keeps no memory: an interrupted stage goes on from the best point."""
+        if loop.is_done():
+            return "converged"
         for _ in range(2):  # one that stopped by itself elsewhere is restarted once, with fresh scales
             run = _Run(loop, self.steps, self.initial_step_norm)
             code = run.minimise()

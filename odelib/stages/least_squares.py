@@ -7,6 +7,7 @@ sensitivities. The damping follows the ratio of actual and predicted gain (Niels
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import ClassVar
 
 import numpy as np
@@ -35,14 +36,24 @@ class LeastSquares:
 
     def run(self, loop: Loop) -> StopCode:
         """See `Stage.run`. It keeps no memory: an interrupted stage goes on from the best point."""
+        if loop.is_done():
+            return "converged"
         try:
             start = loop.linearise(loop.best.coordinates)
         except TrialFailed:  # the states can be solved there, their derivatives cannot
             return "solve_failed"
-        return descend(loop, *start, steps=self.steps - loop.counts.steps)
+        return descend(loop, *start, steps=self.steps - loop.counts.steps).code
 
 
-def descend(loop: Loop, at: Evaluation, curvature: Curvature, *, steps: int) -> StopCode:
+@dataclass(frozen=True)
+class Descent:
+    """Why a descent stopped, and where."""
+
+    code: StopCode
+    end: Evaluation
+
+
+def descend(loop: Loop, at: Evaluation, curvature: Curvature, *, steps: int) -> Descent:
     """Go downhill from a point, for at most so many accepted steps."""
     scales = loop.unknowns.magnitudes(at.coordinates)
     model = _Model(loop, at, curvature, scales)
@@ -59,7 +70,8 @@ def descend(loop: Loop, at: Evaluation, curvature: Curvature, *, steps: int) -> 
             damping, growth = damping * growth, growth * 2
             if rejected >= MOST_REJECTED or predicted <= 0 or not np.isfinite(damping):
                 limit = loop.threshold(at)
-                return "converged" if loop.predicted_gain(at, curvature, limit) < limit else "no_progress"
+                done = loop.predicted_gain(at, curvature, limit) < limit
+                return Descent("converged" if done else "no_progress", at)
         gained, rejected, growth = at.loss - trial[0].loss, 0, 2.0
         damping *= max(1 / 3, 1 - (2 * min(ratio, 1.0) - 1) ** 3)
         at, curvature = trial
@@ -68,8 +80,8 @@ def descend(loop: Loop, at: Evaluation, curvature: Curvature, *, steps: int) -> 
         limit = loop.threshold(at)
         small = small + 1 if gained < limit and loop.predicted_gain(at, curvature, limit) < limit else 0
         if small >= CHECKS:
-            return "converged"
-    return "step_limit"
+            return Descent("converged", at)
+    return Descent("step_limit", at)
 
 
 class _Model:

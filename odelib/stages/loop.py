@@ -17,6 +17,7 @@ from scipy.optimize import lsq_linear
 from odelib.errors import SolveError, StopReason, StopRequested
 from odelib.information import information
 from odelib.objective import Curvature, Evaluation, NotFinite, Objective
+from odelib.residual_tests import structured
 from odelib.unknowns import Vector
 
 TIP = 0.1  # of a gain that would be negligible: a tip of the loss so near is where the point stands
@@ -67,6 +68,11 @@ class Loop:
         self._latest = best
         self._since = time.monotonic() - counts.seconds
         self._told = -np.inf
+        self.ends: list[float] = []  # the losses at which several starts ended, of a stage that has them
+
+    def part(self) -> Loop:
+        """A loop for a piece of this stage's work: what it finds and costs counts here, its steps do not."""
+        return _Part(self)
 
     def evaluate(self, coordinates: Vector) -> Evaluation:
         """Loss and gradient at a point within the bounds. Raises `TrialFailed`, and `StopRequested`."""
@@ -110,6 +116,21 @@ class Loop:
         if now - self._told >= CHECKPOINT_SECONDS:
             self._told = now
             self._tell(self)
+
+    def is_done(self) -> bool:
+        """Whether earlier stages have left nothing to gain: a stage may then end as it begins."""
+        if np.array_equal(self.best.coordinates, self.unknowns.start):
+            return False
+        try:
+            return self.nothing_to_gain()
+        except TrialFailed:
+            return False
+
+    def is_beyond_doubt(self) -> bool:
+        """Whether there is nothing to gain, and the residuals look like noise."""
+        observed = self.objective.observed(self.best.coordinates, self.best.states)
+        found = self.objective.measurements.residuals(observed.model, observed.scales)
+        return self.is_done() and not structured([pair for part in found for pair in part.items()])
 
     def threshold(self, at: Evaluation) -> float:
         """Below which a predicted gain means that the optimum is reached.
@@ -155,3 +176,21 @@ class Loop:
         root = np.sqrt(np.maximum(lengths, 0.0))[:, None] * directions.T  # rootᵀ·root = B
         rest = gradient - signs @ tips
         return float(lsq_linear(root @ tips.T, -root @ rest, bounds=(-1.0, 1.0)).cost)
+
+
+class _Part(Loop):
+    """See `Loop.part`."""
+
+    def __init__(self, whole: Loop) -> None:
+        super().__init__(whole.objective, whole.best, Counts(), None, whole._stop, lambda _: None)
+        self._whole = whole
+
+    @contextmanager
+    def one_gradient(self) -> Iterator[None]:
+        """See `Loop.one_gradient`."""
+        with self._whole.one_gradient():
+            yield
+
+    def _keep(self, evaluation: Evaluation) -> Evaluation:
+        self._whole._keep(evaluation)
+        return super()._keep(evaluation)

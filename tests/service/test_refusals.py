@@ -143,7 +143,7 @@ REFUSED: list[tuple[Json, tuple[Any, ...], str]] = [
     (MINIMAL, ("/penalty", {"l1": -0.1}), "/penalty/l1"),
     (MINIMAL, ("/per_experiment", ["alpha"]), "/per_experiment"),
     (MINIMAL, ("/hold_out", {"after": 0.2, "experiments": ["a"]}), "/hold_out"),
-    (MINIMAL, ("/starts", 2), "/starts"),
+    (MINIMAL, ("/starts", 1001), "/starts"),
     (MINIMAL, ("/uncertainty", "profile"), "/uncertainty"),
     (MINIMAL, ("/webhook", "http://127.0.0.1:9/"), "/webhook"),
     (MINIMAL, ("/experiments", [MINIMAL["data"] | {"name": "a"}]), "/experiments"),  # both data and experiments

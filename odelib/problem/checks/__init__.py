@@ -16,7 +16,7 @@ from odelib.problem.catalogue import CATALOGUE
 from odelib.problem.checks.holding import check_hold_out, check_penalty
 from odelib.problem.checks.noise import check_noise
 from odelib.problem.checks.predictions import check_predictions
-from odelib.problem.checks.raw import Report
+from odelib.problem.checks.raw import Report, as_number, as_object
 from odelib.problem.checks.series import check_all_series
 from odelib.problem.checks.solver import check_solver
 from odelib.problem.checks.unknowns import check_unknowns
@@ -41,6 +41,7 @@ def check(raw: Mapping[str, Any], limits: Limits) -> tuple[System | None, list[F
     for name, most in parts:
         if isinstance(raw.get(name), list | dict) and len(raw[name]) > most:
             report.say(f"/{name}", f"at most {most} {name}, here are {len(raw[name])}")
+    _starts(raw, limits, report)
     return system, report.errors
 
 
@@ -69,6 +70,15 @@ def _system(choice: Any, limits: Limits, report: Report) -> tuple[System | None,
         report.errors.extend(FieldError("/system" + e.pointer, e.detail) for e in error.errors)
         return None, declared
     return system, declared or Declared.of(system)
+
+
+def _starts(raw: Mapping[str, Any], limits: Limits, report: Report) -> None:
+    stages = raw.get("stages")
+    entries = [(f"/stages/{i}", _plain(entry)) for i, entry in enumerate(stages if isinstance(stages, list) else [])]
+    for base, fields in [("", raw), *entries]:
+        starts = as_number(as_object(fields).get("starts"))
+        if starts is not None and starts > limits.starts:
+            report.say(f"{base}/starts", f"at most {limits.starts} starts, here are {starts:.0f}")
 
 
 def _plain(value: Any) -> Any:

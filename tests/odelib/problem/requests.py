@@ -74,6 +74,7 @@ FULL: dict[str, Any] = {
         },
     },
     "penalty": {"l1": 0.1, "l2": 0.2, "names": ["gamma"], "toward": "guess"},
+    "starts": 3,
     "stages": [
         {"kind": "adam", "steps": 100, "learning_rate": 0.01},
         {"kind": "lbfgsb", "steps": 50, "initial_step_norm": 1e-3},

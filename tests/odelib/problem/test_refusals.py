@@ -453,7 +453,6 @@ def test_both_data_and_experiments() -> None:
 @pytest.mark.parametrize(
     ("pointer", "value"),
     [
-        ("/starts", 2),
         ("/webhook", "http://127.0.0.1:9/"),
         ("/system/inputs", {}),
         ("/system/networks", {}),
@@ -464,11 +463,6 @@ def test_both_data_and_experiments() -> None:
 def test_what_is_not_yet_built_is_refused_by_its_name(pointer: str, value: Any) -> None:
     name = value if pointer == "/uncertainty" else pointer.rpartition("/")[2]
     refused({pointer: value}, pointer, body=FULL, saying=f"{name!r} is not available in this version")
-
-
-@pytest.mark.parametrize("kind", ["multiple_shooting", "multi_start"])
-def test_stages_that_are_not_yet_built_are_refused_by_their_name(kind: str) -> None:
-    refused({"/stages/0": {"kind": kind}}, "/stages/0/kind", body=FULL, saying=f"{kind!r} is not available")
 
 
 @pytest.mark.parametrize("pointer", ["/solver/noise", "/data/starts", "/stages/0/prior", "/predictions/0/hold_out"])

@@ -1,0 +1,89 @@
+"""The problems of `bench.robust`: systems, truths, windows and noise, from the literature's usual values.
+
+The article's four have the article's windows and noise; the others noise of 5 % of each observable's standard
+deviation.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+NOISE = 0.05
+
+
+@dataclass(frozen=True)
+class RobustProblem:
+    """A system with the truth behind its data.
+
+    system: a catalogue name or a definition. times: stop and number. sigma: of the noise on each observable, or None
+    for 5 % of its spread. observed: the observables that are measured, all where it is empty. fixed: unknowns that are
+    known. absolute: whether values are made positive, as in the article.
+    """
+
+    name: str
+    system: str | dict[str, Any]
+    parameters: Mapping[str, float]
+    initial_state: Mapping[str, float]
+    stop: float
+    count: int
+    sigma: float | None = None
+    observed: tuple[str, ...] = ()
+    absolute: bool = False
+
+    @property
+    def times(self) -> list[float]:
+        """Where it is measured."""
+        return [float(t) for t in np.linspace(0.0, self.stop, self.count)]
+
+
+def _system(equations: dict[str, str], parameters: str, **more: Any) -> dict[str, Any]:
+    return {"states": list(equations), "parameters": parameters.split(), "equations": equations, **more}
+
+
+LOTKA_VOLTERRA = RobustProblem(
+    "Lotka–Volterra", "lotka-volterra", {"alpha": 1.5, "beta": 1.0, "gamma": 1.0, "delta": 3.0},
+    {"prey": 1.0, "predator": 1.0}, stop=10.0, count=101, sigma=0.1, absolute=True,
+)  # fmt: skip
+STUART_LANDAU = RobustProblem(
+    "Stuart–Landau", "stuart-landau", {"omega0": 6.28, "gamma": 0.1, "beta": 0.1, "K": 1.0},
+    {"psi": 0.0, "R": 0.08}, stop=15.0, count=151, sigma=0.05, absolute=True,
+)  # fmt: skip
+LORENZ = RobustProblem(
+    "Lorenz", "lorenz", {"sigma": 10.0, "rho": 28.0, "beta": 8 / 3}, {"x": 1.0, "y": 0.0, "z": 0.0},
+    stop=10.0, count=201, sigma=0.05,
+)  # fmt: skip
+# FitzHugh (1961) as in Ramsay et al. (2007): a = b = 0.2, c = 3
+FITZHUGH_NAGUMO = RobustProblem(
+    "FitzHugh–Nagumo", _system({"v": "c*(v - v**3/3 + w)", "w": "-(v - a + b*w)/c"}, "a b c"),
+    {"a": 0.2, "b": 0.2, "c": 3.0}, {"v": -1.0, "w": 1.0}, stop=20.0, count=101,
+)  # fmt: skip
+# a boarding school's influenza (BMJ, 1978): 763 boys
+SIR = RobustProblem(
+    "SIR", _system({"S": "-beta*S*I/N", "I": "beta*S*I/N - gamma*I"}, "beta gamma", constants={"N": 763.0}),
+    {"beta": 1.66, "gamma": 0.45}, {"S": 762.0, "I": 1.0}, stop=14.0, count=57,
+)  # fmt: skip
+# Goodwin (1965), Hill coefficient 10 fixed as usual so that it oscillates
+GOODWIN = RobustProblem(
+    "Goodwin",
+    _system(
+        {"x": "a/(1 + z**h) - k1*x", "y": "b*x - k2*y", "z": "c*y - k3*z"}, "a b c k1 k2 k3", constants={"h": 10.0}
+    ),
+    {"a": 1.0, "b": 1.0, "c": 1.0, "k1": 0.1, "k2": 0.1, "k3": 0.1},
+    {"x": 0.3, "y": 0.9, "z": 1.3}, stop=100.0, count=101,
+)  # fmt: skip
+BRUSSELATOR = RobustProblem(
+    "Brusselator", _system({"x": "A + x**2*y - (B + 1)*x", "y": "B*x - x**2*y"}, "A B"),
+    {"A": 1.0, "B": 3.0}, {"x": 1.0, "y": 1.0}, stop=20.0, count=101,
+)  # fmt: skip
+VAN_DER_POL = RobustProblem(
+    "van der Pol", _system({"x": "y", "y": "mu*(1 - x**2)*y - x"}, "mu"), {"mu": 2.0},
+    {"x": 2.0, "y": 0.0}, stop=20.0, count=101,
+)  # fmt: skip
+ROESSLER = RobustProblem(
+    "Rössler", _system({"x": "-y - z", "y": "x + a*y", "z": "b + z*(x - c)"}, "a b c"),
+    {"a": 0.2, "b": 0.2, "c": 5.7}, {"x": 1.0, "y": 1.0, "z": 0.0}, stop=20.0, count=201,
+)  # fmt: skip
