@@ -73,6 +73,7 @@ class Measurements:
         self.is_likelihood = noise is not None
         self._parts = parts
         self._times = [time for part in parts for time in part.times]
+        self._borders = np.cumsum([0, *(len(part.times) for part in parts)])
         self._columns: dict[str, _Column] = {}
         self._accuracy: dict[str, Reals] = {}
         for name in dict.fromkeys(name for part in parts for name in part.values):
@@ -127,6 +128,11 @@ class Measurements:
             measured[name] = column.rows.cpu().numpy(), values
             units[name] = np.full(len(values), part * spread)
         return measured, units
+
+    def has_scale(self, name: str) -> bool:
+        """Whether an observable's noise needs no scale, or one is given for all its measurements."""
+        column = self._columns[name]
+        return not column.noise.estimated and (column.has_sigma or not column.noise.needs_sigma)
 
     def scales(self, model: Model) -> Scales:
         """The likeliest scales beside this model."""
@@ -200,7 +206,7 @@ class Measurements:
 
     def residuals(self, model: Model, scales: Scales) -> list[dict[str, list[float | None]]]:
         """For each part the residuals at its times, None where nothing was measured; see `Noise.residuals`."""
-        borders = np.cumsum([0, *(len(part.times) for part in self._parts)])
+        borders = self._borders
         found = [{name: [None] * len(part.times) for name in part.values} for part in self._parts]
         sparse: list[dict[str, list[float | None]]] = found  # type: ignore[assignment]
         for name, column in self._columns.items():
@@ -227,14 +233,19 @@ class Measurements:
             values = column.of(model[name])
             bad = column.rows[~values.isfinite()]
             if len(bad):
-                return f"the observable {name!r} is not a finite number at t = {self._times[int(bad[0])]:.6g}"
-            low = column.rows[values <= 0]
-            if len(low) and column.noise.needs_positive_model:
-                return (
-                    f"the observable {name!r} is not above 0 at t = {self._times[int(low[0])]:.6g}, "
-                    "as its noise needs it to be"
-                )
+                return f"the observable {name!r} is not a finite number {self._where(int(bad[0]))}"
+            low = column.rows[column.noise.impossible(values)]
+            if len(low):
+                return f"the observable {name!r} is not above 0 {self._where(int(low[0]))}, as its noise needs it to be"
         return None
+
+    def _where(self, row: int) -> str:
+        """Time and experiment of a row, in words."""
+        where = f"at t = {self._times[row]:.6g}"
+        if len(self._parts) == 1:
+            return where
+        owner = self._parts[int(np.searchsorted(self._borders, row, side="right")) - 1]
+        return f"{where} in the experiment {owner.name!r:.80}"
 
 
 def _measured(parts: Sequence[Part], name: str) -> list[tuple[int, float, float | None]]:

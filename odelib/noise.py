@@ -27,11 +27,12 @@ from odelib.problem.noise import (
     PoissonNoise,
     StudentTNoise,
 )
-from odelib.problem.priors import AnyPrior, support
+from odelib.problem.priors import AnyPrior, LaplacePrior, LognormalPrior, NormalPrior, support
 
 Reals = NDArray[np.float64]
 Floor = float | Reals  # of the estimated scales
 MOST_ITERATIONS = 200
+LONGEST = 2.0  # step in the logarithm of a scale
 SETTLED = 1e-9  # of the logarithm of a scale: the loss has then settled to its square
 
 
@@ -55,8 +56,8 @@ class Noise(ABC):
 
     estimated: tuple[str, ...] = ()
     prior: AnyPrior | None = None
-    needs_positive_model: ClassVar[bool] = False
     is_smooth: ClassVar[bool] = True
+    needs_sigma: ClassVar[bool] = True
 
     def __init__(self, observed: Tensor, sigma: Tensor | None, accuracy: Reals) -> None:
         self._observed = observed
@@ -92,6 +93,10 @@ class Noise(ABC):
         """Where the loss is a sum of heights·|offsets + change of the model|: these two, (N,) each or empty."""
         return np.zeros(0), np.zeros(0)
 
+    def impossible(self, model: Tensor) -> Tensor:
+        """Which values of the model this noise cannot be around, (N,)."""
+        return torch.zeros_like(model, dtype=torch.bool)
+
     def _difference(self, model: Tensor) -> Tensor:
         return self._observed - model
 
@@ -104,15 +109,30 @@ class Noise(ABC):
         raise NotImplementedError
 
     def _search(self, model: Reals) -> Reals:
-        """Fisher scoring in the logarithms of the scales, halved where the loss would grow."""
+        """Within what the prior allows: on either side of its tip, where it has one, and from where it has its centre.
+
+        A prior far from the measurements leaves two minima; the deeper one is taken.
+        """
         low, high = support(self.prior) if self.prior else (0.0, math.inf)
         least, most = np.maximum(low, self._floor), np.maximum(high, self._floor)
-        scales = np.clip(self._start(model), least, most)
+        start = self._start(model)
+        match self.prior:
+            case NormalPrior(mean=centre) | LognormalPrior(median=centre):
+                found = [self._descend(model, at, least, most) for at in (start, np.array([centre]))]
+            case LaplacePrior(median=tip):
+                tip = np.clip(tip, least, most)
+                found = [self._descend(model, start, least, tip), self._descend(model, start, tip, most)]
+            case _:
+                found = [self._descend(model, start, least, most)]
+        return min(found, key=lambda end: end[0])[1]
+
+    def _descend(self, model: Reals, start: Reals, least: Floor, most: Floor) -> tuple[float, Reals]:
+        """Fisher scoring in the logarithms of the scales, halved where the loss would grow: loss and scales."""
+        scales = np.clip(start, least, most)
         loss, gradient, matrix = self._with_prior(model, scales)
         for _ in range(MOST_ITERATIONS):
             held = ((scales <= least) & (gradient > 0)) | ((scales >= most) & (gradient < 0))
-            step = np.where(held, 0.0, -np.linalg.lstsq(matrix, np.where(held, 0.0, gradient), rcond=1e-12)[0])
-            step *= min(1.0, 2.0 / max(float(np.abs(step).max(initial=0.0)), 1e-300))
+            step = _newton_step(matrix, gradient, held)
             if np.abs(step).max(initial=0.0) < SETTLED:
                 break
             for _ in range(40):
@@ -124,20 +144,25 @@ class Noise(ABC):
             else:
                 break  # no better to within rounding
             scales, loss, gradient, matrix = trial, trial_loss, trial_gradient, trial_matrix
-        return scales
+        return loss, scales
 
     def _with_prior(self, model: Reals, scales: Reals) -> tuple[float, Reals, Reals]:
         loss, gradient, matrix = self._score(model, scales)
         if self.prior:
             (x,) = scales.tolist()
             loss += negative_log(self.prior, x)
-            gradient = gradient + x * slope(self.prior, x)
-            matrix = matrix + x * x * information(self.prior, x)
+            along = x * slope(self.prior, x)
+            gradient = gradient + along
+            # on either side of its tip a Laplace prior bends in the logarithm alone
+            straight = isinstance(self.prior, LaplacePrior)
+            matrix = matrix + (abs(along) if straight else x * x * information(self.prior, x))
         return loss, gradient, matrix
 
 
 class SumOfSquares(Noise):
     """No noise is described: the loss is the sum of (residual/sigma)², sigma being 1 where the data give none."""
+
+    needs_sigma = False
 
     def loss(self, model: Tensor, scales: Reals) -> Tensor:
         """See `Noise.loss`."""
@@ -259,8 +284,6 @@ class _OneScale(Noise):
 class Lognormal(_OneScale):
     """The logarithm of a measurement is normal around that of the model."""
 
-    needs_positive_model = True
-
     def __init__(self, settings: LognormalNoise, observed: Tensor, sigma: Tensor | None, accuracy: Reals) -> None:
         super().__init__(settings, observed, sigma, accuracy)
         self._floor = _root_mean_square(accuracy / self._array)
@@ -280,6 +303,10 @@ class Lognormal(_OneScale):
         if self.estimated and not self.prior:
             return np.maximum(self._start(model), self._floor)
         return super().likeliest(model)
+
+    def impossible(self, model: Tensor) -> Tensor:
+        """See `Noise.impossible`."""
+        return model <= 0
 
     def _difference(self, model: Tensor) -> Tensor:
         return self._observed.log() - model.log()
@@ -358,22 +385,31 @@ class StudentT(_OneScale):
 
 
 class Poisson(Noise):
-    """Counts around the model's value."""
+    """Counts around the model's value; of 0 where none can be."""
 
-    needs_positive_model = True
+    needs_sigma = False
 
     def __init__(self, settings: PoissonNoise, observed: Tensor, sigma: Tensor | None, accuracy: Reals) -> None:
         super().__init__(observed, sigma, accuracy)
+        self._accuracy = accuracy
+        self._counted = observed > 0
 
     def loss(self, model: Tensor, scales: Reals) -> Tensor:
         """See `Noise.loss`."""
-        # xlogy: no counts at a rate of 0 cost nothing
-        terms: Tensor = model - torch.special.xlogy(self._observed, model) + torch.lgamma(self._observed + 1)
+        rate = torch.where(self.impossible(model), math.nan, model)
+        # no counts at a rate of 0 cost nothing, and what they cost has a slope
+        logarithm = torch.where(self._counted, rate, 1.0).log()
+        terms: Tensor = rate - self._observed * logarithm + torch.lgamma(self._observed + 1)
         return terms.sum()
 
     def rows(self, model: Reals, scales: Reals) -> list[InformationRows]:
         """See `Noise.rows`."""
-        return [InformationRows(np.maximum(model, 1e-300) ** -0.5, np.zeros((len(model), 0)))]
+        return [InformationRows(np.maximum(model, self._accuracy) ** -0.5, np.zeros((len(model), 0)))]
+
+    def impossible(self, model: Tensor) -> Tensor:
+        """See `Noise.impossible`; below 0 by the solver's error is 0."""
+        least = torch.from_numpy(-self._accuracy).to(model.device)
+        return torch.where(self._counted, model <= 0, model < least)
 
 
 _CLASSES: dict[type, type[Noise]] = {
@@ -396,6 +432,27 @@ def noise_of(settings: AnyNoise | None, observed: Tensor, sigma: Tensor | None, 
     if isinstance(given, float):
         sigma = torch.full_like(observed, given)
     return _CLASSES[type(settings)](settings, observed, sigma, accuracy)  # type: ignore[call-arg, arg-type]
+
+
+def _newton_step(matrix: Reals, gradient: Reals, held: NDArray[np.bool_]) -> Reals:
+    """The step to the least of gradient·step + ½·stepᵀ·matrix·step, none of it longer than `LONGEST`.
+
+    Where one scale hardly counts beside another its step is long: the other's is then the best beside a shorter one.
+    """
+    step, free = np.zeros(len(gradient)), ~held
+    while free.any():
+        places = np.flatnonzero(free)
+        square, rest = matrix[np.ix_(places, places)], gradient[places] + matrix[places] @ step
+        size = np.sqrt(np.diag(square))
+        size = np.where(size > 0, size, 1.0)
+        found = -np.linalg.lstsq(square / np.outer(size, size), rest / size, rcond=1e-12)[0] / size
+        longest = int(np.abs(found).argmax())
+        if abs(found[longest]) <= LONGEST:
+            step[places] = found
+            break
+        step[places[longest]] = math.copysign(LONGEST, found[longest])
+        free[places[longest]] = False
+    return step
 
 
 def _root_mean_square(values: Reals) -> float:

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from odelib.errors import OdelibError, SolveError
+from odelib.information import FLAT
 from odelib.layer import ODELayer
 from odelib.measurements import Block, Measurements, Model, Scales
 from odelib.parts import split
@@ -178,9 +179,9 @@ class Objective:
 
 
 def without_scales(block: Block) -> Vector:
-    """The rows by the unknowns alone, the scales going with them: the Schur complement, by a QR decomposition."""
-    width = block.scales.shape[1]
-    if width == 0 or not np.any(block.scales):
+    """The rows by the unknowns alone, the scales going with them: what the scales' own rows cannot explain of them."""
+    if not np.any(block.scales):
         return block.along
-    triangle = np.linalg.qr(np.concatenate([block.scales, block.along], axis=1), mode="r")
-    return np.array(triangle)[width:, width:]
+    columns, lengths, _ = np.linalg.svd(block.scales, full_matrices=False)
+    columns = columns[:, lengths > FLAT * lengths[0]]  # scales that are one and the same, or hardly count, take nothing
+    return np.array(block.along - columns @ (columns.T @ block.along))

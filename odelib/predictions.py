@@ -172,8 +172,8 @@ class Predictor:
         solver = self.problem.solver
         scored = Measurements([part], self.problem.noise, rtol=solver.rtol, atol=solver.atol, device=self.device)
         rmse = {name: r.square().mean().sqrt().item() for name, r in scored.unscaled(model).items()}
-        if any(scored.estimated(name) and name not in self.scales for name in values):
-            return None, rmse  # what was measured in no fitted series has no estimated scale
+        if not all(scored.has_scale(name) or name in self.scales for name in values):
+            return None, rmse  # nothing that was fitted, and no data of this series, tells the scale
         loss = scored.loss(model, self.scales).item()
         return (loss if math.isfinite(loss) else None), rmse
 

@@ -96,12 +96,13 @@ class Report:
         predictions: list[PredictionResult],
         held_out: list[PredictionResult],
     ) -> FitResult:
-        trajectories = self._trajectories(dense)
+        own_derived = self._own_derived()
+        trajectories = self._trajectories(dense, own_derived)
         system = self.layer.system
         shared = [name for name in system.parameters if not self.unknowns.is_own(0, name)]
         shared_derived = [name for name in system.derived if not self._derived_is_own(name)]
         derived = self._derived(0, shared_derived)
-        lost = [name for name in system.derived if all(name not in found for found in (derived, *self._own_derived()))]
+        lost = [name for name in system.derived if all(name not in found for found in (derived, *own_derived))]
         cautions = Cautions(self.objective, self.best, self.observed, self.stages)
         first = trajectories[0].initial_state if self.objective.fitted[0].index == 0 else self._initial_state(0)
         return FitResult(
@@ -177,9 +178,10 @@ class Report:
 
     def _derived_is_own(self, name: str) -> bool:
         """Whether a derived quantity depends on what is an experiment's own: parameters or overridden constants."""
-        own = set(self.problem.per_experiment) | {c for series in self.problem.series for c in series.constants}
-        several = self.unknowns.series_count > 1
-        return several and bool(self.layer.system.derived[name].names & own)
+        own = set(self.problem.per_experiment)
+        if self.unknowns.series_count > 1:
+            own |= {constant for series in self.problem.series for constant in series.constants}
+        return bool(self.layer.system.derived[name].names & own)
 
     def _own_derived(self) -> list[dict[str, Estimate]]:
         own = [name for name in self.layer.system.derived if self._derived_is_own(name)]
@@ -215,10 +217,9 @@ class Report:
         found = self.errors.covariance() if self.errors else None
         return Covariance(names=found[0], matrix=found[1]) if found else None
 
-    def _trajectories(self, dense: list[Dense | None]) -> list[Trajectory]:
+    def _trajectories(self, dense: list[Dense | None], derived: list[dict[str, Estimate]]) -> list[Trajectory]:
         solves, fitted = self.objective.solves, self.objective.fitted
         residuals = self.objective.measurements.residuals(self.observed.model, self.observed.scales)
-        derived = self._own_derived()
         found = []
         for i, (part, rows) in enumerate(zip(fitted, solves.slices, strict=True)):
             own = {n: v for n, v in self.point.parameters[part.index].items() if self.unknowns.is_own(part.index, n)}

@@ -6,7 +6,7 @@ derivatives of the residuals and s² = RSS/(n − p) (Seber and Wild, Nonlinear 
 estimates is the likeliest one, hence too small by as much as the fit has taken from the residuals: the variance of an
 observable with n measurements is taken n/(n − p) times as large, p being the trace of its part of the hat matrix, which
 is RSS/(n − p) where there is one observable. Where anything is estimated the quantile is Student's with n − p degrees
-of freedom, else the normal one.
+of freedom, of the measurements whose scale is estimated; else it is the normal one.
 """
 
 from __future__ import annotations
@@ -63,7 +63,10 @@ class Uncertainty:
         self.estimates_scale = measurements.estimates_scale
         self.blocks = blocks
         estimated = [b for b in blocks if not self.is_likelihood or measurements.estimated(b.name)]
-        self.degrees_of_freedom = sum(b.measurements for b in estimated) - int(free.sum())
+        taken = {b.name: _taken(b, found.inverse, units) for b in estimated}
+        # beside measurements of a known spread the others are not left alone with all the unknowns
+        unknown = float(free.sum()) if len(estimated) == len(blocks) else sum(taken.values())
+        self.degrees_of_freedom = sum(b.measurements for b in estimated) - unknown
         self.quantile: float | None = None
         if not self.estimates_scale:
             self.quantile = float(stats.norm.ppf(0.975))
@@ -71,7 +74,7 @@ class Uncertainty:
             self.quantile = float(stats.t.ppf(0.975, self.degrees_of_freedom))
         self.factors = dict.fromkeys((b.name for b in blocks), 1.0)
         if self.is_likelihood and self.estimates_scale:
-            self.factors |= {b.name: _factor(b, found.inverse, units) for b in estimated}
+            self.factors |= {b.name: b.measurements / max(b.measurements - taken[b.name], 1.0) for b in estimated}
             shares = [without_scales(b) * units / np.sqrt(self.factors[b.name]) for b in blocks]
             found = information(np.concatenate([*shares, extra]), free)
         self._inverse = found.inverse * np.outer(units, units)
@@ -88,11 +91,10 @@ class Uncertainty:
         return self._inverse * 2.0 * (data_loss / self.degrees_of_freedom if self.estimates_scale else 1.0)
 
 
-def _factor(block: Block, inverse: Matrix, units: Vector) -> float:
-    """How many times as large as the likeliest the variance of a block's measurements is taken."""
+def _taken(block: Block, inverse: Matrix, units: Vector) -> float:
+    """How many degrees of freedom the fit has taken from a block's residuals: its part of the hat matrix's trace."""
     along = block.along[: block.measurements] * units
-    taken = float(np.einsum("ij,jk,ik->", along, inverse, along))
-    return block.measurements / max(block.measurements - taken, 1.0)
+    return float(np.einsum("ij,jk,ik->", along, inverse, along, optimize=True))
 
 
 class Errors:

@@ -37,8 +37,9 @@ class Unknowns:
 
     names: the free ones, in order: shared parameters, then each series' own parameters and initial values. Where
     there are several series, what is a series' own has its name in brackets: `prey[plot 3]`. What belongs to a series
-    of which nothing is fitted stays at the guess. start, lower, upper: their guesses and bounds (±inf where there is
-    none) as coordinates; what a prior rules out is out of bounds. log: which are searched in their logarithm.
+    of which nothing is fitted stays at the guess and is none of the `entries`, which priors and penalties are over.
+    start, lower, upper: their guesses and bounds (±inf where there is none) as coordinates; what a prior rules out is
+    out of bounds. log: which are searched in their logarithm.
     """
 
     def __init__(self, problem: FitProblem, device: torch.device) -> None:
@@ -50,7 +51,7 @@ class Unknowns:
         self._own: list[dict[str, str]] = []  # for each series, under which name what is its own stands
         self._expressions: list[dict[str, str]] = []  # for each series, the initial values that are expressions
         idle = set(range(len(problem.series))) - {part.index for part in split(problem)[0]}
-        held = set()
+        held: dict[str, float] = {}
         for index, series in enumerate(problem.series):
             stated = {**problem.initial_state, **series.initial_state}
             own = {name: problem.parameters[name] for name in system.parameters if name in problem.per_experiment}
@@ -58,9 +59,12 @@ class Unknowns:
             suffix = f"[{series.name}]" if problem.experiments else ""
             self._own.append({name: name + suffix for name in own})
             self._expressions.append({n: e for n in system.states if isinstance(e := stated[n], str)})
-            self.entries |= {name + suffix: _unknown(entry) for name, entry in own.items()}
-            held |= {name + suffix for name in own} if index in idle else set()
-        self._fixed = {n: entry.start for n, entry in self.entries.items() if entry.is_fixed or n in held}
+            named = {name + suffix: _unknown(entry) for name, entry in own.items()}
+            if index in idle:
+                held |= {name: entry.start for name, entry in named.items()}
+            else:
+                self.entries |= named
+        self._fixed = {name: entry.start for name, entry in self.entries.items() if entry.is_fixed} | held
         free = {name: entry for name, entry in self.entries.items() if name not in self._fixed}
         self.names = list(free)
         self.log = np.array([entry.scale == "log" for entry in free.values()], dtype=bool)

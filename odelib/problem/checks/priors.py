@@ -24,7 +24,8 @@ def check_prior(
     elif guess is not None and (
         (lower is not None and guess < lower) or (upper is not None and guess > upper) or _is_at_open_end(prior, guess)
     ):
-        report.say(join(pointer, "guess"), f"the guess {guess!r} is impossible by its prior")
+        left_out = "" if "guess" in entry else ", the middle between the bounds,"
+        report.say(join(pointer, "guess"), f"the guess {guess!r}{left_out} is impossible by its prior")
 
 
 def _support(prior: Mapping[str, Any]) -> tuple[float | None, float | None]:

@@ -122,4 +122,7 @@ def _unknown(entry: Any, pointer: str, report: Report, *, likelihood: bool) -> N
         report.say(join(pointer, "guess"), f"the guess {guess!r} is below the lower bound {lower!r}")
     elif guess is not None and upper is not None and guess > upper:
         report.say(join(pointer, "guess"), f"the guess {guess!r} is above the upper bound {upper!r}")
+    scale = entry.get("scale", "linear")
+    if "guess" not in entry and lower is not None and upper is not None and lower <= upper:
+        guess = middle(lower, upper, scale) if scale == "linear" or lower > 0 else None
     check_prior(entry, pointer, guess, report, likelihood=likelihood)
