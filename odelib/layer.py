@@ -152,8 +152,8 @@ class ODELayer(nn.Module):
         parameter = self._input("parameters", parameters, self.system.parameters)
         constant = self._input("constants", constants, self.system.constants).detach()
         times = self._times(times.to(state))
-        size = _batch_size(initial_state=state, parameters=parameter, times=times, constants=constant)
-        if size is not None:
+        if not state.dim() == parameter.dim() == times.dim() == constant.dim() == 1:
+            size = _batch_size(initial_state=state, parameters=parameter, times=times, constants=constant)
             state, parameter = state.expand(size, -1), parameter.expand(size, -1)
         return state, parameter, Conditions(times, constant, self.options, self.stop, self.carried)
 
@@ -217,10 +217,10 @@ def _known(argument: str, given: Mapping[str, float], names: Any) -> dict[str, f
     return dict(given)
 
 
-def _batch_size(**inputs: Tensor) -> int | None:
-    """How many members the inputs have that have any; None for a single trajectory."""
+def _batch_size(**inputs: Tensor) -> int:
+    """How many members those inputs have that are not shared by all."""
     sizes = {name: len(value) for name, value in inputs.items() if value.dim() == 2}
     if len(set(sizes.values())) > 1:
         told = ", ".join(f"{name} of {size}" for name, size in sizes.items())
         raise ValueError(f"the batches have different sizes: {told}")
-    return next(iter(sizes.values()), None)
+    return next(iter(sizes.values()))

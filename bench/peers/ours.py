@@ -9,7 +9,7 @@ import torch
 
 from bench.systems import Problem, Reals
 from odelib.engines.base import Carried, SolverOptions, never
-from odelib.engines.compiled.kernels import kernels_of
+from odelib.engines.compiled.kernels import Solved, kernels_of
 from odelib.layer import ODELayer
 
 MAX_STEPS = 1_000_000
@@ -28,12 +28,13 @@ def bare(problem: Problem, rtol: float, atol: float, method: str = "auto") -> Ca
     n, p = len(problem.initial_state), len(problem.parameters)
     carried = Carried(tuple(range(n)), tuple(range(p)))
     times, start, values = _batch_of_one(problem)
+    measured, order = data.ravel(), np.roll(np.arange(n + p), p)  # parameters first
 
     def gradient() -> tuple[float, Reals]:
-        out = kernels.solve(times, start, values, carried, options, never).values[0]
-        residual = out[:, :n] - data
-        along = 2.0 * residual.ravel() @ out[:, n:].reshape(-1, n + p)
-        return float(residual.ravel() @ residual.ravel()), np.concatenate([along[n:], along[:n]])
+        solved = kernels.solve(times, start, values, carried, options, never)
+        residual = solved.states.reshape(-1) - measured
+        along = residual.dot(solved.sensitivities.reshape(-1, n + p))  # `@` takes a microsecond longer
+        return float(residual.dot(residual)), 2.0 * along[order]
 
     return gradient
 
@@ -60,7 +61,7 @@ def solves(problem: Problem) -> dict[str, Callable[[float], Reals]]:
     methods = ["kvaerno5", "auto"] if problem.stiff else ["dopri5", "tsit5", "dop853", "auto"]
 
     def by(method: str) -> Callable[[float], Reals]:
-        return lambda rtol: _values(problem, rtol, method, Carried())
+        return lambda rtol: _solved(problem, rtol, method, Carried()).states[0]
 
     return {f"odefit {method}": by(method) for method in methods}
 
@@ -68,18 +69,18 @@ def solves(problem: Problem) -> dict[str, Callable[[float], Reals]]:
 def sensitivities(problem: Problem, rtol: float, method: str = "auto") -> tuple[Reals, Reals]:
     """States (T, n) and their derivatives (T, n, p + n), by parameters, then by initial values."""
     n, p = len(problem.initial_state), len(problem.parameters)
-    out = _values(problem, rtol, method, Carried(tuple(range(n)), tuple(range(p))))
-    along = out[:, n:].reshape(-1, n, n + p)
-    return out[:, :n], np.concatenate([along[:, :, n:], along[:, :, :n]], axis=2)
+    solved = _solved(problem, rtol, method, Carried(tuple(range(n)), tuple(range(p))))
+    along = solved.sensitivities[0]
+    return solved.states[0], np.concatenate([along[:, :, n:], along[:, :, :n]], axis=2)
 
 
-def _values(problem: Problem, rtol: float, method: str, carried: Carried) -> Reals:
+def _solved(problem: Problem, rtol: float, method: str, carried: Carried) -> Solved:
     options = SolverOptions(method, rtol, rtol * problem.smallest, MAX_STEPS)
     times, start, values = _batch_of_one(problem)
     solved = kernels_of(problem.system).solve(times, start, values, carried, options, never)
     if solved.failures:
         raise solved.failures[0]
-    return solved.values[0]
+    return solved
 
 
 def _batch_of_one(problem: Problem) -> tuple[Reals, Reals, Reals]:

@@ -1,17 +1,22 @@
 """A system → the source of its kernels for Numba: right-hand side, Jacobian, and both with sensitivities.
 
-The kernels take and give flat arrays. `z` is the state followed by the sensitivities, row by row: column j of
-row i is z[n + i·m + j], the derivative of state i by the unknown j. `q` are parameters, then constants.
-`column[k]` is the sensitivity column of parameter k, negative where it has none.
+The kernels take and give flat arrays. `z` is the state, padded to whole lanes (`lanes.py`), followed by the
+sensitivities, row by row: column j of row i is z[start + i·width + j], the derivative of state i by the unknown j;
+`width` is the number of unknowns, `start` that of states, both padded. What pads the state is not written to. `q` are
+parameters, then constants. `column[k]` is the sensitivity column of parameter k, negative where it has none.
 """
 
 from __future__ import annotations
 
+import hashlib
+import inspect
 from collections.abc import Iterable
 from dataclasses import dataclass
 from itertools import chain
 
+from odelib.engines.compiled import lanes, primitives
 from odelib.engines.compiled.graph import MOST_OPERATIONS, Graph, too_many_operations
+from odelib.engines.compiled.lanes import padded
 from odelib.problem.expressions import TIME
 from odelib.problem.system import System
 
@@ -51,13 +56,19 @@ _CALLS = {
     "more_weight": "less_weight({1}, {0})",
 }
 
-PREAMBLE = '''"""Made by odelib from a system's equations; see odelib/engines/compiled/codegen.py."""
+# what a kernel calls is compiled into it: its text, by which it is found on disk, must change with that
+_CALLED = hashlib.sha256((inspect.getsource(lanes) + inspect.getsource(primitives)).encode()).hexdigest()[:16]
+
+PREAMBLE = f'''"""Made by odelib from a system's equations; see odelib/engines/compiled/codegen.py."""
+
+# calls {_CALLED}
 
 import math
 
 import numpy as np
 from numba import cfunc, njit, types
 
+from odelib.engines.compiled.lanes import load, plus, plus_at, splat, store
 from odelib.engines.compiled.primitives import (
     exponent_slope,
     floor,
@@ -71,24 +82,24 @@ from odelib.engines.compiled.primitives import (
 
 reals = types.CPointer(types.float64)
 places = types.CPointer(types.int64)
-piece = njit(error_model="numpy", fastmath={"contract"}, inline="never")
+piece = njit(error_model="numpy", fastmath={{"contract"}}, inline="never")
 '''
 
-ARGUMENTS = "t, z, q, m, column, work, out"
+ARGUMENTS = "t, z, q, width, column, work, out"
 SCATTER = """\
 for e in range(STATE_COUNT):
     out[STATE_ROW[e]*{n} + STATE_COLUMN[e]] = work[e]"""
 SPREAD = """\
-for k in range({n}, {n} + {n}*m):
-    out[k] = 0.0
+for k in range({start}, {start} + {n}*width, 4):
+    store(out, k, splat(0.0))
 for e in range(STATE_COUNT):
-    to, at, slope = {n} + STATE_ROW[e]*m, {n} + STATE_COLUMN[e]*m, work[e]
-    for j in range(m):
-        out[to + j] += slope*z[at + j]
+    to, at, slope = {start} + STATE_ROW[e]*width, {start} + STATE_COLUMN[e]*width, work[e]
+    for j in range(0, width, 4):
+        store(out, to + j, plus(load(out, to + j), slope, load(z, at + j)))
 for e in range(PARAMETER_COUNT):
     j = column[PARAMETER_COLUMN[e]]
     if j >= 0:
-        out[{n} + PARAMETER_ROW[e]*m + j] += work[{border} + e]"""
+        out[{start} + PARAMETER_ROW[e]*width + j] += work[{border} + e]"""
 
 
 @dataclass(frozen=True)
@@ -151,7 +162,7 @@ class KernelSource:
 
     def _in_pieces(self, slopes: list[int]) -> list[str]:
         """Slopes in `work`, by functions that the kernels share; what is regular is a loop over indices."""
-        border = len(self._by_state)
+        n, border = self.size, len(self._by_state)
         stored = [Statement(f"work[{i}]", node) for i, node in enumerate(slopes)]
         texts: list[str] = []
         calls: dict[str, list[str]] = {}
@@ -165,10 +176,10 @@ class KernelSource:
             *self._places(),
             *texts,
             *_kernel("rates", calls["f"]),
-            *_kernel("jacobian", [*calls["by_state"], *SCATTER.format(n=self.size, border=border).splitlines()]),
+            *_kernel("jacobian", [*calls["by_state"], *SCATTER.format(n=n).splitlines()]),
             *_kernel(
                 "rates_with_sensitivities",
-                [*chain(*calls.values()), *SPREAD.format(n=self.size, border=border).splitlines()],
+                [*chain(*calls.values()), *SPREAD.format(n=n, start=padded(n), border=border).splitlines()],
             ),
         ]
 
@@ -182,18 +193,22 @@ class KernelSource:
         return lines
 
     def _spread(self) -> list[str]:
-        """dS/dt = J·S + ∂f/∂p from the slopes, row by row: LLVM does not vectorise more stores in one loop."""
-        n = self.size
-        lines = []
+        """dS/dt = J·S + ∂f/∂p from the slopes, four columns at a time."""
+        n, start, border = self.size, padded(self.size), len(self._by_state)
+        lines = [f"r{c} = load(z, {start} + {c}*width + j)" for c in sorted({c for _, c, _ in self._by_state})]
         for row in range(n):
-            terms = [f"s{i}*z[{n} + {column}*m + j]" for i, (r, column, _) in enumerate(self._by_state) if r == row]
-            lines += ["for j in range(m):", f"    out[{n} + {row}*m + j] = {' + '.join(terms) if terms else '0.0'}"]
-        offset = len(self._by_state)
-        for i, (row, column, _) in enumerate(self._by_parameter):
-            lines.append(f"j = column[{column}]")
-            lines.append("if j >= 0:")
-            lines.append(f"    out[{n} + {row}*m + j] += s{offset + i}")
-        return lines
+            lines.append("total = splat(0.0)")
+            for i, column in self._of_row(self._by_state, row):
+                lines.append(f"total = plus(total, s{i}, r{column})")
+            for i, column in self._of_row(self._by_parameter, row):
+                lines.append(f"total = plus_at(total, s{border + i}, column[{column}] - j)")
+            lines.append(f"store(out, {start} + {row}*width + j, total)")
+        return ["for j in range(0, width, 4):", *(f"    {line}" for line in lines)]
+
+    @staticmethod
+    def _of_row(entries: list[tuple[int, int, int]], row: int) -> list[tuple[int, int]]:
+        """The entries' numbers and columns."""
+        return [(i, column) for i, (entry_row, column, _) in enumerate(entries) if entry_row == row]
 
     def _pieces(self, statements: list[Statement]) -> Iterable[list[Statement]]:
         group: list[Statement] = []

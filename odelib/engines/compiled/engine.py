@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import Any, ClassVar
 
 import numpy as np
@@ -10,7 +9,7 @@ import torch
 from torch import Tensor
 
 from odelib.engines.base import Carried, Conditions, Sensitivities, Solution, SolverOptions
-from odelib.engines.compiled.kernels import AUTO, Kernels, Reals, explicit_tableau, kernels_of
+from odelib.engines.compiled.kernels import AUTO, Kernels, Reals, Solved, explicit_tableau, kernels_of
 from odelib.engines.compiled.methods.kvaerno5 import KVAERNO5
 from odelib.errors import SolveError
 from odelib.problem.system import System
@@ -44,84 +43,84 @@ class CompiledEngine:
 
     def solve(self, initial_state: Tensor, parameters: Tensor, conditions: Conditions) -> Solution:
         """See `Engine.solve`. The members of a batch are solved side by side, on as many threads as torch has."""
-        solve = _Solver(self.compile(), conditions)
-        batch = initial_state.dim() == 2
-        if not batch:
-            initial_state, parameters = initial_state.unsqueeze(0), parameters.unsqueeze(0)
-        device = initial_state.device
+        failures: dict[int, SolveError] = {}
+
+        def solve(states: Reals, values: Reals, carried: Carried) -> Solved:
+            solved = self._solved(states, values, carried, conditions)
+            failures.update(solved.failures)
+            return solved
+
         states: Tensor = _Solve.apply(  # type: ignore[no-untyped-call]
             initial_state.cpu(), parameters.cpu(), solve, conditions.carried
-        ).to(device)
-        self._used.update(dict.fromkeys(solve.methods))
-        if batch:
-            return Solution(states, solve.failures)
-        if solve.failures:
-            raise solve.failures[0]
-        return Solution(states.squeeze(0))
+        ).to(initial_state.device)
+        if failures and states.dim() == 2:
+            raise failures[0]
+        return Solution(states, failures)
 
     def sensitivities(self, initial_state: Reals, parameters: Reals, conditions: Conditions) -> Sensitivities:
         """States and their derivatives without torch, of one trajectory or a batch. Raises as `solve`."""
-        carried = conditions.carried
-        solve = _Solver(self.compile(), conditions)
-        batch = initial_state.ndim == 2
-        out = (
-            solve(initial_state, parameters, carried)
-            if batch
-            else solve(initial_state[None], parameters[None], carried)
-        )
-        self._used.update(dict.fromkeys(solve.methods))
-        if not batch:
-            if solve.failures:
-                raise solve.failures[0]
-            out = out[0]
-        n, border = initial_state.shape[-1], len(carried.states)
-        slopes = out[..., n:].reshape(*out.shape[:-1], n, carried.count)
-        failures = solve.failures if batch else {}
-        return Sensitivities(out[..., :n], slopes[..., :border], slopes[..., border:], failures)
+        carried, batch = conditions.carried, initial_state.ndim == 2
+        solved = self._solved(initial_state, parameters, carried, conditions)
+        border, states, slopes = len(carried.states), solved.states, solved.sensitivities
+        if batch:
+            return Sensitivities(states, slopes[..., :border], slopes[..., border:], solved.failures)
+        if solved.failures:
+            raise solved.failures[0]
+        return Sensitivities(states[0], slopes[0, ..., :border], slopes[0, ..., border:])
 
-
-class _Solver:
-    """Solves at given points; keeps what became of it."""
-
-    def __init__(self, kernels: Kernels, conditions: Conditions) -> None:
-        self._kernels = kernels
-        self._times = np.ascontiguousarray(np.atleast_2d(conditions.times.detach().cpu().numpy()))
-        self._constants = conditions.constants.cpu().numpy()
-        self._conditions = conditions
-        self.failures: Mapping[int, SolveError] = {}
-        self.methods: tuple[str, ...] = ()
-
-    def __call__(self, states: Reals, parameters: Reals, carried: Carried) -> Reals:
-        constants = np.broadcast_to(self._constants, (len(states), self._constants.shape[-1]))
-        values = np.concatenate([parameters, constants], axis=1)
-        options, stop = self._conditions.options, self._conditions.stop
-        solved = self._kernels.solve(self._times, states, values, carried, options, stop)
-        self.failures, self.methods = solved.failures, solved.methods
-        return solved.values
+    def _solved(self, states: Reals, parameters: Reals, carried: Carried, conditions: Conditions) -> Solved:
+        """All members solved; a single trajectory, (n,) and (p,), is a batch of one."""
+        if states.ndim == 1:
+            states, parameters = states[None], parameters[None]
+        times = conditions.times.detach().cpu().numpy()
+        constants = conditions.constants.cpu().numpy()
+        border = parameters.shape[1]
+        values = np.empty((len(states), border + constants.shape[-1]))
+        values[:, :border], values[:, border:] = parameters, constants
+        solved = self.compile().solve(
+            np.ascontiguousarray(times if times.ndim == 2 else times[None]), np.ascontiguousarray(states), values,
+            carried, conditions.options, conditions.stop,
+        )  # fmt: skip
+        for method in solved.methods:
+            self._used[method] = None
+        return solved
 
 
 class _Solve(torch.autograd.Function):
-    """States out, gradients by the sensitivities that came with them. All have the batch first."""
+    """States out, gradients by the sensitivities that came with them; of one trajectory or a batch.
+
+    `solve` computes both from initial states, parameters and what is carried.
+    """
 
     @staticmethod
-    def forward(ctx: Any, states: Tensor, parameters: Tensor, solve: _Solver, carried: Carried) -> Tensor:
-        wanted = Carried(
-            carried.states if ctx.needs_input_grad[0] else (),
-            carried.parameters if ctx.needs_input_grad[1] else (),
+    def forward(ctx: Any, initial_state: Tensor, parameters: Tensor, solve: Any, carried: Carried) -> Tensor:
+        by_state, by_parameter = ctx.needs_input_grad[:2]
+        wanted = Carried(carried.states if by_state else (), carried.parameters if by_parameter else ())
+        solved: Solved = solve(initial_state.numpy(), parameters.numpy(), wanted)
+        ctx.wanted, ctx.shapes, ctx.sensitivities = (
+            wanted,
+            (initial_state.shape, parameters.shape),
+            solved.sensitivities,
         )
-        n = states.shape[1]
-        out = solve(states.numpy(), parameters.numpy(), wanted)
-        ctx.wanted = wanted
-        ctx.shapes = states.shape, parameters.shape
-        ctx.sensitivities = out[:, :, n:].reshape(len(out), out.shape[1] * n, wanted.count)
-        return torch.from_numpy(np.ascontiguousarray(out[:, :, :n]))
+        return torch.from_numpy(solved.states if initial_state.dim() == 2 else solved.states[0])
 
     @staticmethod
     @torch.autograd.function.once_differentiable
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, Tensor, None, None]:
         wanted: Carried = ctx.wanted
-        along = (gradient.numpy().reshape(len(gradient), 1, ctx.sensitivities.shape[1]) @ ctx.sensitivities)[:, 0]
-        states, parameters = (np.zeros(shape) for shape in ctx.shapes)
-        states[:, list(wanted.states)] = along[:, : len(wanted.states)]
-        parameters[:, list(wanted.parameters)] = along[:, len(wanted.states) :]
-        return torch.from_numpy(states), torch.from_numpy(parameters), None, None
+        count, times, size, columns = ctx.sensitivities.shape
+        sensitivities = ctx.sensitivities.reshape(count, times * size, columns)
+        along = (gradient.numpy().reshape(count, 1, times * size) @ sensitivities)[:, 0]
+        border = len(wanted.states)
+        by_state = _at_places(along[:, :border], wanted.states, ctx.shapes[0])
+        by_parameter = _at_places(along[:, border:], wanted.parameters, ctx.shapes[1])
+        return by_state, by_parameter, None, None
+
+
+def _at_places(along: Reals, places: tuple[int, ...], shape: torch.Size) -> Tensor:
+    """The derivatives by all from those by what was carried; 0 elsewhere."""
+    if places == tuple(range(shape[-1])):
+        return torch.from_numpy(along.reshape(shape))
+    whole = np.zeros((len(along), shape[-1]))
+    whole[:, list(places)] = along
+    return torch.from_numpy(whole.reshape(shape))

@@ -2,53 +2,69 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
 from functools import lru_cache
-from itertools import pairwise
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
 from odelib.engines.base import Carried, SolverOptions, StopCheck
-from odelib.engines.compiled import cache, explicit, members
+from odelib.engines.compiled import cache, control, members
 from odelib.engines.compiled.codegen import KernelSource
+from odelib.engines.compiled.combination import EXPLICIT
 from odelib.engines.compiled.methods.dop853 import DOP853
 from odelib.engines.compiled.methods.dopri5 import DOPRI5
 from odelib.engines.compiled.methods.kvaerno5 import KVAERNO5
 from odelib.engines.compiled.methods.tableau import Tableau
-from odelib.engines.compiled.methods.tsit5 import TSIT5
 from odelib.errors import SolveError, StopRequested
 from odelib.problem.system import System
 
 Reals = NDArray[np.float64]
-TABLEAUS: Mapping[str, Tableau] = {tableau.name: tableau for tableau in (DOPRI5, TSIT5, DOP853)}
+Places = NDArray[np.int64]
+_Ended = tuple[int, int, int]
+_Spread = Callable[[Callable[[int], _Ended]], Iterable[_Ended]]
+TABLEAUS: Mapping[str, Tableau] = {tableau.name: tableau for tableau in EXPLICIT}
+_NUMBERS = {tableau.name: number for number, tableau in enumerate(EXPLICIT)}
 AUTO = "auto"
 TIGHT = 1e-8  # below this rtol the method of order 8 needs less time than one of order 5
 PAUSE = 40_000  # steps of one equation between two looks at the stop flag: some hundredths of a second
-MEMBER_NUMBERS = max(len(tableau.c) for tableau in (*TABLEAUS.values(), KVAERNO5)) + 2  # for each of its components
 BLOCK_NUMBERS = 2**22  # of working memory: so many members are solved at a time
+_advance: Any = members.advance_members  # as a function of Numba's it takes no *arguments, says its type
 
 _CODES = {
-    explicit.MAX_STEPS: "max_steps",
-    explicit.NOT_FINITE: "not_finite",
-    explicit.STEP_TOO_SMALL: "step_too_small",
+    control.MAX_STEPS: "max_steps",
+    control.NOT_FINITE: "not_finite",
+    control.STEP_TOO_SMALL: "step_too_small",
 }
 
 
-@dataclass(frozen=True)
-class Solved:
+class Solved(NamedTuple):
     """What came of the members of a batch.
 
-    values: (B, T, n + n·m), laid out as in `codegen`, NaN for members that failed; failures: by member;
-    methods: those used, in order of first use.
+    states: (B, T, n), NaN for members that failed; sensitivities: (B, T, n, m), columns in the order of `Carried`, 0
+    for members that failed; failures: by member; methods: those used, in order of first use.
     """
 
-    values: Reals
+    states: Reals
+    sensitivities: Reals
     failures: Mapping[int, SolveError]
     methods: tuple[str, ...]
+
+
+class Layout(NamedTuple):
+    """What a solve's memory is like.
+
+    columns (m,), column (p + constants,): see `control.prepare` and `codegen`; how many numbers a member needs, and a
+    thread.
+    """
+
+    columns: Places
+    column: Places
+    member: int
+    scratch: int
 
 
 class Kernels:
@@ -63,6 +79,7 @@ class Kernels:
         self.rates_with_sensitivities: int = module.rates_with_sensitivities.address
         self.work_size = source.work_size
         self._module = module  # its machine code lives as long as this does
+        self._layouts: dict[tuple[Carried, int], Layout] = {}
 
     def solve(
         self, times: Reals, initial_state: Reals, values: Reals, carried: Carried, options: SolverOptions,
@@ -70,22 +87,36 @@ class Kernels:
     ) -> Solved:  # fmt: skip
         """States and sensitivities of all members at `times`.
 
-        times: (1, T), shared, or (B, T), rows non-decreasing. initial_state: (B, n). values: (B, p + constants). A
-        member's failure is told in the result; raises `StopRequested` alone.
+        times: (1, T), shared, or (B, T), rows non-decreasing. initial_state: (B, n). values: (B, p + constants). All
+        contiguous. A member's failure is told in the result; raises `StopRequested` alone.
         """
-        count, size = len(initial_state), self.size * (1 + carried.count)
-        out = np.empty((count, times.shape[1], size))
-        block = max(1, BLOCK_NUMBERS // (size * (MEMBER_NUMBERS + times.shape[1])))
+        count, steps, n = len(initial_state), times.shape[1], self.size
+        states, sensitivities = np.empty((count, steps, n)), np.empty((count, steps, n, carried.count))
+        layout = self.layout(carried, values.shape[1])
         failures: dict[int, SolveError] = {}
-        methods: dict[str, None] = {}
+        used, block = 0, max(1, BLOCK_NUMBERS // layout.member)
         for first in range(0, count, block):
             part = slice(first, first + block)
             own_times = times if len(times) == 1 else times[part]
-            run = _Run(self, own_times, initial_state[part], values[part], carried, options, out[part])
-            run.finish(stop)
-            failures |= {first + b: error for b, error in run.failures().items()}
-            methods |= dict.fromkeys(run.methods())
-        return Solved(out, failures, tuple(methods))
+            arrays = own_times, initial_state[part], values[part], states[part], sensitivities[part]
+            run = _Run(self, layout, options, *arrays)
+            failed, used_here = run.finish(stop)
+            used |= used_here
+            if failed:
+                failures |= {first + member: error for member, error in run.failures().items()}
+        return Solved(states, sensitivities, failures, _methods(used, options))
+
+    def layout(self, carried: Carried, values: int) -> Layout:
+        """For so many parameters and constants; made once."""
+        if (carried, values) not in self._layouts:
+            n, m = self.size, carried.count
+            parameters = np.array(carried.parameters, dtype=np.int64)
+            columns = np.concatenate([np.array(carried.states, dtype=np.int64), n + parameters])
+            column = np.full(values, -1, dtype=np.int64)
+            column[parameters] = np.arange(len(carried.states), m)
+            sizes = members.member_size(n, m), members.scratch_size(n, m, self.work_size)
+            self._layouts[carried, values] = Layout(columns, column, *sizes)
+        return self._layouts[carried, values]
 
 
 def explicit_tableau(options: SolverOptions) -> Tableau:
@@ -93,78 +124,74 @@ def explicit_tableau(options: SolverOptions) -> Tableau:
     return TABLEAUS.get(options.method) or (DOP853 if options.rtol < TIGHT else DOPRI5)
 
 
+def _methods(used: int, options: SolverOptions) -> tuple[str, ...]:
+    """The names of the methods whose bits are set."""
+    explicit = (explicit_tableau(options).name,) if used & control.USED_EXPLICIT else ()
+    return (*explicit, KVAERNO5.name) if used & control.USED_IMPLICIT else explicit
+
+
 class _Run:
     """The memory of the solves of a block of members, and the calls that carry them on."""
 
     def __init__(
-        self, kernels: Kernels, times: Reals, initial_state: Reals, values: Reals, carried: Carried,
-        options: SolverOptions, out: Reals,
+        self, kernels: Kernels, layout: Layout, options: SolverOptions, times: Reals, initial_state: Reals,
+        values: Reals, states: Reals, sensitivities: Reals,
     ) -> None:  # fmt: skip
-        self.kernels, self.times, self.options, self.out = kernels, times, options, out
-        self.values = np.ascontiguousarray(values)
-        count, self.m = len(initial_state), carried.count
-        self.tableau = explicit_tableau(options)
-        self.z, self.column, self.weight = _start(initial_state, values, carried)
-        size = self.z.shape[1]
-        self.stages = np.zeros((count, max(len(self.tableau.c), len(KVAERNO5.c)), size))
-        self.clock = np.zeros((count, 3))
-        self.clock[:, explicit.TIME] = times[:, 0]
-        self.count = np.zeros((count, members.COUNTS), dtype=np.int64)
-        self.count[:, members.IMPLICIT] = options.method == KVAERNO5.name
-        self.status = np.full(count, explicit.RUNNING, dtype=np.int64)
+        block, n, m, o = len(states), kernels.size, len(layout.columns), options
+        self._max_steps, self._states, self._sensitivities = o.max_steps, states, sensitivities
+        self._kept = np.zeros((block, layout.member))
+        self._count = np.zeros((block, control.COUNTS), dtype=np.int64)
+        if o.method == KVAERNO5.name:
+            self._count[:, control.IMPLICIT] = 1
+        pause = max(10, PAUSE // (n * (1 + m) * block))
+        self._scalars: tuple[Any, ...] = (
+            _NUMBERS[explicit_tableau(o).name], o.method == AUTO, kernels.rates,
+            kernels.rates_with_sensitivities if m else kernels.rates, kernels.jacobian, n, m, o.rtol, o.atol,
+            o.max_steps, pause,
+        )  # fmt: skip
+        self._arrays = (times, initial_state, values, layout.columns, layout.column, self._kept, self._count)
+        self._scratch = layout.scratch
 
-    def finish(self, stop: StopCheck) -> None:
-        """Carry on until every member has ended."""
-        threads = min(torch.get_num_threads(), len(self.status))
-        borders = np.linspace(0, len(self.status), threads + 1).astype(int).tolist()
-        ranges = list(pairwise(borders))
-        while (self.status == explicit.RUNNING).any():
+    def finish(self, stop: StopCheck) -> tuple[int, int]:
+        """Carry on until every member has ended; returns how many failed, and the methods used (bits)."""
+        threads = min(torch.get_num_threads(), len(self._states))
+        if threads == 1:
+            return self._finish(stop, lambda carry_on: [carry_on(0)], [len(self._states)])
+        borders = [(i + 1) * len(self._states) // threads for i in range(threads)]
+        with ThreadPoolExecutor(threads) as pool:
+            return self._finish(stop, lambda carry_on: pool.map(carry_on, range(threads)), borders)
+
+    def _finish(self, stop: StopCheck, spread: _Spread, borders: list[int]) -> tuple[int, int]:
+        """As `finish`, each thread up to its border; `spread` has the threads do something."""
+        scratch = [np.zeros(self._scratch) for _ in borders]
+        begin = True
+
+        def carry_on(thread: int) -> _Ended:
+            ends = borders[thread - 1] if thread else 0, borders[thread]
+            ended: _Ended = _advance(
+                *ends, begin, *self._scalars, *self._arrays, scratch[thread], self._states, self._sensitivities
+            )
+            return ended
+
+        while True:
             if reason := stop():
                 raise StopRequested(reason)
-            if threads <= 1:
-                self._advance(0, len(self.status))
-            else:
-                with ThreadPoolExecutor(threads) as pool:
-                    list(pool.map(lambda ends: self._advance(*ends), ranges))
+            running = failed = used = 0
+            for still, not_solved, methods in spread(carry_on):
+                running, failed, used = running + still, failed + not_solved, used | methods
+            if not running:
+                return failed, used
+            begin = False
 
     def failures(self) -> dict[int, SolveError]:
-        """Why members failed; their values become NaN."""
+        """Why members failed; their states become NaN."""
         failed = {}
-        for member in np.flatnonzero(self.status != explicit.DONE).tolist():
-            code, time = _CODES[int(self.status[member])], float(self.clock[member, explicit.TIME])
-            failed[member] = SolveError(code, time, self.options.max_steps)
-            self.out[member, :, : self.kernels.size] = np.nan
-            self.out[member, :, self.kernels.size :] = 0.0  # adds nothing where its states are left out
+        for member in np.flatnonzero(self._count[:, control.STATUS] != control.DONE).tolist():
+            code, time = _CODES[int(self._count[member, control.STATUS])], float(self._kept[member, control.TIME])
+            failed[member] = SolveError(code, time, self._max_steps)
+            self._states[member] = np.nan
+            self._sensitivities[member] = 0.0  # adds nothing where its states are left out
         return failed
-
-    def methods(self) -> list[str]:
-        """The methods that were at work."""
-        used = int(np.bitwise_or.reduce(self.count[:, members.USED]))
-        names = {members.USED_EXPLICIT: self.tableau.name, members.USED_IMPLICIT: KVAERNO5.name}
-        return [name for bit, name in names.items() if used & bit]
-
-    def _advance(self, first: int, last: int) -> None:
-        o, t, s, k = self.options, self.tableau, KVAERNO5, self.kernels
-        pause = max(10, PAUSE // (self.z.shape[1] * len(self.status)))
-        members.advance_members(
-            first, last, k.rates, k.rates_with_sensitivities if self.m else k.rates, k.jacobian, self.times,
-            self.values, k.size, self.m, self.column, self.weight, t.order, t.error_order, t.main, t.a, t.c, t.error,
-            t.error_low, t.interpolant, s.a, s.c, s.error, s.interpolant, o.method == AUTO, o.rtol, o.atol,
-            o.max_steps, pause, k.work_size, self.z, self.stages, self.clock, self.count, self.status, self.out,
-        )  # fmt: skip
-
-
-def _start(initial_state: Reals, values: Reals, carried: Carried) -> tuple[Reals, NDArray[np.int64], Reals]:
-    """States with the sensitivities' start, the parameters' columns, and each column's unit (B, m)."""
-    count, n = initial_state.shape
-    states, parameters = list(carried.states), list(carried.parameters)
-    sensitivities = np.zeros((count, n, carried.count))
-    sensitivities[:, states, range(len(states))] = 1.0
-    column = np.full(values.shape[1], -1, dtype=np.int64)
-    column[parameters] = np.arange(len(states), carried.count)
-    weight = np.abs(np.concatenate([initial_state[:, states], values[:, parameters]], axis=1))
-    weight[~(weight > 0)] = 1.0
-    return np.concatenate([initial_state, sensitivities.reshape(count, -1)], axis=1), column, weight
 
 
 class _Equations:

@@ -1,63 +1,235 @@
 """Solves of several members by one compiled loop: each with its own steps, method and status.
 
-A single trajectory is a batch of one. Several threads may each take their own range of members.
+A single trajectory is a batch of one. The loop returns after a number of steps and can be called again: between two
+calls Python looks whether somebody asked to stop. All memory is the caller's; no lock of Python's is held, and several
+threads may each take their own range of members.
 """
 
 from __future__ import annotations
 
+import math
+from collections import namedtuple
 from typing import Any
 
 import numpy as np
 
 from odelib.engines.compiled import explicit, implicit
-from odelib.engines.compiled.explicit import LAST_ERROR, RUNNING, STEP, STIFF, kernel
-from odelib.engines.compiled.implicit import NOT_STIFF
+from odelib.engines.compiled.combination import METHODS
+from odelib.engines.compiled.control import (
+    BROKEN,
+    CALM,
+    DONE,
+    GROW,
+    GROWTH,
+    IMPLICIT,
+    LAST_ERROR,
+    LEAST_ERROR,
+    LIMITED,
+    MAX_STEPS,
+    NOT_FINITE,
+    RUNNING,
+    STATUS,
+    STEP,
+    STEP_TOO_SMALL,
+    STEPS,
+    TIME,
+    USED,
+    USED_EXPLICIT,
+    USED_IMPLICIT,
+    WRITTEN,
+    Equations,
+    Outputs,
+    Tolerances,
+    accepted,
+    copy,
+    first_step,
+    kernel,
+    part,
+    prepare,
+    slopes,
+    write_row,
+)
+from odelib.engines.compiled.lanes import WIDTH, address, number, padded
 
-# places in `count` after those of `explicit`: whether the implicit method is at work, and which have been (bits)
-IMPLICIT, USED = 6, 7
-COUNTS = 8
-USED_EXPLICIT, USED_IMPLICIT = 1, 2
+LEAST_ATOL = 1e-300  # what pads a row has no error, and must not ask for none
+CLOCK = WIDTH  # numbers of a member's memory that are its `clock`
+# by the method's place in METHODS
+ORDERS = np.array([tableau.order for tableau in METHODS])
+ERROR_ORDERS = np.array([tableau.error_order for tableau in METHODS])
+MAIN = np.array([tableau.main for tableau in METHODS])
+MOST_STAGES = max(len(tableau.c) for tableau in METHODS)
 
-explicit_advance, implicit_advance = explicit.advance, implicit.advance
+# Addresses of the solution and its rate, which last, and of what is of use within a step alone.
+Memory = namedtuple("Memory", "z rate trial before error spare stages newton")
+
+explicit_attempt, explicit_outputs, is_stiff = explicit.attempt, explicit.write_outputs, explicit.is_stiff
+implicit_attempt, implicit_outputs, is_calm = implicit.attempt, implicit.write_outputs, implicit.is_calm
+IMPLICIT_METHOD, newton_size = implicit.METHOD, implicit.newton_size
+
+
+def member_size(n: int, m: int) -> int:
+    """How many numbers of memory a member needs as long as it is solved."""
+    start, width = padded(n), padded(m)
+    return CLOCK + width + 2 * (start + n * width)
+
+
+def scratch_size(n: int, m: int, work: int) -> int:
+    """How many numbers of memory a thread needs."""
+    return (4 + MOST_STAGES) * (padded(n) + n * padded(m)) + implicit.newton_size(n) + work
+
+
+@kernel
+def start(
+    method: int, equations: Any, tolerances: Any, memory: Any, times: Any, clock: Any, count: Any, outputs: Any
+) -> int:
+    """Write the outputs at the first time, and choose the first step; returns RUNNING, DONE or NOT_FINITE."""
+    written = 0
+    while written < len(times) and times[written] <= times[0]:
+        write_row(equations, memory.z, outputs, written)
+        written += 1
+    count[WRITTEN] = written
+    if written == len(times):
+        return DONE
+    t, span = times[0], times[len(times) - 1] - times[0]
+    slopes(equations, t, memory.z, memory.rate)
+    order = ORDERS[IMPLICIT_METHOD if count[IMPLICIT] else method]
+    step = first_step(equations, tolerances, order, t, span, memory.z, memory.rate, memory.trial, memory.error)
+    clock[TIME], clock[STEP], clock[LAST_ERROR], clock[GROWTH] = t, step, LEAST_ERROR, GROW
+    for k in range(equations.size):
+        if not math.isfinite(number(memory.rate, k)):
+            return NOT_FINITE
+    return RUNNING
+
+
+@kernel
+def advance(
+    method: int, may_switch: bool, equations: Any, tolerances: Any, memory: Any, max_steps: int,
+    pause: int, times: Any, clock: Any, count: Any, outputs: Any,
+) -> int:  # fmt: skip
+    """Solve on, for at most `pause` steps; returns RUNNING, DONE or why it cannot go on.
+
+    With `may_switch` the implicit method takes over where the explicit one's steps are limited by stability, and hands
+    back where an explicit one could have taken its steps.
+    """
+    end, size = times[len(times) - 1], equations.size
+    copy(memory.rate, size, memory.stages)
+    for _ in range(pause):
+        if count[STEPS] >= max_steps:
+            return MAX_STEPS
+        count[STEPS] += 1
+        t, h = clock[TIME], clock[STEP]
+        is_last = t + 1.01 * h >= end
+        h = end - t if is_last else h
+        reached = end if is_last else t + h
+        if not t + h > t:
+            return NOT_FINITE if count[BROKEN] else STEP_TOO_SMALL
+        norm, norm_of_jacobian = attempt(method, equations, tolerances, memory, t, h, count)
+        if not accepted(norm, ERROR_ORDERS[IMPLICIT_METHOD if count[IMPLICIT] else method], h, clock, count):
+            continue
+        last_stage = MAIN[IMPLICIT_METHOD if count[IMPLICIT] else method] - 1
+        changes = may_switch and other_suits(method, equations, memory, norm_of_jacobian, h, count)
+        if times[count[WRITTEN]] <= reached:
+            write_outputs(method, equations, memory, t, h, reached, times, count, outputs)
+        clock[TIME] = reached
+        copy(memory.trial, size, memory.z)
+        copy(memory.stages + 8 * size * last_stage, size, memory.stages)
+        if is_last:
+            write_end(equations, memory.z, times, outputs)
+            return DONE
+        if changes:
+            switch(clock, count)
+    copy(memory.stages, size, memory.rate)
+    return RUNNING
+
+
+@part
+def attempt(method: int, equations: Any, tolerances: Any, memory: Any, t: float, h: float, count: Any) -> Any:
+    """A step of the method at work: its squared error, and ‖J‖ where that is known."""
+    if count[IMPLICIT]:
+        count[USED] |= USED_IMPLICIT
+        return implicit_attempt(equations, tolerances, memory, t, h)
+    count[USED] |= USED_EXPLICIT
+    return explicit_attempt(method, equations, tolerances, memory, t, h), 0.0
+
+
+@part
+def other_suits(method: int, equations: Any, memory: Any, norm_of_jacobian: float, h: float, count: Any) -> bool:
+    """Whether the method that is not at work is the better one by now."""
+    if count[IMPLICIT]:
+        return is_calm(norm_of_jacobian, h, count)
+    return is_stiff(method, equations, memory, h, count)
+
+
+@kernel
+def write_outputs(
+    method: int, equations: Any, memory: Any, t: float, h: float, reached: float, times: Any, count: Any,
+    outputs: Any,
+) -> None:  # fmt: skip
+    """Fill in the outputs up to the end of an accepted step."""
+    w = count[WRITTEN]
+    if count[IMPLICIT]:
+        count[WRITTEN] = implicit_outputs(equations, memory, t, h, reached, times, w, outputs)
+    else:
+        count[WRITTEN] = explicit_outputs(method, equations, memory, t, h, reached, times, w, outputs)
+
+
+@kernel
+def write_end(equations: Any, z: int, times: Any, outputs: Any) -> None:
+    """Write the outputs at the last time: the solution itself, not what the interpolant makes of it."""
+    row = len(times) - 1
+    while row >= 0 and times[row] >= times[len(times) - 1]:
+        write_row(equations, z, outputs, row)
+        row -= 1
+
+
+@kernel
+def switch(clock: Any, count: Any) -> None:
+    """The other method goes on with a cautious step, from the rate that both have as their first stage."""
+    count[IMPLICIT] = 1 - count[IMPLICIT]
+    count[CALM] = count[LIMITED] = 0
+    clock[STEP] *= 0.5
+    clock[LAST_ERROR] = LEAST_ERROR
 
 
 @kernel
 def advance_members(
-    first: int, last: int, rates: int, address: int, jacobian: int, times: Any, values: Any, n: int, m: int,
-    column: Any, weight: Any, order: int, error_order: int, main: int, a: Any, c: Any, error: Any, low: Any,
-    interpolant: Any, stiff_a: Any, stiff_c: Any, stiff_error: Any, stiff_interpolant: Any, may_switch: bool,
-    rtol: float, atol: float, max_steps: int, pause: int, work_size: int, z: Any, stages: Any, clock: Any,
-    count: Any, status: Any, out: Any,
-) -> None:  # fmt: skip
+    first: int, last: int, begin: bool, method: int, may_switch: bool, rates: int, both: int, jacobian: int, n: int,
+    m: int, rtol: float, atol: float, max_steps: int, pause: int, times: Any, initial_state: Any, values: Any,
+    columns: Any, column: Any, kept: Any, count: Any, scratch: Any, states: Any, sensitivities: Any,
+) -> Any:  # fmt: skip
     """Carry on with the members from `first` to before `last` that are still running, `pause` steps each.
 
-    Arrays have the member first: values (B, p + constants), weight (B, m), z (B, n + n·m), stages
-    (B, most stages, n + n·m), clock, count, status (B,), out (B, T, n + n·m). times: (B, T), or (1, T), shared.
+    Returns how many of them still run then, how many have failed, and the methods used (bits).
+    begin: whether they are to be started first. times: (B, T), or (1, T), shared. initial_state: (B, n). values:
+    (B, p + constants). columns, column: see `control.prepare` and `codegen`. kept: (B, member_size), count:
+    (B, COUNTS), scratch: (scratch_size,), all zero at the start. states: (B, T, n), sensitivities: (B, T, n, m).
     """
-    trial, work = np.empty(z.shape[1]), np.empty(work_size)
+    start_of, width = (n + WIDTH - 1) // WIDTH * WIDTH, (m + WIDTH - 1) // WIDTH * WIDTH
+    size = start_of + n * width
+    row = 8 * size  # bytes
+    trial = address(scratch)
+    stages = trial + 4 * row
+    newton = stages + MOST_STAGES * row
+    work = newton + 8 * newton_size(n)
+    running, failed, used = 0, 0, 0
     for b in range(first, last):
-        if status[b] != RUNNING:
-            continue
-        own_times = times[b % len(times)]
-        while True:
-            if count[b, IMPLICIT]:
-                count[b, USED] |= USED_IMPLICIT
-                code = implicit_advance(
-                    rates, address, jacobian, own_times, values[b], n, m, column, weight[b], 4, stiff_a, stiff_c,
-                    stiff_error, stiff_interpolant, rtol, atol, max_steps, pause, may_switch, z[b],
-                    stages[b, : len(stiff_c)], trial, work, clock[b], count[b], out[b],
-                )  # fmt: skip
-            else:
-                count[b, USED] |= USED_EXPLICIT
-                code = explicit_advance(
-                    address, own_times, values[b], n, m, column, weight[b], order, error_order, main, a, c, error, low,
-                    interpolant, rtol, atol, max_steps, pause, may_switch, z[b], stages[b], trial, work, clock[b],
-                    count[b], out[b],
-                )  # fmt: skip
-            if code not in (STIFF, NOT_STIFF):
-                status[b] = code
-                break
-            # the other method goes on with a cautious step, from the rate that both have as their first stage
-            count[b, IMPLICIT] = 1 if code == STIFF else 0
-            clock[b, STEP] *= 0.5
-            clock[b, LAST_ERROR] = 1e-4
+        if count[b, STATUS] == RUNNING:
+            own, clock, own_times = address(kept[b]), kept[b, :CLOCK], times[b % len(times)]
+            floors, z = own + 8 * CLOCK, own + 8 * (CLOCK + width)
+            memory = Memory(z, z + row, trial, trial + row, trial + 2 * row, trial + 3 * row, stages, newton)
+            q = address(values[b])
+            equations = Equations(rates, both, jacobian, q, address(column), work, n, start_of, width, size)
+            tolerances = Tolerances(rtol, max(atol, LEAST_ATOL), floors)
+            outputs = Outputs(address(states[b]), address(sensitivities[b]), m)
+            if begin:
+                prepare(equations, m, initial_state[b], values[b], columns, tolerances.atol, z, floors)
+                count[b, STATUS] = start(method, equations, tolerances, memory, own_times, clock, count[b], outputs)
+        if count[b, STATUS] == RUNNING:
+            count[b, STATUS] = advance(
+                method, may_switch, equations, tolerances, memory, max_steps, pause, own_times, clock,
+                count[b], outputs,
+            )  # fmt: skip
+        running += 1 if count[b, STATUS] == RUNNING else 0
+        failed += 1 if count[b, STATUS] > DONE else 0
+        used |= count[b, USED]
+    return running, failed, used

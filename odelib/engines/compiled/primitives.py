@@ -60,24 +60,25 @@ def exponent_slope(base: float, exponent: float, power: float) -> float:
     return 0.0 if base == 0.0 and exponent >= 0.0 else power * math.log(base)
 
 
-def _call_kernel(_context: Any, address: Any, t: Any, z: Any, q: Any, m: Any, column: Any, work: Any, out: Any) -> Any:
-    """Call a generated kernel by its address, without Python in between.
+def _call_kernel(
+    _context: Any, kernel: Any, t: Any, z: Any, q: Any, width: Any, column: Any, work: Any, out: Any
+) -> Any:
+    """Call a generated kernel, without Python in between.
 
-    The address comes from the kernel's own compiled object; the arrays must be contiguous, of float64 (column:
-    int64).
+    The kernel and what it reads and writes are told by their addresses, `t` and `width` by value.
     """
-    signature = types.void(address, t, z, q, m, column, work, out)
+    signature = types.void(kernel, t, z, q, width, column, work, out)
 
-    def codegen(context: Any, builder: Any, sig: Any, arguments: Any) -> Any:
+    def codegen(context: Any, builder: Any, _signature: Any, arguments: Any) -> Any:
         double, integer = ir.DoubleType(), ir.IntType(64)
         reals, places = double.as_pointer(), integer.as_pointer()
-        kernel = ir.FunctionType(ir.VoidType(), [double, reals, reals, integer, places, reals, reals])
-        pointer = builder.inttoptr(arguments[0], kernel.as_pointer())
-
-        def data(index: int) -> Any:
-            return context.make_array(sig.args[index])(context, builder, arguments[index]).data
-
-        builder.call(pointer, [arguments[1], data(2), data(3), arguments[4], data(5), data(6), data(7)])
+        kinds = [double, reals, reals, integer, places, reals, reals]
+        pointer = builder.inttoptr(arguments[0], ir.FunctionType(ir.VoidType(), kinds).as_pointer())
+        given = [
+            builder.inttoptr(argument, kind) if kind in (reals, places) else argument
+            for argument, kind in zip(arguments[1:], kinds, strict=True)
+        ]
+        builder.call(pointer, given)
         return context.get_dummy_value()
 
     return signature, codegen

@@ -22,6 +22,7 @@ from scipy.special import erf
 from odelib import ODELayer
 from odelib.engines.compiled.graph import Graph
 from odelib.engines.compiled.kernels import Kernels, kernels_of
+from odelib.engines.compiled.lanes import padded
 from odelib.problem.expressions import parse_expression
 from odelib.program import Program
 from tests.odelib.engines.expressions import NAMES, expressions, points
@@ -200,14 +201,14 @@ class Compiled:
         self.size = len(texts)
         self.kernels: Kernels = kernels_of(ODELayer(definition, engine="compiled").system)
 
-    def call(self, address: int, state: Array, parameter: float, out: Array, columns: int) -> Array:
+    def call(self, address: int, state: Array, parameter: float, out: Array, width: int) -> Array:
         real, place = ctypes.POINTER(ctypes.c_double), ctypes.POINTER(ctypes.c_int64)
         kind = ctypes.CFUNCTYPE(None, ctypes.c_double, real, real, ctypes.c_int64, place, real, real)
         values, work = np.array([parameter]), np.zeros(self.kernels.work_size)
         column = np.zeros(1, dtype=np.int64)
         arrays = [state, values, work, out]
         pointers = [array.ctypes.data_as(real) for array in arrays]
-        kind(address)(0.0, *pointers[:2], columns, column.ctypes.data_as(place), *pointers[2:])
+        kind(address)(0.0, *pointers[:2], width, column.ctypes.data_as(place), *pointers[2:])
         return out
 
     def slopes(self, point: Point) -> Array:
@@ -216,10 +217,11 @@ class Compiled:
         state[:2] = point[:2]
         values = self.call(self.kernels.rates, state, point[2], np.zeros(n), 0)
         jacobian = self.call(self.kernels.jacobian, state, point[2], np.zeros(n * n), 0).reshape(n, n)
-        z = np.concatenate([state, np.zeros(n)])
-        both = self.call(self.kernels.rates_with_sensitivities, z, point[2], np.zeros(2 * n), 1)
+        start, width = padded(n), padded(1)  # the state, and a row of sensitivities
+        z = np.concatenate([state, np.zeros(start - n + n * width)])
+        both = self.call(self.kernels.rates_with_sensitivities, z, point[2], np.zeros(len(z)), width)
         np.testing.assert_array_equal(both[:n], values)
-        return np.column_stack([values, jacobian[:, :2], both[n:]])
+        return np.column_stack([values, jacobian[:, :2], both[start::width]])
 
 
 @examples(2, phases=[Phase.generate])  # not made smaller: every try would be compiled

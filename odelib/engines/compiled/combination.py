@@ -1,0 +1,97 @@
+"""Sums of a step's derivatives with a method's coefficients, which stand in the machine code as numbers.
+
+`combine` and `interpolate` know all methods, by their places in `METHODS`: zeros vanish, and every sum is one pass
+over memory.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import numpy as np
+from llvmlite import ir
+from numba import types
+from numba.core import cgutils
+
+from odelib.engines.compiled.lanes import DOUBLE, FUSED, PLACE, REAL, VECTOR, WIDTH, at, broadcast, operation
+from odelib.engines.compiled.methods.dop853 import DOP853
+from odelib.engines.compiled.methods.dopri5 import DOPRI5
+from odelib.engines.compiled.methods.kvaerno5 import KVAERNO5
+from odelib.engines.compiled.methods.tableau import Reals, Tableau
+from odelib.engines.compiled.methods.tsit5 import TSIT5
+
+EXPLICIT: tuple[Tableau, ...] = (DOPRI5, TSIT5, DOP853)
+METHODS: tuple[Tableau, ...] = (*EXPLICIT, KVAERNO5)
+# A method's sums have the numbers method·SUMS + i: the argument of stage i for i < ERROR, then the error estimates.
+ERROR, ERROR_LOW, SUMS = 30, 31, 32
+_INTEGER = ir.IntType(64)
+
+
+@operation(types.none, PLACE, PLACE, PLACE, PLACE, REAL, PLACE)
+def combine(builder: Any, which: Any, base: Any, stages: Any, size: Any, h: Any, out: Any) -> None:
+    """out = base + h·Σ weights·stages for the argument of a stage; h·Σ weights·stages for an error estimate.
+
+    which: the sum's number. base, stages, out: addresses; of `size` numbers, for `stages` of that many a stage.
+    """
+
+    def sum_of(row: Reals, base: Any) -> Callable[[], None]:
+        weights = {int(i): DOUBLE(float(row[i])) for i in np.flatnonzero(row)}
+        return lambda: _sum(builder, weights, base, stages, size, h, out)
+
+    cases: dict[int, Callable[[], None]] = {}
+    for method, tableau in enumerate(METHODS):
+        first = method * SUMS
+        cases |= {first + i: sum_of(row[:i], base) for i, row in enumerate(tableau.a)}
+        cases |= {first + ERROR: sum_of(tableau.error, None), first + ERROR_LOW: sum_of(tableau.error_low, None)}
+    _choose(builder, which, cases)
+
+
+@operation(types.none, PLACE, REAL, PLACE, PLACE, PLACE, REAL, PLACE)
+def interpolate(builder: Any, method: Any, theta: Any, base: Any, stages: Any, size: Any, h: Any, out: Any) -> None:
+    """out = base + h·Σ weights(θ)·stages: the solution within a step, when the part θ of it is over."""
+
+    def sum_of(interpolant: Reals) -> Callable[[], None]:
+        def write() -> None:
+            weights = {i: _polynomial(builder, row, theta) for i, row in enumerate(interpolant) if row.any()}
+            _sum(builder, weights, base, stages, size, h, out)
+
+        return write
+
+    _choose(builder, method, {place: sum_of(tableau.interpolant) for place, tableau in enumerate(METHODS)})
+
+
+def _polynomial(builder: Any, coefficients: Reals, theta: Any) -> Any:
+    """Σ coefficients[d]·θ^(d+1)."""
+    value = DOUBLE(float(coefficients[-1]))
+    for coefficient in reversed(coefficients[:-1]):
+        value = builder.fadd(builder.fmul(value, theta, flags=FUSED), DOUBLE(float(coefficient)), flags=FUSED)
+    return builder.fmul(value, theta)
+
+
+def _choose(builder: Any, which: Any, cases: Mapping[int, Callable[[], None]]) -> None:
+    """Do what is written by the case of this number."""
+    end = builder.append_basic_block("end")
+    switch = builder.switch(which, end)
+    for number, write in cases.items():
+        block = builder.append_basic_block(f"case{number}")
+        switch.add_case(_INTEGER(number), block)
+        builder.position_at_end(block)
+        write()
+        builder.branch(end)
+    builder.position_at_end(end)
+
+
+def _sum(builder: Any, weights: Mapping[int, Any], base: Any, stages: Any, size: Any, h: Any, out: Any) -> None:
+    step = broadcast(builder, h)
+    starts = [builder.mul(size, _INTEGER(stage)) for stage in weights]
+    factors = [broadcast(builder, weight) for weight in weights.values()]
+    with cgutils.for_range_slice(builder, _INTEGER(0), size, _INTEGER(WIDTH), _INTEGER) as (k, _):
+        total = ir.Constant(VECTOR, [0.0] * WIDTH)
+        for start, factor in zip(starts, factors, strict=True):
+            value = builder.load(at(builder, stages, builder.add(start, k)), align=8)
+            total = builder.fadd(total, builder.fmul(factor, value, flags=FUSED), flags=FUSED)
+        total = builder.fmul(step, total, flags=FUSED)
+        if base is not None:
+            total = builder.fadd(builder.load(at(builder, base, k), align=8), total, flags=FUSED)
+        builder.store(total, at(builder, out, k), align=8)
