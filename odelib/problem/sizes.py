@@ -15,11 +15,17 @@ def too_large(raw: Mapping[str, Any], limits: Limits) -> list[FieldError]:
 
     Lists of numbers are not among them: the models stop reading those at the first mistake.
     """
-    system = raw.get("system")
+    system, penalty, hold_out = raw.get("system"), raw.get("penalty"), raw.get("hold_out")
     lists: list[tuple[str, Any, int]] = [
         ("/stages", raw.get("stages"), limits.stages),
         ("/predictions", raw.get("predictions"), limits.predictions),
+        ("/experiments", raw.get("experiments"), limits.experiments),
+        ("/per_experiment", raw.get("per_experiment"), limits.names),
     ]
+    if isinstance(penalty, Mapping):
+        lists.append(("/penalty/names", penalty.get("names"), limits.names))
+    if isinstance(hold_out, Mapping):
+        lists.append(("/hold_out/experiments", hold_out.get("experiments"), limits.experiments))
     if isinstance(system, Mapping):
         lists.append(("/system/states", system.get("states"), limits.states))
         lists.append(("/system/parameters", system.get("parameters"), limits.names))
