@@ -11,14 +11,15 @@ from concurrent.futures import ThreadPoolExecutor
 import httpx
 import pytest
 
-from tests.service.hostile import expressions, letters, names, numbers, shapes
+from tests.service.hostile import expressions, letters, likelihoods, names, numbers, shapes
 from tests.service.hostile.case import Case
 from tests.service.requests import MINIMAL, pointers, problem
 
+MODULES = (letters, numbers, expressions, names, shapes, likelihoods)
 CODES = {400: "malformed_json", 422: "invalid_request"}
 CATEGORIES = {
     f"{module.__name__.rpartition('.')[2]}.{name.lower()}": table
-    for module in (letters, numbers, expressions, names, shapes)
+    for module in MODULES
     for name, table in vars(module).items()
     if name.isupper() and name != "CASES" and isinstance(table, list)
     if table and isinstance(table[0], Case)
@@ -26,7 +27,7 @@ CATEGORIES = {
 
 
 def test_every_case_is_in_a_category_and_there_are_enough_of_them() -> None:
-    cases = [case for module in (letters, numbers, expressions, names, shapes) for case in module.CASES]
+    cases = [case for module in MODULES for case in module.CASES]
 
     assert sum(map(len, CATEGORIES.values())) == len(cases) >= 300
     assert len({case.body for case in cases}) > len(cases) - 20  # hardly one stands in two tables

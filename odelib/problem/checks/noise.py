@@ -87,7 +87,7 @@ def _check_values(noise: Mapping[str, Any], series: list[Located], report: Repor
     for base, fields in series:
         for name, column in as_object(fields.get("values")).items():
             distribution = as_object(noise.get(name)).get("distribution")
-            if distribution in _POSSIBLE and isinstance(column, list):
+            if isinstance(distribution, str) and distribution in _POSSIBLE and isinstance(column, list):
                 _column(column, distribution, join(base, "values", name), report)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from itertools import islice
 from typing import Any
 
 from odelib.problem.checks.raw import Report, as_number, as_object
@@ -17,24 +18,44 @@ def check_predictions(raw: Mapping[str, Any], declared: Declared | None, limits:
     predictions = raw.get("predictions")
     if not isinstance(predictions, list):
         return
-    series = located_series(raw)
+    series = _Series(raw)
     total = 0
     for i, entry in enumerate(predictions):
         fields, base = as_object(entry), f"/predictions/{i}"
         if isinstance(times := fields.get("times"), list):
             total += len(times) * (len(declared.observables) if declared else 1)
-        _experiment(fields, base, raw, declared, report)
-        chosen = (
-            series
-            if "experiment" not in fields
-            else [one for one in series if one[1].get("name") == fields["experiment"]]
-        )
-        _times(fields, base, as_object(chosen[0][1]) if len(chosen) == 1 else {}, report)
+        _experiment(fields, base, series, declared, report)
+        _times(fields, base, series.of(fields), report)
         _names(fields, base, declared, report)
         if "values" in fields:
             check_values(as_object(fields["values"]), times, join(base, "values"), declared, report)
     if total > limits.predicted_values:
         report.say("/predictions", f"at most {limits.predicted_values} predicted values, here are {total}")
+
+
+class _Series:
+    """What predictions need to know of the series, found once: there may be thousands of either."""
+
+    def __init__(self, raw: Mapping[str, Any]) -> None:
+        self._all = [fields for _, fields in located_series(raw)]
+        self._by_name: dict[str, list[Mapping[str, Any]]] = {}
+        for fields in self._all:
+            if isinstance(name := fields.get("name", "data"), str):
+                self._by_name.setdefault(name, []).append(fields)
+        given = [fields.get("name", "data") for fields in self._all if fields]
+        self.names = dict.fromkeys(given) if all(isinstance(name, str) for name in given) else {}
+        self.are_several = len(given) > 1
+        self.have_constants = any(as_object(fields.get("constants")) for fields in self._all)
+        own = raw.get("per_experiment")
+        self.own_parameters = [name for name in own if isinstance(name, str)] if isinstance(own, list) else []
+
+    def of(self, prediction: Mapping[str, Any]) -> Mapping[str, Any]:
+        """The series that a prediction goes on from, nothing where that is not one."""
+        name = prediction.get("experiment")
+        chosen = (
+            self._all if "experiment" not in prediction else self._by_name.get(name if isinstance(name, str) else "")
+        )
+        return chosen[0] if chosen and len(chosen) == 1 else {}
 
 
 def _times(fields: Mapping[str, Any], base: str, data: Mapping[str, Any], report: Report) -> None:
@@ -51,15 +72,14 @@ def _times(fields: Mapping[str, Any], base: str, data: Mapping[str, Any], report
 
 
 def _experiment(
-    fields: Mapping[str, Any], base: str, raw: Mapping[str, Any], declared: Declared | None, report: Report
+    fields: Mapping[str, Any], base: str, series: _Series, declared: Declared | None, report: Report
 ) -> None:
-    known = [one.get("name", "data") for _, one in located_series(raw) if one]
     if "experiment" in fields:
         name = fields["experiment"]
-        if isinstance(name, str) and known and all(isinstance(one, str) for one in known) and name not in known:
-            have = ", ".join(repr(entry) for entry in known[:12])
+        if isinstance(name, str) and series.names and name not in series.names:
+            have = ", ".join(repr(entry) for entry in islice(series.names, 12))
             report.say(join(base, "experiment"), f"there is no experiment {name!r:.80}; there is {have:.400}")
-    elif len(known) > 1 and declared and _depends(fields, raw, declared):
+    elif series.are_several and declared and _depends(fields, series, declared):
         report.say(
             join(base, "experiment"),
             "name the experiment: there are several, and the prediction depends on which; or give all that is an "
@@ -67,14 +87,13 @@ def _experiment(
         )
 
 
-def _depends(fields: Mapping[str, Any], raw: Mapping[str, Any], declared: Declared) -> bool:
+def _depends(fields: Mapping[str, Any], series: _Series, declared: Declared) -> bool:
     """Whether anything that the prediction takes from the fit is an experiment's own."""
-    own = raw.get("per_experiment")
-    own = own if isinstance(own, list) else []
+    state, parameters = as_object(fields.get("initial_state")), as_object(fields.get("parameters"))
     return (
-        any(state not in as_object(fields.get("initial_state")) for state in declared.states)
-        or any(isinstance(name, str) and name not in as_object(fields.get("parameters")) for name in own)
-        or any(as_object(one.get("constants")) for _, one in located_series(raw))
+        series.have_constants
+        or any(name not in state for name in declared.states)
+        or any(name not in parameters for name in series.own_parameters)
     )
 
 
