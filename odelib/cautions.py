@@ -32,6 +32,7 @@ class Cautions:
         predictions: list[PredictionResult],
         uncertainty: Uncertainty | None,
         no_errors: str | None,
+        open_ends: list[str],
         not_finite: list[str],
     ) -> list[FitWarning]:
         """The warnings, in a fixed order. no_errors: why there are none, where they were asked for."""
@@ -44,6 +45,9 @@ class Cautions:
             warnings.append(FitWarning(code="no_uncertainty", message=message))
         if uncertainty and uncertainty.flat:
             warnings.append(_flat(uncertainty.flat))
+        if open_ends:
+            message = f"the data do not bound {', '.join(open_ends)} on every side: that end of the interval is open"
+            warnings.append(FitWarning(code="open_interval", message=message, names=open_ends))
         if code != "converged":
             warnings.append(FitWarning(code="not_converged", message=OUTCOMES[code]))
         return warnings + _failed(predictions)

@@ -19,14 +19,18 @@ from odelib.monitor import Checkpoint, Monitor, Progress
 from odelib.objective import Evaluation, NotFinite, Objective
 from odelib.problem.catalogue import CATALOGUE
 from odelib.problem.request import FitProblem
+from odelib.problem.stages import LeastSquaresStage
+from odelib.profiles import BetterFound
 from odelib.result import FitResult, OutcomeCode, SolverUsed, StageReport, Stopped
 from odelib.stages.base import STOPPED
+from odelib.stages.least_squares import LeastSquares
 from odelib.stages.loop import Counts, Loop, TrialFailed
 from odelib.stages.registry import build_stage
 from odelib.unknowns import Unknowns
 
 RUNNING = "running"
 REPORT_SECONDS = 5.0
+MOST_IMPROVED = 5  # times that profiles find a better point before the fit gives up
 _OUTCOMES: dict[str, OutcomeCode] = {  # how the last stage stopped → whether the fit can be trusted
     "converged": "converged",
     "step_limit": "step_limit",
@@ -134,7 +138,7 @@ class _Fit:
         try:
             self.best = self._first_evaluation()
             code = self._run_stages()
-            return self._report().complete(code, self._stop_of_report)
+            return self._complete(code)
         except StopRequested as stop:
             return self._stopped(stop)
 
@@ -155,9 +159,21 @@ class _Fit:
         if stop.reason == "cancelled":  # somebody waits for the answer: nothing more is solved
             return self._report().partial("cancelled")
         try:
-            return self._report().complete("time_limit", self._stop_of_report)
+            return self._complete("time_limit")
         except StopRequested as later:
             return self._stopped(later)
+
+    def _complete(self, code: OutcomeCode) -> FitResult:
+        """The result; where making it shows a better point, that point's, its outcome judged anew."""
+        for _ in range(MOST_IMPROVED):
+            try:
+                return self._report().complete(code, self._stop_of_report)
+            except BetterFound as better:
+                loop = Loop(self.objective, better.at, Counts(), None, self._stop_of_report, lambda _: None)
+                stopped = LeastSquares(LeastSquaresStage(kind="least_squares")).run(loop)
+                self.best = loop.best
+                code = _OUTCOMES[stopped] if code != "time_limit" else code
+        return self._report().partial("no_progress")
 
     @staticmethod
     def _outcome_of(stop: StopRequested) -> OutcomeCode:

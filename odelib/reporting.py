@@ -19,6 +19,7 @@ from odelib.parts import Part
 from odelib.predictions import Predictor, columns, failed_prediction, sparse_columns
 from odelib.problem.noise import AnyNoise
 from odelib.problem.request import FitProblem, Prediction
+from odelib.profiles import Profiler
 from odelib.program import Program
 from odelib.result import (
     OUTCOMES,
@@ -31,12 +32,15 @@ from odelib.result import (
     Outcome,
     OutcomeCode,
     PredictionResult,
+    Profile,
     SolverUsed,
     StageReport,
     Statistics,
     Trajectory,
 )
+from odelib.stages.loop import Counts, Loop
 from odelib.uncertainty import Errors, Interval, Uncertainty
+from odelib.unknowns import Vector
 
 DENSE_POINTS = 401
 
@@ -66,11 +70,18 @@ class Report:
         self.uncertainty: Uncertainty | None = None
         self.errors: Errors | None = None
         self.no_errors: str | None = None  # why, where they were asked for
+        self.profiles: dict[str, Profile] = {}
+        self.ends: dict[str, tuple[float | None, float | None]] = {}  # of the intervals that profiles give
 
     def complete(self, code: OutcomeCode, stop: StopCheck) -> FitResult:
-        """With dense trajectories and the predictions. Where `stop` gives a reason these are left short."""
+        """With dense trajectories, predictions and profiles. Where `stop` gives a reason these are left short.
+
+        Raises `BetterFound` where a profile shows that the best point is none.
+        """
         self.layer.stop = stop
         self._find_errors()
+        if self.problem.uncertainty == "profile" and self.uncertainty:
+            self._find_profiles(self.uncertainty, stop)
         with torch.no_grad():
             dense = [self._dense(part) for part in self.objective.fitted]
             predictor = Predictor(self.problem, self.objective, self.best, self.observed.scales, self.errors)
@@ -119,10 +130,16 @@ class Report:
             predictions=predictions or None,
             hold_out=held_out or None,
             covariance=self._covariance(),
-            warnings=cautions.all(code, predictions + held_out, self.uncertainty, self.no_errors, lost),
+            profiles=self.profiles or None,
+            warnings=cautions.all(
+                code, predictions + held_out, self.uncertainty, self.no_errors, self._open_ends(), lost
+            ),
             statistics=self._statistics(self.observed.model),
             solver=self.solver(),
         )
+
+    def _open_ends(self) -> list[str]:
+        return [name for name, ends in self.ends.items() if None in ends]
 
     def _loss_parts(self) -> LossParts:
         measurements, scales = self.objective.measurements, self.observed.scales
@@ -152,12 +169,38 @@ class Report:
         if not self.errors.usable:
             self.no_errors = "there are not more observations than free unknowns, so that no scale can be estimated"
 
+    def _find_profiles(self, uncertainty: Uncertainty, stop: StopCheck) -> None:
+        if uncertainty.quantile is None:
+            return
+        freedom = uncertainty.degrees_of_freedom if uncertainty.estimates_scale else None
+        profiler = Profiler(Loop(self.objective, self.best, Counts(), None, stop, lambda _: None), freedom)
+        steps = self._first_steps(uncertainty)
+        try:
+            for place, name in enumerate(self.unknowns.names):
+                self.profiles[name], *ends = profiler.profile(place, float(steps[place]))
+                self.ends[name] = (ends[0], ends[1])
+        except StopRequested as request:
+            if request.reason != "time_limit":
+                raise
+            self.no_errors = f"the time limit came before the profile of {name!r:.80} and those after it"
+
+    def _first_steps(self, uncertainty: Uncertainty) -> Vector:
+        """How far the ends of intervals may be away: by the covariance, else a tenth of the magnitude."""
+        matrix = uncertainty.covariance(self.parts.data)
+        errors = np.zeros(self.unknowns.count) if matrix is None else np.sqrt(np.maximum(np.diag(matrix), 0.0))
+        wild = 0.1 * self.unknowns.magnitudes(self.best.coordinates)
+        return np.where(uncertainty.known & (errors > 0), (uncertainty.quantile or 0.0) * errors, wild)
+
     def _estimates(self, index: int, values: Mapping[str, float]) -> dict[str, Estimate]:
         estimates = {}
         for name, value in values.items():
             full = self.unknowns.name_of(index, name)
             interval = self.errors.of(full) if self.errors else None
-            estimates[name] = _estimate(value, interval, fixed=self.unknowns.is_fixed(full))
+            estimate = _estimate(value, interval, fixed=self.unknowns.is_fixed(full))
+            if full in self.ends:
+                low, high = self.ends[full]
+                estimate = estimate.model_copy(update={"lower_95": low, "upper_95": high})
+            estimates[name] = estimate
         return estimates
 
     def _initial_state(self, index: int) -> dict[str, Estimate]:

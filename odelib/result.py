@@ -182,6 +182,13 @@ class Covariance(Response):
     matrix: list[Column]
 
 
+class Profile(Response):
+    """The least loss for each of some values of one unknown, the other unknowns free."""
+
+    values: Annotated[Column, Field(description="Increasing, in the caller's units.")]
+    losses: Column
+
+
 class SolverUsed(Response):
     """What computed the trajectories."""
 
@@ -210,6 +217,7 @@ class FitResult(Response):
         list[PredictionResult] | None, Field(description="What was left out of the fit, predicted and scored.")
     ] = None
     covariance: Annotated[Covariance | None, Field(description="Where uncertainty was asked for.")] = None
+    profiles: Annotated[dict[str, Profile] | None, Field(description="By unknown, where they were asked for.")] = None
     warnings: list[FitWarning]
     statistics: Statistics
     solver: SolverUsed

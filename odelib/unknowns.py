@@ -7,6 +7,7 @@ Names are unique over parameters and states, so an initial value is called by it
 from __future__ import annotations
 
 from collections.abc import Mapping
+from copy import copy
 from dataclasses import dataclass
 
 import numpy as np
@@ -196,6 +197,13 @@ class Unknowns:
                 if full in values and (value > 0 or not self.log[self.names.index(full)]):
                     values[full] = value
         return self.clip(self.coordinates(values))
+
+    def pinned(self, place: int, coordinate: float) -> Unknowns:
+        """The same unknowns, one of them held where a coordinate says."""
+        other = copy(self)
+        other.lower, other.upper = self.lower.copy(), self.upper.copy()
+        other.lower[place] = other.upper[place] = coordinate
+        return other
 
     def clip(self, coordinates: Vector) -> Vector:
         """The nearest coordinates within the bounds."""

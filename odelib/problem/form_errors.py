@@ -24,7 +24,6 @@ _LATER_FIELDS: Mapping[str, tuple[str, ...]] = {  # kind of object → fields of
     "request": ("webhook",),
     "system": ("inputs", "networks", "events"),
 }
-_LATER_WORDS = ("profile",)
 _ENTRIES: Mapping[str, str] = {  # what may stand where JSON types mix
     "system": "must be the name of a catalogue system, or a definition",
     "parameters": "must be a number, or an object with guess and bounds",
@@ -118,9 +117,9 @@ def _sentence(details: ErrorDetails, loc: Location) -> str:
     if kind in ("missing", "union_tag_not_found"):
         return f"{loc[-1]!r} is required"
     if kind == "union_tag_invalid":
-        return _wrong_word(details["ctx"]["tag"], details["ctx"]["expected_tags"])
+        return _wrong_word(details["ctx"]["expected_tags"])
     if kind == "literal_error":
-        return _wrong_word(details["input"], details["ctx"]["expected"])
+        return _wrong_word(details["ctx"]["expected"])
     if kind in ("float_type", "string_type"):
         return _wrong_type(kind, details["input"], loc)
     return _SENTENCES.get(kind) or details["msg"].replace("Input should be", "must be")
@@ -153,9 +152,7 @@ def _extra_field(loc: Location) -> str:
     return f"{loc[-1]!r} {_NOT_AVAILABLE}" if loc[-1] in later else f"unknown field {str(loc[-1])!r:.80}"
 
 
-def _wrong_word(word: Any, expected: str) -> str:
-    if word in _LATER_WORDS:
-        return f"{word!r} {_NOT_AVAILABLE}; it has {expected}"
+def _wrong_word(expected: str) -> str:
     return f"must be {expected}"
 
 

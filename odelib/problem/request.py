@@ -268,8 +268,11 @@ class FitProblem(Request):
     solver: Solver = Solver()
     predictions: list[Prediction] = []
     uncertainty: Annotated[
-        Literal["none", "covariance"],
-        Field(description="`covariance`: standard errors, 95 % intervals, the covariance matrix and bands."),
+        Literal["none", "covariance", "profile"],
+        Field(
+            description="`covariance`: standard errors, 95 % intervals, the covariance matrix and bands. `profile`: "
+            "the intervals by profile likelihoods, and these, as well."
+        ),
     ] = "none"
     hold_out: Omittable[HoldOut] = None
     seed: Whole = 0

@@ -144,7 +144,7 @@ REFUSED: list[tuple[Json, tuple[Any, ...], str]] = [
     (MINIMAL, ("/per_experiment", ["alpha"]), "/per_experiment"),
     (MINIMAL, ("/hold_out", {"after": 0.2, "experiments": ["a"]}), "/hold_out"),
     (MINIMAL, ("/starts", 1001), "/starts"),
-    (MINIMAL, ("/uncertainty", "profile"), "/uncertainty"),
+    (MINIMAL, ("/uncertainty", "some"), "/uncertainty"),
     (MINIMAL, ("/webhook", "http://127.0.0.1:9/"), "/webhook"),
     (MINIMAL, ("/experiments", [MINIMAL["data"] | {"name": "a"}]), "/experiments"),  # both data and experiments
     (DECAY, ("/parameters/k/prior", {"distribution": "normal"}), "/parameters/k/prior"),

@@ -457,15 +457,14 @@ def test_both_data_and_experiments() -> None:
         ("/system/inputs", {}),
         ("/system/networks", {}),
         ("/system/events", []),
-        ("/uncertainty", "profile"),
     ],
 )
 def test_what_is_not_yet_built_is_refused_by_its_name(pointer: str, value: Any) -> None:
-    name = value if pointer == "/uncertainty" else pointer.rpartition("/")[2]
+    name = pointer.rpartition("/")[2]
     refused({pointer: value}, pointer, body=FULL, saying=f"{name!r} is not available in this version")
 
 
-@pytest.mark.parametrize("pointer", ["/solver/noise", "/data/starts", "/stages/0/prior", "/predictions/0/hold_out"])
+@pytest.mark.parametrize("pointer", ["/solver/events", "/data/webhook", "/stages/0/inputs", "/predictions/0/networks"])
 def test_a_later_name_in_a_wrong_place_is_just_unknown(pointer: str) -> None:
     refused({pointer: 1}, pointer, body=FULL, saying="unknown field")
 
@@ -504,7 +503,7 @@ def test_all_mistakes_at_once() -> None:
             "/predictions/0/values/total/0": "x",
             "/noise": {"total": {"distribution": "normal", "zeta": 1}},
             "/hold_out": {},
-            "/uncertainty": "profile",
+            "/uncertainty": "some",
             "/labels/who": 1,
         },
     )

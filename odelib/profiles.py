@@ -1,0 +1,165 @@
+"""Profile likelihoods: how the least loss grows as one unknown is held away from its best value.
+
+An interval's ends are where the profile meets the threshold of a likelihood ratio test (Raue et al., 2009): of χ² with
+one degree of freedom where every scale is given, of F with 1 and n − p where one is estimated (Bates and Watts,
+Nonlinear Regression Analysis, 1988, 6.1). Each point is found by least squares from where the last ones lead.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+
+import numpy as np
+from scipy import stats
+
+from odelib.objective import Evaluation
+from odelib.result import Profile
+from odelib.stages.least_squares import descend
+from odelib.stages.loop import Loop, TrialFailed
+from odelib.unknowns import Vector
+
+CONFIDENCE = 0.95
+POINTS = 60  # on a side, at most
+RISES = 4  # points until the threshold where the profile is a parabola
+FAR = 1e4  # magnitudes away from the best value: there is no end to be found
+NEAR_ENOUGH = 1e-4  # of the threshold: the crossing is found
+STEPS = 50  # of least squares at one point
+
+
+class BetterFound(Exception):
+    """A profile went below the best loss: the optimum was none. `at` is the better point."""
+
+    def __init__(self, at: Evaluation) -> None:
+        self.at = at
+        super().__init__(f"a loss of {at.loss:g} was found")
+
+
+@dataclass(frozen=True)
+class Side:
+    """One side of a profile: coordinates going away from the best one, losses there, and where the threshold is met."""
+
+    values: list[float] = field(default_factory=list)
+    losses: list[float] = field(default_factory=list)
+    end: float | None = None
+
+
+class Profiler:
+    """Profiles the free unknowns of a fit at its best point.
+
+    freedom: n − p where a scale is estimated, else None.
+    """
+
+    def __init__(self, loop: Loop, freedom: int | None) -> None:
+        self._loop = loop
+        self._best = loop.best
+        self._threshold = self._rise(freedom)
+
+    def _rise(self, freedom: int | None) -> float:
+        """By how much the loss has grown at an end of an interval."""
+        measurements = self._loop.objective.measurements
+        if freedom is None:
+            chi = float(stats.chi2.ppf(CONFIDENCE, 1))
+            return chi / 2 if measurements.is_likelihood else chi
+        ratio = float(stats.f.ppf(CONFIDENCE, 1, freedom)) / freedom
+        if measurements.is_likelihood:
+            return 0.5 * measurements.observations * math.log1p(ratio)
+        return self._best.loss * ratio
+
+    def profile(self, place: int, step: float) -> tuple[Profile, float | None, float | None]:
+        """The profile of a coordinate with its interval's ends, in the caller's units; None where it is open.
+
+        step: how far the threshold is thought to be away. Raises `BetterFound`, and `StopRequested`.
+        """
+        low, high = self._side(place, -step), self._side(place, step)
+        best = float(self._best.coordinates[place])
+        values = [*reversed(low.values), best, *high.values]
+        losses = [*reversed(low.losses), self._best.loss, *high.losses]
+        return (
+            Profile(values=[self._unit(place, v) for v in values], losses=losses),
+            None if low.end is None else self._unit(place, low.end),
+            None if high.end is None else self._unit(place, high.end),
+        )
+
+    def _side(self, place: int, step: float) -> Side:
+        side = Side()
+        before = self._best
+        for at in self._walk(place, step / RISES):
+            value, rise = float(at.coordinates[place]), at.loss - self._best.loss
+            if rise >= self._threshold:
+                end = self._cross(place, before, at)
+                return Side([*side.values, value], [*side.losses, at.loss], end)
+            side.values.append(value)
+            side.losses.append(at.loss)
+            before = at
+        return side
+
+    def _walk(self, place: int, step: float) -> Iterator[Evaluation]:
+        """Points further and further away, their distance by how much the loss has grown from one to the next."""
+        unknowns, before, last = self._loop.unknowns, self._best, self._best
+        magnitude = float(unknowns.magnitudes(self._best.coordinates)[place])
+        wanted = math.sqrt(self._threshold) / RISES  # the root of the rise grows evenly along a parabola
+        for _ in range(POINTS):
+            farthest = 0.5 * max(magnitude, abs(float(last.coordinates[place] - self._best.coordinates[place])))
+            step = float(np.clip(step, -farthest, farthest))  # a flat start is no reason to leap
+            value = float(np.clip(last.coordinates[place] + step, unknowns.lower[place], unknowns.upper[place]))
+            if value == last.coordinates[place] or abs(value - self._best.coordinates[place]) > FAR * magnitude:
+                return
+            at = self._least(place, value, _onwards(before, last, place, value))
+            if at is None:
+                step /= 2
+                if abs(step) < 1e-6 * magnitude:
+                    return
+                continue
+            yield at
+            grown = self._root_of_rise(at) - self._root_of_rise(last)
+            step *= float(np.clip(wanted / max(grown, 1e-300), 0.5, 3.0))
+            before, last = last, at
+
+    def _cross(self, place: int, inside: Evaluation, outside: Evaluation) -> float:
+        """Where the loss meets the threshold between two points, by secants of the root of its rise."""
+        wanted = math.sqrt(self._threshold)
+        for _ in range(12):
+            low, high = self._root_of_rise(inside), self._root_of_rise(outside)
+            a, b = float(inside.coordinates[place]), float(outside.coordinates[place])
+            share = float(np.clip((wanted - low) / max(high - low, 1e-300), 0.0, 1.0))
+            value = a + (b - a) * share
+            at = self._least(place, value, _onwards(inside, outside, place, value))
+            if at is None or abs(at.loss - self._best.loss - self._threshold) < NEAR_ENOUGH * self._threshold:
+                return value
+            if at.loss - self._best.loss < self._threshold:
+                inside = at
+            else:
+                outside = at
+        return value
+
+    def _least(self, place: int, value: float, start: Vector) -> Evaluation | None:
+        """The least loss with one coordinate held; None where it cannot be had."""
+        loop = self._loop.part()
+        loop.unknowns = self._loop.unknowns.pinned(place, value)
+        try:
+            at, curvature = loop.linearise(loop.unknowns.clip(start))
+        except TrialFailed:
+            return None
+        end = descend(loop, at, curvature, steps=STEPS).end
+        if end.loss < self._best.loss - self._loop.threshold(self._best):
+            raise BetterFound(end)
+        return end
+
+    def _root_of_rise(self, at: Evaluation) -> float:
+        return math.sqrt(max(at.loss - self._best.loss, 0.0))
+
+    def _unit(self, place: int, coordinate: float) -> float:
+        unknowns = self._loop.unknowns
+        coordinates = self._best.coordinates.copy()
+        coordinates[place] = coordinate
+        return unknowns.free_values(coordinates)[unknowns.names[place]]
+
+
+def _onwards(before: Evaluation, last: Evaluation, place: int, value: float) -> Vector:
+    """The point at which one coordinate has a value, on the line through two points."""
+    way = last.coordinates - before.coordinates
+    start: Vector = last.coordinates + (way * ((value - last.coordinates[place]) / way[place]) if way[place] else 0.0)
+    start[place] = value
+    return start

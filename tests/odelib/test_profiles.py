@@ -1,0 +1,181 @@
+"""Profile likelihoods against direct ones by scipy, closed forms, and what is open."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+from scipy.integrate import solve_ivp
+from scipy.optimize import brentq, least_squares
+from scipy.stats import chi2, f
+
+from odelib.fitting import fit
+from odelib.problem.request import parse_problem
+from odelib.result import FitResult
+
+Array = NDArray[np.float64]
+TIGHT = {"rtol": 1e-9, "atol": 1e-11}
+
+
+def fitted(**request: Any) -> FitResult:
+    return fit(
+        parse_problem({"uncertainty": "profile", "solver": TIGHT, "stages": [{"kind": "least_squares"}]} | request)
+    )
+
+
+# name → equations, parameters' truths, initial state (fixed), times, noise
+PROBLEMS: dict[str, Any] = {
+    "decay": ({"x": "-k*x"}, {"k": 0.7}, {"x": 2.0}, np.linspace(0.1, 4, 12), 0.1),
+    "Michaelis and Menten": ({"s": "-v*s/(K + s)"}, {"v": 1.0, "K": 0.5}, {"s": 2.0}, np.linspace(0.1, 4, 15), 0.05),
+    "logistic": ({"n": "r*n*(1 - n/K)"}, {"r": 1.0, "K": 5.0}, {"n": 0.3}, np.linspace(0.2, 6, 15), 0.2),
+    "saturation": ({"c": "a*(b - c)"}, {"a": 0.4, "b": 2.0}, {"c": 0.0}, np.linspace(0.2, 4, 12), 0.08),
+    "predator and prey": (
+        {"x": "a*x - b*x*y", "y": "b*x*y - d*y"},
+        {"a": 1.0, "b": 0.8, "d": 1.2},
+        {"x": 1.0, "y": 0.7},
+        np.linspace(0.3, 6, 20),
+        0.1,
+    ),
+}
+
+
+def simulated(name: str) -> tuple[Any, Array]:
+    equations, truth, start, times, noise = PROBLEMS[name]
+    rates = {state: compile(text, state, "eval") for state, text in equations.items()}
+
+    def solve(values: Array) -> Array:
+        named = dict(zip(truth, values, strict=True))
+
+        def rhs(_t: float, y: Array) -> list[float]:
+            scope = named | dict(zip(equations, y, strict=True))
+            return [eval(code, {}, scope) for code in rates.values()]
+
+        return solve_ivp(
+            rhs, (0.0, times[-1]), list(start.values()), t_eval=times, method="LSODA", rtol=1e-8, atol=1e-10
+        ).y
+
+    clean = solve(np.array(list(truth.values())))
+    return solve, clean + noise * np.random.default_rng(4).standard_normal(clean.shape)
+
+
+@pytest.mark.parametrize(("name", "sigma_given"), [(name, i % 2 == 0) for i, name in enumerate(PROBLEMS)])
+def test_ends_are_those_of_a_direct_profile(name: str, sigma_given: bool) -> None:
+    equations, truth, start, times, noise = PROBLEMS[name]
+    solve, data = simulated(name)
+    sigma = noise if sigma_given else 1.0
+    series: dict[str, Any] = {
+        "times": times.tolist(),
+        "start_time": 0.0,
+        "values": {state: row.tolist() for state, row in zip(equations, data, strict=True)},
+    }
+    if sigma_given:
+        series["sigma"] = dict.fromkeys(equations, noise)
+    result = fitted(
+        system={"states": list(equations), "parameters": list(truth), "equations": equations},
+        data=series,
+        parameters=truth,
+        initial_state={state: {"guess": value, "fixed": True} for state, value in start.items()},
+    )
+
+    def squares(values: Array) -> Array:
+        return ((solve(values) - data) / sigma).ravel()
+
+    best = least_squares(squares, list(truth.values()), xtol=1e-12, ftol=1e-12)
+    count, free = data.size, len(truth)
+    rise = chi2.ppf(0.95, 1) if sigma_given else 2 * best.cost * f.ppf(0.95, 1, count - free) / (count - free)
+    for place, parameter in enumerate(truth):
+        estimate = result.parameters[parameter]
+        assert estimate.lower_95 is not None
+        assert estimate.upper_95 is not None
+        width = estimate.upper_95 - estimate.lower_95
+
+        def excess(value: float, place: int = place) -> float:
+            if free == 1:
+                return float(np.square(squares(np.array([value]))).sum() - 2 * best.cost - rise)
+            others = np.delete(best.x, place)
+            found = least_squares(lambda rest: squares(np.insert(rest, place, value)), others, xtol=1e-8, ftol=1e-8)
+            return float(2 * found.cost - 2 * best.cost - rise)
+
+        lower = brentq(excess, best.x[place] - 0.75 * width, best.x[place], xtol=1e-4 * width)
+        upper = brentq(excess, best.x[place], best.x[place] + 0.75 * width, xtol=1e-4 * width)
+        assert [estimate.lower_95, estimate.upper_95] == pytest.approx([lower, upper], abs=1e-3 * width)
+
+
+def line(**request: Any) -> FitResult:
+    times = np.arange(10.0)
+    values = (1 + 0.5 * times + 0.2 * np.random.default_rng(1).standard_normal(10)).tolist()
+    system = {"states": ["x"], "parameters": ["b"], "equations": {"x": "b"}}
+    whole = {
+        "system": system,
+        "data": {"times": times.tolist(), "values": {"x": values}},
+        "parameters": {"b": 0.4},
+        "initial_state": {"x": 0.8},
+    }
+    return fitted(**(whole | request))
+
+
+def test_a_parabola_gives_the_intervals_of_the_covariance() -> None:
+    profiled, covariance = line(), line(uncertainty="covariance")
+    for a, b in zip(profiled.parameters.values(), covariance.parameters.values(), strict=True):
+        assert a.standard_error == b.standard_error
+        assert [a.lower_95, a.upper_95] == pytest.approx([b.lower_95, b.upper_95], rel=1e-4)
+    assert profiled.profiles is not None
+    assert list(profiled.profiles) == ["b", "x"]
+    for profile in profiled.profiles.values():
+        assert profile.values == sorted(profile.values)
+        assert len(profile.values) == len(profile.losses) >= 5
+        assert min(profile.losses) == profiled.loss
+    assert covariance.profiles is None
+
+
+def test_an_estimated_scale_of_noise_gives_the_same_intervals_as_no_noise() -> None:
+    plain, noisy = line(), line(noise={"x": {"distribution": "normal", "sigma": "estimate"}})
+    for a, b in zip(plain.parameters.values(), noisy.parameters.values(), strict=True):
+        assert [a.lower_95, a.upper_95] == pytest.approx([b.lower_95, b.upper_95], rel=1e-4)
+
+
+def test_an_open_end_is_left_out_and_told() -> None:
+    times = np.linspace(0.2, 2, 10)
+    values = (2 * np.exp(-0.7 * times)).tolist()
+    result = fitted(
+        system={"states": ["x"], "parameters": ["a", "b"], "equations": {"x": "-a*b*x"}},
+        data={"times": times.tolist(), "start_time": 0.0, "values": {"x": values}, "sigma": {"x": 0.05}},
+        parameters={
+            "a": {"guess": 0.8, "lower": 1e-3, "upper": 1e3, "scale": "log"},
+            "b": {"guess": 0.9, "scale": "log"},
+        },
+        initial_state={"x": {"guess": 2.0, "fixed": True}},
+    )
+    assert (result.parameters["a"].lower_95, result.parameters["a"].upper_95) == (None, None)
+    (warning,) = [w for w in result.warnings if w.code == "open_interval"]
+    assert warning.names == ["a"]  # b is bounded by the bounds of a
+
+
+def test_one_open_side_leaves_the_other() -> None:
+    """Saturation that the data barely show: the constant may be as large as it likes."""
+    times = np.linspace(0.2, 2, 10)
+    noise = 0.01 * np.random.default_rng(3).standard_normal(10)
+    result = fitted(
+        system={"states": ["s"], "parameters": ["q", "w"], "equations": {"s": "-q*s/(1 + w*s)"}},
+        data={"times": times.tolist(), "start_time": 0.0, "values": {"s": (np.exp(-0.7 * times) + noise).tolist()}},
+        parameters={"q": 0.8, "w": {"guess": 0.05, "lower": 0.0}},
+        initial_state={"s": {"guess": 1.0, "fixed": True}},
+    )
+    w = result.parameters["w"]
+    assert w.upper_95 is not None
+    assert w.lower_95 is None
+    assert ["w"] in [warning.names for warning in result.warnings if warning.code == "open_interval"]
+
+
+def test_a_profile_that_finds_a_better_optimum_goes_on_from_there() -> None:
+    """x' = 0, and x(0) has two valleys, of which the guess is in the worse; the wall between them is low."""
+    result = fitted(
+        system={"states": ["x"], "parameters": ["a"], "equations": {"x": "0*a"}},
+        data={"times": [0.0, 1.0, 2.0, 3.0], "values": {"x": [3.0, 3.1, 2.9, 3.0]}, "sigma": {"x": 1.0}},
+        parameters={"a": -0.9},
+        initial_state={"x": "3 - min((a + 1)**2 + 0.5, 0.05*(a - 4)**2)"},
+    )
+    assert result.parameters["a"].value == pytest.approx(4.0, abs=0.3)
+    assert result.outcome.code == "converged"
