@@ -51,12 +51,12 @@ class Profiler:
     freedom: n − p where a scale is estimated, else None.
     """
 
-    def __init__(self, loop: Loop, freedom: int | None) -> None:
+    def __init__(self, loop: Loop, freedom: float | None) -> None:
         self._loop = loop
         self._best = loop.best
         self._threshold = self._rise(freedom)
 
-    def _rise(self, freedom: int | None) -> float:
+    def _rise(self, freedom: float | None) -> float:
         """By how much the loss has grown at an end of an interval."""
         measurements = self._loop.objective.measurements
         if freedom is None:
