@@ -200,6 +200,8 @@ class ODELayer(nn.Module):
                 f"{argument} has the shape {tuple(value.shape)}; ({len(names)},) or (B, {len(names)}) is wanted, "
                 f"in the order {', '.join(names)}"
             )
+        if value.dtype == torch.float64 and self.device in (None, value.device):  # `to` takes longer to find that out
+            return value
         return value.to(dtype=torch.float64, device=self.device)
 
 

@@ -73,14 +73,12 @@ class CompiledEngine:
         if states.ndim == 1:
             states, parameters = states[None], parameters[None]
         times = conditions.times.detach().cpu().numpy()
-        constants = conditions.constants.cpu().numpy()
-        border = parameters.shape[1]
-        values = np.empty((len(states), border + constants.shape[-1]))
-        values[:, :border], values[:, border:] = parameters, constants
-        solved = self.compile().solve(
-            np.ascontiguousarray(times if times.ndim == 2 else times[None]), np.ascontiguousarray(states), values,
-            carried, conditions.options, conditions.stop,
-        )  # fmt: skip
+        if conditions.constants.shape[-1]:
+            constants = conditions.constants.cpu().numpy()
+            parameters = np.concatenate([parameters, np.broadcast_to(constants, (len(states), constants.shape[-1]))], 1)
+        times = np.ascontiguousarray(times if times.ndim == 2 else times[None])
+        states, parameters = np.ascontiguousarray(states), np.ascontiguousarray(parameters)
+        solved = self.compile().solve(times, states, parameters, carried, conditions.options, conditions.stop)
         for method in solved.methods:
             self._used[method] = None
         return solved
@@ -95,7 +93,9 @@ class _Solve(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, initial_state: Tensor, parameters: Tensor, solve: Any, carried: Carried) -> Tensor:
         by_state, by_parameter = ctx.needs_input_grad[:2]
-        wanted = Carried(carried.states if by_state else (), carried.parameters if by_parameter else ())
+        wanted = carried
+        if not (by_state and by_parameter):
+            wanted = Carried(carried.states if by_state else (), carried.parameters if by_parameter else ())
         solved: Solved = solve(initial_state.numpy(), parameters.numpy(), wanted)
         ctx.wanted, ctx.shapes, ctx.sensitivities = (
             wanted,
@@ -105,16 +105,25 @@ class _Solve(torch.autograd.Function):
         return torch.from_numpy(solved.states if initial_state.dim() == 2 else solved.states[0])
 
     @staticmethod
-    @torch.autograd.function.once_differentiable
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, Tensor, None, None]:
-        wanted: Carried = ctx.wanted
-        count, times, size, columns = ctx.sensitivities.shape
-        sensitivities = ctx.sensitivities.reshape(count, times * size, columns)
-        along = (gradient.numpy().reshape(count, 1, times * size) @ sensitivities)[:, 0]
-        border = len(wanted.states)
-        by_state = _at_places(along[:, :border], wanted.states, ctx.shapes[0])
-        by_parameter = _at_places(along[:, border:], wanted.parameters, ctx.shapes[1])
-        return by_state, by_parameter, None, None
+        # the guard takes longer than the gradient, and is of use where that is to be differentiated again
+        return (_guarded_gradients if torch.is_grad_enabled() else _gradients)(ctx, gradient)
+
+
+def _gradients(ctx: Any, gradient: Tensor) -> tuple[Tensor, Tensor, None, None]:
+    """The incoming gradient times the sensitivities."""
+    wanted: Carried = ctx.wanted
+    count, times, size, columns = ctx.sensitivities.shape
+    sensitivities = ctx.sensitivities.reshape(count, times * size, columns)
+    along = (gradient.detach().numpy().reshape(count, 1, times * size) @ sensitivities)[:, 0]
+    border = len(wanted.states)
+    by_state = _at_places(along[:, :border], wanted.states, ctx.shapes[0])
+    by_parameter = _at_places(along[:, border:], wanted.parameters, ctx.shapes[1])
+    return by_state, by_parameter, None, None
+
+
+# raises where somebody asks for second derivatives, which there are none of
+_guarded_gradients = torch.autograd.function.once_differentiable(_gradients)
 
 
 def _at_places(along: Reals, places: tuple[int, ...], shape: torch.Size) -> Tensor:

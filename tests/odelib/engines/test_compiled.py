@@ -69,6 +69,14 @@ class TestCarried:
         assert (found.by_initial_state.shape, found.by_parameters.shape) == ((3, 2, 0), (3, 2, 0))
 
 
+def test_second_derivatives_are_refused_rather_than_zero() -> None:
+    layer, parameters = layer_of(TWO), tensor([0.9, 0.4, 0.2]).requires_grad_()
+    loss = layer(tensor([0.0, 1.0]), tensor([1.0, 0.5]), parameters).square().sum()
+    (gradient,) = torch.autograd.grad(loss, parameters, create_graph=True)
+    with pytest.raises(RuntimeError, match="once_differentiable"):
+        gradient.sum().backward()
+
+
 class TestBatches:
     @pytest.mark.parametrize("name", ["toggle switch", "Duffing, driven", "Brusselator"])
     def test_states_and_gradients_of_a_batch_are_those_of_its_members(self, name: str) -> None:
