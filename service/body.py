@@ -22,6 +22,8 @@ from service.errors import ServiceError, invalid_request
 
 _DIGITS_OF_AN_INTEGER = 300  # beyond about 308 digits no double can hold it; Python itself stops at 4300
 SLOWEST = 10_000  # bytes a second; a sender that is slower is refused
+# Far beyond what the limits on a request let through; as Python objects 16 MiB of "[]," take 400 MB and half a minute.
+_MOST_BRACKETS, _MOST_COMMAS = 500_000, 3_000_000
 _MOST_ERRORS = 1_000  # of one kind that anybody could want to read
 _HALF_A_PAIR = "half a surrogate pair and cannot be written as UTF-8"
 _SURROGATE = re.compile(rb"\\u[dD][89a-fA-F]")
@@ -109,6 +111,9 @@ def parse_json(body: bytes, max_depth: int) -> Any:
         text = body.decode("utf-8")
     except UnicodeDecodeError as error:
         raise _malformed(f"the body is not UTF-8: byte {error.start} cannot be decoded") from None
+    if body.count(b"[") + body.count(b"{") > _MOST_BRACKETS or body.count(b",") > _MOST_COMMAS:
+        detail = f"at most {_MOST_BRACKETS} lists and objects and {_MOST_COMMAS} entries, all together"
+        raise invalid_request([FieldError("", detail)])
     try:
         parsed = json.loads(text, object_pairs_hook=_unique, parse_int=_integer, parse_constant=_refuse_constant)
     except json.JSONDecodeError as error:
