@@ -7,7 +7,8 @@ deviation.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -21,7 +22,7 @@ class RobustProblem:
 
     system: a catalogue name or a definition. times: stop and number. sigma: of the noise on each observable, or None
     for 5 % of its spread. observed: the observables that are measured, all where it is empty. fixed: unknowns that are
-    known. absolute: whether values are made positive, as in the article.
+    known. absolute: whether values are made positive, as in the article. data: a request whose data are used instead.
     """
 
     name: str
@@ -33,6 +34,8 @@ class RobustProblem:
     sigma: float | None = None
     observed: tuple[str, ...] = ()
     absolute: bool = False
+    fixed: frozenset[str] = frozenset()
+    data: Path | None = None
 
     @property
     def times(self) -> list[float]:
@@ -87,3 +90,21 @@ ROESSLER = RobustProblem(
     "Rössler", _system({"x": "-y - z", "y": "x + a*y", "z": "b + z*(x - c)"}, "a b c"),
     {"a": 0.2, "b": 0.2, "c": 5.7}, {"x": 1.0, "y": 1.0, "z": 0.0}, stop=20.0, count=201,
 )  # fmt: skip
+# the article's order parameter of 10,000 oscillators, against its optimum; the initial state is known
+KURAMOTO = RobustProblem(
+    "Kuramoto", "kuramoto", {"omega0": 6.37, "gamma": 0.0791, "beta": -0.0243, "K": 0.8459},
+    {"psi": 1.8932754818419988, "R": 0.00508423345963155}, stop=20.0, count=401, fixed=frozenset({"psi", "R"}),
+    data=Path(__file__).parents[1] / "examples" / "requests" / "kuramoto.json",
+)  # fmt: skip
+
+
+def _only(problem: RobustProblem, observable: str) -> RobustProblem:
+    return replace(problem, name=f"{problem.name}, {observable} alone", observed=(observable,))
+
+
+FULLY_OBSERVED = (
+    *(LOTKA_VOLTERRA, STUART_LANDAU, KURAMOTO, FITZHUGH_NAGUMO, SIR, GOODWIN, BRUSSELATOR, VAN_DER_POL, ROESSLER),
+    LORENZ,
+)
+PARTLY_OBSERVED = (*(_only(LOTKA_VOLTERRA, "prey"), _only(LORENZ, "x"), _only(FITZHUGH_NAGUMO, "v"), _only(SIR, "I")),)
+PROBLEMS = (*FULLY_OBSERVED, *PARTLY_OBSERVED)

@@ -1,0 +1,122 @@
+"""Several starts: where they begin, that one which fails harms nothing, and that a seed is an answer."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from odelib.errors import StopRequested
+from odelib.fitting import fit
+from odelib.monitor import Checkpoint, Monitor
+from odelib.problem.request import parse_problem
+from odelib.stages.multi_start import spread
+from odelib.unknowns import Unknowns
+
+# x(0) = 2 + sin(3a) + a²/50: many valleys along a
+WAVES: dict[str, Any] = {
+    "system": {"states": ["x"], "parameters": ["a"], "equations": {"x": "0*a"}},
+    "data": {"times": [0.0, 1.0, 2.0], "values": {"x": [1.0, 1.0, 1.0]}, "sigma": {"x": 0.1}},
+    "parameters": {"a": {"guess": 8.0, "lower": -10.0, "upper": 10.0}},
+    "initial_state": {"x": "2 + sin(3*a) + a**2/50"},
+}
+BEST = 2 + np.sin(-np.pi / 2) + (np.pi / 6) ** 2 / 50
+
+
+def waves(**request: Any) -> Any:
+    return parse_problem(WAVES | {"stages": [{"kind": "multi_start", "starts": 16}]} | request)
+
+
+def test_the_best_of_many_valleys_is_found() -> None:
+    result = fit(waves())
+    alone = fit(waves(stages=[{"kind": "least_squares"}]))
+    assert result.trajectories[0].values["x"][0] == pytest.approx(BEST, abs=1e-3)
+    assert alone.loss > 10 * result.loss
+    assert result.stages[0].steps == 16
+    losses = result.stages[0].start_losses
+    assert losses is not None
+    assert len(losses) == 16
+    assert losses[0] == pytest.approx(result.loss, rel=1e-6)
+    assert losses == sorted(losses)
+
+
+def test_same_seed_same_answer_another_seed_other_starts() -> None:
+    first, same, other = (fit(waves(seed=seed)) for seed in (3, 3, 4))
+    assert first.stages[0].start_losses == same.stages[0].start_losses
+    assert first.parameters == same.parameters
+    assert first.stages[0].start_losses != other.stages[0].start_losses
+
+
+def test_starts_of_the_request_come_before_stages_of_its_own() -> None:
+    result = fit(waves(starts=12, stages=[{"kind": "lbfgsb"}]))
+    assert [stage.kind for stage in result.stages] == ["multi_start", "lbfgsb"]
+    assert len(result.stages[0].start_losses or []) == 12
+    already = fit(waves(starts=12, stages=[{"kind": "multi_start", "starts": 2}, {"kind": "lbfgsb"}]))
+    assert [stage.kind for stage in already.stages] == ["multi_start", "lbfgsb"]
+    assert len(already.stages[0].start_losses or []) == 2
+
+
+def test_a_start_that_cannot_be_solved_harms_no_other() -> None:
+    """x' = a·x² blows up before t = 3 where a is above 1/3."""
+    times = np.linspace(0, 3, 16)
+    data = {"times": times.tolist(), "values": {"x": (1 / (1 + 0.5 * times)).tolist()}}
+    result = fit(
+        parse_problem(
+            {
+                "system": {"states": ["x"], "parameters": ["a"], "equations": {"x": "a*x**2"}},
+                "data": data,
+                "parameters": {"a": {"guess": 0.2, "lower": -3.0, "upper": 3.0}},
+                "initial_state": {"x": {"guess": 1.0, "fixed": True}},
+                "stages": [{"kind": "multi_start", "starts": 12}],
+            }
+        )
+    )
+    assert result.parameters["a"].value == pytest.approx(-0.5, abs=1e-5)
+    assert result.stages[0].failed_solves > 0
+    assert result.outcome.code == "converged"
+
+
+def test_points_are_spread_over_the_bounds_and_around_the_guess() -> None:
+    problem = parse_problem(
+        {
+            "system": {"states": ["x"], "parameters": list("abcd"), "equations": {"x": "a + b + c + d"}},
+            "data": {"times": [0.0, 1.0], "values": {"x": [1.0, 1.0]}},
+            "parameters": {
+                "a": {"guess": 2.0, "lower": 0.01, "upper": 100.0},
+                "b": {"guess": -1.0, "lower": -2.0, "upper": 5.0},
+                "c": {"guess": 3.0, "scale": "log"},
+                "d": {"guess": 0.0, "lower": -0.1},
+            },
+            "initial_state": {"x": {"guess": 1.0, "fixed": True}},
+        }
+    )
+    unknowns = Unknowns(problem, torch.device("cpu"))
+    points = np.array([list(unknowns.free_values(point).values()) for point in spread(unknowns, 256, seed=0)])
+    assert points.shape == (256, 4)
+    assert points.min(axis=0) == pytest.approx([0.01, -2.0, 0.6, -0.1], rel=0.2)
+    assert points.max(axis=0) == pytest.approx([100.0, 5.0, 15.0, 0.4], rel=0.2)
+    assert np.median(points[:, 0]) == pytest.approx(1.0, rel=0.2)  # evenly in the logarithm
+    assert np.median(points[:, 1]) == pytest.approx(1.5, rel=0.2)
+
+
+class _StopAfter(Monitor):
+    """Interrupts once so many starts are done."""
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        super().__setattr__(name, value)
+        if name == "checkpoint" and value is not None and value.step >= 5:
+            super().__setattr__("stop", "interrupted")
+
+
+def test_interrupted_it_goes_on_with_the_starts_that_are_left(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("odelib.stages.loop.CHECKPOINT_SECONDS", 0.0)
+    whole, monitor = fit(waves()), _StopAfter()
+    with pytest.raises(StopRequested):
+        fit(waves(), monitor=monitor)
+    assert monitor.checkpoint is not None
+    resumed = fit(waves(), resume=Checkpoint.from_json(monitor.checkpoint.to_json()))
+    assert resumed.stages[0].start_losses == pytest.approx(whole.stages[0].start_losses)
+    assert resumed.loss == pytest.approx(whole.loss)
+    assert resumed.stages[0].steps == 16
