@@ -37,6 +37,7 @@ _OUTCOMES: dict[str, OutcomeCode] = {  # how the last stage stopped → whether 
     "no_progress": "no_progress",
     "solve_failed": "no_progress",
     "finished": "no_progress",
+    "too_large": "no_progress",
 }
 
 
@@ -230,7 +231,11 @@ class _Fit:
             self._run_stage(self.stages.index)
             self.stages = _Stages(self.stages.index + 1, reports=self.stages.reports)
         code = self.stages.reports[-1].stopped.code
-        return "converged" if code in ("step_limit", "finished") and self._nothing_to_gain() else _OUTCOMES[code]
+        return (
+            "converged"
+            if code in ("step_limit", "finished", "too_large") and self._nothing_to_gain()
+            else _OUTCOMES[code]
+        )
 
     def _nothing_to_gain(self) -> bool:
         """Whether the best point is an optimum, although the last stage used all its steps."""

@@ -251,7 +251,7 @@ class Report:
                 slopes = jacobian_of(values, point).cpu().numpy()  # type: ignore[no-untyped-call]
             intervals = self.errors.along(found, slopes)
         return {
-            name: _estimate(value, intervals[i] if intervals else None)
+            name: _estimate(value, intervals[i] if intervals and intervals[i].standard_error > 0 else None)
             for i, (name, value) in enumerate(zip(names, found.tolist(), strict=True))
             if math.isfinite(value)
         }

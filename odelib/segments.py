@@ -88,6 +88,12 @@ class Segments:
         return own
 
     @property
+    def numbers(self) -> int:
+        """How many the derivatives of all trajectories by all variables are."""
+        n = self.state_count
+        return self._times.numel() * n * max(self._unknowns.count + self.inner * n, n + self._unknowns.count)
+
+    @property
     def series(self) -> list[int]:
         """The indices of the fitted series, in order."""
         return [part.index for part in self._objective.fitted]

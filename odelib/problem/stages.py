@@ -57,7 +57,7 @@ class MultiStartStage(Request):
 AnyStage = AdamStage | LbfgsbStage | LeastSquaresStage | MultipleShootingStage | MultiStartStage
 Stage = TypeAliasType("Stage", Annotated[AnyStage, Field(discriminator="kind")])
 
-DOUBTFUL_STARTS = 10
+DOUBTFUL_STARTS, DOUBTFUL_STEPS = 10, 50
 
 
 def default_plan(starts: int | None) -> list[AnyStage]:
@@ -65,8 +65,10 @@ def default_plan(starts: int | None) -> list[AnyStage]:
 
     starts: how many the request asks for; without, several are run only where the first result is doubtful.
     """
-    several = MultiStartStage(
-        kind="multi_start", starts=starts or DOUBTFUL_STARTS, when="always" if starts else "doubtful"
+    several = (
+        MultiStartStage(kind="multi_start", starts=starts)
+        if starts
+        else MultiStartStage(kind="multi_start", starts=DOUBTFUL_STARTS, steps=DOUBTFUL_STEPS, when="doubtful")
     )
     return [
         MultipleShootingStage(kind="multiple_shooting"),

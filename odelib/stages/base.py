@@ -6,13 +6,14 @@ from typing import ClassVar, Literal, Protocol
 
 from odelib.stages.loop import Loop
 
-StopCode = Literal["converged", "step_limit", "no_progress", "solve_failed", "finished"]
+StopCode = Literal["converged", "step_limit", "no_progress", "solve_failed", "finished", "too_large"]
 
 STOPPED: dict[StopCode, str] = {
     "converged": "what could still be gained is far below the noise",
     "step_limit": "all steps of the stage were used",
     "no_progress": "no better point was found along the directions tried, and the optimum is not reached",
     "finished": "the stage has done what it does; the stages after it go on from there",
+    "too_large": "the problem is too large for this stage; the stages after it go on from where it began",
     "solve_failed": "the equations could not be solved at any of the points tried",
 }
 

@@ -24,6 +24,7 @@ from odelib.stages.loop import Loop, TrialFailed
 Reals = NDArray[np.float64]
 SEGMENTS = 20  # of each series, at most
 INNER_VARIABLES = 1_500  # of all segments: fewer segments where there would be more
+MOST_NUMBERS = 30_000_000  # in the derivatives of the segments' trajectories
 SPREAD = 0.05  # a residual or gap counts 1 where it is this part of the spread
 PRICES = (1e-2, 1.0, 1e2, 1e4, 1e6, 1e8)  # of a squared gap beside a squared residual, one after the other
 LARGE = 3.0  # a residual beyond counts by its size, not its square
@@ -42,6 +43,8 @@ class MultipleShooting:
     def run(self, loop: Loop) -> StopCode:
         """See `Stage.run`. It keeps no memory: an interrupted stage starts again from the best point."""
         search = Search(loop, loop.best.coordinates)
+        if search.is_too_large:
+            return "too_large"
         found = search.run(self.steps - loop.counts.steps)
         if found is None:
             return "solve_failed"
@@ -61,9 +64,14 @@ class Search:
         self.count = unknowns.count
         self.observed, self.data_units = objective.measurements.in_units_of_spread(SPREAD)
 
+    @property
+    def is_too_large(self) -> bool:
+        """Whether the derivatives of the segments' trajectories would fill the memory."""
+        return self.segments.numbers > MOST_NUMBERS
+
     def run(self, steps: int) -> Evaluation | None:
         """Close the gaps in at most so many steps, and look at the whole series from there; None where that fails."""
-        if not self._begin():
+        if self.is_too_large or not self._begin():
             return None
         for price in PRICES:
             steps -= self._descend(price, steps)

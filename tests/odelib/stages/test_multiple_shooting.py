@@ -156,3 +156,20 @@ def test_several_experiments_are_shot_together() -> None:
     result = fit(parse_problem(request | guesses | {"initial_state": {"prey": 0.5, "predator": 2.0}}))
     assert {n: e.value for n, e in result.parameters.items()} == pytest.approx(LOTKA_VOLTERRA["parameters"], rel=0.05)
     assert [t.initial_state["prey"].value for t in result.trajectories] == pytest.approx([1.0, 2.0], abs=0.1)
+
+
+def test_a_system_too_large_for_it_is_left_to_the_other_stages() -> None:
+    names = [f"x{i}" for i in range(60)]
+    times = np.linspace(0, 1, 2000)
+    problem = parse_problem(
+        {
+            "system": {"states": names, "parameters": ["k"], "equations": {n: f"-k*{n}" for n in names}},
+            "data": {"times": times.tolist(), "values": {"x0": np.exp(-0.7 * times).tolist()}},
+            "parameters": {"k": 0.6},
+            "initial_state": {name: {"guess": 1.0, "fixed": True} for name in names},
+            "stages": SHOOT,
+        }
+    )
+    result = fit(problem)
+    assert [stage.stopped.code for stage in result.stages] == ["too_large", "converged"]
+    assert result.parameters["k"].value == pytest.approx(0.7, rel=1e-5)
