@@ -245,13 +245,16 @@ class Report:
 
         point = torch.tensor(self.best.coordinates, device=self.device)
         found = values(point).detach().cpu().numpy()
-        intervals: list[Interval] | None = None
+        intervals: list[Interval | None] | None = None
         if self.errors:
             with torch.enable_grad():
                 slopes = jacobian_of(values, point).cpu().numpy()  # type: ignore[no-untyped-call]
-            intervals = self.errors.along(found, slopes)
+            intervals = [  # what depends on unknowns at bounds alone has none, as these
+                None if interval.standard_error == 0 and slope.any() else interval
+                for interval, slope in zip(self.errors.along(found, slopes) or [], slopes, strict=False)
+            ] or None
         return {
-            name: _estimate(value, intervals[i] if intervals and intervals[i].standard_error > 0 else None)
+            name: _estimate(value, intervals[i] if intervals else None)
             for i, (name, value) in enumerate(zip(names, found.tolist(), strict=True))
             if math.isfinite(value)
         }
