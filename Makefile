@@ -13,7 +13,7 @@ COMPILED := $(VENV)/compiled
 SOURCES := odelib worker service examples bench tests
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo serve examples bench bench-engine openapi test schemathesis lint format stack stack-gpu stack-down test-stack
+.PHONY: help setup demo serve examples problems bench bench-engine bench-coverage openapi test schemathesis lint format stack stack-gpu stack-down test-stack
 
 help:  ## this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## */\t/' | expand -t 15
@@ -48,12 +48,19 @@ serve: setup  ## the whole service on this machine; ARGS='--port 9000 --workers 
 examples: setup  ## run the article's problems in full and draw its pictures
 	@$(BIN)/python -m examples.run_all $(ARGS)
 
+problems: setup  ## fit the table of problems of docs/problems.md over HTTP, beside scipy; ARGS='--only Goodwin'
+	@$(BIN)/python -m examples.problems $(ARGS)
+
 bench: setup  ## measure the service: start-up, memory, requests a second, overhead of a fit
 	@$(BIN)/python -m bench.service $(ARGS)
 
 bench-engine: setup  ## measure the compiled engine beside its peers, which are installed first; needs cc
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[bench]' -c constraints.txt
 	@for script in gradient work_precision batch compile article; do $(BIN)/python -m bench.$$script || exit 1; done
+
+bench-coverage: setup  ## count how often 95 % intervals hold the truth, and how often clean fits carry a warning
+	@$(BIN)/python -m bench.coverage $(ARGS)
+	@$(BIN)/python -m bench.warnings
 
 openapi: setup  ## write openapi.json anew from the code
 	@$(BIN)/python -m service.openapi > openapi.json.new && mv openapi.json.new openapi.json

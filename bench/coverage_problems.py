@@ -1,0 +1,145 @@
+"""What `bench.coverage` simulates: truths, times and noise, and the request that is fitted."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from examples.problems.measured import theophylline
+from examples.problems.simulating import with_guesses
+from odelib.simulation import run_simulations
+
+Reals = NDArray[np.float64]
+STAGES = [{"kind": "least_squares"}]
+# of a value with sigma: a measurement
+SCATTER: Mapping[str, Callable[[np.random.Generator, Reals, float], Reals]] = {
+    "normal": lambda random, value, sigma: value + sigma * random.standard_normal(len(value)),
+    "lognormal": lambda random, value, sigma: value * np.exp(sigma * random.standard_normal(len(value))),
+}
+
+
+@dataclass(frozen=True)
+class CoverageProblem:
+    """A request without measurements, and the truth.
+
+    body: of a request, with the series' times. truth: of the unknowns by name, the same in each series. sigma: the
+    true scale of each observable's noise, which the fit estimates. predicted: for each prediction its name, its times
+    and the series' name.
+    """
+
+    name: str
+    body: Mapping[str, Any]
+    truth: Mapping[str, float]
+    distribution: str
+    sigma: Mapping[str, float]
+    predicted: tuple[tuple[str, tuple[float, ...], str], ...]
+
+    @cached_property
+    def at_truth(self) -> dict[str, Any]:
+        """The body with the truth as guesses."""
+        return {**self.body, **{part: with_guesses(self.body[part], self.truth) for part in ENTRIES}}
+
+    @cached_property
+    def series(self) -> list[dict[str, Any]]:
+        """The series as they would be measured without noise."""
+        return [one.data for one in run_simulations(self.at_truth)]
+
+    @cached_property
+    def true_predictions(self) -> list[dict[str, list[float]]]:
+        """By observable the true values of each prediction."""
+        found = []
+        for _, times, name in self.predicted:
+            series = next(one for one in self._given if one.get("name", "data") == name)
+            begin = series.get("start_time", series["times"][0])
+            asked = {k: v for k, v in series.items() if k != "values"} | {"times": list(times), "start_time": begin}
+            body = {k: v for k, v in self.at_truth.items() if k not in ("experiments", "per_experiment")} | {
+                "data": asked
+            }
+            (simulation,) = run_simulations(body)
+            found.append(simulation.data["values"])
+        return found
+
+    @property
+    def _given(self) -> list[dict[str, Any]]:
+        return self.body.get("experiments") or [self.body["data"]]
+
+    def request(self, random: np.random.Generator) -> dict[str, Any]:
+        """A request with measurements, to be fitted from the truth."""
+        scatter = SCATTER[self.distribution]
+        series = [
+            one | {"values": {
+                name: scatter(random, np.array(values), self.sigma[name]).tolist()
+                for name, values in one["values"].items()
+            }}
+            for one in self.series
+        ]  # fmt: skip
+        several = "experiments" in self.body
+        return {
+            **self.at_truth,
+            **({"experiments": series} if several else {"data": series[0]}),
+            "noise": {name: {"distribution": self.distribution, "sigma": "estimate"} for name in self.sigma},
+            "predictions": [
+                {"name": name, "times": list(times)} | ({"experiment": of} if several else {})
+                for name, times, of in self.predicted
+            ],
+            "uncertainty": "covariance",
+            "stages": STAGES,
+        }
+
+
+ENTRIES = ("parameters", "initial_state")
+
+
+def _lotka_volterra(name: str, distribution: str, sigma: float) -> CoverageProblem:
+    truth = {"alpha": 1.5, "beta": 1.0, "gamma": 1.0, "delta": 3.0, "prey": 1.0, "predator": 1.0}
+    return CoverageProblem(
+        name,
+        {
+            "system": "lotka-volterra",
+            "data": {"times": np.linspace(0.0, 10.0, 51).tolist()},
+            "parameters": dict.fromkeys(("alpha", "beta", "gamma", "delta"), 1.0),
+            "initial_state": {"prey": 1.0, "predator": 1.0},
+        },
+        truth,
+        distribution,
+        {"prey": sigma, "predator": sigma},
+        (("later", (3.3, 7.7, 12.0, 15.0), "data"),),
+    )
+
+
+def _logistic() -> CoverageProblem:
+    log = {"guess": 1.0, "scale": "log"}
+    return CoverageProblem(
+        "logistic",
+        {
+            "system": {"states": ["x"], "parameters": ["r", "K"], "equations": {"x": "r*x*(1 - x/K)"}},
+            "data": {"times": np.linspace(0.0, 18.0, 19).tolist()},
+            "parameters": {"r": log, "K": log},
+            "initial_state": {"x": log},
+        },
+        {"r": 0.535, "K": 665.0, "x": 9.7},
+        "normal",
+        {"x": 20.0},
+        (("later", (2.5, 7.5, 12.5, 25.0), "data"),),
+    )
+
+
+def _theophylline() -> CoverageProblem:
+    """The subjects' doses and times, and for each of them rates and volume of its own, the truth being one."""
+    problem = theophylline()
+    body = {k: v for k, v in problem.request.items() if k != "noise"}
+    bands = tuple((f"subject {n}", (0.8, 4.0, 18.0, 30.0), f"subject {n}") for n in (1, 5, 9))
+    return CoverageProblem("Theophylline", body, problem.start, "normal", {"concentration": 0.7}, bands)
+
+
+PROBLEMS = (
+    _lotka_volterra("Lotka–Volterra, normal", "normal", 0.2),
+    _lotka_volterra("Lotka–Volterra, lognormal", "lognormal", 0.2),
+    _logistic(),
+    _theophylline(),
+)

@@ -1,0 +1,16 @@
+"""All problems of the table, in its order."""
+
+from __future__ import annotations
+
+from examples.problems.growth import gompertz, logistic
+from examples.problems.kinetics import hiv, michaelis_menten, product_inhibition, radioactive_chain, robertson
+from examples.problems.measured import measured
+from examples.problems.oscillators import fitzhugh_nagumo, goodwin, lorenz, pendulum, repressilator
+from examples.problems.problem import Problem
+
+
+def problems() -> list[Problem]:
+    """The measured ones, then the simulated ones; the same at every call."""
+    growth = [logistic(), gompertz()]
+    kinetics = [michaelis_menten(), product_inhibition(), radioactive_chain(), hiv(), robertson()]
+    return [*measured(), *growth, *kinetics, fitzhugh_nagumo(), goodwin(), repressilator(), pendulum(), lorenz()]

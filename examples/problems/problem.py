@@ -1,0 +1,88 @@
+"""What one problem of the table is: its request, and what an independent implementation needs to know of it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.integrate import solve_ivp
+
+Reals = NDArray[np.float64]
+Values = Mapping[str, float]
+Slope = Callable[[float, Reals, Values], list[float]]
+
+
+def states_themselves(states: Reals, values: Values) -> list[Reals]:
+    """What is measured where the states are."""
+    return list(states)
+
+
+@dataclass(frozen=True)
+class Problem:
+    """A request, and the same model written once more in Python.
+
+    name: in the table. source: of the data or of the true values. request: the body of `POST /fits`. slope: the
+    derivatives at a time, of the states (n,) and everything else by name. start: true or published values, by name,
+    from where the independent search begins. observe: of states (n, T) what is measured, in the order of the
+    request's observables. initial: of the values by name the initial state; without, the states' own values. exact:
+    the states (n, T) at times since the start, where they can be written down; without, scipy solves for them.
+    """
+
+    name: str
+    source: str
+    request: dict[str, Any]
+    slope: Slope
+    start: Values
+    observe: Callable[[Reals, Values], list[Reals]] = states_themselves
+    initial: Callable[[Values], list[float]] | None = None
+    exact: Callable[[Reals, Values], list[Reals]] | None = None
+
+    @property
+    def series(self) -> list[dict[str, Any]]:
+        """The measured series."""
+        return self.request.get("experiments") or [self.request["data"]]
+
+    def model(self, values: Values, begin: float, times: Reals) -> list[Reals]:
+        """What is measured at the times, by scipy. Raises `ArithmeticError` where it cannot be solved."""
+        if self.exact:
+            return self.observe(np.array(self.exact(times - begin, values)), values)
+        states: list[str] = self.request["system"]["states"]
+        initial = self.initial(values) if self.initial else [values[name] for name in states]
+        distinct, place = np.unique(times, return_inverse=True)
+        if distinct[-1] == begin:
+            return self.observe(np.repeat(np.array(initial)[:, None], len(times), axis=1), values)
+        solution = solve_ivp(
+            self.slope, (begin, distinct[-1]), initial, "LSODA", distinct, args=(values,), rtol=1e-9, atol=1e-12
+        )
+        if not solution.success or not np.isfinite(solution.y).all():
+            raise ArithmeticError(solution.message)
+        return self.observe(solution.y[:, place], values)
+
+
+def system(equations: dict[str, str], parameters: str, **more: Any) -> dict[str, Any]:
+    """A definition; parameters: their names, apart by spaces."""
+    return {"states": list(equations), "parameters": parameters.split(), "equations": equations, **more}
+
+
+def positive(guesses: Values) -> dict[str, Any]:
+    """Unknowns on a log scale."""
+    return {name: {"guess": guess, "scale": "log"} for name, guess in guesses.items()}
+
+
+def known(values: Values) -> dict[str, Any]:
+    """Values that are not fitted."""
+    return {name: {"guess": value, "fixed": True} for name, value in values.items()}
+
+
+def noise(distribution: str, observables: str, **more: Any) -> dict[str, Any]:
+    """One distribution for all observables, the scale estimated where nothing else is said."""
+    settings = {"distribution": distribution, "sigma": "estimate"} | more
+    return {name: dict(settings) for name in observables.split()}
+
+
+def table(columns: Mapping[str, Reals]) -> dict[str, list[float]]:
+    """Values for a request, rounded to seven digits as a table would have them."""
+    return {name: [float(f"{value:.7g}") for value in column] for name, column in columns.items()}
