@@ -72,7 +72,8 @@ class Regularisation:
         found = np.zeros(len(values))
         found[self._places] += 2 * self._l2
         found[self._prior_places] += self._priors.information(values[self._prior_places])
-        return np.asarray(found / self._unknowns.per_unit(coordinates) ** 2)
+        unit = self._unknowns.per_unit(coordinates)
+        return np.asarray(found / unit / unit)  # the square may overflow
 
     def tents(self, coordinates: Reals) -> Tents:
         """The parts of the loss that are heights·|distance of one unknown|: the l1 penalty and Laplace priors."""

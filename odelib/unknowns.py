@@ -212,7 +212,8 @@ class Unknowns:
     def per_unit(self, coordinates: Vector) -> Vector:
         """d coordinate / d value, which turns a gradient in coordinates into one in the caller's units."""
         values = np.array(list(self.free_values(coordinates).values()), dtype=np.float64)
-        return np.where(self.log, 1 / np.where(self.log, values, 1.0), 1.0)
+        positive = np.maximum(values, np.finfo(np.float64).tiny)  # one that runs towards 0 may underflow
+        return np.where(self.log, 1 / np.where(self.log, positive, 1.0), 1.0)
 
     def magnitudes(self, coordinates: Vector) -> Vector:
         """By what a stage divides the coordinates: max(|x|, |guess|/100), else the width of the bounds, else 1.

@@ -87,15 +87,14 @@ def hiv() -> Problem:
     """Decay of HIV-1 under a protease inhibitor; RNA in thousand copies/ml.
 
     Before the drug everything is in balance: as much virus is made as is cleared. X is the infected cells times the
-    virus each makes in a day, hence c·V at first; virus made from then on (W) is not infectious. The guess says
-    that virus goes faster than cells: from guesses that leave it open, delta may run to infinity, another valley.
+    virus each makes in a day, hence c·V at first; virus made from then on (W) is not infectious.
     """
     request: dict[str, Any] = {
         "system": system(
             {"X": "delta*(c*V - X)", "V": "-c*V", "W": "X - c*W"}, "c delta V0", observables={"rna": "V + W"},
         ),
         "data": {"times": [0.0, 0.08, 0.17, 0.25, 0.5, 0.75, 1.0, 1.25, 1.5, 2.0, 2.5, 3.0, 4.0, 5.0, 6.0, 7.0]},
-        "parameters": positive({"c": 6.0, "delta": 1.0, "V0": 100.0}),
+        "parameters": positive({"c": 1.0, "delta": 1.0, "V0": 100.0}),
         "initial_state": {"X": "c*V0", "V": "V0", "W": {"guess": 0.0, "fixed": True}},
         "noise": noise("lognormal", "rna"),
     }  # fmt: skip

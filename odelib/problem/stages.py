@@ -50,7 +50,10 @@ class MultiStartStage(Request):
     steps: Annotated[Count, Field(description="Of each start, at most.")] = 200
     when: Annotated[
         Literal["always", "doubtful"],
-        Field(description="`doubtful`: only where the best fit so far is no optimum, or its residuals are structured."),
+        Field(
+            description="`doubtful`: only where the best fit so far is no optimum, leaves a direction flat, or has "
+            "structured residuals."
+        ),
     ] = "always"
 
 

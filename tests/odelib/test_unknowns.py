@@ -75,3 +75,8 @@ def test_held_are_those_at_a_bound_that_want_to_leave_it() -> None:
 def test_gradients_in_the_callers_units() -> None:
     found = unknowns(a={"guess": 4.0, "scale": "log"}, b=3.0)
     np.testing.assert_allclose(found.per_unit(found.start), [0.25, 1.0])
+
+
+def test_an_unknown_that_ran_to_zero_has_a_finite_unit() -> None:
+    found = unknowns(a={"guess": 2.0, "scale": "log"})
+    assert np.isfinite(found.per_unit(np.array([-1000.0]))).all()

@@ -8,6 +8,8 @@ import numpy as np
 import pytest
 import torch
 
+from examples.problems.independent import Independent
+from examples.problems.kinetics import hiv
 from odelib.errors import StopRequested
 from odelib.fitting import fit
 from odelib.monitor import Checkpoint, Monitor
@@ -120,3 +122,12 @@ def test_interrupted_it_goes_on_with_the_starts_that_are_left(monkeypatch: pytes
     assert resumed.stages[0].start_losses == pytest.approx(whole.stages[0].start_losses)
     assert resumed.loss == pytest.approx(whole.loss)
     assert resumed.stages[0].steps == 16
+
+
+def test_a_runaway_unknown_is_doubtful() -> None:
+    # From guesses that do not say which rate is the faster, delta runs to infinity, where nothing depends on it.
+    result = fit(parse_problem(hiv().request | {"uncertainty": "covariance"}))
+    assert result.stages[2].kind == "multi_start"
+    assert result.stages[2].steps > 0
+    assert result.loss == pytest.approx(Independent(hiv()).best(), abs=1e-3)
+    assert result.warnings == []
