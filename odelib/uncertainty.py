@@ -123,7 +123,10 @@ class Errors:
         return Interval(error, value - self._quantile * error, value + self._quantile * error)
 
     def of_scales(self, scales: Scales) -> dict[str, list[Interval | None]]:
-        """The intervals of the estimated scales of each observable, made in their logarithms."""
+        """The intervals of the estimated scales of each observable, made in their logarithms.
+
+        They lie around the scale without what the fit has taken from it: the likeliest one is too small.
+        """
         if not self.usable:
             return {}
         found = {}
@@ -133,7 +136,8 @@ class Errors:
             own = np.linalg.pinv(block.scales.T @ block.scales)
             across = own @ (block.scales.T @ block.along)
             variance = np.diag(own * self._uncertainty.factors[block.name] + across @ self._matrix @ across.T)
-            pairs = zip(scales[block.name].tolist(), np.sqrt(variance).tolist(), strict=True)
+            centres = scales[block.name] * np.sqrt(self._uncertainty.factors[block.name])
+            pairs = zip(centres.tolist(), np.sqrt(variance).tolist(), strict=True)
             found[block.name] = [self._in_logarithm(value, error) if error > 0 else None for value, error in pairs]
         return found
 
