@@ -39,6 +39,10 @@ class ProblemError(OdelibError):
         self.errors = tuple(errors)
         super().__init__("\n".join(f"{error.pointer or '(the whole)'}: {error.detail}" for error in self.errors))
 
+    def __reduce__(self) -> tuple[type[ProblemError], tuple[tuple[FieldError, ...]]]:
+        """Rebuild from the arguments, so that the error can cross processes."""
+        return type(self), (self.errors,)
+
 
 class ExpressionError(OdelibError):
     """A text that is not an expression of the problem language; the message says why and proposes a way out."""
@@ -90,6 +94,10 @@ class FitError(OdelibError):
         self.detail = detail
         self.result = result
         super().__init__(f"{title}: {detail}")
+
+    def __reduce__(self) -> tuple[type[FitError], tuple[str, str, str, FitResult | None]]:
+        """Rebuild from the arguments, so that the error can cross processes."""
+        return type(self), (self.code, self.title, self.detail, self.result)
 
 
 class StopRequested(OdelibError):
