@@ -155,8 +155,9 @@ class Objective:
 
     @staticmethod
     def _finite(blocks: list[Block]) -> list[Block]:
-        if not all(np.isfinite(block.along).all() for block in blocks):
-            raise NotFinite("the derivatives of an observable are not finite numbers")
+        with np.errstate(over="ignore"):  # their squares are what counts
+            if not all(np.isfinite(np.square(block.along).sum()) for block in blocks):
+                raise NotFinite("the derivatives of an observable are not finite numbers, or too large to be squared")
         return blocks
 
     def _gradient(self, loss: Tensor, point: Tensor) -> Vector:

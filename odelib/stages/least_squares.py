@@ -119,11 +119,14 @@ class _Model:
         return -float(smooth + tents)
 
     def _bounded(self, matrix: Vector, gradient: Vector) -> Vector:
-        root = np.linalg.cholesky(matrix).T
-        target = -np.linalg.solve(root.T, gradient)
-        move: Vector = np.linalg.solve(root, target)
+        """The least of the quadratic within the bounds; directions that rounding leaves without a slope are lifted."""
+        lengths, directions = np.linalg.eigh(matrix)
+        lengths = np.maximum(lengths, np.finfo(np.float64).eps * max(float(lengths[-1]), 1e-300))
+        target = -(directions.T @ gradient) / np.sqrt(lengths)
+        move: Vector = directions @ (target / np.sqrt(lengths))
         if np.all(move >= self._low) and np.all(move <= self._high):
             return move
+        root = np.sqrt(lengths)[:, None] * directions.T
         return np.asarray(lsq_linear(root, target, bounds=(self._low, self._high), method="bvls").x)
 
 

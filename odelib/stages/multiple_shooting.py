@@ -25,6 +25,7 @@ Reals = NDArray[np.float64]
 SEGMENTS = 20  # of each series, at most
 INNER_VARIABLES = 1_500  # of all segments: fewer segments where there would be more
 MOST_NUMBERS = 30_000_000  # in the derivatives of the segments' trajectories
+LARGEST = 1e100  # of residuals, gaps and their derivatives, which are squared
 SPREAD = 0.05  # a residual or gap counts 1 where it is this part of the spread
 PRICES = (1e-2, 1.0, 1e2, 1e4, 1e6, 1e8)  # of a squared gap beside a squared residual, one after the other
 LARGE = 3.0  # a residual beyond counts by its size, not its square
@@ -162,7 +163,8 @@ class Search:
         gaps = (found.gaps / self.gap_units).reshape(-1)
         gap_slopes = (found.gap_slopes / self.gap_units[:, None]).reshape(len(gaps), len(variables))
         everything = np.concatenate([*residuals, gaps])
-        if not np.isfinite(everything).all() or not all(np.isfinite(s).all() for s in (*slopes, gap_slopes)):
+        largest = max(float(np.abs(part).max(initial=0.0)) for part in (everything, *slopes, gap_slopes))
+        if not largest < LARGEST:  # NaN neither
             return None
         return np.concatenate(slopes), np.concatenate(residuals), gap_slopes, gaps
 
