@@ -131,22 +131,3 @@ def test_a_runaway_unknown_is_doubtful() -> None:
     assert result.stages[2].steps > 0
     assert result.loss == pytest.approx(Independent(hiv()).best(), abs=1e-3)
     assert result.warnings == []
-
-
-def test_starts_in_chaos_harm_nothing() -> None:
-    """Derivatives over a long chaotic orbit grow beyond all that can be inverted."""
-    times = np.linspace(0, 40, 120)
-    data = {"times": times.tolist(), "values": {"x": np.sin(times).tolist()}}
-    result = fit(
-        parse_problem(
-            {
-                "system": "lorenz",
-                "data": data,
-                "parameters": {"sigma": 10.0, "rho": 28.0, "beta": 2.7},
-                "initial_state": {"x": 1.0, "y": 1.0, "z": 20.0},
-                "stages": [{"kind": "multi_start", "starts": 4, "steps": 10}],
-            }
-        )
-    )
-    assert result.stages[0].steps == 4
-    assert len(result.stages[0].start_losses or []) == 4

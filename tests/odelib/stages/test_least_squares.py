@@ -1,0 +1,27 @@
+"""Levenberg and Marquardt's step where the matrix can hardly be inverted."""
+
+from __future__ import annotations
+
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+import pytest
+
+from odelib.objective import Curvature
+from odelib.stages.least_squares import _Model
+from odelib.tents import Tents
+
+
+@pytest.mark.parametrize("bounds", [(-np.inf, np.inf), (0.0, 2.0)])
+def test_a_matrix_that_rounding_leaves_singular_still_gives_a_step_downhill(bounds: tuple[float, float]) -> None:
+    rows = np.array([[1e8, 1e8]])  # their product and a damping of 1e-3 have no Cholesky factor in doubles
+    none = Tents(np.zeros((0, 2)), np.zeros(0), np.zeros(0))
+    loop: Any = SimpleNamespace(unknowns=SimpleNamespace(lower=np.full(2, bounds[0]), upper=np.full(2, bounds[1])))
+    at: Any = SimpleNamespace(coordinates=np.ones(2), gradient=np.array([1e7, 1e7]))
+    with pytest.raises(np.linalg.LinAlgError):
+        np.linalg.cholesky(rows.T @ rows + 1e-3 * np.eye(2))
+    model = _Model(loop, at, Curvature(rows, rows, none), np.ones(2))
+    move = model.move(1e-3)
+    assert move == pytest.approx([-5e-10, -5e-10], rel=1e-3)
+    assert model.gain(move) > 0
