@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from odelib.errors import OdelibError, SolveError
+from odelib.errors import OdelibError
 from odelib.information import FLAT
 from odelib.layer import ODELayer
 from odelib.measurements import Block, Measurements, Model, Scales
@@ -24,9 +24,6 @@ from odelib.unknowns import Unknowns, Vector
 
 class NotFinite(OdelibError):
     """Loss or gradient is not a finite number at a point; the message says what and where."""
-
-
-TrialFailure = SolveError | NotFinite  # what makes a trial step fail, and the fit go on from another
 
 
 @dataclass(frozen=True)
@@ -123,7 +120,7 @@ class Objective:
     def curvature(self, coordinates: Vector) -> Curvature:
         """How the loss bends around a point; estimated scales go with it, as in `evaluate`. Raises as that."""
         _, model, slopes = self.solves.slopes(coordinates)
-        return self._curvature(coordinates, model, slopes)
+        return self._curvature(coordinates, model, slopes, self.measurements.scales(model))
 
     def linearise(self, coordinates: Vector) -> tuple[Evaluation, Curvature]:
         """`evaluate` and `curvature` by one solve a series, by forward sensitivities alone."""
@@ -138,10 +135,9 @@ class Objective:
             gradient += 0.0 if slope is None else slope.cpu().numpy() @ along
         model = {name: column.detach() for name, column in model.items()}
         evaluation = self._with_added(coordinates, value, gradient, states)
-        return evaluation, self._curvature(coordinates, model, slopes)
+        return evaluation, self._curvature(coordinates, model, slopes, scales)
 
-    def _curvature(self, coordinates: Vector, model: Model, slopes: Mapping[str, Vector]) -> Curvature:
-        scales = self.measurements.scales(model)
+    def _curvature(self, coordinates: Vector, model: Model, slopes: Mapping[str, Vector], scales: Scales) -> Curvature:
         blocks = self._finite(self.measurements.blocks(model, slopes, scales))
         added = np.diag(np.sqrt(self.regularisation.information(coordinates)))
         rows = [without_scales(block) for block in blocks]

@@ -158,14 +158,11 @@ class Loop:
         Raises `TrialFailed` where the matrix cannot be had.
         """
         limit = self.threshold(self.best)
-        return self._gauss_newton_gain(self.best, limit) < limit
-
-    def _gauss_newton_gain(self, at: Evaluation, limit: float) -> float:
         try:
-            found = self.objective.curvature(at.coordinates)
+            found = self.objective.curvature(self.best.coordinates)
         except (SolveError, NotFinite) as error:
             raise TrialFailed(error) from error
-        return self.predicted_gain(at, found, limit)
+        return self.predicted_gain(self.best, found, limit) < limit
 
     def predicted_gain(self, at: Evaluation, curvature: Curvature, limit: float) -> float:
         """½·gᵀBg with B the inverse of the Gauss–Newton matrix, unknowns at a bound and flat directions left out.

@@ -8,12 +8,13 @@ from typing import Any
 import numpy as np
 import pytest
 
-from odelib import FitError, Monitor, fit
-from odelib.errors import StopReason, StopRequested
+from odelib import FitError, fit
+from odelib.errors import StopRequested
 from odelib.fitting import partial_result
 from odelib.monitor import Checkpoint
 from odelib.problem.request import parse_problem
 from odelib.result import FitResult
+from tests.stopping import Stopper
 
 SYSTEM = {
     "states": ["x"],
@@ -292,19 +293,6 @@ class TestHoldOut:
         assert scored.loss is not None
         if out == "one":  # the result's initial state is the first series'
             assert held.initial_state["x"].model_dump(exclude_none=True) == {"value": 1.5, "fixed": True}
-
-
-class Stopper(Monitor):
-    """Asks to stop once a fit has left a checkpoint of so many steps."""
-
-    def __init__(self, after: int, reason: StopReason) -> None:
-        super().__init__()
-        self.after, self.reason = after, reason
-
-    def __setattr__(self, name: str, value: Any) -> None:
-        super().__setattr__(name, value)
-        if name == "checkpoint" and value is not None and value.step >= self.after:
-            super().__setattr__("stop", self.reason)
 
 
 class TestStopping:

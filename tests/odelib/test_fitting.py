@@ -18,6 +18,7 @@ from odelib.problem.request import parse_problem
 from odelib.result import FitResult
 from tests.problems import decay_request
 from tests.stages import STAGES
+from tests.stopping import Stopper
 
 
 def decay(**changes: Any) -> FitProblem:
@@ -180,19 +181,6 @@ class TestCannotSucceed:
         system = {"states": ["x"], "parameters": ["k"], "equations": {"x": "-x"}}
         with pytest.raises(FitError, match="derivative with respect to k"):
             fit(decay(system=system, parameters={"k": 0.0}, initial_state={"x": "1 + sqrt(k)"}))
-
-
-class Stopper(Monitor):
-    """Asks to stop once a fit has left a checkpoint of so many steps."""
-
-    def __init__(self, after: int, reason: StopReason) -> None:
-        super().__init__()
-        self.after, self.reason = after, reason
-
-    def __setattr__(self, name: str, value: Any) -> None:
-        super().__setattr__(name, value)
-        if name == "checkpoint" and value is not None and value.step >= self.after:
-            super().__setattr__("stop", self.reason)
 
 
 @pytest.fixture

@@ -12,10 +12,11 @@ from examples.problems.independent import Independent
 from examples.problems.kinetics import hiv
 from odelib.errors import StopRequested
 from odelib.fitting import fit
-from odelib.monitor import Checkpoint, Monitor
+from odelib.monitor import Checkpoint
 from odelib.problem.request import parse_problem
 from odelib.stages.multi_start import spread
 from odelib.unknowns import Unknowns
+from tests.stopping import Stopper
 
 # x(0) = 2 + sin(3a) + a²/50: many valleys along a
 WAVES: dict[str, Any] = {
@@ -103,18 +104,9 @@ def test_points_are_spread_over_the_bounds_and_around_the_guess() -> None:
     assert np.median(points[:, 1]) == pytest.approx(1.5, rel=0.2)
 
 
-class _StopAfter(Monitor):
-    """Interrupts once so many starts are done."""
-
-    def __setattr__(self, name: str, value: Any) -> None:
-        super().__setattr__(name, value)
-        if name == "checkpoint" and value is not None and value.step >= 5:
-            super().__setattr__("stop", "interrupted")
-
-
 def test_interrupted_it_goes_on_with_the_starts_that_are_left(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("odelib.stages.loop.CHECKPOINT_SECONDS", 0.0)
-    whole, monitor = fit(waves()), _StopAfter()
+    whole, monitor = fit(waves()), Stopper(5, "interrupted")
     with pytest.raises(StopRequested):
         fit(waves(), monitor=monitor)
     assert monitor.checkpoint is not None
