@@ -55,6 +55,7 @@ class Profiler:
         self._loop = loop
         self._best = loop.best
         self._threshold = self._rise(freedom)
+        self._negligible = loop.threshold(loop.best)
 
     def _rise(self, freedom: float | None) -> float:
         """By how much the loss has grown at an end of an interval."""
@@ -142,8 +143,8 @@ class Profiler:
             at, curvature = loop.linearise(loop.unknowns.clip(start))
         except TrialFailed:
             return None
-        end = descend(loop, at, curvature, steps=STEPS).end
-        if end.loss < self._best.loss - self._loop.threshold(self._best):
+        end = descend(loop, at, curvature, steps=STEPS, negligible=self._negligible).end
+        if end.loss < self._best.loss - self._negligible:
             raise BetterFound(end)
         return end
 

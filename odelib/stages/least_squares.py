@@ -53,12 +53,19 @@ class Descent:
     end: Evaluation
 
 
-def descend(loop: Loop, at: Evaluation, curvature: Curvature, *, steps: int) -> Descent:
-    """Go downhill from a point, for at most so many accepted steps."""
+def descend(
+    loop: Loop, at: Evaluation, curvature: Curvature, *, steps: int, negligible: float | None = None
+) -> Descent:
+    """Go downhill from a point, for at most so many accepted steps.
+
+    negligible: a predicted gain at which it is done without trying for it; where None, small gains must have been seen.
+    """
     scales = loop.unknowns.magnitudes(at.coordinates)
     model = _Model(loop, at, curvature, scales)
     damping, growth, small, rejected = FIRST_DAMPING * model.steepness, 2.0, 0, 0
     for _ in range(steps):
+        if negligible is not None and loop.predicted_gain(at, curvature, negligible) < negligible:
+            return Descent("converged", at)
         while True:
             move = model.move(damping)
             predicted = model.gain(move)
