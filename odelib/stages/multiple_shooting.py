@@ -9,7 +9,7 @@ square: the method only finds the valley, and later stages its bottom.
 
 from __future__ import annotations
 
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -42,11 +42,11 @@ class MultipleShooting:
         self.steps = settings.steps
 
     def run(self, loop: Loop) -> StopCode:
-        """See `Stage.run`. It keeps no memory: an interrupted stage starts again from the best point."""
+        """See `Stage.run`. Its memory is the search's variables, and what a gap costs and a step is damped by next."""
         search = Search(loop, loop.best.coordinates)
         if search.is_too_large:
             return "too_large"
-        found = search.run(self.steps - loop.counts.steps)
+        found = search.run(self.steps - loop.counts.steps, loop.memory)
         if found is None:
             return "solve_failed"
         return "step_limit" if loop.counts.steps >= self.steps else "finished"
@@ -70,19 +70,27 @@ class Search:
         """Whether the derivatives of the segments' trajectories would fill the memory."""
         return self.segments.numbers > MOST_NUMBERS
 
-    def run(self, steps: int) -> Evaluation | None:
-        """Close the gaps in at most so many steps, and look at the whole series from there; None where that fails."""
-        if self.is_too_large or not self._begin():
+    def run(self, steps: int, memory: dict[str, Any] | None = None) -> Evaluation | None:
+        """Close the gaps in at most so many steps, and look at the whole series from there; None where that fails.
+
+        memory: what a search from the same start last told its loop; this one goes on from there.
+        """
+        if self.is_too_large or not self._begin(memory):
             return None
-        for price in PRICES:
-            steps -= self._descend(price, steps)
+        damping = memory["damping"] if memory else FIRST_DAMPING
+        for place in range(memory["price"] if memory else 0, len(PRICES)):
+            steps -= self._descend(place, steps, damping)
+            damping = FIRST_DAMPING
         try:
             return self.loop.evaluate(self.loop.unknowns.clip(self.variables[: self.count]))
         except TrialFailed:
             return None
 
-    def _begin(self) -> bool:
-        """Start the segments from the data, and the free initial states too; False where they cannot be solved."""
+    def _begin(self, memory: dict[str, Any] | None) -> bool:
+        """Start the segments from the data, and the free initial states too; False where they cannot be solved.
+
+        With a memory the variables are its own, in the same units.
+        """
         unknowns = self.loop.unknowns
         first, inner = self.segments.follow(self.start, Corrections(self.loop.objective, self.start))
         starts = dict(zip(self.segments.series, first, strict=True))
@@ -93,14 +101,16 @@ class Search:
         units = np.where(spread > 1e-6 * size, spread, np.where(size > 0, size, 1.0))
         self.gap_units = SPREAD * units
         self.units = np.concatenate([unknowns.magnitudes(coordinates), np.tile(units, len(inner))])
+        if memory:
+            self.variables = np.array(memory["variables"])
         self.rows = self._rows(self.variables)
         return self.rows is not None
 
-    def _descend(self, price: float, most: int) -> int:
-        """Go downhill at a price of the gaps; returns the steps taken."""
+    def _descend(self, place: int, most: int, damping: float) -> int:
+        """Go downhill at one of the prices of the gaps; returns the steps taken."""
         if self.rows is None:
             raise AssertionError("the search has not begun")
-        damping, growth, rejected, steps = FIRST_DAMPING, 2.0, 0, 0
+        price, growth, rejected, steps = PRICES[place], 2.0, 0, 0
         slopes, values = _weighed(*self.rows, price)
         loss = 0.5 * float(values @ values)
         while rejected < MOST_REJECTED and steps < most:
@@ -115,8 +125,15 @@ class Search:
             self.variables, self.rows = trial, rows
             slopes, values, loss = trial_slopes, trial_values, trial_loss
             steps += 1
-            self.loop.step()
-            if gained < SETTLED * loss:
+            settled = gained < SETTLED * loss
+            self.loop.step(
+                {
+                    "variables": self.variables.tolist(),
+                    "price": place + settled,
+                    "damping": FIRST_DAMPING if settled else damping,
+                }
+            )
+            if settled:
                 break
         return steps
 

@@ -1,0 +1,66 @@
+"""A stage that is interrupted anywhere and resumed ends where it would have ended."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+
+from odelib.errors import StopRequested
+from odelib.fitting import fit
+from odelib.monitor import Checkpoint, Monitor
+from odelib.problem.request import parse_problem
+from odelib.result import FitResult
+from odelib.simulation import run_simulation
+
+LOTKA_VOLTERRA: dict[str, Any] = {
+    "system": "lotka-volterra",
+    "parameters": {"alpha": 1.5, "beta": 1.0, "gamma": 1.0, "delta": 3.0},
+    "initial_state": {"prey": 1.0, "predator": 1.0},
+}
+TIMES = np.linspace(0, 10, 51).tolist()
+
+
+class StopAt(Monitor):
+    """Interrupts a fit at the first checkpoint that is as far as a stage and step."""
+
+    def __init__(self, stage: int, step: int) -> None:
+        super().__init__()
+        self.position = stage, step
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        super().__setattr__(name, value)
+        if name == "checkpoint" and value is not None and value.position >= self.position:
+            super().__setattr__("stop", "interrupted")
+
+
+@pytest.fixture(autouse=True)
+def _every_step_leaves_a_checkpoint(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("odelib.stages.loop.CHECKPOINT_SECONDS", 0.0)
+
+
+def resumed(request: dict[str, Any], stage: int, step: int) -> FitResult:
+    """The fit, interrupted there and gone on with."""
+    monitor = StopAt(stage, step)
+    with pytest.raises(StopRequested):
+        fit(parse_problem(request), monitor=monitor)
+    assert monitor.checkpoint is not None
+    assert monitor.checkpoint.position == (stage, step)
+    return fit(parse_problem(request), resume=Checkpoint.from_json(monitor.checkpoint.to_json()))
+
+
+def test_multiple_shooting_goes_on_with_its_segments() -> None:
+    request = LOTKA_VOLTERRA | {
+        "data": run_simulation(LOTKA_VOLTERRA | {"data": {"times": TIMES}}, noise=0.05, seed=1).data,
+        "parameters": {"alpha": 0.5, "beta": 3.0, "gamma": 2.5, "delta": 1.0},
+        "initial_state": {"prey": 0.5, "predator": 2.0},
+        "stages": [{"kind": "multiple_shooting"}],
+    }
+    whole = fit(parse_problem(request))
+    last = whole.stages[0].steps
+    request["stages"] = [{"kind": "multiple_shooting", "steps": last}]  # no room for doing anything twice
+    for step in (1, last // 2, last - 1, last):
+        again = resumed(request, 0, step)
+        assert again.stages[0].steps == last
+        assert again.loss == pytest.approx(whole.loss, rel=1e-9)
