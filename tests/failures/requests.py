@@ -4,6 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
+
+from tests.problems import reference
+
 
 def decay(steps: int, **more: Any) -> dict[str, Any]:
     """Many quick steps, some 30 ms each."""
@@ -28,6 +32,31 @@ def lorenz(engine: str) -> dict[str, Any]:
         "initial_state": {"x": 1.0, "y": 1.0, "z": 20.0},
         "stages": [{"kind": "adam", "steps": 100_000_000}],
         "solver": {"engine": engine},
+    }
+
+
+def seasons(cycles: float, stages: list[dict[str, Any]], **more: Any) -> dict[str, Any]:
+    """Prey that breed faster and slower so often in a unit of time: the solver follows each cycle, so that a gradient
+    takes long (some 0.1 s for 1,000 cycles), while the optimum is the plain system's."""
+    times = np.linspace(0.0, 10.0, 101)
+    states = reference("lotka-volterra", times, [1.0, 1.0], [1.5, 1.0, 1.0, 3.0])
+    values = states + 0.1 * np.random.default_rng(0).standard_normal(states.shape)
+    return {
+        "system": {
+            "states": ["prey", "predator"],
+            "parameters": ["alpha", "beta", "gamma", "delta"],
+            "constants": {"rhythm": 2 * np.pi * cycles},
+            "equations": {
+                "prey": "alpha*prey*(1 + sin(rhythm*t)) - beta*prey*predator",
+                "predator": "gamma*prey*predator - delta*predator",
+            },
+        },
+        "data": {"times": times.tolist(), "values": {"prey": values[:, 0].tolist(), "predator": values[:, 1].tolist()}},
+        "parameters": {"alpha": 1.3, "beta": 1.2, "gamma": 1.2, "delta": 2.7},
+        "initial_state": {name: {"guess": 1.0, "fixed": True} for name in ("prey", "predator")},
+        "stages": stages,
+        "solver": {"method": "dopri5", "rtol": 1e-11, "atol": 1e-12, "max_steps": 100_000_000},
+        **more,
     }
 
 
