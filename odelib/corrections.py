@@ -22,8 +22,7 @@ class Corrections:
 
     def __init__(self, objective: Objective, coordinates: Reals) -> None:
         self._layer = objective.layer
-        with torch.no_grad():
-            self._parameters = objective.unknowns.values(torch.tensor(coordinates))[0]
+        self._parameters = objective.unknowns.values(coordinates)[0]
         self._constants = objective.unknowns.constants.cpu()
         self._parts = objective.fitted
         self._curves = [{name: _curve(part, name) for name in part.values} for part in self._parts]

@@ -7,7 +7,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
@@ -20,6 +19,7 @@ Reals = NDArray[np.float64]
 Places = NDArray[np.int64]
 Model = Mapping[str, Tensor]  # (N,) for each observable: the rows of all parts
 Scales = Mapping[str, Reals]  # the estimated scales of each observable
+NONE: Reals = np.zeros(0)  # the scales of an observable of which none is estimated
 
 
 @dataclass(frozen=True)
@@ -29,15 +29,15 @@ class _Column:
     has_sigma: whether the data give a sigma everywhere, or the noise does.
     """
 
-    rows: Tensor
-    everywhere: bool
-    observed: Tensor
+    rows: Places
+    observed: Reals
     has_sigma: bool
     noise: Noise
 
-    def of(self, model: Tensor) -> Tensor:
+    def of(self, model: Tensor) -> Reals:
         """The model where there are measurements."""
-        return model if self.everywhere else model.index_select(0, self.rows)
+        everywhere: Reals = model.detach().cpu().numpy()
+        return everywhere[self.rows]
 
 
 @dataclass(frozen=True)
@@ -68,7 +68,6 @@ class Measurements:
         *,
         rtol: float,
         atol: float,
-        device: torch.device,
     ) -> None:
         self.is_likelihood = noise is not None
         self._parts = parts
@@ -81,13 +80,12 @@ class Measurements:
             if not found:
                 continue
             rows, values, sigmas = zip(*found, strict=True)
-            observed = torch.tensor(values, dtype=torch.float64, device=device)
-            sigma = torch.tensor([1.0 if s is None else s for s in sigmas], dtype=torch.float64, device=device)
-            self._accuracy[name] = atol + rtol * np.abs(np.array(values))
+            observed = np.array(values, dtype=np.float64)
+            sigma = np.array([1.0 if s is None else s for s in sigmas])
+            self._accuracy[name] = atol + rtol * np.abs(observed)
             settings = noise[name] if noise is not None else None
             self._columns[name] = _Column(
-                rows=torch.tensor(rows, dtype=torch.long, device=device),
-                everywhere=rows == tuple(range(len(self._times))),
+                rows=np.array(rows, dtype=np.int64),
                 observed=observed,
                 has_sigma=None not in sigmas or isinstance(getattr(settings, "sigma", None), float),
                 noise=noise_of(settings, observed, sigma, self._accuracy[name]),
@@ -123,9 +121,9 @@ class Measurements:
         """Rows and values of each observable's measurements, and a unit for each: this part of their spread."""
         measured, units = {}, {}
         for name, column in self._columns.items():
-            values = column.observed.cpu().numpy()
+            values = column.observed
             spread = float(values.std()) or float(np.abs(values).max()) or 1.0
-            measured[name] = column.rows.cpu().numpy(), values
+            measured[name] = column.rows, values
             units[name] = np.full(len(values), part * spread)
         return measured, units
 
@@ -139,16 +137,24 @@ class Measurements:
         if not self.is_likelihood:
             return {}
         return {
-            name: column.noise.likeliest(column.of(model[name].detach()).cpu().numpy())
+            name: column.noise.likeliest(column.of(model[name]))
             for name, column in self._columns.items()
             if column.noise.estimated
         }
 
-    def loss(self, model: Model, scales: Scales) -> Tensor:
-        """The sum of squares, or the negative log-likelihood. A scalar, differentiable in the model."""
-        none = np.zeros(0)
-        terms = [c.noise.loss(c.of(model[name]), scales.get(name, none)) for name, c in self._columns.items()]
-        return terms[0] if len(terms) == 1 else torch.stack(terms).sum()
+    def loss(self, model: Model, scales: Scales) -> tuple[float, dict[str, Reals]]:
+        """The sum of squares, or the negative log-likelihood, and its derivatives by each measured observable, (N,).
+
+        Neither is finite where the model is not, or is none that the noise can have.
+        """
+        total, slopes = 0.0, {}
+        with np.errstate(all="ignore"):
+            for name, column in self._columns.items():
+                loss, slope = column.noise.loss(column.of(model[name]), scales.get(name, NONE))
+                total += loss
+                slopes[name] = np.zeros(len(self._times))
+                slopes[name][column.rows] = slope
+        return total, slopes
 
     def prior_loss(self, scales: Scales) -> float:
         """−log of the prior densities of the scales."""
@@ -158,9 +164,9 @@ class Measurements:
         """The information of each observable's measurements. slopes: the model's by the unknowns, (N, count)."""
         blocks = []
         for name, column in self._columns.items():
-            at = column.of(model[name]).cpu().numpy()
-            rows = column.noise.rows(at, scales.get(name, np.zeros(0)))
-            slope = slopes[name][column.rows.cpu().numpy()]
+            at = column.of(model[name])
+            rows = column.noise.rows(at, scales.get(name, NONE))
+            slope = slopes[name][column.rows]
             along = np.concatenate([part.along[:, None] * slope for part in rows])
             blocks.append(
                 Block(name, along, np.concatenate([part.scales for part in rows]), len(at), column.noise.is_smooth)
@@ -171,9 +177,9 @@ class Measurements:
         """The measurements whose part of the loss has a tip where the model meets them."""
         found = []
         for name, column in self._columns.items():
-            at = column.of(model[name]).cpu().numpy()
-            offsets, heights = column.noise.tents(at, scales.get(name, np.zeros(0)))
-            rows = column.rows.cpu().numpy()[: len(offsets)]
+            at = column.of(model[name])
+            offsets, heights = column.noise.tents(at, scales.get(name, NONE))
+            rows = column.rows[: len(offsets)]
             found.append(Tents(slopes[name][rows], offsets, heights))
         return Tents.joined(found)
 
@@ -187,7 +193,7 @@ class Measurements:
 
     def squares(self, model: Model, scales: Scales) -> float:
         """What the data would add to the loss of a perfect fit if they were errors."""
-        return self._weighed(model, scales, {n: c.observed.cpu().numpy() for n, c in self._columns.items()})
+        return self._weighed(model, scales, {n: c.observed for n, c in self._columns.items()})
 
     def is_coarse(self, model: Model, scales: Scales, part: float) -> bool:
         """Whether the solver's error is more than this part of the data, in terms of the loss."""
@@ -196,11 +202,11 @@ class Measurements:
     def _weighed(self, model: Model, scales: Scales, errors: Mapping[str, Reals]) -> float:
         total = 0.0
         for name, column in self._columns.items():
-            rows = column.noise.rows(column.of(model[name]).detach().cpu().numpy(), scales.get(name, np.zeros(0)))
+            rows = column.noise.rows(column.of(model[name]), scales.get(name, NONE))
             total += 0.5 * float(np.square(errors[name] * rows[0].along).sum())
         return total
 
-    def unscaled(self, model: Model) -> dict[str, Tensor]:
+    def unscaled(self, model: Model) -> dict[str, Reals]:
         """Data minus model of each observable."""
         return {name: column.observed - column.of(model[name]) for name, column in self._columns.items()}
 
@@ -210,8 +216,8 @@ class Measurements:
         found = [{name: [None] * len(part.times) for name in part.values} for part in self._parts]
         sparse: list[dict[str, list[float | None]]] = found  # type: ignore[assignment]
         for name, column in self._columns.items():
-            values = column.noise.residuals(column.of(model[name]), scales.get(name, np.zeros(0))).tolist()
-            rows = column.rows.cpu().numpy()
+            values = column.noise.residuals(column.of(model[name]), scales.get(name, NONE)).tolist()
+            rows = column.rows
             owners = np.searchsorted(borders, rows, side="right") - 1
             for owner, row, value in zip(owners.tolist(), (rows - borders[owners]).tolist(), values, strict=True):
                 sparse[owner][name][row] = value if math.isfinite(value) else None
@@ -222,16 +228,16 @@ class Measurements:
         result = {}
         for name, residual in self.unscaled(model).items():
             values = self._columns[name].observed
-            total = (values - values.mean()).square().sum().item()
+            total = float(np.square(values - values.mean()).sum())
             if total > 0:
-                result[name] = 1 - residual.square().sum().item() / total
+                result[name] = 1 - float(residual @ residual) / total
         return result
 
     def first_not_finite(self, model: Model) -> str | None:
         """Where the model's values first are no numbers, or none that the noise can have, in words."""
         for name, column in self._columns.items():
             values = column.of(model[name])
-            bad = column.rows[~values.isfinite()]
+            bad = column.rows[~np.isfinite(values)]
             if len(bad):
                 return f"the observable {name!r} is not a finite number {self._where(int(bad[0]))}"
             low = column.rows[column.noise.impossible(values)]

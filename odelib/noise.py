@@ -13,9 +13,8 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
-from torch import Tensor
+from scipy.special import gammaln
 
 from odelib.priors import LOG_ROOT_2_PI, information, negative_log, slope
 from odelib.problem.noise import (
@@ -59,16 +58,17 @@ class Noise(ABC):
     is_smooth: ClassVar[bool] = True
     needs_sigma: ClassVar[bool] = True
 
-    def __init__(self, observed: Tensor, sigma: Tensor | None, accuracy: Reals) -> None:
+    def __init__(self, observed: Reals, sigma: Reals, accuracy: Reals) -> None:
         self._observed = observed
-        self._array: Reals = observed.cpu().numpy()
-        self._sigma = torch.ones_like(observed) if sigma is None else sigma
-        self._sigma_array: Reals = self._sigma.cpu().numpy()
+        self._sigma = sigma
         self._floor: Floor = _root_mean_square(accuracy)
 
     @abstractmethod
-    def loss(self, model: Tensor, scales: Reals) -> Tensor:
-        """The negative log-likelihood, a scalar. model: (N,); scales: the estimated ones, in order."""
+    def loss(self, model: Reals, scales: Reals) -> tuple[float, Reals]:
+        """The negative log-likelihood, and its derivatives by the model, (N,), at constant scales.
+
+        model: (N,); scales: the estimated ones, in order. Not finite where the model is not, or is `impossible`.
+        """
 
     @abstractmethod
     def rows(self, model: Reals, scales: Reals) -> list[InformationRows]:
@@ -84,7 +84,7 @@ class Noise(ABC):
         """−log of the prior density of the estimated scale; 0 without one."""
         return negative_log(self.prior, float(scales[0])) if self.prior else 0.0
 
-    def residuals(self, model: Tensor, scales: Reals) -> Tensor:
+    def residuals(self, model: Reals, scales: Reals) -> Reals:
         """Data minus model (of the logarithms, for lognormal noise), divided by the scale where it is given."""
         difference = self._difference(model)
         return difference if self.estimated else difference / self._sigma
@@ -93,11 +93,11 @@ class Noise(ABC):
         """Where the loss is a sum of heights·|offsets + change of the model|: these two, (N,) each or empty."""
         return np.zeros(0), np.zeros(0)
 
-    def impossible(self, model: Tensor) -> Tensor:
+    def impossible(self, model: Reals) -> NDArray[np.bool_]:
         """Which values of the model this noise cannot be around, (N,)."""
-        return torch.zeros_like(model, dtype=torch.bool)
+        return np.zeros(len(model), dtype=bool)
 
-    def _difference(self, model: Tensor) -> Tensor:
+    def _difference(self, model: Reals) -> Reals:
         return self._observed - model
 
     def _start(self, model: Reals) -> Reals:
@@ -164,19 +164,20 @@ class SumOfSquares(Noise):
 
     needs_sigma = False
 
-    def loss(self, model: Tensor, scales: Reals) -> Tensor:
+    def loss(self, model: Reals, scales: Reals) -> tuple[float, Reals]:
         """See `Noise.loss`."""
-        return ((self._observed - model) / self._sigma).square().sum()
+        residual = self._difference(model) / self._sigma
+        return float(residual @ residual), -2 * residual / self._sigma
 
     def rows(self, model: Reals, scales: Reals) -> list[InformationRows]:
         """See `Noise.rows`; half of the loss's second derivative, doubled as everywhere, is 2/sigma²."""
-        return [InformationRows(math.sqrt(2) / self._sigma_array, np.zeros((len(model), 0)))]
+        return [InformationRows(math.sqrt(2) / self._sigma, np.zeros((len(model), 0)))]
 
 
 class Normal(Noise):
     """Variance sigma² + (proportional·model)²."""
 
-    def __init__(self, settings: NormalNoise, observed: Tensor, sigma: Tensor | None, accuracy: Reals) -> None:
+    def __init__(self, settings: NormalNoise, observed: Reals, sigma: Reals, accuracy: Reals) -> None:
         super().__init__(observed, sigma, accuracy)
         self.prior = settings.prior
         scales = {"sigma": settings.sigma, "proportional": settings.proportional}
@@ -184,23 +185,20 @@ class Normal(Noise):
         self._proportional = settings.proportional if isinstance(settings.proportional, float) else 0.0
         self._plain = self.estimated == ("sigma",) and self._proportional == 0.0
         floor = _root_mean_square(accuracy)
-        relative = floor / max(_root_mean_square(self._array), floor)
+        relative = floor / max(_root_mean_square(self._observed), floor)
         self._floor = np.array([floor if name == "sigma" else relative for name in self.estimated])
 
-    def loss(self, model: Tensor, scales: Reals) -> Tensor:
+    def loss(self, model: Reals, scales: Reals) -> tuple[float, Reals]:
         """See `Noise.loss`."""
-        named = dict(zip(self.estimated, scales.tolist(), strict=True))
-        sigma = torch.full_like(model, named["sigma"]) if "sigma" in named else self._sigma
-        variance = sigma.square()
-        if proportional := named.get("proportional", self._proportional):
-            variance = variance + (proportional * model).square()
-        squares = (self._observed - model).square() / variance
-        return 0.5 * (squares + variance.log()).sum() + len(model) * LOG_ROOT_2_PI
+        proportional, variance = self._spread(model, scales)
+        difference = self._difference(model)
+        weighted = difference / variance
+        loss = 0.5 * float(weighted @ difference + np.log(variance).sum()) + len(model) * LOG_ROOT_2_PI
+        return loss, proportional**2 * model * (1 / variance - weighted**2) - weighted
 
     def rows(self, model: Reals, scales: Reals) -> list[InformationRows]:
         """See `Noise.rows`. (1/v)·∇m∇mᵀ + ∇v∇vᵀ/(2v²), as for any normal distribution."""
-        sigma, proportional = self._scales(scales)
-        variance = sigma**2 + (proportional * model) ** 2 + np.zeros_like(model)
+        proportional, variance = self._spread(model, scales)
         of_model = InformationRows(variance**-0.5, np.zeros((len(model), len(self.estimated))))
         of_variance = InformationRows(
             math.sqrt(2) * proportional**2 * model / variance,
@@ -214,16 +212,16 @@ class Normal(Noise):
             return np.maximum(self._start(model), self._floor)
         return super().likeliest(model)
 
-    def residuals(self, model: Tensor, scales: Reals) -> Tensor:
+    def residuals(self, model: Reals, scales: Reals) -> Reals:
         """See `Noise.residuals`."""
         difference = self._difference(model)
-        if self.estimated:
-            return difference
-        return difference / (self._sigma**2 + (self._proportional * model) ** 2).sqrt()
+        return difference if self.estimated else difference / np.sqrt(self._spread(model, scales)[1])
 
-    def _scales(self, scales: Reals) -> tuple[float | Reals, float]:
+    def _spread(self, model: Reals, scales: Reals) -> tuple[float, Reals]:
+        """The proportional part, and the variance of each measurement, (N,)."""
         named = dict(zip(self.estimated, scales.tolist(), strict=True))
-        return named.get("sigma", self._sigma_array), named.get("proportional", self._proportional)
+        sigma, proportional = named.get("sigma", self._sigma), named.get("proportional", self._proportional)
+        return proportional, sigma**2 + (proportional * model) ** 2
 
     def _variance_by_scales(self, model: Reals, scales: Reals) -> Reals:
         named = dict(zip(self.estimated, scales.tolist(), strict=True))
@@ -233,16 +231,15 @@ class Normal(Noise):
         return columns
 
     def _start(self, model: Reals) -> Reals:
-        square = float(np.mean((self._array - model) ** 2))
+        square = float(np.mean((self._observed - model) ** 2))
         if len(self.estimated) == 2:
             square /= 2
         relative = square / max(float(np.mean(model**2)), 1e-300)
         return np.sqrt([square if name == "sigma" else relative for name in self.estimated])
 
     def _score(self, model: Reals, scales: Reals) -> tuple[float, Reals, Reals]:
-        sigma, proportional = self._scales(scales)
-        variance = sigma**2 + (proportional * model) ** 2 + np.zeros_like(model)
-        square = (self._array - model) ** 2
+        _, variance = self._spread(model, scales)
+        square = (self._observed - model) ** 2
         by_scales = self._variance_by_scales(model, scales)
         gradient = 0.5 * (1 / variance - square / variance**2) @ by_scales
         matrix = 0.5 * (by_scales / variance[:, None] ** 2).T @ by_scales
@@ -255,19 +252,16 @@ class _OneScale(Noise):
     def __init__(
         self,
         settings: LognormalNoise | LaplaceNoise | StudentTNoise,
-        observed: Tensor,
-        sigma: Tensor | None,
+        observed: Reals,
+        sigma: Reals,
         accuracy: Reals,
     ) -> None:
         super().__init__(observed, sigma, accuracy)
         self.prior = settings.prior
         self.estimated = ("sigma",) if settings.sigma == ESTIMATE else ()
 
-    def _scale(self, scales: Reals) -> Tensor:
-        return torch.full_like(self._observed, float(scales[0])) if self.estimated else self._sigma
-
-    def _scale_array(self, scales: Reals) -> Reals:
-        return np.full(len(self._array), scales[0]) if self.estimated else self._sigma_array
+    def _scale(self, scales: Reals) -> Reals:
+        return np.full(len(self._observed), scales[0]) if self.estimated else self._sigma
 
     def _rows(self, along: Reals, of_scale: float) -> list[InformationRows]:
         """Location and scale do not share information in these families."""
@@ -284,19 +278,21 @@ class _OneScale(Noise):
 class Lognormal(_OneScale):
     """The logarithm of a measurement is normal around that of the model."""
 
-    def __init__(self, settings: LognormalNoise, observed: Tensor, sigma: Tensor | None, accuracy: Reals) -> None:
+    def __init__(self, settings: LognormalNoise, observed: Reals, sigma: Reals, accuracy: Reals) -> None:
         super().__init__(settings, observed, sigma, accuracy)
-        self._floor = _root_mean_square(accuracy / self._array)
+        self._floor = _root_mean_square(accuracy / self._observed)
+        self._logarithm = np.log(observed)
 
-    def loss(self, model: Tensor, scales: Reals) -> Tensor:
+    def loss(self, model: Reals, scales: Reals) -> tuple[float, Reals]:
         """See `Noise.loss`."""
         sigma = self._scale(scales)
-        terms = 0.5 * (self._difference(model) / sigma).square() + sigma.log() + self._observed.log()
-        return terms.sum() + len(model) * LOG_ROOT_2_PI
+        residual = self._difference(model) / sigma
+        loss = float((0.5 * residual**2 + np.log(sigma) + self._logarithm).sum())
+        return loss + len(model) * LOG_ROOT_2_PI, -residual / (sigma * model)
 
     def rows(self, model: Reals, scales: Reals) -> list[InformationRows]:
         """See `Noise.rows`."""
-        return self._rows(1 / (model * self._scale_array(scales)), math.sqrt(2))
+        return self._rows(1 / (model * self._scale(scales)), math.sqrt(2))
 
     def likeliest(self, model: Reals) -> Reals:
         """See `Noise.likeliest`; in closed form without a prior."""
@@ -304,23 +300,20 @@ class Lognormal(_OneScale):
             return np.maximum(self._start(model), self._floor)
         return super().likeliest(model)
 
-    def impossible(self, model: Tensor) -> Tensor:
+    def impossible(self, model: Reals) -> NDArray[np.bool_]:
         """See `Noise.impossible`."""
         return model <= 0
 
-    def _difference(self, model: Tensor) -> Tensor:
-        return self._observed.log() - model.log()
-
-    def _logarithms(self, model: Reals) -> Reals:
+    def _difference(self, model: Reals) -> Reals:
         with np.errstate(divide="ignore", invalid="ignore"):  # a model's value not above 0 makes the loss no number
-            difference: Reals = np.log(self._array) - np.log(model)
+            difference: Reals = self._logarithm - np.log(model)
         return difference
 
     def _start(self, model: Reals) -> Reals:
-        return np.sqrt([np.mean(self._logarithms(model) ** 2)])
+        return np.sqrt([np.mean(self._difference(model) ** 2)])
 
     def _score(self, model: Reals, scales: Reals) -> tuple[float, Reals, Reals]:
-        square = (self._logarithms(model) / scales[0]) ** 2
+        square = (self._difference(model) / scales[0]) ** 2
         return self._score_of(float((0.5 * square + np.log(scales[0])).sum()), 1 - square, math.sqrt(2))
 
 
@@ -329,14 +322,14 @@ class Laplace(_OneScale):
 
     is_smooth = False
 
-    def loss(self, model: Tensor, scales: Reals) -> Tensor:
+    def loss(self, model: Reals, scales: Reals) -> tuple[float, Reals]:
         """See `Noise.loss`."""
-        sigma = self._scale(scales)
-        return (self._difference(model).abs() / sigma + (2 * sigma).log()).sum()
+        sigma, difference = self._scale(scales), self._difference(model)
+        return float((np.abs(difference) / sigma + np.log(2 * sigma)).sum()), -np.sign(difference) / sigma
 
     def rows(self, model: Reals, scales: Reals) -> list[InformationRows]:
         """See `Noise.rows`."""
-        return self._rows(1 / self._scale_array(scales), 1.0)
+        return self._rows(1 / self._scale(scales), 1.0)
 
     def likeliest(self, model: Reals) -> Reals:
         """See `Noise.likeliest`; in closed form without a prior."""
@@ -346,40 +339,43 @@ class Laplace(_OneScale):
 
     def tents(self, model: Reals, scales: Reals) -> tuple[Reals, Reals]:
         """See `Noise.tents`."""
-        return model - self._array, 1 / self._scale_array(scales)
+        return model - self._observed, 1 / self._scale(scales)
 
     def _start(self, model: Reals) -> Reals:
-        return np.array([np.mean(np.abs(self._array - model))])
+        return np.array([np.mean(np.abs(self._observed - model))])
 
     def _score(self, model: Reals, scales: Reals) -> tuple[float, Reals, Reals]:
-        ratio = np.abs(self._array - model) / scales[0]
+        ratio = np.abs(self._observed - model) / scales[0]
         return self._score_of(float((ratio + np.log(scales[0])).sum()), 1 - ratio, 1.0)
 
 
 class StudentT(_OneScale):
     """Student's t: an outlier counts for little."""
 
-    def __init__(self, settings: StudentTNoise, observed: Tensor, sigma: Tensor | None, accuracy: Reals) -> None:
+    def __init__(self, settings: StudentTNoise, observed: Reals, sigma: Reals, accuracy: Reals) -> None:
         super().__init__(settings, observed, sigma, accuracy)
         self._nu = settings.degrees_of_freedom
         self._of_scale = math.sqrt(2 * self._nu / (self._nu + 3))
 
-    def loss(self, model: Tensor, scales: Reals) -> Tensor:
+    def loss(self, model: Reals, scales: Reals) -> tuple[float, Reals]:
         """See `Noise.loss`."""
         nu, sigma = self._nu, self._scale(scales)
         constant = math.lgamma(nu / 2) - math.lgamma((nu + 1) / 2) + 0.5 * math.log(nu * math.pi)
-        square = (self._difference(model) / sigma).square()
-        return ((nu + 1) / 2 * torch.log1p(square / nu) + sigma.log()).sum() + len(model) * constant
+        residual = self._difference(model) / sigma
+        square = residual**2
+        loss = float(((nu + 1) / 2 * np.log1p(square / nu) + np.log(sigma)).sum()) + len(model) * constant
+        return loss, -(nu + 1) * residual / (sigma * (nu + square))
 
     def rows(self, model: Reals, scales: Reals) -> list[InformationRows]:
         """See `Noise.rows` (Lange, Little and Taylor, JASA 84, 1989)."""
-        return self._rows(math.sqrt((self._nu + 1) / (self._nu + 3)) / self._scale_array(scales), self._of_scale)
+        return self._rows(math.sqrt((self._nu + 1) / (self._nu + 3)) / self._scale(scales), self._of_scale)
 
     def _start(self, model: Reals) -> Reals:
-        return np.array([1.4826 * np.median(np.abs(self._array - model))])  # a normal distribution's, by its quartiles
+        # a normal distribution's, by its quartiles
+        return np.array([1.4826 * np.median(np.abs(self._observed - model))])
 
     def _score(self, model: Reals, scales: Reals) -> tuple[float, Reals, Reals]:
-        nu, square = self._nu, ((self._array - model) / scales[0]) ** 2
+        nu, square = self._nu, ((self._observed - model) / scales[0]) ** 2
         loss = float(((nu + 1) / 2 * np.log1p(square / nu) + np.log(scales[0])).sum())
         return self._score_of(loss, 1 - (nu + 1) * square / (nu + square), self._of_scale)
 
@@ -389,27 +385,25 @@ class Poisson(Noise):
 
     needs_sigma = False
 
-    def __init__(self, settings: PoissonNoise, observed: Tensor, sigma: Tensor | None, accuracy: Reals) -> None:
+    def __init__(self, settings: PoissonNoise, observed: Reals, sigma: Reals, accuracy: Reals) -> None:
         super().__init__(observed, sigma, accuracy)
         self._accuracy = accuracy
         self._counted = observed > 0
 
-    def loss(self, model: Tensor, scales: Reals) -> Tensor:
+    def loss(self, model: Reals, scales: Reals) -> tuple[float, Reals]:
         """See `Noise.loss`."""
-        rate = torch.where(self.impossible(model), math.nan, model)
-        # no counts at a rate of 0 cost nothing, and what they cost has a slope
-        logarithm = torch.where(self._counted, rate, 1.0).log()
-        terms: Tensor = rate - self._observed * logarithm + torch.lgamma(self._observed + 1)
-        return terms.sum()
+        rate = np.where(self.impossible(model), math.nan, model)
+        counted = np.where(self._counted, rate, 1.0)  # no counts at a rate of 0 cost nothing, with a slope
+        loss = rate - self._observed * np.log(counted) + gammaln(self._observed + 1)
+        return float(loss.sum()), 1 - self._observed / counted
 
     def rows(self, model: Reals, scales: Reals) -> list[InformationRows]:
         """See `Noise.rows`."""
         return [InformationRows(np.maximum(model, self._accuracy) ** -0.5, np.zeros((len(model), 0)))]
 
-    def impossible(self, model: Tensor) -> Tensor:
+    def impossible(self, model: Reals) -> NDArray[np.bool_]:
         """See `Noise.impossible`; below 0 by the solver's error is 0."""
-        least = torch.from_numpy(-self._accuracy).to(model.device)
-        return torch.where(self._counted, model <= 0, model < least)
+        return np.where(self._counted, model <= 0, model < -self._accuracy)
 
 
 _CLASSES: dict[type, type[Noise]] = {
@@ -421,16 +415,16 @@ _CLASSES: dict[type, type[Noise]] = {
 }
 
 
-def noise_of(settings: AnyNoise | None, observed: Tensor, sigma: Tensor | None, accuracy: Reals) -> Noise:
+def noise_of(settings: AnyNoise | None, observed: Reals, sigma: Reals, accuracy: Reals) -> Noise:
     """The noise that a request describes.
 
-    sigma: the data's, where they give one. accuracy: the solver's, of each value.
+    sigma: the data's, 1 where they give none. accuracy: the solver's, of each value.
     """
     if settings is None:
         return SumOfSquares(observed, sigma, accuracy)
     given = getattr(settings, "sigma", None)
     if isinstance(given, float):
-        sigma = torch.full_like(observed, given)
+        sigma = np.full(len(observed), given)
     return _CLASSES[type(settings)](settings, observed, sigma, accuracy)  # type: ignore[call-arg, arg-type]
 
 

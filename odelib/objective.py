@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -70,27 +70,27 @@ class Objective:
         self.fitted, self.held_out = split(problem)
         self.solves = Solves(self.fitted, unknowns, layer, device)
         solver = problem.solver
-        self.measurements = Measurements(self.fitted, problem.noise, rtol=solver.rtol, atol=solver.atol, device=device)
+        self.measurements = Measurements(self.fitted, problem.noise, rtol=solver.rtol, atol=solver.atol)
         self.regularisation = Regularisation(problem, unknowns)
         self.has_regularisation = problem.penalty is not None or any(e.prior for e in unknowns.entries.values())
-        self._device = device
 
     def evaluate(self, coordinates: Vector) -> Evaluation:
         """Loss, gradient and states at a point. Raises `SolveError` or `NotFinite`."""
-        point = torch.tensor(coordinates, device=self._device, requires_grad=self.unknowns.count > 0)
-        parameters, initial_states = self.unknowns.values(point)
+        values = parameters, initial_states = [each.requires_grad_() for each in self.unknowns.values(coordinates)]
         states = self.solves.states(parameters, initial_states)
         model = self.solves.observe(states, parameters)
         scales = self.measurements.scales(model)
-        data = self.measurements.loss(model, scales)
-        value = self._finite_data(data, model, scales)
-        return self._with_added(coordinates, value, self._gradient(data, point), states.detach())
+        value, slopes = self._data(model, scales)
+        gradient = self.unknowns.gradient(coordinates, *_backwards(model, slopes, values))
+        return self._with_added(coordinates, value, gradient, states.detach())
 
-    def _finite_data(self, data: Tensor, model: Model, scales: Scales) -> float:
-        value = data.item() + self.measurements.prior_loss(scales)
+    def _data(self, model: Model, scales: Scales) -> tuple[float, Mapping[str, Vector]]:
+        """The loss of the measurements with the priors of their scales, and its derivatives by the observables."""
+        loss, slopes = self.measurements.loss(model, scales)
+        value = loss + self.measurements.prior_loss(scales)
         if not math.isfinite(value):
             raise NotFinite(self.measurements.first_not_finite(model) or "the loss is too large for a number")
-        return value
+        return value, slopes
 
     def _with_added(self, coordinates: Vector, value: float, gradient: Vector, states: Tensor) -> Evaluation:
         """The evaluation, penalty and priors added to loss and gradient of the measurements."""
@@ -104,10 +104,8 @@ class Objective:
 
     def observed(self, coordinates: Vector, states: Tensor) -> Observed:
         """The observables and scales of a point whose states are known."""
-        with torch.no_grad():
-            parameters, _ = self.unknowns.values(torch.tensor(coordinates, device=self._device))
-            model = self.solves.observe(states, parameters)
-            return Observed(model, self.measurements.scales(model))
+        model = self.solves.observe(states, self.unknowns.values(coordinates)[0])
+        return Observed(model, self.measurements.scales(model))
 
     def blocks(self, coordinates: Vector) -> list[Block]:
         """The expected information of the measurements about coordinates and scales.
@@ -125,15 +123,11 @@ class Objective:
     def linearise(self, coordinates: Vector) -> tuple[Evaluation, Curvature]:
         """`evaluate` and `curvature` by one solve a series, by forward sensitivities alone."""
         states, model, slopes = self.solves.slopes(coordinates)
-        model = {name: column.clone().requires_grad_() for name, column in model.items()}
         scales = self.measurements.scales(model)
-        data = self.measurements.loss(model, scales)
-        value = self._finite_data(data, model, scales)
-        by_model = torch.autograd.grad(data, list(model.values()), allow_unused=True)
+        value, by_model = self._data(model, scales)
         gradient = np.zeros(self.unknowns.count)
-        for slope, along in zip(by_model, slopes.values(), strict=True):
-            gradient += 0.0 if slope is None else slope.cpu().numpy() @ along
-        model = {name: column.detach() for name, column in model.items()}
+        for name, slope in by_model.items():
+            gradient += slope @ slopes[name]
         evaluation = self._with_added(coordinates, value, gradient, states)
         return evaluation, self._curvature(coordinates, model, slopes, scales)
 
@@ -156,15 +150,6 @@ class Objective:
                 raise NotFinite("the derivatives of an observable are not finite numbers, or too large to be squared")
         return blocks
 
-    def _gradient(self, loss: Tensor, point: Tensor) -> Vector:
-        if not point.requires_grad:
-            return np.zeros(0)
-        if not loss.requires_grad:  # no unknown takes part in what was measured
-            return np.zeros(len(point))
-        (gradient,) = torch.autograd.grad(loss, point, allow_unused=True)
-        vector: Vector = np.zeros(len(point)) if gradient is None else gradient.cpu().numpy()
-        return vector
-
     def _not_finite(self, value: float, gradient: Vector) -> str:
         if not math.isfinite(value):
             return "the priors or the penalty are not finite there"
@@ -173,6 +158,16 @@ class Objective:
             f"the loss's derivative with respect to {', '.join(bad)} is not a finite number; an equation may "
             "have a root or a power with an infinite slope there, or grow beyond all numbers"
         )
+
+
+def _backwards(model: Model, slopes: Mapping[str, Vector], values: Sequence[Tensor]) -> list[Vector]:
+    """The derivatives of a loss by `values`, from those by the observables, (N,) each; 0 where it does not depend."""
+    depending = [name for name in slopes if model[name].requires_grad]
+    if not depending:
+        return [np.zeros(each.shape) for each in values]
+    along = [torch.from_numpy(slopes[name]).to(model[name].device) for name in depending]
+    found = torch.autograd.grad([model[name] for name in depending], values, along, allow_unused=True)
+    return [np.zeros(each.shape) if by is None else by.cpu().numpy() for by, each in zip(found, values, strict=True)]
 
 
 def without_scales(block: Block) -> Vector:

@@ -145,7 +145,7 @@ class Report:
         measurements, scales = self.objective.measurements, self.observed.scales
         added = self.objective.regularisation.at(self.best.coordinates)
         return LossParts(
-            data=measurements.loss(self.observed.model, scales).item(),
+            data=measurements.loss(self.observed.model, scales)[0],
             penalty=added.penalty,
             prior=added.prior + measurements.prior_loss(scales),
         )
@@ -238,17 +238,17 @@ class Report:
         program = Program([system.derived[name] for name in names], [])
         constants = dict(zip(system.constants, self.unknowns.constants[index].tolist(), strict=True))
 
-        def values(point: Tensor) -> Tensor:
-            parameters, _ = self.unknowns.values(point)
-            named = dict(zip(system.parameters, parameters[index].unbind(), strict=True))
+        def values(parameters: Tensor) -> Tensor:
+            named = dict(zip(system.parameters, parameters.unbind(), strict=True))
             return torch.stack(program.bind({**constants, **named}, self.device)())
 
-        point = torch.tensor(self.best.coordinates, device=self.device)
-        found = values(point).detach().cpu().numpy()
+        parameters = self.unknowns.values(self.best.coordinates)[0][index]
+        found = values(parameters).cpu().numpy()
         intervals: list[Interval | None] | None = None
         if self.errors:
             with torch.enable_grad():
-                slopes = jacobian_of(values, point).cpu().numpy()  # type: ignore[no-untyped-call]
+                by_parameter = jacobian_of(values, parameters).cpu().numpy()  # type: ignore[no-untyped-call]
+            slopes = by_parameter @ self.unknowns.slopes(self.best.coordinates)[0][index]
             intervals = [  # what depends on unknowns at bounds alone has none, as these
                 None if interval.standard_error == 0 and slope.any() else interval
                 for interval, slope in zip(self.errors.along(found, slopes) or [], slopes, strict=False)
@@ -291,12 +291,11 @@ class Report:
         if part.start == part.times[-1]:
             grid = grid[:1]
         grid[-1] = part.times[-1]
-        point = torch.tensor(self.best.coordinates, device=self.device, requires_grad=self.unknowns.count > 0)
+        parameters, start = (values[part.index] for values in self.unknowns.values(self.best.coordinates))
         constants = self.unknowns.constants[part.index]
         try:
             with torch.enable_grad():  # with the sensitivities, as in the fit, so that the solver takes the same steps
-                parameters, start = (values[part.index] for values in self.unknowns.values(point))
-                states = self.layer(grid, start, parameters, constants).detach()
+                states = self.layer(grid, start.requires_grad_(), parameters.requires_grad_(), constants).detach()
         except SolveError:  # the step limit is met by a hair: the trajectory at the data's times still stands
             return None
         except StopRequested as stop:

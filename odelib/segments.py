@@ -136,8 +136,7 @@ class Segments:
         Returns each series' corrected initial state, and the inner states. A stretch that the model cannot be
         followed along keeps the state it began with.
         """
-        with torch.no_grad():
-            parameters, initial = self._unknowns.values(torch.tensor(coordinates))
+        parameters, initial = self._unknowns.values(coordinates)
         constants = self._unknowns.constants.cpu()
         first: list[Reals] = []
         inner: list[Reals] = []
@@ -162,8 +161,7 @@ class Segments:
         return first, inner
 
     def _points(self, coordinates: Reals, inner_states: Reals) -> tuple[Tensor, Tensor]:
-        with torch.no_grad():
-            parameters, initial = self._unknowns.values(torch.tensor(coordinates))
+        parameters, initial = self._unknowns.values(coordinates)
         starts = initial[self._series].clone()
         starts[torch.from_numpy(self._is_inner)] = torch.from_numpy(inner_states)
         return parameters[self._series], starts

@@ -139,7 +139,7 @@ def _solve(problem: FitProblem, index: int, times: Reals) -> tuple[dict[str, Rea
     unknowns = Unknowns(problem, torch.device("cpu"))
     grid = torch.from_numpy(times)
     with torch.no_grad():
-        parameters, initial_state = (values[index] for values in unknowns.values(torch.from_numpy(unknowns.start)))
+        parameters, initial_state = (values[index] for values in unknowns.values(unknowns.start))
         states = layer(grid, initial_state, parameters)
         observed = layer.observe(grid, states, parameters)
     columns = {name: column.numpy() for name, column in observed.items()}

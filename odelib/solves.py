@@ -26,12 +26,12 @@ class _Group:
     """Series with about as many times, solved as one batch.
 
     members: their indices. times: (B, 1 + most times), the start first; shorter ones repeat their last. rows: where
-    the times asked stand in a flattened (B, 1 + most times).
+    the times asked stand in a flattened (B, 1 + most times); all but the first, where there is one member alone.
     """
 
     members: Tensor
     times: Tensor
-    rows: Tensor
+    rows: Tensor | slice
 
 
 class Solves:
@@ -70,7 +70,7 @@ class Solves:
             state, parameter, constants = self._of(group, parameters, initial_states)
             solution = self.layer.solve(group.times, state, parameter, constants)
             self._raise(group, solution.failures)
-            found.append(solution.states.reshape(-1, state.shape[-1]).index_select(0, group.rows))
+            found.append(solution.states.flatten(0, 1)[group.rows])
         states = found[0] if len(found) == 1 else torch.cat(found)
         return states if self._order is None else states.index_select(0, self._order)
 
@@ -83,8 +83,7 @@ class Solves:
 
         By forward sensitivities: one solve a series, whatever the number of times. Raises as `states`.
         """
-        with torch.no_grad():
-            parameters, initial_states = self.unknowns.values(torch.tensor(coordinates, device=self.times.device))
+        parameters, initial_states = self.unknowns.values(coordinates)
         by_parameter, by_state = self.unknowns.slopes(coordinates)
         states, along = self._sensitivities(parameters, initial_states, by_parameter, by_state)
         pieces = [(rows, by_parameter[index]) for rows, index in zip(self.slices, self._names, strict=True)]
@@ -100,7 +99,8 @@ class Solves:
             state, parameter, constants = self._of(group, parameters, initial_states)
             found = self.layer.sensitivities(group.times, state, parameter, constants)
             self._raise(group, found.failures)
-            members, rows = group.members.cpu().numpy(), group.rows.cpu().numpy()
+            members = group.members.cpu().numpy()
+            rows = group.rows if isinstance(group.rows, slice) else group.rows.cpu().numpy()
             chained = np.einsum("btns,bsc->btnc", found.by_initial_state, by_state[members][:, list(carried.states)])
             chained += np.einsum(
                 "btnp,bpc->btnc", found.by_parameters, by_parameter[members][:, list(carried.parameters)]
@@ -145,5 +145,5 @@ def _group(parts: Sequence[Part], device: torch.device) -> _Group:
     return _Group(
         members=torch.tensor([part.index for part in parts], dtype=torch.long, device=device),
         times=torch.tensor(times, dtype=torch.float64, device=device),
-        rows=torch.tensor(rows, dtype=torch.long, device=device),
+        rows=torch.tensor(rows, dtype=torch.long, device=device) if len(parts) > 1 else slice(1, None),
     )

@@ -23,6 +23,7 @@ from odelib.problem.request import FitProblem, Unknown
 from odelib.program import Program
 
 Vector = NDArray[np.float64]
+TINY = float(np.finfo(np.float64).tiny)
 
 
 @dataclass(frozen=True)
@@ -97,12 +98,9 @@ class Unknowns:
             [[find(i, name) for name in system.parameters] for i in series], dtype=np.int64
         )
         self._state_places = np.array([[find(i, name) for name in system.states] for i in series], dtype=np.int64)
-        self._torch_parameter_places = torch.from_numpy(self._parameter_places.reshape(-1)).to(device)
-        self._torch_state_places = torch.from_numpy(self._state_places.reshape(-1)).to(device)
-        self._fixed_values = torch.tensor(list(self._fixed.values()), dtype=torch.float64, device=device)
+        self._fixed_values = np.array(list(self._fixed.values()), dtype=np.float64)
         constants = [list({**system.constants, **one.constants}.values()) for one in problem.series]
         self.constants = torch.tensor(constants, dtype=torch.float64, device=device).reshape(count, -1)
-        self._torch_log = torch.tensor(self.log, device=device)
         self._device = device
 
     @property
@@ -128,13 +126,27 @@ class Unknowns:
         """How many series there are."""
         return len(self._own)
 
-    def values(self, coordinates: Tensor) -> tuple[Tensor, Tensor]:
-        """The parameters (series, p) and initial states (series, n) at a point, differentiable in its coordinates."""
-        pool = torch.cat([self._free(coordinates), self._fixed_values])
-        parameters = pool.index_select(0, self._torch_parameter_places).view(self._parameter_places.shape)
+    def values(self, coordinates: Vector) -> tuple[Tensor, Tensor]:
+        """The parameters (series, p) and initial states (series, n) at a point, as new tensors."""
+        pool = np.concatenate([self._free(coordinates), self._fixed_values])
+        parameters = torch.from_numpy(pool[self._parameter_places]).to(self._device)
         if self._computed:
-            pool = torch.cat([pool, self._compute(parameters).reshape(-1)])
-        return parameters, pool.index_select(0, self._torch_state_places).view(self._state_places.shape)
+            pool = np.concatenate([pool, self._compute(parameters).cpu().numpy().reshape(-1)])
+        return parameters, torch.from_numpy(pool[self._state_places]).to(self._device)
+
+    def gradient(self, coordinates: Vector, by_parameters: Vector, by_states: Vector) -> Vector:
+        """A derivative by the coordinates, (count,), from those by the `values`: (series, p) and (series, n)."""
+        known = self.count + len(self._fixed_values)
+        by_pool = np.bincount(self._state_places.reshape(-1), by_states.reshape(-1), known)
+        if self._computed:
+            parameters = self.values(coordinates)[0].requires_grad_()
+            computed = self._compute(parameters)
+            if computed.requires_grad:
+                by_computed = torch.from_numpy(by_pool[known:].reshape(computed.shape)).to(self._device)
+                (through,) = torch.autograd.grad(computed, parameters, by_computed)
+                by_parameters = by_parameters + through.cpu().numpy()
+        by_pool[:known] += np.bincount(self._parameter_places.reshape(-1), by_parameters.reshape(-1), known)
+        return by_pool[: self.count] / self.per_unit(coordinates)
 
     def slopes(self, coordinates: Vector) -> tuple[Vector, Vector]:
         """The derivatives of `values`: (series, p, count) and (series, n, count)."""
@@ -143,7 +155,7 @@ class Unknowns:
         by_parameter = pool[self._parameter_places]
         if not self._computed:
             return by_parameter, pool[self._state_places]
-        parameters = self.values(torch.tensor(coordinates, device=self._device))[0].detach().requires_grad_()
+        parameters = self.values(coordinates)[0].requires_grad_()
         computed = self._compute(parameters)
         along = []
         for row in computed:  # of one expression in each series, which depends on that series' parameters alone
@@ -161,8 +173,7 @@ class Unknowns:
 
     def point(self, coordinates: Vector) -> Point:
         """All values at a point, by name."""
-        with torch.no_grad():
-            parameters, states = self.values(torch.tensor(coordinates, device=self._device))
+        parameters, states = self.values(coordinates)
         return Point(
             [dict(zip(self.system.parameters, row, strict=True)) for row in parameters.tolist()],
             [dict(zip(self.system.states, row, strict=True)) for row in states.tolist()],
@@ -178,11 +189,7 @@ class Unknowns:
 
     def free_values(self, coordinates: Vector) -> dict[str, float]:
         """The free unknowns at a point, by name, in the caller's units."""
-        with np.errstate(over="ignore"):
-            values = np.where(self.log, np.exp(np.where(self.log, coordinates, 0.0)), coordinates)
-        values = np.where(coordinates <= self.lower, self._lower, values)
-        values = np.where(coordinates >= self.upper, self._upper, values)
-        return dict(zip(self.names, values.tolist(), strict=True))
+        return dict(zip(self.names, self._free(coordinates).tolist(), strict=True))
 
     def coordinates(self, values: Mapping[str, float]) -> Vector:
         """The inverse of `free_values`."""
@@ -211,9 +218,8 @@ class Unknowns:
 
     def per_unit(self, coordinates: Vector) -> Vector:
         """d coordinate / d value, which turns a gradient in coordinates into one in the caller's units."""
-        values = np.array(list(self.free_values(coordinates).values()), dtype=np.float64)
-        positive = np.maximum(values, np.finfo(np.float64).tiny)  # one that runs towards 0 may underflow
-        return np.where(self.log, 1 / np.where(self.log, positive, 1.0), 1.0)
+        positive = np.maximum(self._free(coordinates), TINY)  # one that runs towards 0 may underflow
+        return 1 / np.where(self.log, positive, 1.0)
 
     def magnitudes(self, coordinates: Vector) -> Vector:
         """By what a stage divides the coordinates: max(|x|, |guess|/100), else the width of the bounds, else 1.
@@ -241,15 +247,13 @@ class Unknowns:
             return low | high
         return (low & (gradient > 0)) | (high & (gradient < 0))
 
-    def _free(self, coordinates: Tensor) -> Tensor:
-        if not self.log.any():
-            return coordinates
-        exponent = torch.where(self._torch_log, coordinates, torch.zeros_like(coordinates))
-        values = torch.where(self._torch_log, exponent.exp(), coordinates)
-        # exp(log(x)) may miss a bound by a rounding: put it there, and leave its derivative alone
-        free = self.free_values(coordinates.detach().cpu().numpy())
-        exact = torch.tensor(list(free.values()), dtype=torch.float64, device=self._device)
-        return values + (exact - values).detach()
+    def _free(self, coordinates: Vector) -> Vector:
+        """The free unknowns in the caller's units, (count,)."""
+        with np.errstate(over="ignore"):
+            values = np.where(self.log, np.exp(np.where(self.log, coordinates, 0.0)), coordinates)
+        # exp(log(x)) may miss a bound by a rounding: put it there
+        values = np.where(coordinates <= self.lower, self._lower, values)
+        return np.where(coordinates >= self.upper, self._upper, values)
 
     def _coordinates(self, values: Vector) -> Vector:
         with np.errstate(divide="ignore"):

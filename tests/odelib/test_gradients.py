@@ -147,7 +147,7 @@ def test_slopes_of_the_observables_are_their_central_differences(name: str) -> N
 
     def observed(at: Array, observable: str) -> Array:
         with torch.no_grad():
-            parameters, states = unknowns.values(torch.tensor(at))
+            parameters, states = unknowns.values(at)
             return solves.observe(solves.states(parameters, states), parameters)[observable].numpy()
 
     for observable, slopes in solves.slopes(unknowns.start)[2].items():

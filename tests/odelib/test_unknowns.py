@@ -40,7 +40,7 @@ def test_free_ones_are_in_order_with_their_bounds_as_coordinates() -> None:
 
 def test_values_put_free_fixed_and_expressions_together() -> None:
     found = unknowns(a={"guess": 2.0, "scale": "log"}, b={"guess": 5.0, "fixed": True})
-    parameters, initial_state = found.values(torch.tensor(found.start))
+    parameters, initial_state = found.values(found.start)
     np.testing.assert_allclose(parameters.numpy(), [[2, 5]])
     np.testing.assert_allclose(initial_state.numpy(), [[5]])
 
@@ -48,10 +48,9 @@ def test_values_put_free_fixed_and_expressions_together() -> None:
 def test_a_logarithm_never_leaves_its_bounds_by_rounding() -> None:
     for bound in np.random.default_rng(0).uniform(0.1, 10, 200).tolist():
         found = unknowns(a={"guess": bound, "upper": bound, "lower": bound / 2, "scale": "log"})
-        at = torch.tensor(found.upper, requires_grad=True)
-        parameters, _ = found.values(at)
+        parameters, states = found.values(found.upper)
         assert parameters.item() == bound
-        (slope,) = torch.autograd.grad(parameters.sum(), at)
+        slope = found.gradient(found.upper, np.ones(parameters.shape), np.zeros(states.shape))
         assert slope.item() == pytest.approx(bound)
         assert found.free_values(found.upper) == {"a": bound}
 
@@ -80,3 +79,25 @@ def test_gradients_in_the_callers_units() -> None:
 def test_an_unknown_that_ran_to_zero_has_a_finite_unit() -> None:
     found = unknowns(a={"guess": 2.0, "scale": "log"})
     assert np.isfinite(found.per_unit(np.array([-1000.0]))).all()
+
+
+def test_the_gradient_is_what_the_slopes_make_of_derivatives_by_values() -> None:
+    request = {
+        "system": {
+            "states": ["x", "y", "z"],
+            "parameters": ["a", "b", "d"],
+            "constants": {"c": 3.0},
+            "equations": {"x": "-x", "y": "-y", "z": "-z"},
+        },
+        "experiments": [{"name": n, "times": [0.0, 1.0], "values": {"x": [1.0, 2.0]}} for n in ("one", "two")],
+        "per_experiment": ["b"],
+        "parameters": {"a": {"guess": 2.0, "scale": "log"}, "b": 0.4, "d": {"guess": 5.0, "fixed": True}},
+        "initial_state": {"x": "a*b + c", "y": "c/2", "z": {"guess": 0.7, "scale": "log"}},
+    }
+    found = Unknowns(parse_problem(request), CPU)
+    generator = np.random.default_rng(0)
+    by_parameters, by_states = generator.normal(size=(2, 3)), generator.normal(size=(2, 3))
+    by_parameter, by_state = found.slopes(found.start)
+    expected = np.einsum("sp,spc->c", by_parameters, by_parameter) + np.einsum("sn,snc->c", by_states, by_state)
+    assert np.count_nonzero(expected) == found.count == 5
+    np.testing.assert_allclose(found.gradient(found.start, by_parameters, by_states), expected, rtol=1e-12)

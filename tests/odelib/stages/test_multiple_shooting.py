@@ -89,7 +89,7 @@ def test_states_that_lie_on_one_trajectory_leave_no_gaps_and_give_its_observable
     _, inner = segments.follow(start, lambda _part, predicted, _time: predicted)
     at = segments.linearise(start, np.array(inner))
     np.testing.assert_allclose(at.gaps, 0, atol=1e-8)
-    parameters, states = objective.unknowns.values(torch.tensor(start))
+    parameters, states = objective.unknowns.values(start)
     whole = objective.solves.observe(objective.solves.states(parameters, states), parameters)
     for name, column in whole.items():
         np.testing.assert_allclose(at.model[name], column.numpy(), rtol=1e-7)
