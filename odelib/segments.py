@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 import torch
@@ -66,6 +67,7 @@ class Segments:
         self._series = np.array([parts[s.part].index for s in self._segments])
         self._is_inner = np.array([not s.is_first for s in self._segments])
         self.inner = int(self._is_inner.sum())
+        self._places = (np.cumsum(self._is_inner) - 1).tolist()  # of an inner segment, among the inner ones
         longest = max(len(s.times) for s in self._segments)
         self._times = torch.tensor(
             [[s.start, *s.times, *[s.end] * (longest - len(s.times) + 1)] for s in self._segments], dtype=torch.float64
@@ -73,6 +75,8 @@ class Segments:
         width = longest + 2
         rows = [b * width + 1 + k for b, s in enumerate(self._segments) for k in range(len(s.times))]
         self._rows = np.array(rows)  # of the data, in a flattened (segments, times)
+        borders = np.cumsum([0, *(len(s.times) for s in self._segments)]).tolist()
+        self._rows_of = [slice(first, end) for first, end in pairwise(borders)]  # of each segment, among all the data's
         self._layer = self._make_layer(objective.layer)
 
     def _make_layer(self, layer: ODELayer) -> ODELayer:
@@ -112,23 +116,29 @@ class Segments:
         if found.failures:
             raise next(iter(found.failures.values()))
         by_parameter, by_start = self._unknowns.slopes(coordinates)
-        carried = list(self._layer.carried.parameters)
-        along = np.zeros((*found.states.shape, count + self.inner * n))
-        along[..., :count] = np.einsum("btnp,bpc->btnc", found.by_parameters, by_parameter[self._series][:, carried])
-        for b, place in enumerate(self._inner_places()):
-            if place < 0:
-                along[b, :, :, :count] += found.by_initial_state[b] @ by_start[self._series[b]]
+        # what follows is by a segment's own start and parameters first: few beside the variables of all segments
+        along = np.concatenate([found.by_initial_state, found.by_parameters], axis=-1)
+        model, slopes = self._observe(found.states, along, parameters, constants)
+        by_own = by_parameter[self._series][:, list(self._layer.carried.parameters)]  # (segments, p, count)
+        model_slopes = {name: np.zeros((len(self._rows), count + self.inner * n)) for name in model}
+        ends = np.zeros((len(self._segments), n, count + self.inner * n))
+        ends[..., :count] = along[:, -1, :, n:] @ by_own
+        for b, (rows, place) in enumerate(zip(self._rows_of, self._places, strict=True)):
+            own = slice(count + place * n, count + (place + 1) * n)
+            for name, column in slopes.items():
+                model_slopes[name][rows, :count] = column[rows, n:] @ by_own[b]
+                if self._is_inner[b]:
+                    model_slopes[name][rows, own] = column[rows, :n]
+                else:
+                    model_slopes[name][rows, :count] += column[rows, :n] @ by_start[self._series[b]]
+            if self._is_inner[b]:
+                ends[b, :, own] = along[b, -1, :, :n]
             else:
-                columns = slice(count + place * n, count + (place + 1) * n)
-                along[b, :, :, columns] = found.by_initial_state[b]
-        model, slopes = self._observe(found.states, along, parameters, constants, by_parameter)
+                ends[b, :, :count] += along[b, -1, :, :n] @ by_start[self._series[b]]
         before = np.flatnonzero(self._is_inner) - 1
-        gaps = found.states[before, -1] - inner_states
-        gap_slopes = along[before, -1]
-        for place in range(self.inner):
-            diagonal = range(count + place * n, count + (place + 1) * n)
-            gap_slopes[place, range(n), diagonal] -= 1.0
-        return Linearised(model, slopes, gaps, gap_slopes)
+        gap_slopes = ends[before]
+        gap_slopes[..., count:] -= np.eye(self.inner * n).reshape(self.inner, n, -1)
+        return Linearised(model, model_slopes, found.states[before, -1] - inner_states, gap_slopes)
 
     def follow(self, coordinates: Reals, correct: Corrector) -> tuple[list[Reals], list[Reals]]:
         """Start states for all segments: each predicted by the model from the one before, corrected by the data.
@@ -166,22 +176,22 @@ class Segments:
         starts[torch.from_numpy(self._is_inner)] = torch.from_numpy(inner_states)
         return parameters[self._series], starts
 
-    def _inner_places(self) -> Places:
-        return np.where(self._is_inner, np.cumsum(self._is_inner) - 1, -1)
-
     def _observe(
-        self, states: Reals, along: Reals, parameters: Tensor, constants: Tensor, by_parameter: Reals
+        self, states: Reals, along: Reals, parameters: Tensor, constants: Tensor
     ) -> tuple[dict[str, Reals], dict[str, Reals]]:
-        n = self.state_count
-        owner = self._rows // self._times.shape[1]
-        flat = torch.from_numpy(states.reshape(-1, n)[self._rows])
-        times = self._times.reshape(-1)[self._rows]
-        slopes_of_states = along.reshape(-1, n, along.shape[-1])[self._rows]
-        padded = np.zeros((*by_parameter.shape[:2], along.shape[-1]))
-        padded[:, :, : by_parameter.shape[2]] = by_parameter
-        pieces = [(owner == b, padded[self._series[b]]) for b in range(len(self._segments))]
+        """The observables (N,), and their derivatives by what the states' derivatives `along` are by."""
+        n, owner = self.state_count, self._rows // self._times.shape[1]
+        carried = list(self._layer.carried.parameters)
+        direct = np.zeros((len(self._layer.system.parameters), along.shape[-1]))
+        direct[carried, n + np.arange(len(carried))] = 1.0
         model, slopes = observable_slopes(
-            self._layer, times, flat, parameters[owner], constants[owner], slopes_of_states, pieces
+            self._layer,
+            self._times.reshape(-1)[self._rows],
+            torch.from_numpy(states.reshape(-1, n)[self._rows]),
+            parameters[owner],
+            constants[owner],
+            along.reshape(-1, n, along.shape[-1])[self._rows],
+            [(slice(None), direct)],
         )
         return {name: column.numpy() for name, column in model.items()}, slopes
 

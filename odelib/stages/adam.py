@@ -27,7 +27,7 @@ class Adam:
 
     def run(self, loop: Loop) -> StopCode:
         """See `Stage.run`. A point that cannot be solved is approached from the last good one, halfway each time."""
-        if loop.is_done():
+        if loop.memory is None and loop.is_done():
             return "converged"
         first, second = np.zeros(loop.unknowns.count), np.zeros(loop.unknowns.count)
         current = loop.best

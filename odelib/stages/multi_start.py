@@ -25,6 +25,7 @@ Reals = NDArray[np.float64]
 LOOKED_AT = 4  # points for each start that is run
 AROUND = 5.0  # by which factor a positive guess may be wrong where there are no bounds
 SHOOTING_STEPS = 100
+SAME = 0.01  # of a loss
 
 
 class MultiStart:
@@ -39,7 +40,7 @@ class MultiStart:
 
     def run(self, loop: Loop) -> StopCode:
         """See `Stage.run`. Its memory is the starts that are left, and where the others ended."""
-        if self.settings.when == "doubtful" and loop.is_beyond_doubt():
+        if self.settings.when == "doubtful" and loop.memory is None and loop.is_beyond_doubt():
             return "converged"
         memory = loop.memory or {"starts": [start.tolist() for start in self._starts(loop)], "ends": []}
         starts = [np.array(start) for start in memory["starts"]]
@@ -56,13 +57,13 @@ class MultiStart:
         """Where a start ends; None where it cannot be solved."""
         inner = loop.part()
         found = Search(inner, start).run(SHOOTING_STEPS)
-        ends = [self._downhill(inner, point) for point in (start, None if found is None else found.coordinates)]
-        solved = [end for end in ends if end is not None]
-        return min(solved, key=lambda end: end.loss, default=None)
+        end = None if found is None else self._downhill(inner, found.coordinates)
+        if end is not None and reached(end.loss, loop.best.loss):
+            return end
+        ends = [end, self._downhill(inner, start)]
+        return min((end for end in ends if end is not None), key=lambda end: end.loss, default=None)
 
-    def _downhill(self, loop: Loop, start: Reals | None) -> Evaluation | None:
-        if start is None:
-            return None
+    def _downhill(self, loop: Loop, start: Reals) -> Evaluation | None:
         try:
             at, curvature = loop.linearise(start)
         except TrialFailed:
@@ -84,6 +85,11 @@ class MultiStart:
                 continue
         looked_at.sort(key=lambda evaluation: evaluation.loss)
         return [*first[:count], *(evaluation.coordinates for evaluation in looked_at[:others])]
+
+
+def reached(loss: float, best: float) -> bool:
+    """Whether a start ended within a hundredth of the best loss."""
+    return loss - best <= SAME * max(abs(best), 1.0 if best < 0 else 0.0)
 
 
 def spread(unknowns: Unknowns, count: int, seed: int) -> list[Reals]:

@@ -64,3 +64,14 @@ def test_multiple_shooting_goes_on_with_its_segments() -> None:
         again = resumed(request, 0, step)
         assert again.stages[0].steps == last
         assert again.loss == pytest.approx(whole.loss, rel=1e-9)
+
+
+def test_starts_of_a_doubtful_fit_are_all_run_though_the_doubt_is_gone() -> None:
+    decay = {"system": {"states": ["y"], "parameters": ["k"], "equations": {"y": "-k*y"}}, "initial_state": {"y": 1.0}}
+    data = run_simulation(decay | {"parameters": {"k": 0.7}, "data": {"times": TIMES}}, noise=0.02, seed=1).data
+    several = [{"kind": "multi_start", "starts": 4, "when": "doubtful"}]
+    request = decay | {"data": data, "parameters": {"k": 0.3}, "stages": several}
+    whole = fit(parse_problem(request)).stages[0]
+    again = resumed(request, 0, 2).stages[0]
+    assert again.steps == whole.steps == 4
+    assert again.start_losses == pytest.approx(whole.start_losses)
