@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from examples.problems.measured import theophylline
+from examples.problems.problem import known
 from examples.problems.simulating import with_guesses
 from odelib.simulation import run_simulations
 
@@ -68,7 +69,7 @@ class CoverageProblem:
     def _given(self) -> list[dict[str, Any]]:
         return self.body.get("experiments") or [self.body["data"]]
 
-    def request(self, random: np.random.Generator) -> dict[str, Any]:
+    def request(self, random: np.random.Generator, uncertainty: str) -> dict[str, Any]:
         """A request with measurements, to be fitted from the truth."""
         scatter = SCATTER[self.distribution]
         series = [
@@ -87,7 +88,7 @@ class CoverageProblem:
                 {"name": name, "times": list(times)} | ({"experiment": of} if several else {})
                 for name, times, of in self.predicted
             ],
-            "uncertainty": "covariance",
+            "uncertainty": uncertainty,
             "stages": STAGES,
         }
 
@@ -137,9 +138,54 @@ def _theophylline() -> CoverageProblem:
     return CoverageProblem("Theophylline", body, problem.start, "normal", {"concentration": 0.7}, bands)
 
 
+def _oxygen_demand_early() -> CoverageProblem:
+    """The biochemical oxygen demand of Bates and Watts (1988), their estimates the truth, in two of its seven days.
+
+    What all of it comes to must be guessed from how the curve bends: its estimate is skewed to the right.
+    """
+    positive = {"guess": 1.0, "lower": 0.0}
+    return CoverageProblem(
+        "oxygen demand, early",
+        {
+            "system": {
+                "states": ["demand"],
+                "parameters": ["total", "rate"],
+                "equations": {"demand": "rate*(total - demand)"},
+            },
+            "data": {"times": np.linspace(0.04, 2.0, 50).round(2).tolist(), "start_time": 0.0},
+            "parameters": {"total": positive, "rate": positive},
+            "initial_state": known({"demand": 0.0}),
+        },
+        {"total": 19.143, "rate": 0.5311},
+        "normal",
+        {"demand": 2.549},
+        (),
+    )
+
+
+def _logistic_early() -> CoverageProblem:
+    """Carlson's yeast (1913) until it grows fastest: 8 of its 18 hours, so that the capacity is not yet seen."""
+    positive = {"guess": 1.0, "lower": 0.0}
+    return CoverageProblem(
+        "logistic, early",
+        {
+            "system": {"states": ["x"], "parameters": ["r", "K"], "equations": {"x": "r*x*(1 - x/K)"}},
+            "data": {"times": np.linspace(0.0, 8.0, 51).round(2).tolist()},
+            "parameters": {"r": positive, "K": positive},
+            "initial_state": {"x": positive},
+        },
+        {"r": 0.535, "K": 665.0, "x": 9.7},
+        "normal",
+        {"x": 20.0},
+        (),
+    )
+
+
 PROBLEMS = (
     _lotka_volterra("Lotka–Volterra, normal", "normal", 0.2),
     _lotka_volterra("Lotka–Volterra, lognormal", "lognormal", 0.2),
     _logistic(),
     _theophylline(),
 )
+# where the loss is no parabola within an interval
+NONLINEAR = (_oxygen_demand_early(), _logistic_early())
