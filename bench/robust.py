@@ -1,28 +1,32 @@
 """How often the optimum is found from bad guesses, and how long it takes: the default request beside others.
 
-    python -m bench.robust [--guesses N] [--factor F] [--seed N] [PROBLEM ...]      (peers need the `bench` extra)
+    python -m bench.robust [--guesses N] [--factor F] [--every N] [--seed N] [--processes N] [PROBLEM ...]
 
 Problems, truths and noise stand in `bench.robust_problems`. Guesses of free unknowns that are positive lie within a
 factor F (3) of the truth, log-uniformly; others at truth ± max(|truth|, 0.1). The optimum is the best loss that
 anybody finds, or least squares from the truth; a fit has found it where its loss is within 1 % of that. Seeds are those
 of the commit's id, unless one is given. Contestants fit the same data from the same guesses, in turn: the default
-request; and, on every fifth guess, Adam and L-BFGS-B alone (the article's procedure), `starts: 20`, and lmfit with
-scipy's LSODA, by its own advice of least squares from the guess.
+request; and, on every fifth guess (`--every`; 0: none), Adam and L-BFGS-B alone (the article's procedure), `starts:
+20`, and lmfit (of the `bench` extra) with scipy's LSODA, by its own advice of least squares from the guess. Guesses are
+spread over processes of one thread each, as a worker's are.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
+import os
 import statistics
 import subprocess
 import time
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from multiprocessing import get_context
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 
 from bench.robust_problems import PROBLEMS, RobustProblem
@@ -33,72 +37,83 @@ from odelib.simulation import run_simulation
 
 ARTICLE = [{"kind": "adam", "steps": 3000, "learning_rate": 0.001}, {"kind": "lbfgsb", "steps": 500}]
 WITHIN = 0.01
-EVERY = 5  # guesses, of which one is tried by the slow contestants
 Reals = NDArray[np.float64]
 Guess = dict[str, dict[str, float]]
 Contestant = Callable[["RobustProblem", Mapping[str, Any], Guess], float]
 
 
-@dataclass
-class Tries:
-    """What one contestant's fits of one problem ended at, and how long they took."""
+class Try(NamedTuple):
+    """Where one fit ended, and how long it took."""
 
-    losses: list[float] = field(default_factory=list)
-    seconds: list[float] = field(default_factory=list)
-
-    def add(self, attempt: Callable[[], float]) -> None:
-        """Fit once more."""
-        began = time.monotonic()
-        self.losses.append(attempt())
-        self.seconds.append(time.monotonic() - began)
-
-    def told(self, best: float) -> str:
-        """The share at the optimum and the median time."""
-        if not self.losses:
-            return ""
-        found = sum(loss <= best * (1 + WITHIN) for loss in self.losses)
-        return f"{100 * found / len(self.losses):.0f} % of {len(self.losses)}, {statistics.median(self.seconds):.2g} s"
+    loss: float
+    seconds: float
 
 
 def main() -> None:
     """Fit and print a table, a line a problem."""
     options = _options()
     seed = _commit_seed() if options.seed is None else options.seed
-    chosen = [p for p in PROBLEMS if not options.problems or p.name in options.problems]
-    contestants = {"default": _default, "Adam + L-BFGS-B": _article, "starts: 20": _starts, "lmfit": _lmfit()}
-    shown = [name for name, contestant in contestants.items() if contestant]
+    shown = [name for name in _contestants() if options.every or name == "default"]
     print(f"seed {seed}, {options.guesses} guesses within a factor of {options.factor:g}\n")
     print("| problem | " + " | ".join(shown) + " |")
     print("|---" * (1 + len(shown)) + "|")
-    for number, problem in enumerate(chosen):
-        print(_row(problem, np.random.default_rng([seed, number]), options, contestants), flush=True)
+    with ProcessPoolExecutor(options.processes, get_context("spawn"), torch.set_num_threads, (1,)) as pool:
+        for number, problem in enumerate(PROBLEMS):
+            if not options.problems or problem.name in options.problems:
+                print(_row(problem, np.random.default_rng([seed, number]), options, shown, pool), flush=True)
+    print(f"\nload {os.getloadavg()[0]:.1f} of the last minute on {os.cpu_count()} cores")
 
 
 def _row(
     problem: RobustProblem,
     rng: np.random.Generator,
     options: argparse.Namespace,
-    contestants: Mapping[str, Contestant | None],
+    shown: Sequence[str],
+    pool: ProcessPoolExecutor,
 ) -> str:
     """A problem's line of the table."""
-    shown = {name: contestant for name, contestant in contestants.items() if contestant}
     data = _data(problem, rng)
+    guesses = [_guess(problem, rng, options.factor) for _ in range(options.guesses)]
+    slow = range(0, len(guesses), options.every) if options.every else ()
+    chosen = {name: range(len(guesses)) if name == "default" else slow for name in shown}
+    asked = [(name, problem, data, guesses[i]) for name, places in chosen.items() for i in places]
+    tries: dict[str, list[Try]] = {name: [] for name in shown}
+    for (name, *_), one in zip(asked, pool.map(_try, asked), strict=True):
+        tries[name].append(one)
     best = _fitted(problem, data, _truth(problem), {"stages": [{"kind": "least_squares"}]})
-    tries = {name: Tries() for name in shown}
-    for i in range(options.guesses):
-        guess = _guess(problem, rng, options.factor)
-        for name, contestant in shown.items():
-            if i % EVERY == 0 or name == "default":
-                tries[name].add(lambda c=contestant, g=guess: c(problem, data, g))
-    least = min([best, *(loss for one in tries.values() for loss in one.losses)])
-    return f"| {problem.name} | " + " | ".join(one.told(least) for one in tries.values()) + " |"
+    least = min([best, *(one.loss for some in tries.values() for one in some)])
+    return f"| {problem.name} | " + " | ".join(_told(some, least) for some in tries.values()) + " |"
+
+
+def _try(asked: tuple[str, RobustProblem, Mapping[str, Any], Guess]) -> Try:
+    name, problem, data, guess = asked
+    contestant, began = _contestants()[name], time.monotonic()
+    return Try(contestant(problem, data, guess), time.monotonic() - began)
+
+
+def _told(tries: Sequence[Try], best: float) -> str:
+    """The share at the optimum and the median time."""
+    found = sum(one.loss <= best * (1 + WITHIN) for one in tries)
+    seconds = statistics.median(one.seconds for one in tries)
+    return f"{100 * found / len(tries):.0f} % of {len(tries)}, {seconds:.2g} s"
+
+
+def _contestants() -> dict[str, Contestant]:
+    mine: dict[str, Contestant] = {"default": _default, "Adam + L-BFGS-B": _article, "starts: 20": _starts}
+    try:
+        from bench.peers import lmfit  # noqa: PLC0415 - the extra may be missing
+    except ImportError:
+        return mine
+    return mine | {"lmfit": lmfit.fitted}
 
 
 def _options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--guesses", type=int, default=100)
     parser.add_argument("--factor", type=float, default=3.0)
+    parser.add_argument("--every", type=int, default=5, help="of so many guesses the slow contestants try one; 0: none")
     parser.add_argument("--seed", type=int)
+    parser.add_argument("--processes", type=int, default=os.cpu_count())
     parser.add_argument("problems", nargs="*")
     return parser.parse_args()
 
@@ -166,14 +181,6 @@ def _article(problem: RobustProblem, data: Mapping[str, Any], guess: Guess) -> f
 
 def _starts(problem: RobustProblem, data: Mapping[str, Any], guess: Guess) -> float:
     return _fitted(problem, data, guess, {"starts": 20})
-
-
-def _lmfit() -> Contestant | None:
-    try:
-        from bench.peers import lmfit  # noqa: PLC0415 - the extra may be missing
-    except ImportError:
-        return None
-    return lmfit.fitted
 
 
 if __name__ == "__main__":
