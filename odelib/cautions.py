@@ -10,7 +10,6 @@ from odelib.result import OUTCOMES, FitWarning, OutcomeCode, PredictionResult, S
 from odelib.uncertainty import Uncertainty
 
 FEWEST_STARTS = 5  # with fewer, how many reached the best says nothing
-SAME = 0.01  # of a loss
 COARSE = 1e-4  # of the data's squares: with a solver's error of a hundredth of the data nothing can be told
 
 
@@ -64,7 +63,7 @@ class Cautions:
         warnings = []
         for stage in self._stages:
             losses = stage.start_losses or []
-            if len(losses) >= FEWEST_STARTS and _reached(losses, self._best.loss) == 1:
+            if len(losses) >= FEWEST_STARTS and stage.reached(self._best.loss) == 1:
                 message = (
                     f"one start of {len(losses)} reached the best loss: there may be a better one; ask for more starts"
                 )
@@ -106,11 +105,6 @@ class Cautions:
             return []
         message = "solver.atol is not small beside the data: the trajectories are coarse, and so is the fit; lower it"
         return [FitWarning(code="coarse_solver", message=message)]
-
-
-def _reached(losses: Sequence[float], best: float) -> int:
-    """How many starts ended within a hundredth of the best loss, or a hundredth above it."""
-    return sum(loss - best <= SAME * max(abs(best), 1.0 if best < 0 else 0.0) for loss in losses)
 
 
 def _flat(names: list[str]) -> FitWarning:

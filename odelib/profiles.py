@@ -24,8 +24,10 @@ CONFIDENCE = 0.95
 POINTS = 60  # on a side, at most
 RISES = 4  # points until the threshold where the profile is a parabola
 FAR = 1e4  # magnitudes away from the best value: there is no end to be found
-NEAR_ENOUGH = 1e-4  # of the threshold: the crossing is found
+NEAR_ENOUGH = 1e-4  # of the threshold, or of the way from the best value: the crossing is found
+SECANTS, CROSSINGS = 3, 40  # before steps that halve, and steps at most
 STEPS = 50  # of least squares at one point
+UNKNOWN_WIDTH = 0.1  # magnitudes: how far an end may be away where the covariance does not tell
 
 
 class BetterFound(Exception):
@@ -68,17 +70,24 @@ class Profiler:
             return 0.5 * measurements.observations * math.log1p(ratio)
         return self._best.loss * ratio
 
-    def profile(self, place: int, step: float) -> tuple[Profile, float | None, float | None]:
+    def profile(self, place: int, width: float | None) -> tuple[Profile, float | None, float | None]:
         """The profile of a coordinate with its interval's ends, in the caller's units; None where it is open.
 
-        step: how far the threshold is thought to be away. Raises `BetterFound`, and `StopRequested`.
+        width: how far from the best value the covariance's interval ends, None where there is none. Raises
+        `BetterFound`, and `StopRequested`.
         """
+        best, least = float(self._best.coordinates[place]), self._best.loss
+        step = width or UNKNOWN_WIDTH * float(self._loop.unknowns.magnitudes(self._best.coordinates)[place])
         low, high = self._side(place, -step), self._side(place, step)
-        best = float(self._best.coordinates[place])
         values = [*reversed(low.values), best, *high.values]
-        losses = [*reversed(low.losses), self._best.loss, *high.losses]
+        parabola = [least + self._threshold * ((v - best) / width) ** 2 for v in values] if width else None
         return (
-            Profile(values=[self._unit(place, v) for v in values], losses=losses),
+            Profile(
+                values=[self._unit(place, v) for v in values],
+                losses=[*reversed(low.losses), least, *high.losses],
+                limit=least + self._threshold,
+                parabola=parabola,
+            ),
             None if low.end is None else self._unit(place, low.end),
             None if high.end is None else self._unit(place, high.end),
         )
@@ -119,13 +128,17 @@ class Profiler:
             before, last = last, at
 
     def _cross(self, place: int, inside: Evaluation, outside: Evaluation) -> float:
-        """Where the loss meets the threshold between two points, by secants of the root of its rise."""
-        wanted = math.sqrt(self._threshold)
-        for _ in range(12):
+        """Where the loss meets the threshold between two points: by secants of the root of its rise.
+
+        Where these have not found it soon, every other step halves: the loss may jump, as at a bound where the model
+        is another one.
+        """
+        best, wanted = float(self._best.coordinates[place]), math.sqrt(self._threshold)
+        for tried in range(CROSSINGS):
             low, high = self._root_of_rise(inside), self._root_of_rise(outside)
             a, b = float(inside.coordinates[place]), float(outside.coordinates[place])
             share = float(np.clip((wanted - low) / max(high - low, 1e-300), 0.0, 1.0))
-            value = a + (b - a) * share
+            value = a + (b - a) * (0.5 if tried > SECANTS and tried % 2 else share)
             at = self._least(place, value, _onwards(inside, outside, place, value))
             if at is None or abs(at.loss - self._best.loss - self._threshold) < NEAR_ENOUGH * self._threshold:
                 return value
@@ -133,6 +146,8 @@ class Profiler:
                 inside = at
             else:
                 outside = at
+            if abs(outside.coordinates[place] - inside.coordinates[place]) < NEAR_ENOUGH * abs(value - best):
+                break
         return value
 
     def _least(self, place: int, value: float, start: Vector) -> Evaluation | None:

@@ -40,7 +40,6 @@ from odelib.result import (
 )
 from odelib.stages.loop import Counts, Loop
 from odelib.uncertainty import Errors, Interval, Uncertainty
-from odelib.unknowns import Vector
 
 DENSE_POINTS = 401
 
@@ -174,22 +173,25 @@ class Report:
             return
         freedom = uncertainty.degrees_of_freedom if uncertainty.estimates_scale else None
         profiler = Profiler(Loop(self.objective, self.best, Counts(), None, stop, lambda _: None), freedom)
-        steps = self._first_steps(uncertainty)
+        widths = self._widths(uncertainty)
         try:
             for place, name in enumerate(self.unknowns.names):
-                self.profiles[name], *ends = profiler.profile(place, float(steps[place]))
+                self.profiles[name], *ends = profiler.profile(place, widths[place])
                 self.ends[name] = (ends[0], ends[1])
         except StopRequested as request:
             if request.reason != "time_limit":
                 raise
             self.no_errors = f"the time limit came before the profile of {name!r:.80} and those after it"
 
-    def _first_steps(self, uncertainty: Uncertainty) -> Vector:
-        """How far the ends of intervals may be away: by the covariance, else a tenth of the magnitude."""
+    def _widths(self, uncertainty: Uncertainty) -> list[float | None]:
+        """How far from the best point the covariance's intervals end, in coordinates; None where it has none."""
         matrix = uncertainty.covariance(self.parts.data)
-        errors = np.zeros(self.unknowns.count) if matrix is None else np.sqrt(np.maximum(np.diag(matrix), 0.0))
-        wild = 0.1 * self.unknowns.magnitudes(self.best.coordinates)
-        return np.where(uncertainty.known & (errors > 0), (uncertainty.quantile or 0.0) * errors, wild)
+        if matrix is None:
+            return [None] * self.unknowns.count
+        widths = (uncertainty.quantile or 0.0) * np.sqrt(np.maximum(np.diag(matrix), 0.0))
+        return [
+            float(width) if known and width else None for width, known in zip(widths, uncertainty.known, strict=True)
+        ]
 
     def _estimates(self, index: int, values: Mapping[str, float]) -> dict[str, Estimate]:
         estimates = {}

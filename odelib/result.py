@@ -31,6 +31,8 @@ OUTCOMES: dict[OutcomeCode, str] = {
     "interrupted": "the fit failed; this is the best point it had evaluated",
 }
 
+SAME = 0.01  # of the best loss: starts that end so near have reached it
+
 
 class Response(BaseModel):
     """The base of all that the service returns. Clients are told to expect further fields."""
@@ -100,6 +102,11 @@ class StageReport(Response):
     start_losses: Annotated[
         Column | None, Field(description="Of several starts: the loss at which each ended, the least first.")
     ] = None
+
+    def reached(self, best: float) -> int:
+        """How many of several starts ended within a hundredth of a loss, or a hundredth above it."""
+        room = SAME * max(abs(best), 1.0 if best < 0 else 0.0)
+        return sum(loss - best <= room for loss in self.start_losses or [])
 
 
 class Dense(Response):
@@ -187,6 +194,11 @@ class Profile(Response):
 
     values: Annotated[Column, Field(description="Increasing, in the caller's units.")]
     losses: Column
+    limit: Annotated[float, Field(description="The loss at which the interval ends.")]
+    parabola: Annotated[
+        Column | None,
+        Field(description="The losses at these values if they followed the covariance, where it is known."),
+    ] = None
 
 
 class SolverUsed(Response):

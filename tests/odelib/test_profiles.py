@@ -127,6 +127,8 @@ def test_a_parabola_gives_the_intervals_of_the_covariance() -> None:
         assert profile.values == sorted(profile.values)
         assert len(profile.values) == len(profile.losses) >= 5
         assert min(profile.losses) == profiled.loss
+        assert profile.losses == pytest.approx(profile.parabola, rel=1e-4)
+        assert min(profile.losses[0], profile.losses[-1]) >= profile.limit > max(profile.losses[1:-1])
     assert covariance.profiles is None
 
 
@@ -179,3 +181,20 @@ def test_a_profile_that_finds_a_better_optimum_goes_on_from_there() -> None:
     )
     assert result.parameters["a"].value == pytest.approx(4.0, abs=0.3)
     assert result.outcome.code == "converged"
+
+
+def test_an_end_is_found_where_the_loss_jumps_at_a_bound() -> None:
+    """Nearly a straight line: the total may be as large as it likes, its rate as small, and yet not 0."""
+    times = np.linspace(0.1, 2, 20)
+    values = 3 * (1 - np.exp(-0.3 * times)) + 0.05 * np.random.default_rng(2).standard_normal(20)
+    result = fitted(
+        system={"states": ["c"], "parameters": ["total", "rate"], "equations": {"c": "rate*(total - c)"}},
+        data={"times": times.tolist(), "start_time": 0.0, "values": {"c": values.tolist()}, "sigma": {"c": 0.3}},
+        parameters={"total": {"guess": 3.0, "lower": 0.0}, "rate": {"guess": 0.3, "lower": 0.0}},
+        initial_state={"c": {"guess": 0.0, "fixed": True}},
+    )
+    total, rate = result.parameters["total"], result.parameters["rate"]
+    assert total.lower_95 is not None
+    assert total.upper_95 is None
+    assert rate.lower_95 == pytest.approx(0.0, abs=1e-3 * rate.value)
+    assert rate.upper_95 is not None
