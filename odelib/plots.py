@@ -1,14 +1,18 @@
-"""Pictures: time series with data and residuals, phase plane, polar where a system has an angle.
+"""Pictures: time series with data and residuals, phase plane, polar where a system has an angle; profiles and starts.
 
 Only `Figure` objects are used, never pyplot: nothing is shared between threads and no display is needed.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import math
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure, SubFigure
 
 from odelib.blocks import Block, fit_blocks, with_gaps
@@ -17,15 +21,41 @@ from odelib.planes import draw_plane, planes_of
 from odelib.problem.request import FitProblem
 from odelib.problem.system import System
 from odelib.result import FitResult
+from odelib.trust_panels import draw_profile, draw_starts, profile_panels, stages_with_starts
 
 if TYPE_CHECKING:
     from odelib.simulation import Simulation  # loads torch, which drawing does not need
 
 MAX_BLOCKS = 8
+MAX_PROFILES = 12
+GRID_COLUMNS = 4
 SERIES_WIDTH = 6.8  # inches, as all sizes of figures
 PLANE_WIDTH = 4.3
 PANEL_HEIGHT = 1.55
 BLOCK_HEIGHT = 3.9
+GRID_HEIGHT = 2.3  # of a row
+
+
+@dataclass(frozen=True)
+class Grid:
+    """Panels of one kind beside and below each other: for each, what draws it into its axes."""
+
+    title: str
+    panels: Sequence[Callable[[Axes], None]]
+
+    @property
+    def height(self) -> float:
+        """In inches, with the title."""
+        return GRID_HEIGHT * math.ceil(len(self.panels) / GRID_COLUMNS) + 0.7
+
+    def draw(self, part: SubFigure) -> None:
+        """Draw title, panels and one legend for all."""
+        part.suptitle(self.title, fontsize=11, fontweight="bold", x=0.012, ha="left")
+        rows = math.ceil(len(self.panels) / GRID_COLUMNS)
+        drawn = [part.add_subplot(rows, GRID_COLUMNS, 1 + place) for place in range(len(self.panels))]
+        for axes, draw in zip(drawn, self.panels, strict=True):
+            draw(axes)
+        _add_legend(part, drawn)
 
 
 def plot_result(problem: FitProblem | Mapping[str, Any], result: FitResult | Mapping[str, Any]) -> Figure:
@@ -33,14 +63,15 @@ def plot_result(problem: FitProblem | Mapping[str, Any], result: FitResult | Map
 
     `problem` and `result` are the request and the `result`, as objects or as their JSON. Experiments share the
     panels, each in its colour. What was held out and predictions that continue the data stand beside them, those
-    from an initial state of their own each in its own block.
+    from an initial state of their own each in its own block. Profiles of unknowns and the losses at which several
+    starts ended stand below, where the result has them.
     Raises pydantic's `ValidationError` where one is not what it should be.
     """
     asked = problem if isinstance(problem, FitProblem) else FitProblem.model_validate(dict(problem))
     found = result if isinstance(result, FitResult) else FitResult.model_validate(dict(result))
     blocks = fit_blocks(asked, found)
     notes = [note for note in (_summary(found), _estimates(found)) if note]
-    return plot_blocks(asked.resolved_system, blocks, subtitle=notes)
+    return plot_blocks(asked.resolved_system, blocks, subtitle=notes, trust=_trust(asked, found))
 
 
 def plot_trajectories(system: System, curves: Sequence[Curve], *, subtitle: str = "") -> Figure:
@@ -66,19 +97,24 @@ def plot_simulations(simulations: Sequence[Simulation], *, subtitle: str = "") -
     return plot_blocks(simulations[0].system, [Block("", curves, points)], subtitle=[subtitle] if subtitle else [])
 
 
-def plot_blocks(system: System, blocks: Sequence[Block], *, subtitle: Sequence[str] = ()) -> Figure:
-    """Draw blocks below each other, at most `MAX_BLOCKS`; a last line says how many are left out."""
+def plot_blocks(
+    system: System, blocks: Sequence[Block], *, subtitle: Sequence[str] = (), trust: Sequence[Grid] = ()
+) -> Figure:
+    """Draw blocks below each other, at most `MAX_BLOCKS`, a last line says how many are left out; then the grids."""
     drawn = blocks[:MAX_BLOCKS]
     missing = len(blocks) - len(drawn)
     notes = [*subtitle, *([f"{missing} more are not drawn"] if missing else [])]
     heights = [max(BLOCK_HEIGHT, PANEL_HEIGHT * sum(block.shares(system))) + 0.5 for block in drawn]
+    heights += [grid.height for grid in trust]
     head = 0.55 + 0.25 * len(notes)
     width = SERIES_WIDTH + PLANE_WIDTH * max(1, len(planes_of(system)))
     figure = Figure(figsize=(width, head + sum(heights)), layout="constrained")
-    parts = figure.subfigures(len(drawn) + 1, 1, height_ratios=[head, *heights], squeeze=False)[:, 0]
+    parts = figure.subfigures(1 + len(heights), 1, height_ratios=[head, *heights], squeeze=False)[:, 0]
     _write_head(parts[0], head, system.title or "Custom system", notes)
-    for part, block in zip(parts[1:], drawn, strict=True):
+    for part, block in zip(parts[1:], drawn, strict=False):
         _draw_block(part, system, block)
+    for part, grid in zip(parts[1 + len(drawn) :], trust, strict=True):
+        grid.draw(part)
     return figure
 
 
@@ -95,6 +131,20 @@ def save(figure: Figure, path: str | Path) -> None:
     """Write the figure; the ending of `path` chooses the format. Raises `ValueError` for one that is none."""
     check_picture_path(path)
     figure.savefig(path, dpi=150, facecolor="white")
+
+
+def _trust(asked: FitProblem, found: FitResult) -> list[Grid]:
+    """What says how far to trust the fit: its profiles, and where its starts ended."""
+    profiles = profile_panels(asked, found)
+    missing = len(profiles) - MAX_PROFILES
+    title = "Profile likelihoods" + (
+        f" (the first {MAX_PROFILES}; {missing} more are not drawn)" if missing > 0 else ""
+    )
+    grids = [
+        Grid(title, [partial(draw_profile, panel=panel) for panel in profiles[:MAX_PROFILES]]),
+        Grid("Starts", [partial(draw_starts, stage=stage, best=found.loss) for stage in stages_with_starts(found)]),
+    ]
+    return [grid for grid in grids if grid.panels]
 
 
 def _summary(result: FitResult) -> str:
@@ -135,5 +185,10 @@ def _draw_stack(part: SubFigure, system: System, block: Block) -> None:
         if any(name in points.values for points in block.residuals):
             draw_residuals(next(free), name, block.residuals)
     stack[-1].set_xlabel("time")
-    legend = {label: handle for axes in stack for handle, label in zip(*axes.get_legend_handles_labels(), strict=True)}
+    _add_legend(part, stack)
+
+
+def _add_legend(part: SubFigure, drawn: Iterable[Axes]) -> None:
+    """One legend above the panels, each label once."""
+    legend = {label: handle for axes in drawn for handle, label in zip(*axes.get_legend_handles_labels(), strict=True)}
     part.legend(list(legend.values()), list(legend), loc="outside upper right", ncols=4, frameon=False, fontsize=9)

@@ -14,6 +14,7 @@ from odelib.panels import COLOURS, DATA_COLOUR, Curve, Points
 from odelib.planes import planes_of
 from odelib.plots import (
     MAX_BLOCKS,
+    MAX_PROFILES,
     check_picture_path,
     plot_blocks,
     plot_result,
@@ -240,6 +241,98 @@ def test_sigmas_are_error_bars() -> None:
     [bars] = axes.containers
     segments = bars.lines[2][0].get_segments()
     assert segments[0][:, 1].tolist() == [0.75, 1.25]
+
+
+def profiled() -> dict[str, Any]:
+    """A result with profiles: alpha's open above, prey's closed; alpha's interval reaches further than the profile."""
+    found = result()
+    found["loss"] = 2.0
+    found["parameters"]["alpha"] |= {"value": 1.5, "lower_95": 1.2}
+    found["initial_state"]["prey"] = {"value": 1.0, "lower_95": 0.5, "upper_95": 2.0}
+    found["trajectories"][0]["initial_state"] = found["initial_state"]
+    found["profiles"] = {
+        "alpha": {
+            "values": [1.1, 1.3, 1.5, 1.8, 9.0], "losses": [5.0, 3.0, 2.0, 2.5, 3.0],
+            "limit": 4.0, "parabola": [4.5, 2.6, 2.0, 3.4, 900.0],
+        },
+        "prey": {"values": [0.4, 1.0, 2.5], "losses": [5.0, 2.0, 5.0], "limit": 4.0},
+    }  # fmt: skip
+    return found
+
+
+def test_profiles_show_rise_limit_ends_and_the_parabola() -> None:
+    figure = plot_result(request(initial_state={"prey": {"guess": 1.0, "scale": "log"}, "predator": 1.0}), profiled())
+    assert "Profile likelihoods" in texts(figure)
+    alpha, prey = (axes for axes in figure.get_axes() if axes.get_ylabel() == "rise of loss")
+    assert (alpha.get_xlabel(), prey.get_xlabel()) == ("alpha", "prey")
+
+    def at(axes: Axes, label: str, value: float) -> float:
+        return dict(zip(*line(axes, label), strict=True))[value]
+
+    assert [at(alpha, "profile", value) for value in (1.1, 1.3, 1.5, 1.8)] == pytest.approx([3.0, 1.0, 0.0, 0.5])
+    assert at(alpha, "profile", 1.2) == pytest.approx(2.0), "it runs through the interval's end"
+    assert at(alpha, "covariance's parabola", 1.3) == pytest.approx(0.6)
+    assert line(alpha, "limit of 95 %")[1] == [2.0, 2.0]
+    assert line(alpha, "interval's ends") == ([1.2], [2.0])
+    assert [text.get_text() for text in alpha.texts] == ["open →"]
+    assert alpha.get_xlim() == pytest.approx((1.5 - 1.3 * 0.3, 1.5 + 4 * 0.3)), "the closed side stays in sight"
+    assert alpha.get_xscale() == "linear"
+
+    assert line(prey, "interval's ends") == ([0.5, 2.0], [2.0, 2.0])
+    assert not prey.texts
+    assert prey.get_xscale() == "log"
+    assert all(drawn.get_label() != "covariance's parabola" for drawn in prey.get_lines())
+
+
+def test_a_result_without_profiles_and_starts_has_no_panels_of_them() -> None:
+    figure = plot_result(request(), result())
+    assert not {"rise of loss", "loss above the best"} & {axes.get_ylabel() for axes in figure.get_axes()}
+
+
+def test_profiles_of_experiments_find_their_own_estimates(tmp_path: Path) -> None:
+    asked, found = experiments(2)
+    asked["experiments"][1]["initial_state"] = {"prey": {"guess": 3.0, "scale": "log"}}
+    own = {"prey": {"value": 3.0, "lower_95": 2.0, "upper_95": 5.0}, "predator": {"value": 2.1}}
+    found["trajectories"][1] = found["trajectories"][1] | {"initial_state": own}
+    found["profiles"] = {"prey[plot 1]": {"values": [1.9, 3.0, 5.1], "losses": [5.0, 2.0, 5.0], "limit": 4.5}}
+    figure = plot_result(asked, found)
+    [axes] = [axes for axes in figure.get_axes() if axes.get_ylabel() == "rise of loss"]
+    assert line(axes, "interval's ends") == ([2.0, 5.0], [2.5, 2.5])
+    assert axes.get_xscale() == "log"
+    save(figure, tmp_path / "profiles.png")
+
+
+def test_many_profiles_are_cut_and_say_so() -> None:
+    found = profiled()
+    names = [f"p{i}" for i in range(MAX_PROFILES + 2)]
+    found["parameters"] |= {name: {"value": 1.5} for name in names}
+    found["profiles"] = dict.fromkeys(names, found["profiles"]["alpha"])
+    figure = plot_result(request(), found)
+    assert [axes.get_ylabel() for axes in figure.get_axes()].count("rise of loss") == MAX_PROFILES
+    assert "2 more are not drawn" in texts(figure)
+
+
+def test_a_waterfall_tells_which_starts_reached_the_best(tmp_path: Path) -> None:
+    found = result()
+    stage = {"kind": "multi_start", "steps": 9, "gradients": 9, "failed_solves": 0, "loss": 2.0, "gradient_norm": 0.0,
+             "seconds": 0.1, "stopped": {"code": "finished", "message": "…"}}  # fmt: skip
+    found["loss"] = 2.0
+    found["stages"] = [stage, stage | {"start_losses": [2.0, 2.01, 2.5, 1e6]}]
+    figure = plot_result(request(), found)
+    [axes] = [axes for axes in figure.get_axes() if axes.get_ylabel() == "loss above the best"]
+    assert line(axes, "reached the best") == ([1, 2], pytest.approx([0.0, 0.01]))
+    assert line(axes, "ended elsewhere") == ([3, 4], pytest.approx([0.5, 1e6 - 2]))
+    assert axes.get_title() == "2 of 4 starts reached the best"
+    save(figure, tmp_path / "starts.png")
+
+
+def test_starts_that_all_ended_in_one_place_are_drawn(tmp_path: Path) -> None:
+    found = result()
+    stage = {"kind": "multi_start", "steps": 9, "gradients": 9, "failed_solves": 0, "loss": 0.0, "gradient_norm": 0.0,
+             "seconds": 0.1, "stopped": {"code": "finished", "message": "…"}, "start_losses": [0.0, 0.0]}  # fmt: skip
+    figure = plot_result(request(), found | {"loss": 0.0, "stages": [stage]})
+    assert "2 of 2 starts reached the best" in texts(figure)
+    save(figure, tmp_path / "starts.png")
 
 
 def test_planes_suit_the_system() -> None:
