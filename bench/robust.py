@@ -7,8 +7,8 @@ factor F (3) of the truth, log-uniformly; others at truth ± max(|truth|, 0.1). 
 anybody finds, or least squares from the truth; a fit has found it where its loss is within 1 % of that. Seeds are those
 of the commit's id, unless one is given. Contestants fit the same data from the same guesses, in turn: the default
 request; and, on every fifth guess (`--every`; 0: none), Adam and L-BFGS-B alone (the article's procedure), `starts:
-20`, and lmfit (of the `bench` extra) with scipy's LSODA, by its own advice of least squares from the guess. Guesses are
-spread over processes of one thread each, as a worker's are.
+20`, and from the `bench` extra pyPESTO, 20 starts of L-BFGS-B on our gradients, and lmfit with scipy's LSODA, least
+squares from the guess, as either advises. Guesses are spread over processes of one thread each, as a worker's are.
 """
 
 from __future__ import annotations
@@ -101,10 +101,10 @@ def _told(tries: Sequence[Try], best: float) -> str:
 def _contestants() -> dict[str, Contestant]:
     mine: dict[str, Contestant] = {"default": _default, "Adam + L-BFGS-B": _article, "starts: 20": _starts}
     try:
-        from bench.peers import lmfit  # noqa: PLC0415 - the extra may be missing
+        from bench.peers import lmfit, pypesto  # noqa: PLC0415 - the extra may be missing
     except ImportError:
         return mine
-    return mine | {"lmfit": lmfit.fitted}
+    return mine | {"pyPESTO": pypesto.fitted, "lmfit": lmfit.fitted}
 
 
 def _options() -> argparse.Namespace:

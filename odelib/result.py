@@ -34,6 +34,11 @@ OUTCOMES: dict[OutcomeCode, str] = {
 SAME = 0.01  # of the best loss: starts that end so near have reached it
 
 
+def has_reached(loss: float, best: float) -> bool:
+    """Whether a start ended within a hundredth of the best loss, or a hundredth above one that is negative."""
+    return loss - best <= SAME * max(abs(best), 1.0 if best < 0 else 0.0)
+
+
 class Response(BaseModel):
     """The base of all that the service returns. Clients are told to expect further fields."""
 
@@ -104,9 +109,8 @@ class StageReport(Response):
     ] = None
 
     def reached(self, best: float) -> int:
-        """How many of several starts ended within a hundredth of a loss, or a hundredth above it."""
-        room = SAME * max(abs(best), 1.0 if best < 0 else 0.0)
-        return sum(loss - best <= room for loss in self.start_losses or [])
+        """How many of several starts reached the best loss."""
+        return sum(has_reached(loss, best) for loss in self.start_losses or [])
 
 
 class Dense(Response):

@@ -15,6 +15,7 @@ from scipy.stats import qmc
 
 from odelib.objective import Evaluation
 from odelib.problem.stages import MultiStartStage
+from odelib.result import has_reached
 from odelib.stages.base import StopCode
 from odelib.stages.least_squares import descend
 from odelib.stages.loop import Loop, TrialFailed
@@ -24,8 +25,7 @@ from odelib.unknowns import Unknowns
 Reals = NDArray[np.float64]
 LOOKED_AT = 4  # points for each start that is run
 AROUND = 5.0  # by which factor a positive guess may be wrong where there are no bounds
-SHOOTING_STEPS = 100
-SAME = 0.01  # of a loss
+SHOOTING_STEPS = 50
 
 
 class MultiStart:
@@ -58,7 +58,7 @@ class MultiStart:
         inner = loop.part()
         found = Search(inner, start).run(SHOOTING_STEPS)
         end = None if found is None else self._downhill(inner, found.coordinates)
-        if end is not None and reached(end.loss, loop.best.loss):
+        if end is not None and has_reached(end.loss, loop.best.loss):
             return end
         ends = [end, self._downhill(inner, start)]
         return min((end for end in ends if end is not None), key=lambda end: end.loss, default=None)
@@ -85,11 +85,6 @@ class MultiStart:
                 continue
         looked_at.sort(key=lambda evaluation: evaluation.loss)
         return [*first[:count], *(evaluation.coordinates for evaluation in looked_at[:others])]
-
-
-def reached(loss: float, best: float) -> bool:
-    """Whether a start ended within a hundredth of the best loss."""
-    return loss - best <= SAME * max(abs(best), 1.0 if best < 0 else 0.0)
 
 
 def spread(unknowns: Unknowns, count: int, seed: int) -> list[Reals]:
