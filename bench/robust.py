@@ -1,6 +1,7 @@
 """How often the optimum is found from bad guesses, and how long it takes: the default request beside others.
 
-    python -m bench.robust [--guesses N] [--factor F] [--every N] [--seed N] [--processes N] [PROBLEM ...]
+    python -m bench.robust [--guesses N] [--factor F] [--every N] [--seed N] [--processes N] [--picture FILE]
+        [PROBLEM ...]
 
 Problems, truths and noise stand in `bench.robust_problems`. Guesses of free unknowns that are positive lie within a
 factor F (3) of the truth, log-uniformly; others at truth ± max(|truth|, 0.1). The optimum is the best loss that
@@ -25,6 +26,7 @@ from multiprocessing import get_context
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import matplotlib.pyplot as plt
 import numpy as np
 import torch
 from numpy.typing import NDArray
@@ -49,6 +51,17 @@ class Try(NamedTuple):
     seconds: float
 
 
+class Outcome(NamedTuple):
+    """What came of a contestant's tries of a problem: how many found the optimum, and the median time."""
+
+    found: int
+    tried: int
+    seconds: float
+
+    def __str__(self) -> str:
+        return f"{100 * self.found / self.tried:.0f} % of {self.tried}, {self.seconds:.2g} s"
+
+
 def main() -> None:
     """Fit and print a table, a line a problem."""
     options = _options()
@@ -57,21 +70,31 @@ def main() -> None:
     print(f"seed {seed}, {options.guesses} guesses within a factor of {options.factor:g}\n")
     print("| problem | " + " | ".join(shown) + " |")
     print("|---" * (1 + len(shown)) + "|")
+    outcomes: dict[str, list[Outcome]] = {}
     with ProcessPoolExecutor(options.processes, get_context("spawn"), torch.set_num_threads, (1,)) as pool:
         for number, problem in enumerate(PROBLEMS):
             if not options.problems or problem.name in options.problems:
-                print(_row(problem, np.random.default_rng([seed, number]), options, shown, pool), flush=True)
+                row = _outcomes(problem, np.random.default_rng([seed, number]), options, shown, pool)
+                outcomes[problem.name] = row
+                print(f"| {problem.name} | " + " | ".join(map(str, row)) + " |", flush=True)
+    everything = [
+        Outcome(sum(o.found for o in c), sum(o.tried for o in c), statistics.median(o.seconds for o in c))
+        for c in zip(*outcomes.values(), strict=True)
+    ]
+    print("| together | " + " | ".join(map(str, everything)) + " |")
     print(f"\nload {os.getloadavg()[0]:.1f} of the last minute on {os.cpu_count()} cores")
+    if options.picture:
+        _draw(outcomes, shown, f"guesses within a factor of {options.factor:g} of the truth", options.picture)
 
 
-def _row(
+def _outcomes(
     problem: RobustProblem,
     rng: np.random.Generator,
     options: argparse.Namespace,
     shown: Sequence[str],
     pool: ProcessPoolExecutor,
-) -> str:
-    """A problem's line of the table."""
+) -> list[Outcome]:
+    """What each contestant makes of a problem."""
     data = _data(problem, rng)
     guesses = [_guess(problem, rng, options.factor) for _ in range(options.guesses)]
     slow = range(0, len(guesses), options.every) if options.every else ()
@@ -82,20 +105,35 @@ def _row(
         tries[name].append(one)
     best = _fitted(problem, data, _truth(problem), {"stages": [{"kind": "least_squares"}]})
     least = min([best, *(one.loss for some in tries.values() for one in some)])
-    return f"| {problem.name} | " + " | ".join(_told(some, least) for some in tries.values()) + " |"
+    return [
+        Outcome(
+            sum(one.loss <= least * (1 + WITHIN) for one in some), len(some), statistics.median(t.seconds for t in some)
+        )
+        for some in tries.values()
+    ]
+
+
+def _draw(outcomes: Mapping[str, Sequence[Outcome]], shown: Sequence[str], title: str, path: Path) -> None:
+    """The shares as bars, and beside them the median times."""
+    places = np.arange(len(outcomes))
+    figure, (shares, times) = plt.subplots(1, 2, sharey=True, figsize=(10, 1 + 0.5 * len(outcomes)), layout="tight")
+    for i, name in enumerate(shown):
+        row = [some[i] for some in outcomes.values()]
+        height = 0.8 / len(shown)
+        shares.barh(places + (i + 0.5) * height - 0.4, [100 * o.found / o.tried for o in row], height, label=name)
+        times.plot([o.seconds for o in row], places, "o", label=name)
+    shares.set(xlabel="at the optimum, %", yticks=places, yticklabels=list(outcomes), title=title)
+    shares.invert_yaxis()
+    times.set(xlabel="median time, s", xscale="log")
+    times.grid(alpha=0.3)
+    times.legend(fontsize="small")
+    figure.savefig(path, dpi=110)
 
 
 def _try(asked: tuple[str, RobustProblem, Mapping[str, Any], Guess]) -> Try:
     name, problem, data, guess = asked
     contestant, began = _contestants()[name], time.monotonic()
     return Try(contestant(problem, data, guess), time.monotonic() - began)
-
-
-def _told(tries: Sequence[Try], best: float) -> str:
-    """The share at the optimum and the median time."""
-    found = sum(one.loss <= best * (1 + WITHIN) for one in tries)
-    seconds = statistics.median(one.seconds for one in tries)
-    return f"{100 * found / len(tries):.0f} % of {len(tries)}, {seconds:.2g} s"
 
 
 def _contestants() -> dict[str, Contestant]:
@@ -114,6 +152,7 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--every", type=int, default=5, help="of so many guesses the slow contestants try one; 0: none")
     parser.add_argument("--seed", type=int)
     parser.add_argument("--processes", type=int, default=os.cpu_count())
+    parser.add_argument("--picture", type=Path, help="a file to draw the table into")
     parser.add_argument("problems", nargs="*")
     return parser.parse_args()
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Mapping
 from typing import Any
@@ -18,6 +19,7 @@ from odelib.problem.limits import Limits
 from odelib.problem.system import SystemDefinition
 
 Guess = Mapping[str, Mapping[str, float]]
+MOST = 100_000  # evaluations of the equations in a solve, which at some points LSODA would never end
 
 
 def fitted(problem: RobustProblem, data: Mapping[str, Any], guess: Guess) -> float:
@@ -33,9 +35,16 @@ def fitted(problem: RobustProblem, data: Mapping[str, Any], guess: Guess) -> flo
     def residuals(at: Parameters) -> NDArray[np.float64]:
         parameters = [at[name].value for name in system.parameters]
         start = [at[name].value for name in system.states]
+        count = itertools.count()
+
+        def slopes(t: float, y: NDArray[np.float64]) -> list[float]:
+            if next(count) == MOST:
+                raise OverflowError("LSODA takes too many steps")
+            return rates(t, y, parameters)
+
         try:
             solved = solve_ivp(
-                lambda t, y: rates(t, y, parameters),
+                slopes,
                 (times[0], times[-1]), start, t_eval=times, method="LSODA", rtol=1e-6, atol=1e-8,
             )  # fmt: skip
         except (OverflowError, ValueError):  # math's answer to numbers beyond all bounds
