@@ -11,6 +11,8 @@ from odelib.parts import Part
 
 Reals = NDArray[np.float64]
 ITERATIONS = 20
+DIFFERENCE = 1e-7  # of a state's size, for derivatives
+CLOSE = 1e-3  # of the spread of what was measured: far below its noise
 
 
 class Corrections:
@@ -27,6 +29,12 @@ class Corrections:
         self._parts = objective.fitted
         self._curves = [{name: _curve(part, name) for name in part.values} for part in self._parts]
 
+    @property
+    def is_ambiguous(self) -> bool:
+        """Whether some observable is more than a state: as the cosine of an angle is, several states may give it."""
+        system = self._layer.system
+        return any(system.observables[name].text not in system.states for name in self._curves[0])
+
     def __call__(self, part: int, predicted: Reals, time: float) -> Reals:
         """The state (n,) at a time of a part, from the predicted one."""
         targets = {name: curve.at(time) for name, curve in self._curves[part].items()}
@@ -35,32 +43,30 @@ class Corrections:
             return predicted
         sizes = np.array([self._curves[part][name].size for name in wanted])
         state = predicted.copy()
+        units = np.maximum(np.abs(predicted), 1e-3 * max(float(np.abs(predicted).max()), 1e-6))
         best, least = state, np.inf
         for _ in range(ITERATIONS):
-            values, slopes = self._observe(part, state, time, list(wanted))
+            values, slopes = self._observe(part, state, time, units, list(wanted))
             misses = (np.array(list(wanted.values())) - values) / sizes
             if not np.isfinite(misses).all() or not np.isfinite(slopes).all():
                 break
             if (miss := float(np.abs(misses).max())) < least:
                 best, least = state, miss
-            units = np.maximum(np.abs(predicted), 1e-3 * max(float(np.abs(predicted).max()), 1e-6))
             move = np.linalg.lstsq(slopes / sizes[:, None] * units, misses, rcond=1e-8)[0] * units
-            if least < 1e-9 or not np.isfinite(move).all():
+            if least < CLOSE or not np.isfinite(move).all():
                 break
             state = state + move
         return best
 
-    def _observe(self, part: int, state: Reals, time: float, names: list[str]) -> tuple[Reals, Reals]:
-        series = self._parts[part].index
-        at = torch.tensor(state)[None].requires_grad_()
-        moment = torch.tensor([time], dtype=torch.float64)
-        model = self._layer.observe(moment, at, self._parameters[series], self._constants[series])
-        slopes = np.zeros((len(names), len(state)))
-        for row, name in enumerate(names):
-            if model[name].requires_grad:
-                (slope,) = torch.autograd.grad(model[name].sum(), at, retain_graph=True)
-                slopes[row] = slope.numpy()[0]
-        return np.array([model[name].item() for name in names]), slopes
+    def _observe(self, part: int, state: Reals, time: float, units: Reals, names: list[str]) -> tuple[Reals, Reals]:
+        """Some observables and their derivatives by the state, to as many digits as a correction needs."""
+        series, steps = self._parts[part].index, DIFFERENCE * units
+        states = torch.from_numpy(np.vstack([state, state + np.diag(steps)]))
+        times = torch.full((len(states),), time, dtype=torch.float64)
+        with torch.no_grad():
+            model = self._layer.observe(times, states, self._parameters[series], self._constants[series])
+        values = np.array([model[name].numpy() for name in names])
+        return values[:, 0], (values[:, 1:] - values[:, :1]) / steps
 
 
 class _Curve:

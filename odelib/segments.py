@@ -6,9 +6,9 @@ series are one batch.
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from itertools import pairwise
+from typing import Protocol
 
 import numpy as np
 import torch
@@ -24,8 +24,20 @@ from odelib.slopes import observable_slopes
 
 Reals = NDArray[np.float64]
 Places = NDArray[np.int64]
-# a fitted part's index, the predicted state and its time → the state corrected by what was measured then
-Corrector = Callable[[int, Reals, float], Reals]
+MOST_STEPS = 10  # in which a segment is followed where what is measured is ambiguous
+
+
+class Corrector(Protocol):
+    """Corrects predicted states by what was measured."""
+
+    @property
+    def is_ambiguous(self) -> bool:
+        """Whether several states may give the same measurements, so that the prediction decides between them."""
+        ...
+
+    def __call__(self, part: int, predicted: Reals, time: float) -> Reals:
+        """The state (n,) at a time of a fitted part, by its index, from the predicted one."""
+        ...
 
 
 @dataclass(frozen=True)
@@ -158,17 +170,23 @@ class Segments:
                 first.append(state)
             else:
                 last = self._segments[b - 1]
-                times = torch.tensor([last.start, last.end], dtype=torch.float64)
-                try:
-                    with torch.no_grad():
-                        state = self._layer(times, torch.from_numpy(state), parameters[series], constants[series])[
-                            -1
-                        ].numpy()
-                except SolveError:
-                    pass
-                state = correct(segment.part, state, segment.start)
+                # in a short step an angle turns little, over a whole segment it may turn round
+                steps = min(len(set(last.times)), MOST_STEPS) if correct.is_ambiguous else 1
+                for now, then in pairwise(np.linspace(last.start, last.end, steps + 1).tolist()):
+                    state = self._predicted(state, now, then, parameters[series], constants[series])
+                    state = correct(segment.part, state, then)
                 inner.append(state)
         return first, inner
+
+    def _predicted(self, state: Reals, now: float, then: float, parameters: Tensor, constants: Tensor) -> Reals:
+        """The state that the model leads to; as it is where the model cannot be solved."""
+        times = torch.tensor([now, then], dtype=torch.float64)
+        try:
+            with torch.no_grad():
+                found: Reals = self._layer(times, torch.from_numpy(state), parameters, constants)[-1].numpy()
+        except SolveError:
+            return state
+        return found
 
     def _points(self, coordinates: Reals, inner_states: Reals) -> tuple[Tensor, Tensor]:
         parameters, initial = self._unknowns.values(coordinates)

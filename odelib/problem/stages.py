@@ -52,7 +52,7 @@ class MultiStartStage(Request):
         Literal["always", "doubtful"],
         Field(
             description="`doubtful`: only where the best fit so far is no optimum, leaves a direction flat, or has "
-            "structured residuals."
+            "structured residuals, and no further start once five have reached the best loss."
         ),
     ] = "always"
 

@@ -26,6 +26,7 @@ Reals = NDArray[np.float64]
 LOOKED_AT = 4  # points for each start that is run
 AROUND = 5.0  # by which factor a positive guess may be wrong where there are no bounds
 SHOOTING_STEPS = 50
+AGREED = 5  # the guess and the best point so far, which end where they did before, and three more
 
 
 class MultiStart:
@@ -45,13 +46,18 @@ class MultiStart:
         memory = loop.memory or {"starts": [start.tolist() for start in self._starts(loop)], "ends": []}
         starts = [np.array(start) for start in memory["starts"]]
         ends: list[float | None] = memory["ends"]
-        while starts:
+        loop.ends = [loss for loss in ends if loss is not None]
+        while starts and not self._agree(loop):
             end = self._run_one(loop, starts.pop(0))
             ends = [*ends, None if end is None else end.loss]
             loop.ends = [loss for loss in ends if loss is not None]
             loop.step({"starts": [start.tolist() for start in starts], "ends": ends})
-        loop.ends = [loss for loss in ends if loss is not None]
         return "finished" if loop.ends else "solve_failed"
+
+    def _agree(self, loop: Loop) -> bool:
+        """Whether so many starts have reached the best loss that a doubt is settled."""
+        reached = sum(has_reached(loss, loop.best.loss) for loss in loop.ends)
+        return self.settings.when == "doubtful" and reached >= AGREED
 
     def _run_one(self, loop: Loop, start: Reals) -> Evaluation | None:
         """Where a start ends; None where it cannot be solved."""

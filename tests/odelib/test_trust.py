@@ -50,7 +50,7 @@ def test_residuals_that_swing_are_structured_and_bring_several_starts() -> None:
     result = fitted(np.exp(-0.7 * TIMES) + 0.1 * np.sin(5 * TIMES) + noise(0.02))
     assert "structured_residuals" in codes(result)
     assert [w.names for w in result.warnings if w.code == "structured_residuals"] == [["x"]]
-    assert result.stages[2].steps == 10
+    assert result.stages[2].steps == 5  # of ten: so many that reach the same loss settle the doubt
 
 
 def test_a_model_that_cannot_follow_is_no_better_than_a_constant() -> None:
