@@ -4,8 +4,8 @@
 
 Starts `odefit serve` with one worker and sends the requests of `examples/requests`, default solver, from the
 published guesses, once the worker has fitted each system for a step. torchdiffeq's time is that of its gradient at
-the guess, measured here, times the gradients that the fit used. Every problem is fitted by L-BFGS-B alone too: the
-article finds Adam before it better.
+the guess, measured here, times the gradients that the fit used. Every problem is fitted by L-BFGS-B alone too, as the
+article finds Adam before it better, and by the default plan of a request that names no stages.
 """
 
 from __future__ import annotations
@@ -74,7 +74,7 @@ def main() -> None:
             fit(client, {**request, "stages": [{"kind": "lbfgsb", "steps": 1}]})
             per_gradient = gradient_seconds(problem)
             for stages in plans(request):
-                found = fit(client, {**request, "stages": stages})
+                found = fit(client, {**request, "stages": stages} if stages else without_stages(request))
                 table.add_row(*row(problem.name, stages, found, per_gradient, truth))
                 if problem.name == "lorenz":
                     notes.append(
@@ -86,10 +86,15 @@ def main() -> None:
 
 
 def plans(request: Json) -> list[list[Json]]:
-    """The article's stages, and L-BFGS-B alone; or with Adam before it where the article has none."""
+    """The article's stages; L-BFGS-B alone, or with Adam before it where the article has none; none: the default."""
     own = request["stages"]
     adam = {"kind": "adam", "steps": 3000, "learning_rate": 0.001}
-    return [own, own[1:] if len(own) > 1 else [adam, *own]]
+    return [own, own[1:] if len(own) > 1 else [adam, *own], []]
+
+
+def without_stages(request: Json) -> Json:
+    """The request, which leaves its plan to the service."""
+    return {name: value for name, value in request.items() if name != "stages"}
 
 
 def fit(client: httpx.Client, request: Json) -> Fitted:
@@ -127,7 +132,7 @@ def gradient_seconds(problem: Any) -> float:
 
 def kinds(stages: list[Json]) -> str:
     """The stages in words."""
-    return " + ".join(f"{stage['kind']} {stage.get('steps', '')}".strip() for stage in stages)
+    return " + ".join(f"{stage['kind']} {stage.get('steps', '')}".strip() for stage in stages) or "default"
 
 
 def row(name: str, stages: list[Json], found: Fitted, per_gradient: float, truth: float | None) -> list[str]:

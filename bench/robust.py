@@ -116,7 +116,9 @@ def _outcomes(
 def _draw(outcomes: Mapping[str, Sequence[Outcome]], shown: Sequence[str], title: str, path: Path) -> None:
     """The shares as bars, and beside them the median times."""
     places = np.arange(len(outcomes))
-    figure, (shares, times) = plt.subplots(1, 2, sharey=True, figsize=(10, 1 + 0.5 * len(outcomes)), layout="tight")
+    figure, (shares, times) = plt.subplots(
+        1, 2, sharey=True, figsize=(10, 1 + 0.5 * len(outcomes)), layout="constrained"
+    )
     for i, name in enumerate(shown):
         row = [some[i] for some in outcomes.values()]
         height = 0.8 / len(shown)
@@ -126,7 +128,7 @@ def _draw(outcomes: Mapping[str, Sequence[Outcome]], shown: Sequence[str], title
     shares.invert_yaxis()
     times.set(xlabel="median time, s", xscale="log")
     times.grid(alpha=0.3)
-    times.legend(fontsize="small")
+    figure.legend(*times.get_legend_handles_labels(), loc="outside lower center", ncols=len(shown))
     figure.savefig(path, dpi=110)
 
 
