@@ -127,7 +127,11 @@ class Noise(ABC):
         return min(found, key=lambda end: end[0])[1]
 
     def _descend(self, model: Reals, start: Reals, least: Floor, most: Floor) -> tuple[float, Reals]:
-        """Fisher scoring in the logarithms of the scales, halved where the loss would grow: loss and scales."""
+        """Fisher scoring in the logarithms of the scales, each step halved where it goes too far: loss and scales.
+
+        Too far is where the loss grows, or rises more than half as steeply as it fell before: where a prior holds the
+        scale far below the residuals, the loss bends several times as much as is expected, and steps would swing about.
+        """
         scales = np.clip(start, least, most)
         loss, gradient, matrix = self._with_prior(model, scales)
         for _ in range(MOST_ITERATIONS):
@@ -138,7 +142,7 @@ class Noise(ABC):
             for _ in range(40):
                 trial = np.clip(scales * np.exp(step), least, most)
                 trial_loss, trial_gradient, trial_matrix = self._with_prior(model, trial)
-                if trial_loss <= loss:
+                if trial_loss <= loss and trial_gradient @ step <= -0.5 * (gradient @ step):
                     break
                 step = step / 2
             else:

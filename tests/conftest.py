@@ -6,10 +6,14 @@ import signal
 from collections.abc import Iterator
 
 import pytest
+from hypothesis import settings
 
 from tests.processes import redis_server
 from worker.embedded_redis import EmbeddedRedis
 from worker.store.connection import connect
+
+# The same examples in every run: no landing hangs on a draw. New ones: make test ARGS=--hypothesis-profile=default
+settings.load_profile("ci")
 
 # A shell that runs the tests in the background has them ignore Ctrl-C, and so would every process they start.
 signal.signal(signal.SIGINT, signal.default_int_handler)

@@ -211,11 +211,23 @@ class TestEstimatedScales:
     @examples(25)
     def test_they_are_the_likeliest(self, data: st.DataObject) -> None:
         name = data.draw(st.sampled_from(sorted(ESTIMATED)))
-        entry = data.draw(st.sampled_from(SCALE_PRIORS)) if name != "both" else None
-        noise = ESTIMATED[name] | ({"prior": entry} if entry else {})
+        prior = data.draw(st.sampled_from(SCALE_PRIORS)) if name != "both" else None
         spread = data.draw(st.sampled_from([0.02, 0.3, 2.0]))
-        seed = data.draw(st.integers(0, 1000))
-        count = data.draw(st.sampled_from([6, 30]))
+        self.check(name, prior, spread, seed=data.draw(st.integers(0, 1000)), count=data.draw(st.sampled_from([6, 30])))
+
+    @pytest.mark.parametrize(
+        ("prior", "seed", "count"),
+        [
+            ({"distribution": "laplace", "median": 0.4, "scale": 0.02}, 11, 30),
+            ({"distribution": "lognormal", "median": 0.05, "sigma": 0.3}, 279, 6),
+        ],
+    )
+    def test_a_prior_may_hold_them_far_below_the_residuals(self, prior: dict[str, Any], seed: int, count: int) -> None:
+        """There the loss bends twice as much as the expected information says."""
+        self.check("normal", prior, 2.0, seed, count)
+
+    def check(self, name: str, prior: dict[str, Any] | None, spread: float, seed: int, count: int) -> None:
+        noise = ESTIMATED[name] | ({"prior": prior} if prior else {})
         generator = np.random.default_rng(seed)
         times = np.sort(generator.uniform(0, 4, count))
         times[0] = 0.0
