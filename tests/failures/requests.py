@@ -58,21 +58,3 @@ def seasons(cycles: float, stages: list[dict[str, Any]], **more: Any) -> dict[st
         "solver": {"method": "dopri5", "rtol": 1e-11, "atol": 1e-12, "max_steps": 100_000_000},
         **more,
     }
-
-
-def deaf(**more: Any) -> dict[str, Any]:
-    """So large that one right-hand side takes many seconds, in which nobody looks whether to stop."""
-    states = [f"x{i}" for i in range(400)]
-    terms = [[f"sin({x}*{1 + i + 0.001 * j:.3f})" for j, x in enumerate(states[:150])] for i in range(len(states))]
-    return {
-        "system": {
-            "states": states,
-            "parameters": ["k"],
-            "equations": {state: f"-k*{state}+" + "+".join(row) for state, row in zip(states, terms, strict=True)},
-        },
-        "data": {"times": [0.0, 1.0], "values": {"x0": [1.0, 0.5]}},
-        "parameters": {"k": 1.0},
-        "initial_state": dict.fromkeys(states, 0.1),
-        "solver": {"engine": "torchdiffeq"},
-        **more,
-    }

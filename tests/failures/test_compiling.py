@@ -1,4 +1,4 @@
-"""A definition that takes minutes to compile, and one that nobody could compile."""
+"""A definition that takes minutes to compile, in which nobody looks whether to stop; one that nobody could compile."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ Shared = tuple[Stack, WorkerProcess]
 
 
 def chain(size: int, **more: Any) -> dict[str, Any]:
-    """Neighbours coupled by products, 24 operations a state; 600 states take minutes. No two are the same."""
+    """Neighbours coupled by products, 24 operations a state; 600 states take a minute or more. No two are the same."""
     states, rates = [f"y{i}" for i in range(size)], [f"k{i}" for i in range(size)]
     flows = [f"k{i}*y{i}*(1 + y{(i + 1) % size})" for i in range(size)]
     own = uuid.uuid4().int % 10**9  # or a second run would find it compiled
@@ -57,6 +57,7 @@ def test_a_compilation_of_minutes_is_cancelled_in_time(shared: Shared) -> None:
     assert time.monotonic() - asked < 15  # 2 s on a machine that is not busy
     assert (record.status, record.attempts, record.error, record.result) == ("cancelled", 1, None, None)
     wait_for(lambda: not child.is_running(), END_SECONDS, "the end of the child")
+    assert "does_not_stop" in worker.events(fit_id)
     assert stack.ended(stack.submit(decay(2))).status == "succeeded"
 
 
@@ -72,6 +73,7 @@ def test_the_time_limit_ends_a_compilation_of_minutes(shared: Shared) -> None:
     assert record.error["type"] == "urn:odefit:error:time_limit"
     assert "compiled" in record.error["detail"]
     wait_for(lambda: not child.is_running(), END_SECONDS, "the end of the child")  # it ends after its record does
+    assert "does_not_stop" in worker.events(fit_id)
     assert stack.ended(stack.submit(decay(2))).status == "succeeded"
 
 

@@ -1,4 +1,4 @@
-"""Cancelled and overdue fits, those that listen and those that do not."""
+"""Cancelled and overdue fits that listen; those that do not stand in test_compiling.py."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import time
 import pytest
 
 from tests.failures.conftest import END_SECONDS, Stack, result_of
-from tests.failures.requests import deaf, decay, lorenz
+from tests.failures.requests import decay, lorenz
 from tests.processes import WorkerProcess, wait_for
 
 Shared = tuple[Stack, WorkerProcess]
@@ -30,33 +30,6 @@ def test_a_cancelled_fit_has_its_best_point(shared: Shared, engine: str) -> None
     assert result["parameters"]["sigma"]["value"] == pytest.approx(10, abs=5)
     assert stack.times_ended(fit_id) == 1
     assert child.is_running()  # it listened, so it lives
-
-
-def test_a_fit_that_does_not_listen_is_killed(shared: Shared) -> None:
-    stack, worker = shared
-    fit_id = stack.submit(deaf())
-    stack.running(fit_id)
-    child = worker.busy_child()
-    asked = time.monotonic()
-    stack.queue.cancel(fit_id)
-    record = stack.ended(fit_id)
-
-    assert time.monotonic() - asked < 15  # 2 s on a machine that is not busy
-    assert (record.status, record.result, record.error) == ("cancelled", None, None)
-    wait_for(lambda: not child.is_running(), END_SECONDS, "the end of the child")
-    assert "does_not_stop" in worker.events(fit_id)
-    assert stack.ended(stack.submit(decay(2))).status == "succeeded"
-
-
-def test_a_time_limit_that_is_not_kept_is_enforced(shared: Shared) -> None:
-    stack, worker = shared
-    fit_id = stack.submit(deaf(time_limit_seconds=1.0))
-    record = stack.ended(fit_id)
-
-    assert (record.status, record.attempts, record.result) == ("failed", 1, None)
-    assert record.error is not None
-    assert record.error["type"] == "urn:odefit:error:time_limit"
-    assert "does_not_stop" in worker.events(fit_id)
 
 
 def test_the_time_limit_counts_over_all_attempts(shared: Shared) -> None:

@@ -23,5 +23,6 @@ def test_a_matrix_that_rounding_leaves_singular_still_gives_a_step_downhill(boun
         np.linalg.cholesky(rows.T @ rows + 1e-3 * np.eye(2))
     model = _Model(loop, at, Curvature(rows, rows, none), np.ones(2))
     move = model.move(1e-3)
-    assert move == pytest.approx([-5e-10, -5e-10], rel=1e-3)
+    assert move.sum() == pytest.approx(-1e-9, rel=1e-3)
+    assert np.abs(move).max() < 1e-8  # how far it goes along the flat direction is rounding, another on each machine
     assert model.gain(move) > 0
