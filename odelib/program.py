@@ -13,7 +13,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from odelib.problem.expressions import TIME, Expression, Name, Number, Operation, walk
+from odelib.problem.expressions import TIME, Expression, Name, Number, Operation, in_pairs, walk
 
 _FUNCTIONS: Mapping[str, Callable[..., Any]] = {
     "+": operator.add,
@@ -113,10 +113,7 @@ class Program:
 
     def _operation(self, node: Operation, operands: tuple[int, ...]) -> int:
         if node.operator in ("min", "max"):  # torch takes two at a time
-            slot = operands[0]
-            for operand in operands[1:]:
-                slot = self._instruction(node.operator, (slot, operand))
-            return slot
+            return in_pairs(operands, lambda a, b: self._instruction(node.operator, (a, b)))
         return self._instruction(node.operator, operands)
 
     def _instruction(self, name: str, operands: tuple[int, ...]) -> int:

@@ -8,14 +8,16 @@ from __future__ import annotations
 
 import ast
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import TypeVar
 
 from odelib.errors import ExpressionError
 from odelib.problem.expression_hints import NESTED, TOO_LARGE, check_characters, hint_of, no_function, syntax_hint
 from odelib.problem.vocabulary import CONSTANTS, FUNCTIONS
 from odelib.problem.vocabulary import TIME as TIME  # noqa: PLC0414 (exported again for those who walk a tree)
 
+T = TypeVar("T")
 MAX_CHARACTERS = 10_000
 MAX_LEVELS = 100
 # Python's parser goes one level deeper with every term of a sum; how deep it can go depends on the stack of the
@@ -99,6 +101,18 @@ def walk(node: Node) -> Iterator[Node]:
             stack.extend((operand, False) for operand in reversed(current.operands))
         else:
             yield current
+
+
+def in_pairs(operands: Sequence[T], combine: Callable[[T, T], T]) -> T:
+    """All operands combined two at a time, the winners again, as in a tournament.
+
+    So each takes part in few combinations, and what follows one of them through all (a derivative) stays short.
+    """
+    row = list(operands)
+    while len(row) > 1:
+        pairs = [combine(a, b) for a, b in zip(row[::2], row[1::2], strict=False)]
+        row = pairs + row[2 * len(pairs) :]
+    return row[0]
 
 
 def _too_deep(max_levels: int) -> ExpressionError:

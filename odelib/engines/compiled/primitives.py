@@ -11,50 +11,50 @@ from numba import njit, types
 from numba.extending import intrinsic
 
 
-@njit(inline="always", error_model="numpy")
+@njit(error_model="numpy")
 def least(a: float, b: float) -> float:
     """The lesser of two; NaN if either is."""
     return a if a < b or math.isnan(a) else b
 
 
-@njit(inline="always", error_model="numpy")
+@njit(error_model="numpy")
 def greatest(a: float, b: float) -> float:
     """The greater of two; NaN if either is."""
     return a if a > b or math.isnan(a) else b
 
 
-@njit(inline="always", error_model="numpy")
+@njit(error_model="numpy")
 def floor(a: float) -> float:
     """The next lower whole number, as a real number: Python's own is an integer, which overflows."""
     whole: float = np.floor(a)
     return whole
 
 
-@njit(inline="always", error_model="numpy")
+@njit(error_model="numpy")
 def sign(a: float) -> float:
     """-1, 0 or 1."""
     return 1.0 if a > 0.0 else (-1.0 if a < 0.0 else 0.0 * a)
 
 
-@njit(inline="always", error_model="numpy")
+@njit(error_model="numpy")
 def less_weight(a: float, b: float) -> float:
     """The slope of min(a, b) by a: a half at a tie."""
     return 1.0 if a < b else (0.5 if a == b else 0.0)
 
 
-@njit(inline="always", error_model="numpy")
+@njit(error_model="numpy")
 def guarded(factor: float, slope: float) -> float:
     """factor·slope; 0 where the slope is, even if the factor is infinite or none."""
     return 0.0 if slope == 0.0 else factor * slope
 
 
-@njit(inline="always", error_model="numpy")
+@njit(error_model="numpy")
 def power_slope(base: float, exponent: float) -> float:
     """The slope of base**exponent by base; 0 for the exponent 0, also at the base 0."""
     return 0.0 if exponent == 0.0 else exponent * base ** (exponent - 1.0)
 
 
-@njit(inline="always", error_model="numpy")
+@njit(error_model="numpy")
 def exponent_slope(base: float, exponent: float, power: float) -> float:
     """The slope of base**exponent by the exponent; 0 at the base 0 for exponents from 0 on."""
     return 0.0 if base == 0.0 and exponent >= 0.0 else power * math.log(base)
