@@ -77,7 +77,7 @@ def clean(task: tuple[int, int]) -> tuple[str, list[str]]:
     else:
         other = OTHERS[number - len(CLEAN)]
         name, truth = other.name, other.truth
-        request = {key: value for key, value in other.request(random).items() if key != "stages"}
+        request = {key: value for key, value in other.request(random, "covariance").items() if key != "stages"}
     off = {name: value * FACTOR ** random.uniform(-1, 1) for name, value in truth.items()}
     for part in ("parameters", "initial_state"):
         free = {name for name, entry in request[part].items() if not isinstance(entry, str) and not _is_fixed(entry)}

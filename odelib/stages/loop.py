@@ -128,13 +128,13 @@ class Loop:
 
     def is_beyond_doubt(self) -> bool:
         """Whether there is nothing to gain, no direction is flat, and the residuals look like noise."""
-        if not self.is_done() or self._has_flat_direction():
+        if not self.is_done() or self.has_flat_direction():
             return False
         observed = self.objective.observed(self.best.coordinates, self.best.states)
         found = self.objective.measurements.residuals(observed.model, observed.scales)
         return not structured([pair for part in found for pair in part.items()])
 
-    def _has_flat_direction(self) -> bool:
+    def has_flat_direction(self) -> bool:
         """Whether some unknowns change nothing at the best point: they may have run away into a worse valley."""
         found = self.objective.curvature(self.best.coordinates)
         free = ~self.unknowns.held(self.best.coordinates, self.best.gradient)

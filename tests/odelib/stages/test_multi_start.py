@@ -9,7 +9,8 @@ import pytest
 import torch
 
 from examples.problems.independent import Independent
-from examples.problems.kinetics import hiv
+from examples.problems.kinetics import hiv, radioactive_chain
+from examples.problems.simulating import poisson, simulated, with_guesses
 from odelib.errors import StopRequested
 from odelib.fitting import fit
 from odelib.monitor import Checkpoint
@@ -123,3 +124,19 @@ def test_a_runaway_unknown_is_doubtful() -> None:
     assert result.stages[2].steps > 0
     assert result.loss == pytest.approx(Independent(hiv()).best(), abs=1e-3)
     assert result.warnings == []
+
+
+def test_starts_that_shooting_leads_into_one_flat_direction_settle_nothing() -> None:
+    """From such counts multiple shooting begins without any polonium, on a log scale a valley without an end."""
+    problem = radioactive_chain()
+    random = np.random.default_rng((1, 2))
+    request = dict(simulated(problem, "beta alpha", int(random.integers(2**31)), poisson).request)
+    off = {name: value * 2 ** random.uniform(-1, 1) for name, value in problem.start.items()}
+
+    def result_from(guesses: dict[str, float], **more: Any) -> Any:
+        parts = {part: with_guesses(request[part], guesses) for part in ("parameters", "initial_state")}
+        return fit(parse_problem(request | parts | more))
+
+    best = result_from(dict(problem.start), stages=[{"kind": "least_squares"}])
+    assert best.initial_state["Po"].value > 1000
+    assert result_from(off).loss == pytest.approx(best.loss, abs=1e-3)
