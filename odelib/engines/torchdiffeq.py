@@ -10,11 +10,13 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import Any, ClassVar
 
+import numpy as np
 import torch
 from torch import Tensor
 from torchdiffeq import odeint
 
 from odelib.engines.base import Conditions, Solution, SolverOptions, StopCheck
+from odelib.engines.jumps import Jumps
 from odelib.errors import SolveError, StopRequested
 from odelib.problem.system import System
 from odelib.program import BoundProgram, Program, variables_of
@@ -29,6 +31,7 @@ class TorchdiffeqEngine:
     def __init__(self, system: System) -> None:
         self._system = system
         self._used: dict[str, None] = {}
+        self._jumps = Jumps(system)
         self._program = Program([system.equations[state] for state in system.states], variables_of(system.states))
 
     @property
@@ -83,17 +86,31 @@ class TorchdiffeqEngine:
         values |= zip(system.parameters, parameters.unbind(-1), strict=True)
         right_hand_side = _RightHandSide(self._program.bind(values, device), options.max_steps, conditions.stop)
         try:
-            return _odeint(right_hand_side, initial_state, times, options).index_select(0, index)
+            jumps = self._jumps_between(times, parameters, conditions.constants)
+            return _odeint(right_hand_side, initial_state, times, jumps, options).index_select(0, index)
         except AssertionError as error:  # how torchdiffeq says that it cannot go on
             raise right_hand_side.failure(options.max_steps) from error
 
+    def _jumps_between(self, times: Tensor, parameters: Tensor, constants: Tensor) -> Tensor:
+        """Those of all members, within the times."""
+        if not self._jumps:
+            return times[:0]
+        count = len(parameters) if parameters.dim() == 2 else 1
+        values = torch.cat([v.detach().cpu().expand(count, v.shape[-1]) for v in (parameters, constants)], -1)
+        found = torch.from_numpy(np.unique(self._jumps.times(values.numpy()))).to(times.device)
+        return found[(found > times[0]) & (found < times[-1])]
 
-def _odeint(right_hand_side: _RightHandSide, initial_state: Tensor, times: Tensor, options: SolverOptions) -> Tensor:
+
+def _odeint(
+    right_hand_side: _RightHandSide, initial_state: Tensor, times: Tensor, jumps: Tensor, options: SolverOptions
+) -> Tensor:
     solver_options: dict[str, Any] = {"norm": _largest_member}
+    if len(jumps):
+        solver_options["jump_t"] = jumps
     if options.method == "dopri8":
         # torchdiffeq interpolates between steps with a polynomial of degree 4, far below the method's order:
         # its steps must end at the times asked.
-        solver_options["step_t"] = times[1:]
+        solver_options["step_t"] = times[1:][~torch.isin(times[1:], jumps)]
     states: Tensor = odeint(
         right_hand_side,
         initial_state,

@@ -36,9 +36,9 @@ RUNNING, DONE, MAX_STEPS, NOT_FINITE, STEP_TOO_SMALL = range(5)
 TIME, STEP, LAST_ERROR, GROWTH = range(4)
 # places in `count`: one of the codes above, steps tried, outputs written, whether the implicit method is at work, which
 # methods have been (bits), whether the last step rejected had no finite error, and in a row: calm steps of the implicit
-# method, steps of an explicit one limited by stability, steps that were not
-STATUS, STEPS, WRITTEN, IMPLICIT, USED, BROKEN, CALM, LIMITED, FREE = range(9)
-COUNTS = 9
+# method, steps of an explicit one limited by stability, steps that were not; and jumps that lie behind
+STATUS, STEPS, WRITTEN, IMPLICIT, USED, BROKEN, CALM, LIMITED, FREE, JUMPED = range(10)
+COUNTS = 10
 USED_EXPLICIT, USED_IMPLICIT = 1, 2
 
 SAFETY, SHRINK, GROW = 0.9, 0.2, 10.0

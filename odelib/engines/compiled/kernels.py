@@ -19,6 +19,7 @@ from odelib.engines.compiled.methods.dop853 import DOP853
 from odelib.engines.compiled.methods.dopri5 import DOPRI5
 from odelib.engines.compiled.methods.kvaerno5 import KVAERNO5
 from odelib.engines.compiled.methods.tableau import Tableau
+from odelib.engines.jumps import Jumps
 from odelib.errors import SolveError, StopRequested
 from odelib.problem.system import System
 
@@ -32,6 +33,7 @@ AUTO = "auto"
 TIGHT = 1e-8  # below this rtol the method of order 8 needs less time than one of order 5
 PAUSE = 40_000  # steps of one equation between two looks at the stop flag: some hundredths of a second
 BLOCK_NUMBERS = 2**22  # of working memory: so many members are solved at a time
+_NONE = np.zeros((1, 0))
 _advance: Any = members.advance_members  # as a function of Numba's it takes no *arguments, says its type
 
 _CODES = {
@@ -79,6 +81,7 @@ class Kernels:
         self.rates_with_sensitivities: int = module.rates_with_sensitivities.address
         self.work_size = source.work_size
         self._module = module  # its machine code lives as long as this does
+        self._jumps = Jumps(system)
         self._layouts: dict[tuple[Carried, int], Layout] = {}
 
     def solve(
@@ -93,12 +96,14 @@ class Kernels:
         count, steps, n = len(initial_state), times.shape[1], self.size
         states, sensitivities = np.empty((count, steps, n)), np.empty((count, steps, n, carried.count))
         layout = self.layout(carried, values.shape[1])
+        jumps = self._jumps.times(values) if self._jumps else _NONE
         failures: dict[int, SolveError] = {}
         used, block = 0, max(1, BLOCK_NUMBERS // layout.member)
         for first in range(0, count, block):
             part = slice(first, first + block)
             own_times = times if len(times) == 1 else times[part]
-            arrays = own_times, initial_state[part], values[part], states[part], sensitivities[part]
+            own_jumps = jumps if len(jumps) == 1 else jumps[part]
+            arrays = own_times, own_jumps, initial_state[part], values[part], states[part], sensitivities[part]
             run = _Run(self, layout, options, *arrays)
             failed, used_here = run.finish(stop)
             used |= used_here
@@ -134,8 +139,8 @@ class _Run:
     """The memory of the solves of a block of members, and the calls that carry them on."""
 
     def __init__(
-        self, kernels: Kernels, layout: Layout, options: SolverOptions, times: Reals, initial_state: Reals,
-        values: Reals, states: Reals, sensitivities: Reals,
+        self, kernels: Kernels, layout: Layout, options: SolverOptions, times: Reals, jumps: Reals,
+        initial_state: Reals, values: Reals, states: Reals, sensitivities: Reals,
     ) -> None:  # fmt: skip
         block, n, m, o = len(states), kernels.size, len(layout.columns), options
         self._max_steps, self._states, self._sensitivities = o.max_steps, states, sensitivities
@@ -149,7 +154,7 @@ class _Run:
             kernels.rates_with_sensitivities if m else kernels.rates, kernels.jacobian, n, m, o.rtol, o.atol,
             o.max_steps, pause,
         )  # fmt: skip
-        self._arrays = (times, initial_state, values, layout.columns, layout.column, self._kept, self._count)
+        self._arrays = (times, jumps, initial_state, values, layout.columns, layout.column, self._kept, self._count)
         self._scratch = layout.scratch
 
     def finish(self, stop: StopCheck) -> tuple[int, int]:

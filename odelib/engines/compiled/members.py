@@ -22,6 +22,7 @@ from odelib.engines.compiled.control import (
     GROW,
     GROWTH,
     IMPLICIT,
+    JUMPED,
     LAST_ERROR,
     LEAST_ERROR,
     LIMITED,
@@ -52,6 +53,7 @@ from odelib.engines.compiled.control import (
 from odelib.engines.compiled.lanes import WIDTH, address, number, padded
 
 LEAST_ATOL = 1e-300  # what pads a row has no error, and must not ask for none
+GAP = 2.0**-50  # on either side of a jump, in units of the latest time: a few of its roundings
 CLOCK = WIDTH  # numbers of a member's memory that are its `clock`
 # by the method's place in METHODS
 ORDERS = np.array([tableau.order for tableau in METHODS])
@@ -104,23 +106,29 @@ def start(
 @kernel
 def advance(
     method: int, may_switch: bool, equations: Any, tolerances: Any, memory: Any, max_steps: int,
-    pause: int, times: Any, clock: Any, count: Any, outputs: Any,
+    pause: int, times: Any, jumps: Any, clock: Any, count: Any, outputs: Any,
 ) -> int:  # fmt: skip
     """Solve on, for at most `pause` steps; returns RUNNING, DONE or why it cannot go on.
+
+    A step ends just before each of the jumps, and the next one begins just behind it.
 
     With `may_switch` the implicit method takes over where the explicit one's steps are limited by stability, and hands
     back where an explicit one could have taken its steps.
     """
     end, size = times[len(times) - 1], equations.size
+    gap = GAP * max(abs(times[0]), abs(end))
     copy(memory.rate, size, memory.stages)
     for _ in range(pause):
         if count[STEPS] >= max_steps:
             return MAX_STEPS
         count[STEPS] += 1
         t, h = clock[TIME], clock[STEP]
-        is_last = t + 1.01 * h >= end
-        h = end - t if is_last else h
-        reached = end if is_last else t + h
+        jump = next_jump(jumps, t + gap, count)
+        border = jump - gap if jump + gap < end else end
+        is_at_border = t + 1.01 * h >= border
+        is_last, is_at_jump = is_at_border and border == end, is_at_border and border < end
+        h = border - t if is_at_border else h
+        reached = jump + gap if is_at_jump else (end if is_last else t + h)
         if not t + h > t:
             return NOT_FINITE if count[BROKEN] else STEP_TOO_SMALL
         norm, norm_of_jacobian = attempt(method, equations, tolerances, memory, t, h, count)
@@ -128,11 +136,15 @@ def advance(
             continue
         last_stage = MAIN[IMPLICIT_METHOD if count[IMPLICIT] else method] - 1
         changes = may_switch and other_suits(method, equations, memory, norm_of_jacobian, h, count)
-        if times[count[WRITTEN]] <= reached:
-            write_outputs(method, equations, memory, t, h, reached, times, count, outputs)
+        inside = min(reached, border)
+        if times[count[WRITTEN]] <= inside:
+            write_outputs(method, equations, memory, t, h, inside, times, count, outputs)
         clock[TIME] = reached
         copy(memory.trial, size, memory.z)
-        copy(memory.stages + 8 * size * last_stage, size, memory.stages)
+        if is_at_jump:
+            pass_jump(equations, memory, reached, times, count, outputs)
+        else:
+            copy(memory.stages + 8 * size * last_stage, size, memory.stages)
         if is_last:
             write_end(equations, memory.z, times, outputs)
             return DONE
@@ -140,6 +152,14 @@ def advance(
             switch(clock, count)
     copy(memory.stages, size, memory.rate)
     return RUNNING
+
+
+@part
+def next_jump(jumps: Any, after: float, count: Any) -> float:
+    """The first of the jumps after this time; infinity if there is none."""
+    while count[JUMPED] < len(jumps) and jumps[count[JUMPED]] <= after:
+        count[JUMPED] += 1
+    return jumps[count[JUMPED]] if count[JUMPED] < len(jumps) else math.inf
 
 
 @part
@@ -174,6 +194,15 @@ def write_outputs(
 
 
 @kernel
+def pass_jump(equations: Any, memory: Any, behind: float, times: Any, count: Any, outputs: Any) -> None:
+    """Write the outputs at the jump itself, and have the next step begin with the rate behind it."""
+    while times[count[WRITTEN]] <= behind:
+        write_row(equations, memory.z, outputs, count[WRITTEN])
+        count[WRITTEN] += 1
+    slopes(equations, behind, memory.z, memory.stages)
+
+
+@kernel
 def write_end(equations: Any, z: int, times: Any, outputs: Any) -> None:
     """Write the outputs at the last time: the solution itself, not what the interpolant makes of it."""
     row = len(times) - 1
@@ -194,13 +223,14 @@ def switch(clock: Any, count: Any) -> None:
 @kernel
 def advance_members(
     first: int, last: int, begin: bool, method: int, may_switch: bool, rates: int, both: int, jacobian: int, n: int,
-    m: int, rtol: float, atol: float, max_steps: int, pause: int, times: Any, initial_state: Any, values: Any,
-    columns: Any, column: Any, kept: Any, count: Any, scratch: Any, states: Any, sensitivities: Any,
+    m: int, rtol: float, atol: float, max_steps: int, pause: int, times: Any, jumps: Any, initial_state: Any,
+    values: Any, columns: Any, column: Any, kept: Any, count: Any, scratch: Any, states: Any, sensitivities: Any,
 ) -> Any:  # fmt: skip
     """Carry on with the members from `first` to before `last` that are still running, `pause` steps each.
 
     Returns how many of them still run then, how many have failed, and the methods used (bits).
-    begin: whether they are to be started first. times: (B, T), or (1, T), shared. initial_state: (B, n). values:
+    begin: whether they are to be started first. times: (B, T), or (1, T), shared. jumps: (B, K), or (1, K), in order;
+    see `odelib.engines.jumps`. initial_state: (B, n). values:
     (B, p + constants). columns, column: see `control.prepare` and `codegen`. kept: (B, member_size), count:
     (B, COUNTS), scratch: (scratch_size,), all zero at the start. states: (B, T, n), sensitivities: (B, T, n, m).
     """
@@ -226,8 +256,8 @@ def advance_members(
                 count[b, STATUS] = start(method, equations, tolerances, memory, own_times, clock, count[b], outputs)
         if count[b, STATUS] == RUNNING:
             count[b, STATUS] = advance(
-                method, may_switch, equations, tolerances, memory, max_steps, pause, own_times, clock,
-                count[b], outputs,
+                method, may_switch, equations, tolerances, memory, max_steps, pause, own_times,
+                jumps[b % len(jumps)], clock, count[b], outputs,
             )  # fmt: skip
         running += 1 if count[b, STATUS] == RUNNING else 0
         failed += 1 if count[b, STATUS] > DONE else 0
