@@ -17,6 +17,7 @@ from odelib.problem.priors import (
     support,
 )
 
+NORMAL_95, LAPLACE_95 = 1.959964, math.log(20)
 LOG_ROOT_2_PI = 0.5 * math.log(2 * math.pi)
 
 
@@ -30,6 +31,10 @@ class Priors:
         """−log of the joint density; infinite where it is 0."""
         return math.fsum(negative_log(prior, x) for prior, x in zip(self._priors, values.tolist(), strict=True))
 
+    def is_far_out(self, values: NDArray[np.float64]) -> bool:
+        """Whether any value is one that its prior hardly expected."""
+        return any(is_far_out(prior, x) for prior, x in zip(self._priors, values.tolist(), strict=True))
+
     def slopes(self, values: NDArray[np.float64]) -> NDArray[np.float64]:
         """The loss's derivative by each value."""
         pairs = zip(self._priors, values.tolist(), strict=True)
@@ -39,6 +44,21 @@ class Priors:
         """What each prior adds to its unknown's information: its curvature, as of a measurement of the unknown."""
         pairs = zip(self._priors, values.tolist(), strict=True)
         return np.array([information(prior, x) for prior, x in pairs], dtype=np.float64)
+
+
+def is_far_out(prior: AnyPrior, x: float) -> bool:
+    """Whether x lies outside the central 95 % of a prior, for a half-normal one outside its lower 95 %."""
+    match prior:
+        case NormalPrior():
+            return abs(x - prior.mean) > NORMAL_95 * prior.standard_deviation
+        case LognormalPrior():
+            return x <= 0 or abs(math.log(x / prior.median)) > NORMAL_95 * prior.sigma
+        case LaplacePrior():
+            return abs(x - prior.median) > LAPLACE_95 * prior.scale
+        case UniformPrior():
+            return False
+        case HalfNormalPrior():
+            return x > NORMAL_95 * prior.scale
 
 
 def negative_log(prior: AnyPrior, x: float) -> float:

@@ -66,6 +66,10 @@ class Regularisation:
         prior = self._constant_prior + self._priors.loss(at_priors)
         return Added(penalty, prior, slope / self._unknowns.per_unit(coordinates))
 
+    def contradicts_a_prior(self, coordinates: Reals) -> bool:
+        """Whether an unknown is where its prior hardly expected it."""
+        return self._priors.is_far_out(self._values(coordinates)[self._prior_places])
+
     def information(self, coordinates: Reals) -> Reals:
         """What is added to the information of each coordinate: (count,), the diagonal of a matrix."""
         values = self._values(coordinates)

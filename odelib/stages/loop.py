@@ -127,18 +127,25 @@ class Loop:
             return False
 
     def is_beyond_doubt(self) -> bool:
-        """Whether there is nothing to gain, no direction is flat, and the residuals look like noise."""
-        if not self.is_done() or self.has_flat_direction():
+        """Whether there is nothing to gain, the valley is no odd one, and the residuals look like noise."""
+        if not self.is_done() or self.is_in_odd_valley():
             return False
         observed = self.objective.observed(self.best.coordinates, self.best.states)
         found = self.objective.measurements.residuals(observed.model, observed.scales)
         return not structured([pair for part in found for pair in part.items()])
 
-    def has_flat_direction(self) -> bool:
-        """Whether some unknowns change nothing at the best point: they may have run away into a worse valley."""
-        found = self.objective.curvature(self.best.coordinates)
-        free = ~self.unknowns.held(self.best.coordinates, self.best.gradient)
-        return len(information(found.rows * self.unknowns.magnitudes(self.best.coordinates), free).flat) > 0
+    def is_in_odd_valley(self) -> bool:
+        """Whether the best point may be in a worse valley than others.
+
+        So it may where some unknowns change nothing, as those do that have run away, or are where their priors hardly
+        expected them.
+        """
+        at = self.best.coordinates
+        if self.objective.regularisation.contradicts_a_prior(at):
+            return True
+        free = ~self.unknowns.held(at, self.best.gradient)
+        rows = self.objective.curvature(at).rows
+        return len(information(rows * self.unknowns.magnitudes(at), free).flat) > 0
 
     def threshold(self, at: Evaluation) -> float:
         """Below which a predicted gain means that the optimum is reached.

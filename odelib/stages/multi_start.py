@@ -63,12 +63,12 @@ class MultiStart:
         """Where a start ends; None where it cannot be solved.
 
         Multiple shooting comes near the best point from anywhere, and where that is right no more is needed. It may as
-        well lead all starts into the same flat direction, so there each goes downhill by itself too.
+        well lead all starts into the same odd valley, so there each goes downhill by itself too.
         """
         inner = loop.part()
         found = Search(inner, start).run(SHOOTING_STEPS)
         end = None if found is None else self._downhill(inner, found.coordinates)
-        if end is not None and has_reached(end.loss, loop.best.loss) and not loop.has_flat_direction():
+        if end is not None and has_reached(end.loss, loop.best.loss) and not loop.is_in_odd_valley():
             return end
         ends = [end, self._downhill(inner, start)]
         return min((end for end in ends if end is not None), key=lambda end: end.loss, default=None)

@@ -8,8 +8,11 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from pydantic import TypeAdapter
 
 from odelib import fit
+from odelib.priors import is_far_out
+from odelib.problem.priors import AnyPrior
 from odelib.problem.request import parse_problem
 from odelib.result import FitResult
 from tests.odelib import densities
@@ -245,3 +248,21 @@ class TestEstimatedScales:
             assert found.fixed is None
             if value > 1e-3:  # below, the loss hardly knows it
                 assert found.value == pytest.approx(value, rel=1e-5 if name in ("laplace", "both") else 1e-6)
+
+
+@pytest.mark.parametrize(
+    ("prior", "inside", "outside"),
+    [
+        ({"distribution": "normal", "mean": 1.0, "standard_deviation": 2.0}, [-2.9, 4.9], [-2.93, 4.93]),
+        ({"distribution": "lognormal", "median": 2.0, "sigma": 0.5}, [0.76, 5.3], [-1.0, 0.0, 0.74, 5.4]),
+        ({"distribution": "laplace", "median": 0.0, "scale": 1.0}, [-2.99, 2.99], [-3.0, 3.0]),
+        ({"distribution": "half-normal", "scale": 2.0}, [0.0, 3.9], [3.93]),
+        ({"distribution": "uniform", "lower": 0.0, "upper": 1.0}, [0.0, 1.0], []),
+    ],
+)
+def test_far_out_is_outside_the_central_95_percent(
+    prior: dict[str, Any], inside: list[float], outside: list[float]
+) -> None:
+    parsed = TypeAdapter(AnyPrior).validate_python(prior)
+    assert not any(is_far_out(parsed, x) for x in inside)
+    assert all(is_far_out(parsed, x) for x in outside)

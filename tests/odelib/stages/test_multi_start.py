@@ -140,3 +140,37 @@ def test_starts_that_shooting_leads_into_one_flat_direction_settle_nothing() -> 
     best = result_from(dict(problem.start), stages=[{"kind": "least_squares"}])
     assert best.initial_state["Po"].value > 1000
     assert result_from(off).loss == pytest.approx(best.loss, abs=1e-3)
+
+
+# A dose that is absorbed at the rate ka and cleared at ke: exchanged, with another volume, the rates fit as well.
+EXCHANGED: dict[str, Any] = {
+    "system": {
+        "states": ["gut", "central"],
+        "parameters": ["ka", "ke", "V"],
+        "equations": {"gut": "-ka*gut", "central": "ka*gut - ke*central"},
+        "observables": {"conc": "central/V"},
+    },
+    "data": {
+        "times": [0.25, 0.5, 1.0, 1.5, 2.0, 3.0, 4.0, 6.0, 8.0, 10.0, 12.0, 16.0, 20.0, 24.0],
+        "values": {
+            "conc": [1.854, 2.880, 4.844, 5.852, 6.438, 4.762, 3.485, 2.081, 1.593, 1.104, 0.546, 0.160, 0.0614, 0.0332]
+        },
+        "start_time": 0.0,
+    },
+    "parameters": {
+        "ka": {"guess": 3.6, "scale": "log"},
+        "ke": {"guess": 0.08, "scale": "log"},
+        "V": {"guess": 36.0, "scale": "log", "prior": {"distribution": "lognormal", "median": 10.0, "sigma": 0.5}},
+    },
+    "initial_state": {name: {"guess": guess, "fixed": True} for name, guess in (("gut", 100.0), ("central", 0.0))},
+    "noise": {"conc": {"distribution": "lognormal", "sigma": "estimate"}},
+}
+
+
+def test_a_value_that_its_prior_hardly_expects_is_doubtful() -> None:
+    result = fit(parse_problem(EXCHANGED))
+    assert result.stages[2].steps > 0
+    assert result.parameters["V"].value == pytest.approx(11.8, abs=0.5)
+    alone = fit(parse_problem(EXCHANGED | {"stages": [{"kind": "multiple_shooting"}, {"kind": "least_squares"}]}))
+    assert alone.parameters["V"].value < 4  # 2.4 standard deviations of the prior away
+    assert result.loss < alone.loss - 1
