@@ -26,50 +26,50 @@ class Jumps:
     """The comparisons of a system's equations in which time meets what does not change along a solve.
 
     These are `<`, `<=`, `>`, `>=`, `min`, `max`, `abs` and `sign` whose two sides, of parameters, constants and time
-    alone, differ by something linear in time. False where there are none.
+    alone, differ by something linear in time.
     """
 
     def __init__(self, system: System) -> None:
         self._names = (*system.parameters, *system.constants)
-        still = frozenset(self._names)
-        pairs = {
-            pair: None
-            for equation in system.equations.values()
-            for pair in _pairs(equation.tree)
-            if TIME in (names := _names(pair)) and names <= still | {TIME}
-        }
-        sides = [Expression("", side, _names((side,))) for pair in pairs for side in pair]
-        self._program = Program(sides, [TIME]) if sides else None
-
-    def __bool__(self) -> bool:
-        return self._program is not None
+        fixed, self._moving = [np.zeros((1, 0))], []
+        for a, b in (pair for equation in system.equations.values() for pair in _pairs(equation.tree)):
+            names = _names(a) | _names(b)
+            if TIME in names and names <= {TIME, *self._names}:
+                program = Program([Expression("", side, _names(side)) for side in (a, b)], [TIME])
+                if names == {TIME}:
+                    fixed.append(_when_equal(program.bind({}), 1))
+                else:
+                    self._moving.append(program)
+        self._fixed = np.sort(np.concatenate(fixed, axis=1))
 
     def times(self, values: Reals) -> Reals:
-        """When the two sides are equal: (B, K), in order, infinite where they never are.
+        """When the two sides are equal, in order, infinite where they never are: (B, K), or (1, K), shared by all.
 
         values: (B, p + c), parameters, then constants.
         """
-        if self._program is None:
-            return np.zeros((len(values), 0))
-        columns = torch.from_numpy(values).unsqueeze(-1).unbind(1)  # (B, 1) beside times (B, K)
-        program = self._program.bind(dict(zip(self._names, columns, strict=True)))
-        first, second, third = (_differences(program, np.full((len(values), 1), t))[:, 0] for t in _LOOKED_AT)
-        (_, t, u) = _LOOKED_AT
-        with np.errstate(all="ignore"):
-            slope = (second - first) / t
-            bent = np.abs(third - first - u * slope) > 1e-9 * (np.abs(first) + np.abs(third))
-            when = -first / slope
-            when = np.where(bent | ~np.isfinite(when), np.inf, when)
-            refined = when - np.diagonal(_differences(program, when), axis1=1, axis2=2) / slope  # free of rounding
-        return np.sort(np.where(np.isfinite(refined), refined, when), axis=1)
+        if not self._moving:
+            return self._fixed
+        by_name = dict(zip(self._names, torch.from_numpy(values).unbind(-1), strict=True))
+        moving = [_when_equal(program.bind(by_name), len(values)) for program in self._moving]
+        return np.sort(np.concatenate([np.repeat(self._fixed, len(values), axis=0), *moving], axis=1))
 
 
-def _differences(program: BoundProgram, times: Reals) -> Reals:
-    """Of the two sides of each of P pairs, (B, K, P), at times (B, K)."""
-    sides = [side.expand(times.shape) for side in program(torch.from_numpy(times))]
-    rows = torch.stack(sides, -1).numpy()
-    difference: Reals = rows[..., ::2] - rows[..., 1::2]
-    return difference
+def _when_equal(sides: BoundProgram, count: int) -> Reals:
+    """When two sides that differ by something linear in time are equal, (count, 1); else infinity."""
+
+    def difference(times: Reals) -> Reals:
+        a, b = (side.expand(count).numpy() for side in sides(torch.from_numpy(times)))
+        return np.asarray(a - b)
+
+    first, second, third = (difference(np.full(count, t)) for t in _LOOKED_AT)
+    (_, t, u) = _LOOKED_AT
+    with np.errstate(all="ignore"):
+        slope = (second - first) / t
+        bent = np.abs(third - first - u * slope) > 1e-9 * (np.abs(first) + np.abs(third))
+        when = -first / slope
+        when = np.where(bent | ~np.isfinite(when), np.inf, when)
+        refined = when - difference(when) / slope  # free of rounding
+    return np.where(np.isfinite(refined), refined, when)[:, None]
 
 
 def _pairs(tree: Node) -> Iterator[tuple[Node, Node]]:
@@ -93,5 +93,5 @@ def _signed(size: Node, other: Node) -> list[tuple[Node, Node]]:
     return [(size.operands[0], other), (size.operands[0], Operation("neg", (other,)))]
 
 
-def _names(nodes: tuple[Node, ...]) -> frozenset[str]:
-    return frozenset(part.name for node in nodes for part in walk(node) if isinstance(part, Name))
+def _names(node: Node) -> frozenset[str]:
+    return frozenset(part.name for part in walk(node) if isinstance(part, Name))

@@ -93,8 +93,6 @@ class TorchdiffeqEngine:
 
     def _jumps_between(self, times: Tensor, parameters: Tensor, constants: Tensor) -> Tensor:
         """Those of all members, within the times."""
-        if not self._jumps:
-            return times[:0]
         count = len(parameters) if parameters.dim() == 2 else 1
         values = torch.cat([v.detach().cpu().expand(count, v.shape[-1]) for v in (parameters, constants)], -1)
         found = torch.from_numpy(np.unique(self._jumps.times(values.numpy()))).to(times.device)

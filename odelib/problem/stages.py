@@ -52,8 +52,8 @@ class MultiStartStage(Request):
         Literal["always", "doubtful"],
         Field(
             description="`doubtful`: only where the best fit so far is no optimum, leaves a direction flat, is "
-            "where a prior hardly expects it, or has "
-            "structured residuals, and no further start once five have reached the best loss."
+            "where a prior hardly expects it, or has structured residuals, and no further start once five have "
+            "reached the best loss."
         ),
     ] = "always"
 

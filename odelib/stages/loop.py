@@ -138,13 +138,16 @@ class Loop:
         """Whether the best point may be in a worse valley than others.
 
         So it may where some unknowns change nothing, as those do that have run away, or are where their priors hardly
-        expected them.
+        expected them; and where nothing can be said of that.
         """
         at = self.best.coordinates
         if self.objective.regularisation.contradicts_a_prior(at):
             return True
+        try:
+            rows = self.objective.curvature(at).rows
+        except (SolveError, NotFinite):
+            return True
         free = ~self.unknowns.held(at, self.best.gradient)
-        rows = self.objective.curvature(at).rows
         return len(information(rows * self.unknowns.magnitudes(at), free).flat) > 0
 
     def threshold(self, at: Evaluation) -> float:

@@ -33,7 +33,6 @@ AUTO = "auto"
 TIGHT = 1e-8  # below this rtol the method of order 8 needs less time than one of order 5
 PAUSE = 40_000  # steps of one equation between two looks at the stop flag: some hundredths of a second
 BLOCK_NUMBERS = 2**22  # of working memory: so many members are solved at a time
-_NONE = np.zeros((1, 0))
 _advance: Any = members.advance_members  # as a function of Numba's it takes no *arguments, says its type
 
 _CODES = {
@@ -96,7 +95,7 @@ class Kernels:
         count, steps, n = len(initial_state), times.shape[1], self.size
         states, sensitivities = np.empty((count, steps, n)), np.empty((count, steps, n, carried.count))
         layout = self.layout(carried, values.shape[1])
-        jumps = self._jumps.times(values) if self._jumps else _NONE
+        jumps = self._jumps.times(values)
         failures: dict[int, SolveError] = {}
         used, block = 0, max(1, BLOCK_NUMBERS // layout.member)
         for first in range(0, count, block):

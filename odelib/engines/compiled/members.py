@@ -81,16 +81,20 @@ def scratch_size(n: int, m: int, work: int) -> int:
 
 
 @kernel
+def write_up_to(time: float, equations: Any, z: int, times: Any, count: Any, outputs: Any) -> None:
+    """Write the solution itself to the outputs up to this time."""
+    while count[WRITTEN] < len(times) and times[count[WRITTEN]] <= time:
+        write_row(equations, z, outputs, count[WRITTEN])
+        count[WRITTEN] += 1
+
+
+@kernel
 def start(
     method: int, equations: Any, tolerances: Any, memory: Any, times: Any, clock: Any, count: Any, outputs: Any
 ) -> int:
     """Write the outputs at the first time, and choose the first step; returns RUNNING, DONE or NOT_FINITE."""
-    written = 0
-    while written < len(times) and times[written] <= times[0]:
-        write_row(equations, memory.z, outputs, written)
-        written += 1
-    count[WRITTEN] = written
-    if written == len(times):
+    write_up_to(times[0], equations, memory.z, times, count, outputs)
+    if count[WRITTEN] == len(times):
         return DONE
     t, span = times[0], times[len(times) - 1] - times[0]
     slopes(equations, t, memory.z, memory.rate)
@@ -196,9 +200,7 @@ def write_outputs(
 @kernel
 def pass_jump(equations: Any, memory: Any, behind: float, times: Any, count: Any, outputs: Any) -> None:
     """Write the outputs at the jump itself, and have the next step begin with the rate behind it."""
-    while times[count[WRITTEN]] <= behind:
-        write_row(equations, memory.z, outputs, count[WRITTEN])
-        count[WRITTEN] += 1
+    write_up_to(behind, equations, memory.z, times, count, outputs)
     slopes(equations, behind, memory.z, memory.stages)
 
 
@@ -230,9 +232,9 @@ def advance_members(
 
     Returns how many of them still run then, how many have failed, and the methods used (bits).
     begin: whether they are to be started first. times: (B, T), or (1, T), shared. jumps: (B, K), or (1, K), in order;
-    see `odelib.engines.jumps`. initial_state: (B, n). values:
-    (B, p + constants). columns, column: see `control.prepare` and `codegen`. kept: (B, member_size), count:
-    (B, COUNTS), scratch: (scratch_size,), all zero at the start. states: (B, T, n), sensitivities: (B, T, n, m).
+    see `odelib.engines.jumps`. initial_state: (B, n). values: (B, p + constants). columns, column: see
+    `control.prepare` and `codegen`. kept: (B, member_size), count: (B, COUNTS), scratch: (scratch_size,), all zero at
+    the start. states: (B, T, n), sensitivities: (B, T, n, m).
     """
     start_of, width = (n + WIDTH - 1) // WIDTH * WIDTH, (m + WIDTH - 1) // WIDTH * WIDTH
     size = start_of + n * width

@@ -89,7 +89,6 @@ def test_what_is_compared_with_time() -> None:
         },
     }
     jumps = Jumps(ODELayer(definition).system)
-    assert bool(jumps)
     # t = a; t/2 = b; 2·t = c; what is not linear in time, or is compared with a state, is left out
     found = jumps.times(np.array([[5.0, 4.0, 3.0], [7.0, -1.0, 4.0]]))
     assert [row[np.isfinite(row)].tolist() for row in found] == [
@@ -99,9 +98,10 @@ def test_what_is_compared_with_time() -> None:
 
 
 def test_an_equation_without_a_clock_has_none() -> None:
-    definition: dict[str, Any] = {
-        "states": ["x"],
-        "parameters": ["a"],
-        "equations": {"x": "where(x < a, sin(t), max(x, 0))"},
-    }
-    assert not Jumps(ODELayer(definition).system)
+    definition = {"states": ["x"], "parameters": ["a"], "equations": {"x": "where(x < a, sin(t), max(x, 0))"}}
+    assert Jumps(ODELayer(definition).system).times(np.array([[1.0]])).shape == (1, 0)
+
+
+def test_a_side_may_be_a_sum_of_any_length() -> None:
+    definition = {"states": ["x"], "parameters": ["a"], "equations": {"x": f"max(0, t{' - a' * 1500})"}}
+    assert Jumps(ODELayer(definition).system).times(np.array([[2.0]])) == pytest.approx(np.array([[3000.0]]))
