@@ -43,6 +43,20 @@ def wait_for(condition: Callable[[], T], seconds: float, what: str = "the condit
     return answer
 
 
+def is_alive(process: psutil.Process) -> bool:
+    """Whether it has not ended. A dead one stays in the list of processes until its parent, who may take seconds over
+    it, has looked for it."""
+    try:
+        return process.is_running() and process.status() != psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return False
+
+
+def wait_for_end(*processes: psutil.Process, seconds: float = START_SECONDS) -> None:
+    """Returns once all of them are dead."""
+    wait_for(lambda: not any(map(is_alive, processes)), seconds, "the end of the processes")
+
+
 @contextmanager
 def redis_server() -> Iterator[EmbeddedRedis]:
     """A Redis server with an empty folder of its own."""
@@ -144,11 +158,15 @@ class WorkerProcess(_Process):
         """The processes in which fits run."""
         return psutil.Process(self.pid).children()
 
-    def busy_child(self) -> psutil.Process:
-        """The child that computes."""
-        before = {child: child.cpu_times().user for child in self.children()}
-        time.sleep(0.5)
-        return max(before, key=lambda child: child.cpu_times().user - before[child])
+    def computing(self) -> list[psutil.Process]:
+        """The children that run a fit just now: those with a limit on their memory."""
+        alive = [child for child in self.children() if is_alive(child)]
+        return [child for child in alive if child.rlimit(psutil.RLIMIT_DATA)[0] != psutil.RLIM_INFINITY]
+
+    def computing_child(self) -> psutil.Process:
+        """The only one that runs a fit, or soon will."""
+        [child] = wait_for(self.computing, START_SECONDS, "a child that runs a fit")
+        return child
 
     def events(self, fit_id: str) -> list[str]:
         """What its log says of a fit."""

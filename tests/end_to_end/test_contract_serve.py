@@ -14,7 +14,7 @@ from pathlib import Path
 import httpx
 import psutil
 
-from tests.processes import wait_for
+from tests.processes import is_alive, wait_for, wait_for_end
 from tests.service.requests import DECAY, changed
 
 SECONDS = 180.0
@@ -68,16 +68,8 @@ class Serve:
         for number in signals:
             self.process.send_signal(number)
         status = self.process.wait(SECONDS)
-        wait_for(lambda: not any(runs(child) for child in started), 10, "the end of all that it started")
+        wait_for_end(*started, seconds=10)
         return status
-
-
-def runs(process: psutil.Process) -> bool:
-    """Whether it still runs; one that only its parent has not taken note of does not."""
-    try:
-        return process.is_running() and process.status() != psutil.STATUS_ZOMBIE
-    except psutil.NoSuchProcess:
-        return False
 
 
 @contextmanager
@@ -152,7 +144,7 @@ def test_its_parts_end_when_it_is_killed(tmp_path: Path) -> None:
         parts = [running.part("service api"), running.part("service worker")]
         running.process.kill()
         psutil.wait_procs(parts, SECONDS)
-        assert [part for part in parts if runs(part)] == []
+        assert [part for part in parts if is_alive(part)] == []
     with serve("--data", str(tmp_path)) as again:  # Redis, which was left, gives way to the new one
         again.ready()
         assert again.stop(signal.SIGINT) == 130

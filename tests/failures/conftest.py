@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from typing import Any
 
+import psutil
 import pytest
 
-from tests.processes import WorkerProcess, redis_server, wait_for
+from odelib.monitor import Checkpoint
+from tests.processes import WorkerProcess, redis_server, wait_for, wait_for_end
 from worker.embedded_redis import EmbeddedRedis
 from worker.queue import FitQueue, FitRecord, StoreUnavailable
 from worker.settings import WorkerSettings
@@ -24,6 +27,21 @@ SHORT = {
     "stop_grace_seconds": 1.0,
 }
 END_SECONDS = 180.0
+
+
+@dataclass(frozen=True)
+class Caught:
+    """A fit whose child stands still, and what was asked for."""
+
+    fit_id: str
+    work: int  # that it was asked for
+    request: dict[str, Any]
+    child: psutil.Process
+
+    def kill(self) -> None:
+        """kill -9 of the child."""
+        self.child.kill()
+        wait_for_end(self.child)
 
 
 class Stack:
@@ -59,7 +77,7 @@ class Stack:
             return None
 
     def running(self, fit_id: str, *, steps: int = 0, attempt: int = 1) -> FitRecord:
-        """The fit, once this attempt has shown so many steps."""
+        """A fit that takes longer than any test, once this attempt has shown so many steps."""
 
         def look() -> FitRecord | None:
             record = self.get(fit_id)
@@ -70,6 +88,47 @@ class Stack:
         found = wait_for(look, END_SECONDS, f"attempt {attempt} with {steps} steps")
         assert found is not None
         return found
+
+    def caught(
+        self,
+        worker: WorkerProcess,
+        request_of: Callable[[int], dict[str, Any]],
+        *,
+        steps: Callable[[dict[str, Any]], int] = lambda request: 1,
+    ) -> Caught:
+        """A fit in its middle, which cannot end before the test lets it: so many steps of its only stage are in its
+        checkpoint, and its child stands still.
+
+        Machines differ in speed, and stall. A fit that ended before its child stood still is sent again with twice
+        the work; `request_of` is given 1, then 2, 4, …
+        """
+        for work in (1, 2, 4, 8, 16, 32):
+            request = request_of(work)
+            fit_id = self.submit(request)
+            if child := self._frozen(worker, fit_id, steps(request)):
+                return Caught(fit_id, work, request, child)
+        raise AssertionError("the fit ended each time before it could be disturbed")
+
+    def _frozen(self, worker: WorkerProcess, fit_id: str, steps: int) -> psutil.Process | None:
+        def is_there() -> bool:
+            return self.saved_step(fit_id) >= steps or self.get(fit_id).status in ENDED
+
+        wait_for(is_there, END_SECONDS, f"{steps} steps in the checkpoint")
+        for child in worker.computing():
+            child.suspend()
+            if self.get(fit_id).status not in ENDED:
+                return child
+            child.resume()
+        return None
+
+    def taken_over(self, fit_id: str) -> None:
+        """Returns once there is a second attempt; `steps` then has the steps from there on."""
+        wait_for(lambda: self.get(fit_id).attempts > 1, END_SECONDS, "a second attempt")
+        self.steps.clear()
+
+    def checkpoint(self, fit_id: str) -> Checkpoint:
+        """From where the next attempt goes on; to be asked for when the last one is dead."""
+        return Checkpoint.from_json(self.redis.hget(KEYS["FIT"] + fit_id, "checkpoint"))
 
     def ended(self, fit_id: str) -> FitRecord:
         """The fit, once it has ended."""

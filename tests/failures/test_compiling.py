@@ -6,9 +6,9 @@ import time
 import uuid
 from typing import Any
 
-from tests.failures.conftest import END_SECONDS, SHORT, Stack
+from tests.failures.conftest import SHORT, Stack
 from tests.failures.requests import decay
-from tests.processes import WorkerProcess, wait_for
+from tests.processes import WorkerProcess, wait_for_end
 
 Shared = tuple[Stack, WorkerProcess]
 
@@ -47,7 +47,7 @@ def test_a_compilation_of_minutes_is_cancelled_in_time(shared: Shared) -> None:
     stack, worker = shared
     fit_id = stack.submit(chain(600))
     stack.running(fit_id)
-    child = worker.busy_child()
+    child = worker.computing_child()
     time.sleep(2 * SHORT["lease_seconds"])
     assert (stack.get(fit_id).status, stack.get(fit_id).attempts) == ("running", 1)  # its lease was kept
     asked = time.monotonic()
@@ -56,7 +56,7 @@ def test_a_compilation_of_minutes_is_cancelled_in_time(shared: Shared) -> None:
 
     assert time.monotonic() - asked < 15  # 2 s on a machine that is not busy
     assert (record.status, record.attempts, record.error, record.result) == ("cancelled", 1, None, None)
-    wait_for(lambda: not child.is_running(), END_SECONDS, "the end of the child")
+    wait_for_end(child)
     assert "does_not_stop" in worker.events(fit_id)
     assert stack.ended(stack.submit(decay(2))).status == "succeeded"
 
@@ -65,14 +65,14 @@ def test_the_time_limit_ends_a_compilation_of_minutes(shared: Shared) -> None:
     stack, worker = shared
     fit_id = stack.submit(chain(600, time_limit_seconds=3.0))
     stack.running(fit_id)
-    child = worker.busy_child()
+    child = worker.computing_child()
     record = stack.ended(fit_id)
 
     assert (record.status, record.attempts, stack.times_ended(fit_id)) == ("failed", 1, 1)
     assert record.error is not None
     assert record.error["type"] == "urn:odefit:error:time_limit"
     assert "compiled" in record.error["detail"]
-    wait_for(lambda: not child.is_running(), END_SECONDS, "the end of the child")  # it ends after its record does
+    wait_for_end(child)  # it ends after its record does
     assert "does_not_stop" in worker.events(fit_id)
     assert stack.ended(stack.submit(decay(2))).status == "succeeded"
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import Any, get_args, get_type_hints
 
-import psutil
 import pytest
 
 from odelib.fitting import fit
@@ -14,10 +13,9 @@ from odelib.result import FitResult
 from odelib.stages.registry import build_stage
 from tests.failures.conftest import END_SECONDS, Stack, result_of
 from tests.failures.requests import seasons
-from tests.processes import WorkerProcess, wait_for
+from tests.processes import WorkerProcess, wait_for, wait_for_end
 from worker.queue import FitRecord
 from worker.states import ENDED
-from worker.store.keys import KEYS
 
 STAGES = get_args(get_type_hints(build_stage)["settings"])
 KINDS = [get_args(stage.model_fields["kind"].annotation)[0] for stage in STAGES]
@@ -34,35 +32,9 @@ PROFILED = 500  # cycles of the seasons with which the profiles take some second
 Shared = tuple[Stack, WorkerProcess]
 
 
-def request_of(kind: str) -> dict[str, Any]:
+def request_of(kind: str, work: int) -> dict[str, Any]:
     cycles, stage = SLOW[kind]
-    return seasons(cycles, [stage])
-
-
-def kill_child(worker: WorkerProcess) -> None:
-    """kill -9 of the process that computes: the one that has a limit on its memory."""
-    [child] = [child for child in worker.children() if child.rlimit(psutil.RLIMIT_DATA)[0] != psutil.RLIM_INFINITY]
-    child.kill()
-    child.wait(END_SECONDS)
-
-
-def stands_at(stack: Stack, fit_id: str) -> int:
-    """The step of the running fit's checkpoint."""
-    record = stack.get(fit_id)
-    assert record.status not in ENDED, f"the fit ended before it could be disturbed: {record.progress}, {record.error}"
-    return stack.saved_step(fit_id)
-
-
-def in_the_middle(stack: Stack, fit_id: str) -> None:
-    """Returns once a step of the fit's only stage is in its checkpoint."""
-    wait_for(lambda: stands_at(stack, fit_id) > 0, END_SECONDS, "a step in the checkpoint")
-
-
-def saved(stack: Stack, fit_id: str) -> Checkpoint:
-    """The checkpoint from which the next attempt goes on; to be asked for when the last one is dead."""
-    text = stack.redis.hget(KEYS["FIT"] + fit_id, "checkpoint")
-    assert text is not None, "the fit ended before it could be disturbed"
-    return Checkpoint.from_json(text)
+    return seasons(cycles * work, [stage])
 
 
 def taken_over(stack: Stack, fit_id: str, checkpoint: Checkpoint) -> FitRecord:
@@ -104,41 +76,42 @@ def check(record: FitRecord, checkpoint: Checkpoint, whole: FitResult) -> None:
 @pytest.mark.parametrize("kind", KINDS)
 def test_child_killed_in_the_middle_of_a_stage(shared: Shared, kind: str) -> None:
     stack, worker = shared
-    request = request_of(kind)
-    fit_id = stack.submit(request)
-    in_the_middle(stack, fit_id)
-    kill_child(worker)
-    checkpoint = saved(stack, fit_id)
-    whole = fit(parse_problem(request))  # while the lease lapses
-    check(taken_over(stack, fit_id, checkpoint), checkpoint, whole)
+    caught = stack.caught(worker, lambda work: request_of(kind, work))
+    caught.kill()
+    checkpoint = stack.checkpoint(caught.fit_id)
+    whole = fit(parse_problem(caught.request))  # while the lease lapses
+    check(taken_over(stack, caught.fit_id, checkpoint), checkpoint, whole)
 
 
 def test_worker_killed_in_the_middle_of_a_stage(stack: Stack) -> None:
-    request = request_of("multiple_shooting")
     with stack.worker() as worker:
-        fit_id = stack.submit(request)
-        in_the_middle(stack, fit_id)
+        caught = stack.caught(worker, lambda work: request_of("multiple_shooting", work))
         children = worker.children()
         worker.kill()
-        wait_for(lambda: not any(child.is_running() for child in children), END_SECONDS, "the end of the children")
-    checkpoint = saved(stack, fit_id)
+        wait_for_end(*children)
+    checkpoint = stack.checkpoint(caught.fit_id)
     with stack.worker():
-        whole = fit(parse_problem(request))
-        check(taken_over(stack, fit_id, checkpoint), checkpoint, whole)
+        whole = fit(parse_problem(caught.request))
+        check(taken_over(stack, caught.fit_id, checkpoint), checkpoint, whole)
 
 
 def test_child_killed_while_it_profiles(shared: Shared) -> None:
     """Profiles leave no checkpoint of their own: they begin again at the optimum."""
+
+    def request_of(work: int) -> dict[str, Any]:
+        return seasons(PROFILED * work, [{"kind": "least_squares"}], uncertainty="profile")
+
+    def last_step(request: dict[str, Any]) -> int:
+        return fit(parse_problem({**request, "uncertainty": "none"})).stages[0].steps
+
     stack, worker = shared
-    request = seasons(PROFILED, [{"kind": "least_squares"}], uncertainty="profile")
-    whole = fit(parse_problem(request))
-    fit_id = stack.submit(request)
-    wait_for(lambda: stands_at(stack, fit_id) == whole.stages[0].steps, END_SECONDS, "the last step of the stage")
-    kill_child(worker)
-    checkpoint = saved(stack, fit_id)
+    caught = stack.caught(worker, request_of, steps=last_step)
+    caught.kill()
+    checkpoint = stack.checkpoint(caught.fit_id)
+    whole = fit(parse_problem(caught.request))
     assert checkpoint.loss == pytest.approx(whole.loss, rel=1e-6)
 
-    result = result_of(taken_over(stack, fit_id, checkpoint))
+    result = result_of(taken_over(stack, caught.fit_id, checkpoint))
     assert (result["stages"][0]["steps"], result["outcome"]["code"]) == (whole.stages[0].steps, whole.outcome.code)
     assert result["warnings"] == whole.warnings == []
     for name, expected in whole.parameters.items():

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import json
 import uuid
+from threading import Timer
 
 import psutil
 
 from tests.failures.conftest import END_SECONDS, Stack, result_of
 from tests.failures.requests import decay
-from tests.processes import WorkerProcess, wait_for
+from tests.processes import WorkerProcess, is_alive, wait_for, wait_for_end
 from worker.settings import WorkerSettings
 from worker.store.fits import FitStore
 
@@ -18,69 +19,61 @@ Shared = tuple[Stack, WorkerProcess]
 
 def test_child_killed(shared: Shared) -> None:
     stack, worker = shared
-    fit_id = stack.submit(decay(150))
-    stack.running(fit_id, steps=20)
-    child = worker.busy_child()
-    saved = stack.saved_step(fit_id)
-    child.kill()
-    stack.running(fit_id, attempt=2)
-    stack.steps.clear()
+    caught = stack.caught(worker, lambda work: decay(150 * work))
+    caught.kill()
+    saved = stack.saved_step(caught.fit_id)
+    stack.taken_over(caught.fit_id)
 
-    record = stack.ended(fit_id)
-    assert (record.status, record.attempts, stack.times_ended(fit_id)) == ("succeeded", 2, 1)
+    record = stack.ended(caught.fit_id)
+    assert (record.status, record.attempts, stack.times_ended(caught.fit_id)) == ("succeeded", 2, 1)
     assert min(stack.steps) >= saved > 0
     stage = result_of(record)["stages"][0]
-    assert (stage["steps"], stage["stopped"]["code"]) == (150, "step_limit")
+    assert (stage["steps"], stage["stopped"]["code"]) == (150 * caught.work, "step_limit")
 
 
 def test_worker_killed(stack: Stack) -> None:
     with stack.worker() as worker:
-        fit_id = stack.submit(decay(150))
+        caught = stack.caught(worker, lambda work: decay(150 * work))
         waiting = stack.submit(decay(2))
-        stack.running(fit_id, steps=20)
-        saved = stack.saved_step(fit_id)
         children = worker.children()
         worker.kill()
-        wait_for(lambda: not any(child.is_running() for child in children), 10, "the end of the children")
+        wait_for_end(*children)
+        saved = stack.saved_step(caught.fit_id)
     with stack.worker():
-        stack.running(fit_id, attempt=2)
-        stack.steps.clear()
+        stack.taken_over(caught.fit_id)
 
-        record = stack.ended(fit_id)
-        assert (record.status, record.attempts, stack.times_ended(fit_id)) == ("succeeded", 2, 1)
+        record = stack.ended(caught.fit_id)
+        assert (record.status, record.attempts, stack.times_ended(caught.fit_id)) == ("succeeded", 2, 1)
         assert min(stack.steps) >= saved > 0
         assert stack.ended(waiting).attempts == 1
 
 
 def test_child_stopped_past_its_lease_does_not_overwrite(shared: Shared) -> None:
     stack, worker = shared
-    fit_id = stack.submit(decay(200))
-    stack.running(fit_id, steps=20)
-    stale = worker.busy_child()
-    saved = stack.saved_step(fit_id)
-    stale.suspend()
-    stack.running(fit_id, attempt=2)
-    stack.steps.clear()
-    stale.resume()
-    wait_for(lambda: "dropped" in worker.events(fit_id), END_SECONDS, "the stale child's giving up")
+    caught = stack.caught(worker, lambda work: decay(200 * work))
+    saved = stack.saved_step(caught.fit_id)
+    stack.taken_over(caught.fit_id)
+    caught.child.resume()
+    wait_for(lambda: "dropped" in worker.events(caught.fit_id), END_SECONDS, "the stale child's giving up")
 
-    record = stack.ended(fit_id)
-    assert (record.status, record.attempts, stack.times_ended(fit_id)) == ("succeeded", 2, 1)
-    assert result_of(record)["stages"][0]["steps"] == 200
+    record = stack.ended(caught.fit_id)
+    assert (record.status, record.attempts, stack.times_ended(caught.fit_id)) == ("succeeded", 2, 1)
+    assert result_of(record)["stages"][0]["steps"] == 200 * caught.work
     assert min(stack.steps) >= saved > 0
-    assert stale.is_running()  # only the fit was dropped
+    assert is_alive(caught.child)  # only the fit was dropped
 
 
 def test_sigterm_hands_the_fit_back(stack: Stack) -> None:
     with stack.worker(lease_seconds=300.0) as worker:
-        fit_id = stack.submit(decay(150))
-        stack.running(fit_id, steps=20)
+        caught = stack.caught(worker, lambda work: decay(150 * work))
+        Timer(0.5, caught.child.resume).start()  # it finds out then that it is to stop
         assert worker.stop() == 0
 
+    fit_id = caught.fit_id
     handed_back = stack.get(fit_id)
     assert (handed_back.status, handed_back.attempts) == ("running", 1)
     saved = stack.saved_step(fit_id)
-    assert saved >= 20
+    assert saved > 0
     assert stack.redis.hget(f"odefit:fit:{fit_id}", "deaths") in (None, b"0")
     stack.steps.clear()
     with stack.worker(lease_seconds=300.0):  # a lease that had to lapse would not do so within this test

@@ -9,7 +9,7 @@ import psutil
 
 from tests.failures.conftest import END_SECONDS, Stack
 from tests.failures.requests import decay
-from tests.processes import WorkerProcess, wait_for
+from tests.processes import WorkerProcess, is_alive, wait_for, wait_for_end
 from worker.queue import FitRecord
 
 MEGABYTES = 200
@@ -70,7 +70,7 @@ def test_fits_that_outgrow_their_memory(stack: Stack) -> None:
         child = worker.children()[0]
         before = memory_of(worker)
         check(stack.ended(stack.submit(at_once())))
-        assert child.is_running()  # the demand was refused, and nothing had been taken
+        assert is_alive(child)  # the demand was refused, and nothing had been taken
         assert served(stack)
 
         fit_id = stack.submit(bit_by_bit())
@@ -85,6 +85,6 @@ def test_fits_that_outgrow_their_memory(stack: Stack) -> None:
         check(stack.get(fit_id))
         assert "takes_too_much_memory" in worker.events(fit_id)
         assert most - before < 4 * MEGABYTES
-        wait_for(lambda: not child.is_running(), END_SECONDS, "the end of the child")
+        wait_for_end(child)
         assert served(stack)
         assert stack.times_ended(fit_id) == 1

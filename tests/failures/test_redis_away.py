@@ -4,37 +4,37 @@ from __future__ import annotations
 
 import time
 
-from tests.failures.conftest import Stack, result_of
+from tests.failures.conftest import END_SECONDS, Stack, result_of
 from tests.failures.requests import decay
 from tests.processes import kill_redis, wait_for
 
 
 def test_killed_in_the_middle_of_a_fit(stack: Stack) -> None:
     with stack.worker() as worker:
-        fit_id = stack.submit(decay(200))
-        stack.running(fit_id, steps=20)
+        caught = stack.caught(worker, lambda work: decay(200 * work))
         kill_redis(stack.server)
+        caught.child.resume()
         time.sleep(2.5)  # longer than the lease
         stack.server.start()
 
-        record = stack.ended(fit_id)
+        record = stack.ended(caught.fit_id)
         assert (record.status, record.attempts) == ("succeeded", 1)
-        assert result_of(record)["stages"][0]["steps"] == 200
+        assert result_of(record)["stages"][0]["steps"] == 200 * caught.work
         assert '"event": "pulse_without_store"' in worker.log()
         assert stack.ended(stack.submit(decay(2))).status == "succeeded"
 
 
 def test_away_when_the_fit_ends(stack: Stack) -> None:
     with stack.worker() as worker:
-        fit_id = stack.submit(decay(60))
-        stack.running(fit_id, steps=1)
+        caught = stack.caught(worker, lambda work: decay(60 * work))
         kill_redis(stack.server)
-        wait_for(lambda: '"event": "save_waits_for_store"' in worker.log(), 120, "the end of the fit")
+        caught.child.resume()
+        wait_for(lambda: '"event": "save_waits_for_store"' in worker.log(), END_SECONDS, "the end of the fit")
         stack.server.start()
 
-        record = stack.ended(fit_id)
+        record = stack.ended(caught.fit_id)
         assert (record.status, record.attempts) == ("succeeded", 1)
-        assert result_of(record)["stages"][0]["steps"] == 60
+        assert result_of(record)["stages"][0]["steps"] == 60 * caught.work
 
 
 def test_away_when_the_worker_is_to_stop(stack: Stack) -> None:
