@@ -15,7 +15,7 @@ from tests.problems import ARTICLE, LYNX_HARE_LOSS, KnownProblem, article_proble
 from tests.processes import ApiProcess, WorkerProcess, redis_server
 
 SECONDS = 300.0  # the slowest of them takes some ten seconds on two busy cores
-pytestmark = pytest.mark.timeout(400)
+pytestmark = pytest.mark.timeout(900)
 PLAN = [{"kind": "adam", "steps": 3000, "learning_rate": 0.001}, {"kind": "lbfgsb", "steps": 500}]
 PROBLEMS = {name: article_problem(name) for name in ("lorenz", "lotka-volterra", "stuart-landau")}
 VALIDATIONS: dict[str, dict[str, Any]] = {

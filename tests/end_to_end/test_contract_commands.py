@@ -11,6 +11,7 @@ import signal
 import subprocess
 import sys
 import threading
+import time
 from pathlib import Path
 from typing import Any
 
@@ -212,10 +213,12 @@ def test_the_key_is_sent(tmp_path: Path) -> None:
 def test_ctrl_c_leaves_a_submitted_fit_running_and_prints_its_id(tmp_path: Path, stack: Stack) -> None:
     process = command("submit", written(tmp_path, ENDLESS), "--url", stack.url)
     fit_id = running(stack)[0]["id"]
+    time.sleep(2)  # by now it has read the answer, and waits
     process.send_signal(signal.SIGINT)
     _, err = process.communicate(timeout=SECONDS)
     fit = stack.client.get(f"/fits/{fit_id}").json()
     stack.client.post(f"/fits/{fit_id}/cancel")
+    wait_for(lambda: stack.client.get(f"/fits/{fit_id}").json()["status"] == "cancelled", SECONDS, "its end")
 
     assert process.returncode == 130
     assert fit_id in err

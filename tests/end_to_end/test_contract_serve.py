@@ -8,7 +8,7 @@ import socket
 import subprocess
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import httpx
@@ -55,8 +55,12 @@ class Serve:
         """The child whose command line has `word` in it."""
 
         def find() -> psutil.Process | None:
-            children = psutil.Process(self.process.pid).children()
-            return next((child for child in children if word in " ".join(child.cmdline())), None)
+            for child in psutil.Process(self.process.pid).children():
+                with suppress(psutil.Error):  # it ends just now
+                    command = " ".join(child.cmdline())
+                    if word in command and "--version" not in command:
+                        return child
+            return None
 
         found = wait_for(find, SECONDS, f"a process with {word!r}")
         assert found is not None

@@ -22,6 +22,7 @@ from odelib.monitor import Checkpoint, Monitor
 from odelib.result import FitResult
 from service.exits import NO_SERVICE, CommandError
 from tests.problems import decay_request
+from tests.processes import wait_for
 
 ROOT = Path(__file__).parents[2]
 REQUEST = decay_request(stages=[{"kind": "adam", "steps": 3}, {"kind": "lbfgsb", "steps": 50}])
@@ -116,7 +117,7 @@ def test_the_demo_leaves_a_picture_and_nothing_running(requests: Path, tmp_path:
     assert (tmp_path / "demo-output" / "lynx-hare.png").stat().st_size > 10_000
     assert "converged" in done.stdout
     assert "demo-output/lynx-hare.png" in done.stdout
-    assert processes_with(mark) == []
+    wait_for(lambda: processes_with(mark) == [], 30, "the end of all that it started")
 
 
 def processes_with(mark: str) -> list[str]:

@@ -26,6 +26,8 @@ SHORT = {
     "checkpoint_seconds": 0.2,
     "stop_grace_seconds": 1.0,
 }
+# For tests in which a child listens: longer than a busy machine may keep it from answering.
+PATIENT = {"cancel_grace_seconds": 20.0, "stop_grace_seconds": 20.0}
 END_SECONDS = 180.0
 
 

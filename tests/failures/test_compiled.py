@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from typing import Any
 
-from tests.failures.conftest import SHORT, Stack, result_of
+from tests.failures.conftest import PATIENT, SHORT, Stack, result_of
 from tests.failures.requests import decay
 from tests.processes import is_alive
 
@@ -33,7 +33,7 @@ def cancel(stack: Stack, fit_id: str) -> Any:
 
 
 def test_a_gradient_of_minutes_keeps_its_lease_and_is_cancelled_in_time(stack: Stack) -> None:
-    with stack.worker() as worker:
+    with stack.worker(**PATIENT) as worker:
         data = {"times": [0.0, 1e5], "values": {"x": [1.0, 0.5]}}
         fit_id = stack.submit(oscillator(data=data))
         child = worker.children()[0]
@@ -49,7 +49,7 @@ def test_a_gradient_of_minutes_keeps_its_lease_and_is_cancelled_in_time(stack: S
 
 
 def test_a_solve_of_minutes_after_the_fit_shows_progress_and_leaves_its_best_point(stack: Stack) -> None:
-    with stack.worker() as worker:
+    with stack.worker(**PATIENT) as worker:
         predictions = [{"name": "much later", "times": [0.0, 1e5]}]
         fit_id = stack.submit(oscillator(stages=[{"kind": "lbfgsb", "steps": 20}], predictions=predictions))
         child = worker.children()[0]

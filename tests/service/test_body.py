@@ -106,19 +106,19 @@ def test_a_body_that_trickles_is_408() -> None:
             yield b"x"
 
     with pytest.raises(ServiceError) as caught:
-        read(trickle(), None, 10_000, seconds=0.5)
+        read(trickle(), None, 10_000, seconds=2)
 
     assert (caught.value.status, caught.value.headers) == (408, {"Connection": "close"})
-    assert 1 <= came <= 11
+    assert 1 <= came <= 41
 
 
 def test_a_long_body_has_a_second_more_for_each_10_kb() -> None:
     async def steady() -> AsyncIterator[bytes]:
         for _ in range(10):
-            await anyio.sleep(0.1)
+            await anyio.sleep(0.25)
             yield b"x" * 10_000
 
-    assert len(read(steady(), None, 100_000, seconds=0.3, room=100_000)) == 100_000
+    assert len(read(steady(), None, 100_000, seconds=2, room=100_000)) == 100_000
 
 
 def test_all_bodies_together_have_so_much_room() -> None:

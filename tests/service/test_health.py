@@ -10,6 +10,8 @@ from tests.processes import kill_redis, redis_server, wait_for
 from tests.service.conftest import served
 from tests.service.requests import DECAY, problem
 from worker.settings import WorkerSettings
+from worker.store.connection import connect
+from worker.store.keys import KEYS
 
 
 def test_live_and_ready_without_workers(client: httpx.Client) -> None:
@@ -45,9 +47,16 @@ def test_without_redis_the_service_lives_and_says_503() -> None:
 def test_what_was_accepted_is_told_also_if_redis_goes_away_meanwhile() -> None:
     app_settings = ServiceSettings()
     with redis_server() as redis, served(create_app(app_settings, WorkerSettings(redis_url=redis.url))) as client:
-        killing = threading.Timer(1.0, kill_redis, [redis])
+        store = connect(redis.url, retries=1)
+
+        def kill_once_it_is_there() -> None:
+            wait_for(lambda: store.zcard(KEYS["READY"] + "cpu"), 60, "the fit")
+            store.close()
+            kill_redis(redis)
+
+        killing = threading.Thread(target=kill_once_it_is_there)
         killing.start()
-        answer = client.post("/fits", json=DECAY, headers={"Prefer": "wait=3"})
+        answer = client.post("/fits", json=DECAY, headers={"Prefer": "wait=5"})
         killing.join()
 
     assert (answer.status_code, answer.json()["status"]) == (202, "queued")

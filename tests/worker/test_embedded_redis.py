@@ -17,7 +17,7 @@ from worker.store.connection import connect
 
 
 def test_it_keeps_every_write_and_listens_on_no_port() -> None:
-    with redis_server() as server:
+    with redis_server(durable=True) as server:
         client = connect(server.url, retries=0)
         config = client.config_get()
         assert {name: config[name] for name in ("port", "appendonly", "appendfsync", "maxmemory-policy")} == {

@@ -13,17 +13,17 @@ from worker.liveness import EXIT_STATUS, ConsumptionWatch
 LOOP = """
 import socket, sys, time
 from worker.liveness import LoopWatch
-answers, turns = sys.argv[1] == "answers", sys.argv[2] == "turns"
+answers, turns, seconds = sys.argv[1] == "answers", sys.argv[2] == "turns", float(sys.argv[3])
 watch = LoopWatch(0.5, 0.1, lambda: answers, lambda: print("prepared", flush=True))
 watch.start()
-end = time.monotonic() + 3
+end = time.monotonic() + seconds
 reader, writer = socket.socketpair()
 while time.monotonic() < end:
     if turns:
         watch.turn()
         time.sleep(0.02)
     else:
-        reader.settimeout(3)
+        reader.settimeout(seconds)
         try:
             reader.recv(1)  # hangs in the kernel
         except TimeoutError:
@@ -33,15 +33,16 @@ print("alive", flush=True)
 
 
 @pytest.mark.parametrize(
-    ("redis", "loop", "status", "said"),
+    ("redis", "loop", "seconds", "status", "said"),
     [
-        ("answers", "hangs", EXIT_STATUS, "prepared\n"),
-        ("answers", "turns", 0, "alive\n"),
-        ("away", "hangs", 0, "alive\n"),
+        ("answers", "hangs", "60", EXIT_STATUS, "prepared\n"),  # after half a second, unless it is kept from that
+        ("answers", "turns", "3", 0, "alive\n"),
+        ("away", "hangs", "3", 0, "alive\n"),
     ],
 )
-def test_loop(redis: str, loop: str, status: int, said: str) -> None:
-    done = subprocess.run([sys.executable, "-c", LOOP, redis, loop], capture_output=True, text=True, check=False)
+def test_loop(redis: str, loop: str, seconds: str, status: int, said: str) -> None:
+    command = [sys.executable, "-c", LOOP, redis, loop, seconds]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert (done.returncode, done.stdout) == (status, said)
 
 

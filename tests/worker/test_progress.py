@@ -17,7 +17,12 @@ from worker.progress import Pulse
 from worker.store.keys import KEYS
 from worker.store.leases import Claim
 
-SETTINGS: dict[str, Any] = {"pulse_seconds": 0.05, "lease_seconds": 5.0, "stop_grace_seconds": 60.0}
+SETTINGS: dict[str, Any] = {
+    "pulse_seconds": 0.05,
+    "lease_seconds": 5.0,
+    "stop_grace_seconds": 60.0,  # or it would end this process
+    "cancel_grace_seconds": 60.0,
+}
 PROBLEM = parse_problem(decay(3))
 
 
@@ -51,7 +56,7 @@ def test_progress_and_lease_are_kept(redis_url: str) -> None:
 
 
 def test_a_cancellation_is_passed_on(redis_url: str) -> None:
-    store = open_store(redis_url, **SETTINGS, cancel_grace_seconds=60.0)
+    store = open_store(redis_url, **SETTINGS)
     claim, monitor = store.submit_and_claim(), Monitor()
     with pulse_of(store, claim, monitor):
         store.fits.cancel(claim.fit_id)

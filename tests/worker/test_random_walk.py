@@ -264,10 +264,4 @@ class RandomWalk(RuleBasedStateMachine):
 
 def test_random_walk(redis_url: str) -> None:
     RandomWalk.url = redis_url
-    # Every write waits for the disk, which says nothing about the moves.
-    client = open_store(redis_url).redis
-    client.config_set("appendfsync", "no")
-    try:
-        run_state_machine_as_test(RandomWalk, settings=settings(max_examples=60, stateful_step_count=40, deadline=None))
-    finally:
-        client.config_set("appendfsync", "always")
+    run_state_machine_as_test(RandomWalk, settings=settings(max_examples=60, stateful_step_count=40, deadline=None))

@@ -6,6 +6,7 @@ import time
 
 import pytest
 
+from tests.processes import wait_for
 from tests.worker.conftest import Store, open_store
 from worker.endings import Ending
 from worker.errors import StoreUnavailable
@@ -36,13 +37,14 @@ class Bench:
 def test_a_lapsed_fit_is_woken_at_once(redis_url: str) -> None:
     bench = Bench(open_store(redis_url, lease_seconds=0.2, sweep_seconds=1000))
     claim = bench.store.submit_and_claim()
+    wait_for(lambda: bench.store.upkeep.seconds_up() >= 1, 30)  # Redis has been there for longer than a lease
     time.sleep(0.3)
     bench.sweep.sweep()
     assert bench.woken == [("cpu", claim.fit_id)]
 
 
 def test_leases_do_not_lapse_just_after_redis_was_started(redis_url: str) -> None:
-    bench = Bench(open_store(redis_url, lease_seconds=3600))
+    bench = Bench(open_store(redis_url, lease_seconds=1e9))
     claim = bench.store.submit_and_claim()
     bench.store.lapse(claim.fit_id)
     bench.sweep.sweep()
@@ -76,7 +78,7 @@ def test_results_expire_and_overdue_cancellations_end(redis_url: str) -> None:
 
 
 def test_who_ticks_is_alive_once_a_child_is_ready_and_until_it_stops(redis_url: str) -> None:
-    store = open_store(redis_url, sweep_seconds=0.1)
+    store = open_store(redis_url, sweep_seconds=1000)
     bench = Bench(store)
     bench.flags = bench.sweep._flags = SharedFlags()
     bench.sweep.tick()
@@ -86,7 +88,7 @@ def test_who_ticks_is_alive_once_a_child_is_ready_and_until_it_stops(redis_url: 
     assert store.upkeep.workers() == 1
     bench.sweep.farewell()
     assert store.upkeep.workers() == 0
-    time.sleep(0.2)
+    bench.sweep._due = 0.0  # a tick would tell again that it is alive
     bench.flags.set_stopping()
     bench.sweep.tick()
     assert store.upkeep.workers() == 0

@@ -22,6 +22,7 @@ from worker import tasks
 from worker.errors import StoreUnavailable
 from worker.shared_flags import SharedFlags
 from worker.states import Queue
+from worker.store.keys import KEYS
 from worker.tasks import FitRunner
 
 REQUEST = request_of(parse_problem(decay(3)))
@@ -45,7 +46,8 @@ class Bench:
 
 @pytest.fixture
 def bench(redis_url: str) -> Bench:
-    return Bench(open_store(redis_url, pulse_seconds=0.05, checkpoint_seconds=0.0, stop_grace_seconds=60.0))
+    patient = {"stop_grace_seconds": 60.0, "cancel_grace_seconds": 60.0}
+    return Bench(open_store(redis_url, pulse_seconds=0.05, checkpoint_seconds=0.0, **patient))
 
 
 def after_a_point(then: Callable[[Monitor], Any]) -> Callable[..., Any]:
@@ -191,7 +193,14 @@ def test_the_next_attempt_goes_on_from_the_checkpoint(bench: Bench, monkeypatch:
         seen.append((resume, elapsed))
         return fit(problem, monitor=monitor, resume=resume, elapsed=elapsed)
 
-    monkeypatch.setattr(tasks, "fit", after_a_point(lambda _: fails(SystemExit())()))
+    def dies_once_saved(_: Monitor) -> Any:
+        store = bench.store
+        [key] = store.redis.keys(KEYS["FIT"] + "*")
+        wait_for(lambda: float(store.redis.hget(key, "attempt_seconds") or 0) > 0.2, 30)
+        wait_for(lambda: int(store.redis.hget(key, "step") or 0) > 0, 30)
+        raise SystemExit
+
+    monkeypatch.setattr(tasks, "fit", after_a_point(dies_once_saved))
     with pytest.raises(SystemExit):  # as if the process died
         bench.run()
     fit_id = bench.store.fits.list(status="running", system=None, limit=1, cursor=None).fits[0].id
@@ -230,11 +239,15 @@ def test_the_end_is_saved_when_redis_is_back(monkeypatch: pytest.MonkeyPatch) ->
     with redis_server() as server:
         bench = Bench(open_store(server.url, pulse_seconds=0.05, checkpoint_seconds=0.0))
 
+        starting = threading.Timer(0.5, server.start)
+
         def without_redis(monitor: Monitor) -> Any:
             kill_redis(server)
-            threading.Timer(0.5, server.start).start()
+            starting.start()
             return fit(parse_problem(REQUEST), monitor=monitor)
 
         monkeypatch.setattr(tasks, "fit", after_a_point(without_redis))
-        record = bench.store.get(bench.run())
+        fit_id = bench.run()
+        starting.join()
+        record = bench.store.get(fit_id)
         assert (record.status, record.attempts) == ("succeeded", 1)

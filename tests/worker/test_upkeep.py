@@ -32,7 +32,7 @@ def test_lapsed_leases_of_both_queues(store: Store) -> None:
 
 
 def test_workers_are_counted_while_they_are_seen(redis_url: str) -> None:
-    store = open_store(redis_url, sweep_seconds=0.1)
+    store = open_store(redis_url, sweep_seconds=1000)
     assert store.upkeep.workers() == 0
     assert store.upkeep.heartbeat("a", gpu=False)
     assert not store.upkeep.heartbeat("b", gpu=False)  # it is the turn of a
@@ -40,7 +40,8 @@ def test_workers_are_counted_while_they_are_seen(redis_url: str) -> None:
     store.upkeep.farewell("a")
     assert store.upkeep.workers() == 1
 
-    time.sleep(0.6)
+    store.redis.zadd(KEYS["WORKERS"], {"b": 1})  # seen long ago
+    store.redis.delete(KEYS["SWEEP_TURN"])  # which is over
     assert store.upkeep.workers() == 0
     assert store.upkeep.heartbeat("b", gpu=False)
 
@@ -71,14 +72,14 @@ def test_time_in_which_nobody_watched_does_not_count(redis_url: str) -> None:
 
 
 def test_lost_messages_are_missed_after_a_while(redis_url: str) -> None:
-    store = open_store(redis_url, sweep_seconds=0.3)
+    store = open_store(redis_url, sweep_seconds=1000)
     for _ in range(5):
         store.submit()
     store.redis.ltrim("cpu", 0, 1)  # three of five are lost
 
     assert store.upkeep.missing_messages("cpu", "cpu") == 0
     assert store.upkeep.missing_messages("cpu", "cpu") == 0
-    time.sleep(0.4)
+    store.redis.hset(KEYS["MISSING"] + "cpu", "since", 1)  # long ago
     store.claim()  # a message that was on its way has arrived
     assert store.upkeep.missing_messages("cpu", "cpu") == 2
     assert store.upkeep.missing_messages("cpu", "cpu") == 0  # whoever was told, sends them
