@@ -162,13 +162,12 @@ class WorkerProcess(_Process):
             raise AssertionError(f"{error}; its log:\n{self.log()}") from None
 
     def children(self) -> list[psutil.Process]:
-        """The processes in which fits run."""
-        return psutil.Process(self.pid).children()
+        """The processes in which fits run, those that have died left out."""
+        return [child for child in psutil.Process(self.pid).children() if is_alive(child)]
 
     def computing(self) -> list[psutil.Process]:
         """The children that run a fit just now: those with a limit on their memory."""
-        alive = [child for child in self.children() if is_alive(child)]
-        return [child for child in alive if child.rlimit(psutil.RLIMIT_DATA)[0] != psutil.RLIM_INFINITY]
+        return [child for child in self.children() if child.rlimit(psutil.RLIMIT_DATA)[0] != psutil.RLIM_INFINITY]
 
     def computing_child(self) -> psutil.Process:
         """The only one that runs a fit, or soon will."""
