@@ -142,7 +142,7 @@ def table(title: str, curves: Curves) -> Table:
 
 def draw(parts: Mapping[str, Curves]) -> None:
     """Geometric means over the problems of error and time at each tolerance, a panel a part."""
-    figure, axes = plt.subplots(1, len(parts), figsize=(14, 4.6), layout="constrained")
+    figure, axes = plt.subplots(1, len(parts), figsize=(14, 5.4), layout="constrained")
     for panel, (title, curves) in zip(axes, parts.items(), strict=True):
         for name, by_problem in curves.items():
             complete = [curve for curve in by_problem.values() if len(curve) == len(RTOLS)]
@@ -153,7 +153,7 @@ def draw(parts: Mapping[str, Curves]) -> None:
         panel.set(title=title, xlabel="largest error, relative to the largest value")
         panel.invert_xaxis()
         panel.grid(alpha=0.3)
-        panel.legend(fontsize=7)
+        panel.legend(fontsize=7, ncols=3, loc="upper center", bbox_to_anchor=(0.5, -0.14))
     axes[0].set_ylabel("ms, geometric mean over the problems")
     figure.savefig(PICTURE, dpi=110)
 
