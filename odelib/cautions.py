@@ -7,7 +7,6 @@ from collections.abc import Sequence
 from odelib.objective import Evaluation, Objective, Observed
 from odelib.residual_tests import structured
 from odelib.result import OUTCOMES, FitWarning, OutcomeCode, PredictionResult, StageReport
-from odelib.uncertainty import Uncertainty
 
 FEWEST_STARTS = 5  # with fewer, how many reached the best says nothing
 COARSE = 1e-4  # of the data's squares: with a solver's error of a hundredth of the data nothing can be told
@@ -29,21 +28,25 @@ class Cautions:
         self,
         code: OutcomeCode,
         predictions: list[PredictionResult],
-        uncertainty: Uncertainty | None,
+        flat: list[str] | None,
         no_errors: str | None,
         open_ends: list[str],
         not_finite: list[str],
     ) -> list[FitWarning]:
-        """The warnings, in a fixed order. no_errors: why there are none, where they were asked for."""
+        """The warnings, in a fixed order.
+
+        flat: the unknowns that take part in a flat direction, None where that is not known. no_errors: why there are
+        none, where they were asked for.
+        """
         warnings = self._at_bound() + self._not_finite(not_finite) + self._of_trust()
-        if not uncertainty:
+        if flat is None:
             warnings += self._idle()
         warnings += self._coarse()
         if no_errors:
             message = f"there are no standard errors: {no_errors}"
             warnings.append(FitWarning(code="no_uncertainty", message=message))
-        if uncertainty and uncertainty.flat:
-            warnings.append(_flat(uncertainty.flat))
+        if flat:
+            warnings.append(_flat(flat))
         if open_ends:
             message = f"the data do not bound {', '.join(open_ends)} on every side: that end of the interval is open"
             warnings.append(FitWarning(code="open_interval", message=message, names=open_ends))

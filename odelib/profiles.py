@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 from scipy import stats
@@ -23,9 +23,10 @@ from odelib.unknowns import Vector
 CONFIDENCE = 0.95
 POINTS = 60  # on a side, at most
 RISES = 4  # points until the threshold where the profile is a parabola
-FAR = 1e4  # magnitudes away from the best value: there is no end to be found
+FAR, FAR_IN_LOG = 1e4, 30.0  # magnitudes away from the best value, or factors of e: there is no end to be found
 NEAR_ENOUGH = 1e-4  # of the threshold, or of the way from the best value: the crossing is found
 SECANTS, CROSSINGS = 3, 40  # before steps that halve, and steps at most
+WALKS = 5  # on a side: new ones where what seemed its end was none
 STEPS = 50  # of least squares at one point
 UNKNOWN_WIDTH = 0.1  # magnitudes: how far an end may be away where the covariance does not tell
 
@@ -94,29 +95,40 @@ class Profiler:
 
     def _side(self, place: int, step: float) -> Side:
         side = Side()
-        before = self._best
-        for at in self._walk(place, step / RISES):
-            value, rise = float(at.coordinates[place]), at.loss - self._best.loss
-            if rise >= self._threshold:
-                end = self._cross(place, before, at)
-                return Side([*side.values, value], [*side.losses, at.loss], end)
-            side.values.append(value)
-            side.losses.append(at.loss)
-            before = at
+        before = last = self._best
+        for _ in range(WALKS):
+            for at in self._walk(place, step / RISES, before, last):
+                before, last = last, at
+                side.values.append(float(at.coordinates[place]))
+                side.losses.append(at.loss)
+                if self._is_outside(at):
+                    break
+            else:
+                return side
+            end = self._cross(place, before, last)
+            if isinstance(end, float):
+                return replace(side, end=end)
+            last = end  # it was no crossing: from nearby a lower loss is found there, and the walk goes on
+            side.losses[-1] = end.loss
+            step = RISES * (float(end.coordinates[place]) - float(before.coordinates[place]))
         return side
 
-    def _walk(self, place: int, step: float) -> Iterator[Evaluation]:
+    def _is_outside(self, at: Evaluation) -> bool:
+        return at.loss - self._best.loss >= self._threshold
+
+    def _walk(self, place: int, step: float, before: Evaluation, last: Evaluation) -> Iterator[Evaluation]:
         """Points further and further away, their distance by how much the loss has grown from one to the next."""
-        unknowns, before, last = self._loop.unknowns, self._best, self._best
+        unknowns = self._loop.unknowns
         magnitude = float(unknowns.magnitudes(self._best.coordinates)[place])
+        far = FAR_IN_LOG if unknowns.log[place] else FAR * magnitude
         wanted = math.sqrt(self._threshold) / RISES  # the root of the rise grows evenly along a parabola
         for _ in range(POINTS):
             farthest = 0.5 * max(magnitude, abs(float(last.coordinates[place] - self._best.coordinates[place])))
             step = float(np.clip(step, -farthest, farthest))  # a flat start is no reason to leap
             value = float(np.clip(last.coordinates[place] + step, unknowns.lower[place], unknowns.upper[place]))
-            if value == last.coordinates[place] or abs(value - self._best.coordinates[place]) > FAR * magnitude:
+            if value == last.coordinates[place] or abs(value - self._best.coordinates[place]) > far:
                 return
-            at = self._least(place, value, _onwards(before, last, place, value))
+            at = self._least(place, value, before, last)
             if at is None:
                 step /= 2
                 if abs(step) < 1e-6 * magnitude:
@@ -127,35 +139,55 @@ class Profiler:
             step *= float(np.clip(wanted / max(grown, 1e-300), 0.5, 3.0))
             before, last = last, at
 
-    def _cross(self, place: int, inside: Evaluation, outside: Evaluation) -> float:
+    def _cross(self, place: int, inside: Evaluation, outside: Evaluation) -> float | Evaluation:
         """Where the loss meets the threshold between two points: by secants of the root of its rise.
 
         Where these have not found it soon, every other step halves: the loss may jump, as at a bound where the model
-        is another one.
+        is another one. It may also have seemed so because the point outside was found in a worse valley: if a better
+        one there is inside, that is returned.
         """
         best, wanted = float(self._best.coordinates[place]), math.sqrt(self._threshold)
+        farthest, b, high = float(outside.coordinates[place]), float(outside.coordinates[place]), math.inf
         for tried in range(CROSSINGS):
-            low, high = self._root_of_rise(inside), self._root_of_rise(outside)
-            a, b = float(inside.coordinates[place]), float(outside.coordinates[place])
+            a, low = float(inside.coordinates[place]), self._root_of_rise(inside)
+            high = self._root_of_rise(outside) if b == outside.coordinates[place] else math.inf
             share = float(np.clip((wanted - low) / max(high - low, 1e-300), 0.0, 1.0))
-            value = a + (b - a) * (0.5 if tried > SECANTS and tried % 2 else share)
-            at = self._least(place, value, _onwards(inside, outside, place, value))
-            if at is None or abs(at.loss - self._best.loss - self._threshold) < NEAR_ENOUGH * self._threshold:
+            value = a + (b - a) * (0.5 if not share or (tried > SECANTS and tried % 2) else share)
+            at = self._least(place, value, inside, outside)
+            if at is not None and abs(at.loss - self._best.loss - self._threshold) < NEAR_ENOUGH * self._threshold:
                 return value
-            if at.loss - self._best.loss < self._threshold:
-                inside = at
+            if at is None:  # it cannot be solved there, which is outside
+                b = value
+            elif self._is_outside(at):
+                outside, b = at, value
             else:
-                outside = at
-            if abs(outside.coordinates[place] - inside.coordinates[place]) < NEAR_ENOUGH * abs(value - best):
+                inside = at
+            if abs(b - float(inside.coordinates[place])) < NEAR_ENOUGH * abs(value - best):
                 break
-        return value
+        again = self._descended(place, farthest, inside.coordinates)
+        return again if again is not None and not self._is_outside(again) else value
 
-    def _least(self, place: int, value: float, start: Vector) -> Evaluation | None:
-        """The least loss with one coordinate held; None where it cannot be had."""
+    def _least(self, place: int, value: float, before: Evaluation, last: Evaluation) -> Evaluation | None:
+        """The least loss with one coordinate held; None where it cannot be had.
+
+        From where two points lead, and where that ends outside, from the first of them that is inside as well: the
+        line may lead into a worse valley.
+        """
+        at = self._descended(place, value, _onwards(before, last, place, value))
+        if at is not None and not self._is_outside(at):
+            return at
+        other = self._descended(place, value, (before if self._is_outside(last) else last).coordinates)
+        found = [one for one in (at, other) if one is not None]
+        return min(found, key=lambda one: one.loss, default=None)
+
+    def _descended(self, place: int, value: float, start: Vector) -> Evaluation | None:
+        """The loss at the bottom of the valley of a point, one coordinate held at a value."""
         loop = self._loop.part()
         loop.unknowns = self._loop.unknowns.pinned(place, value)
         try:
-            at, curvature = loop.linearise(loop.unknowns.clip(start))
+            held = start.copy()
+            held[place] = value
+            at, curvature = loop.linearise(loop.unknowns.clip(held))
         except TrialFailed:
             return None
         end = descend(loop, at, curvature, steps=STEPS, negligible=self._negligible).end

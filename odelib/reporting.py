@@ -12,6 +12,7 @@ from torch.autograd.functional import jacobian as jacobian_of
 
 from odelib.cautions import Cautions
 from odelib.engines.base import StopCheck
+from odelib.engines.compiled.engine import CompiledEngine
 from odelib.errors import SolveError, StopRequested
 from odelib.measurements import Model
 from odelib.objective import Evaluation, NotFinite, Objective
@@ -42,6 +43,7 @@ from odelib.stages.loop import Counts, Loop
 from odelib.uncertainty import Errors, Interval, Uncertainty
 
 DENSE_POINTS = 401
+ENDED_BY_ITSELF: tuple[OutcomeCode, ...] = ("converged", "step_limit", "no_progress")
 
 
 class Report:
@@ -66,7 +68,8 @@ class Report:
         self.observed = objective.observed(best.coordinates, best.states)
         self.device = best.states.device
         self.parts = self._loss_parts()
-        self.uncertainty: Uncertainty | None = None
+        self.uncertainty: Uncertainty | None = None  # where it was asked for
+        self.flat: list[str] | None = None  # unknowns that take part in a flat direction; None where that is not known
         self.errors: Errors | None = None
         self.no_errors: str | None = None  # why, where they were asked for
         self.profiles: dict[str, Profile] = {}
@@ -78,7 +81,7 @@ class Report:
         Raises `BetterFound` where a profile shows that the best point is none.
         """
         self.layer.stop = stop
-        self._find_errors()
+        self._find_errors(code)
         if self.problem.uncertainty == "profile" and self.uncertainty:
             self._find_profiles(self.uncertainty, stop)
         with torch.no_grad():
@@ -130,9 +133,7 @@ class Report:
             hold_out=held_out or None,
             covariance=self._covariance(),
             profiles=self.profiles or None,
-            warnings=cautions.all(
-                code, predictions + held_out, self.uncertainty, self.no_errors, self._open_ends(), lost
-            ),
+            warnings=cautions.all(code, predictions + held_out, self.flat, self.no_errors, self._open_ends(), lost),
             statistics=self._statistics(self.observed.model),
             solver=self.solver(),
         )
@@ -149,22 +150,27 @@ class Report:
             prior=added.prior + measurements.prior_loss(scales),
         )
 
-    def _find_errors(self) -> None:
-        if self.problem.uncertainty == "none" or not self.unknowns.count:
+    def _find_errors(self, code: OutcomeCode) -> None:
+        """What the data tell of the unknowns: flat directions always, where they cost no more than a gradient did."""
+        asked, cheap = self.problem.uncertainty != "none", isinstance(self.layer.engine, CompiledEngine)
+        if not self.unknowns.count or not (asked or (cheap and code in ENDED_BY_ITSELF)):
             return
         try:
             blocks = self.objective.blocks(self.best.coordinates)
         except StopRequested as stop:
             if stop.reason != "time_limit":
                 raise
-            self.no_errors = "the time limit came first"
+            self.no_errors = "the time limit came first" if asked else None
             return
         except (SolveError, NotFinite) as error:
-            self.no_errors = f"the derivatives of the model could not be computed: {error}"
+            self.no_errors = f"the derivatives of the model could not be computed: {error}" if asked else None
             return
         added = self.objective.regularisation.information(self.best.coordinates)
-        self.uncertainty = Uncertainty(self.unknowns, self.best.coordinates, blocks, added, self.objective.measurements)
-        self.errors = Errors(self.uncertainty, self.parts.data)
+        found = Uncertainty(self.unknowns, self.best.coordinates, blocks, added, self.objective.measurements)
+        self.flat = found.flat
+        if not asked:
+            return
+        self.uncertainty, self.errors = found, Errors(found, self.parts.data)
         if not self.errors.usable:
             self.no_errors = "there are not more observations than free unknowns, so that no scale can be estimated"
 

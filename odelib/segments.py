@@ -149,7 +149,7 @@ class Segments:
                 ends[b, :, :count] += along[b, -1, :, :n] @ by_start[self._series[b]]
         before = np.flatnonzero(self._is_inner) - 1
         gap_slopes = ends[before]
-        gap_slopes[..., count:] -= np.eye(self.inner * n).reshape(self.inner, n, -1)
+        gap_slopes[..., count:] -= np.eye(self.inner * n).reshape(self.inner, n, self.inner * n)
         return Linearised(model, model_slopes, found.states[before, -1] - inner_states, gap_slopes)
 
     def follow(self, coordinates: Reals, correct: Corrector) -> tuple[list[Reals], list[Reals]]:

@@ -49,7 +49,12 @@ Fix = Annotated[list[str], typer.Option(metavar="NAME[=NUMBER]", help="A paramet
 Lower = Annotated[list[str], typer.Option(metavar="NAME=NUMBER", help="A lower bound.")]
 Upper = Annotated[list[str], typer.Option(metavar="NAME=NUMBER", help="An upper bound.")]
 Uncertain = Annotated[
-    str | None, typer.Option("--uncertainty", metavar="WORD", help="none or covariance: with standard errors.")
+    str | None,
+    typer.Option(
+        "--uncertainty",
+        metavar="WORD",
+        help="none, covariance: with standard errors, or profile: with profile likelihoods.",
+    ),
 ]
 Out = Annotated[Path | None, typer.Option(metavar="RESULT.json", help="Where to write the result.")]
 Plot = Annotated[Path | None, typer.Option(metavar="PICTURE", help="Where to draw the result: .png, .pdf, .svg, …")]

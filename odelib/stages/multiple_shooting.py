@@ -164,7 +164,7 @@ class Search:
 
     def _rows(self, variables: Reals) -> tuple[Reals, Reals, Reals, Reals] | None:
         """Residuals and gaps in their units, with their derivatives; None where it cannot be solved."""
-        inner = variables[self.count :].reshape(self.segments.inner, -1)
+        inner = variables[self.count :].reshape(self.segments.inner, self.segments.state_count)
         try:
             with self.loop.one_gradient():
                 found = self.segments.linearise(variables[: self.count], inner)

@@ -369,6 +369,34 @@ class TestEdges:
         assert result.stages[0].stopped.code == "step_limit"
         assert result.outcome.code == "converged"
 
+    def test_a_product_is_named_although_no_uncertainty_was_asked_for(self) -> None:
+        system = {"states": ["x"], "parameters": ["a", "b"], "equations": {"x": "-a*b*x"}}
+        result = fit(decay(system=system, parameters={"a": 0.4, "b": 2.0}))
+        assert [(w.code, w.names) for w in result.warnings] == [("flat_direction", ["a", "b"])]
+
+    def test_fewer_observations_than_unknowns_are_told(self) -> None:
+        result = fit(decay(data={"times": [1.0], "start_time": 0.0, "values": {"x": [1.2]}}, initial_state={"x": 2.0}))
+        assert [(w.code, w.names) for w in result.warnings] == [("flat_direction", ["k", "x"])]
+
+    @pytest.mark.parametrize(
+        "series",
+        [
+            {"times": [0.0, 1.0], "values": {"x": [2.0, 1.2]}},
+            {"times": [0, 0, 0, 5, 5, 5], "values": {"x": [2.0, 2.1, 1.9, 0.2, 0.1, 0.3]}},
+            {"times": [1.0], "start_time": 0.0, "values": {"x": [1.2]}},
+        ],
+        ids=["two points", "replicates at two times", "one point"],
+    )
+    def test_a_series_too_short_for_segments_is_fitted(self, series: dict[str, Any]) -> None:
+        request = decay_request(data=series)
+        del request["stages"]  # the default plan begins with segments
+        result = fit(parse_problem(request))
+        times, values = np.array(series["times"]), np.array(series["values"]["x"])
+        k = np.linspace(0.01, 2, 100_001)
+        best = k[np.argmin(((2 * np.exp(-np.outer(k, times)) - values) ** 2).sum(axis=1))]
+        assert result.outcome.code == "converged"
+        assert result.parameters["k"].value == pytest.approx(best, abs=2e-4)
+
     def test_an_unknown_that_nothing_depends_on_is_named(self) -> None:
         system = {"states": ["x"], "parameters": ["k", "idle"], "equations": {"x": "-k*x"}}
         result = fit(decay(system=system, parameters={"k": 0.4, "idle": 3.0}))

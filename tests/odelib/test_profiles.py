@@ -198,3 +198,51 @@ def test_an_end_is_found_where_the_loss_jumps_at_a_bound() -> None:
     assert total.upper_95 is None
     assert rate.lower_95 == pytest.approx(0.0, abs=1e-3 * rate.value)
     assert rate.upper_95 is not None
+
+
+TWO_VALLEYS: dict[str, Any] = {
+    "system": {
+        "states": ["gut", "centre"],
+        "parameters": ["ka", "ke", "V"],
+        "constants": {"dose": 100},
+        "equations": {"gut": "-ka*gut", "centre": "ka*gut - ke*centre"},
+        "observables": {"conc": "centre/V"},
+    },
+    "data": {
+        "times": [0.5, 0.5, 1, 1, 2, 2, 8, 8, 12, 12],
+        "values": {"conc": [2.1, 2.6, 3.4, 3.9, 4.2, 4.6, 1.9, 1.5, 0.8, 0.5]},
+    },
+    "initial_state": {"gut": "dose", "centre": {"guess": 0, "fixed": True}},
+}
+
+
+@pytest.mark.parametrize("ka", [{"guess": 1.0}, {"guess": 1.0, "lower": 0.0}, {"guess": 1.0, "scale": "log"}])
+def test_an_end_is_no_leap_into_a_worse_valley(ka: dict[str, Any]) -> None:
+    """Absorption slower than elimination fits nearly as well, with other values of the rest."""
+    parameters = {"ka": ka, "ke": {"guess": 0.2, "lower": 0, "upper": 5}, "V": 10}
+    result = fitted(**TWO_VALLEYS, parameters=parameters, stages=[{"kind": "lbfgsb"}])
+
+    def least(rate: float) -> float:
+        def misses(rest: Array) -> Array:
+            times, data = np.array(TWO_VALLEYS["data"]["times"]) - 0.5, TWO_VALLEYS["data"]["values"]["conc"]
+            ke, volume = rest
+            model = 100 * rate / volume * (np.exp(-ke * times) - np.exp(-rate * times)) / (rate - ke)
+            return np.asarray(model - data)
+
+        starts = [(0.06, 18.0), (0.2, 18.0), (0.6, 5.0), (1.2, 1.0), (4.9, 0.3)]
+        return min(2 * least_squares(misses, s, bounds=([0, 0], [5, 1e3]), xtol=1e-12).cost for s in starts)
+
+    assert result.profiles is not None
+    limit = result.profiles["ka"].limit
+    end = result.parameters["ka"].lower_95
+    assert end is not None
+    assert end == pytest.approx(brentq(lambda rate: least(rate) - limit, 0.03, 0.1), rel=1e-3)
+
+
+def test_a_logarithm_without_end_is_open() -> None:
+    log = {"guess": 1.0, "scale": "log"}
+    parameters = {"ka": log, "ke": log | {"guess": 0.2}, "V": log | {"guess": 10.0}}
+    result = fitted(**TWO_VALLEYS, parameters=parameters, stages=[{"kind": "lbfgsb"}])
+
+    assert result.parameters["V"].lower_95 is None
+    assert "V" in next(warning.names or [] for warning in result.warnings if warning.code == "open_interval")

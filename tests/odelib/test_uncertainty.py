@@ -161,6 +161,14 @@ def test_both_of_a_product_are_named_flat_and_the_rest_keeps_its_errors() -> Non
     assert result.initial_state["x"].standard_error == pytest.approx(alone.initial_state["x"].standard_error, rel=1e-2)
 
 
+def test_a_large_one_beside_a_small_one_is_not_determined_either() -> None:
+    """Only k + a is: that k = 0.7 would change a thousandfold with it does not make k known."""
+    result = decay({"k": 0.7, "a": 0.002}, "-(k + a)*x", sigma=0.05)
+    (warning,) = [w for w in result.warnings if w.code == "flat_direction"]
+    assert warning.names == ["k", "a"]
+    assert result.parameters["k"].standard_error is None
+
+
 def test_a_prediction_that_a_flat_direction_does_not_move_keeps_its_band() -> None:
     result = decay({"a": 0.8, "b": 0.9}, "-a*b*x", sigma=0.05, predictions=[{"name": "p", "times": [5.0]}])
     alone = decay({"k": 0.5}, sigma=0.05, predictions=[{"name": "p", "times": [5.0]}])

@@ -33,7 +33,7 @@ def served(app: FastAPI) -> Iterator[httpx.Client]:
     """An HTTP client of the application, which runs in a thread beside the test."""
     with socket.create_server(("127.0.0.1", 0)) as listening:
         server = uvicorn.Server(ServerConfig(app, app.state.service.settings))
-        thread = threading.Thread(target=server.run, args=([listening],))
+        thread = threading.Thread(target=server.run, args=([listening],), daemon=True)
         thread.start()
         try:
             wait_for(lambda: server.started, 60, "a started server")
@@ -41,7 +41,7 @@ def served(app: FastAPI) -> Iterator[httpx.Client]:
                 yield client
         finally:
             server.should_exit = True
-            thread.join()
+            thread.join(60)  # once in some hundred runs uvloop does not come back from closing its loop
 
 
 @pytest.fixture

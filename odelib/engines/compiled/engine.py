@@ -116,10 +116,8 @@ def _gradients(ctx: Any, gradient: Tensor) -> tuple[Tensor, Tensor, None, None]:
     count, times, size, columns = ctx.sensitivities.shape
     sensitivities = ctx.sensitivities.reshape(count, times * size, columns)
     incoming = gradient.detach().numpy().reshape(count, times * size)
-    if count == 1:  # `@` takes as long as a tenth of the solve of a small system
-        along = incoming[0].dot(sensitivities[0])[None]
-    else:
-        along = (incoming[:, None] @ sensitivities)[:, 0]
+    # for a single one `@` would take as long as a tenth of the solve of a small system
+    along = incoming[0].dot(sensitivities[0])[None] if count == 1 else (incoming[:, None] @ sensitivities)[:, 0]
     border = len(wanted.states)
     by_state = _at_places(along[:, :border], wanted.states, ctx.shapes[0])
     by_parameter = _at_places(along[:, border:], wanted.parameters, ctx.shapes[1])

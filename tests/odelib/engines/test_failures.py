@@ -123,6 +123,7 @@ def systems(states: int) -> st.SearchStrategy[dict[str, Any]]:
 
 
 VALUES = st.sampled_from([0.0, 0.5, 1.0, -1.0, 2.0, -0.3, 1.7])
+END = 0.9431  # no time at which simple equations with simple numbers become infinite
 
 
 def attempt(definition: dict[str, Any], engine: str, method: str, values: list[float], gradients: bool) -> Any:
@@ -134,7 +135,7 @@ def attempt(definition: dict[str, Any], engine: str, method: str, values: list[f
         states.requires_grad_()
         parameters.requires_grad_()
     try:
-        solution: Solution = layer.solve(tensor([0.0, 0.3, 1.0]), states, parameters)
+        solution: Solution = layer.solve(tensor([0.0, 0.3, END]), states, parameters)
         if gradients and solution.states.requires_grad:
             torch.autograd.grad(solution.states.sum(), (states, parameters), allow_unused=True)
     except SolveError as error:
@@ -143,7 +144,7 @@ def attempt(definition: dict[str, Any], engine: str, method: str, values: list[f
         assert solution.states.isfinite().all()
         return solution.states.detach().numpy()
     assert failure.code in CODES
-    assert 0 <= failure.time <= 1
+    assert 0 <= failure.time <= END
     return failure
 
 
