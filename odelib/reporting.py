@@ -153,7 +153,10 @@ class Report:
     def _find_errors(self, code: OutcomeCode) -> None:
         """What the data tell of the unknowns: flat directions always, where they cost no more than a gradient did."""
         asked, cheap = self.problem.uncertainty != "none", isinstance(self.layer.engine, CompiledEngine)
-        if not self.unknowns.count or not (asked or (cheap and code in ENDED_BY_ITSELF)):
+        if not self.unknowns.count:
+            self.no_errors = "nothing was free to be fitted" if asked else None
+            return
+        if not (asked or (cheap and code in ENDED_BY_ITSELF)):
             return
         try:
             blocks = self.objective.blocks(self.best.coordinates)

@@ -48,6 +48,10 @@ Initial = Annotated[
 Fix = Annotated[list[str], typer.Option(metavar="NAME[=NUMBER]", help="A parameter or initial value not to fit.")]
 Lower = Annotated[list[str], typer.Option(metavar="NAME=NUMBER", help="A lower bound.")]
 Upper = Annotated[list[str], typer.Option(metavar="NAME=NUMBER", help="An upper bound.")]
+StartTime = Annotated[
+    float | None,
+    typer.Option("--start-time", metavar="NUMBER", help="When the initial values hold; else at the first time."),
+]
 Uncertain = Annotated[
     str | None,
     typer.Option(
@@ -101,6 +105,7 @@ def fit(
     fix: Fix = [],  # noqa: B006
     lower: Lower = [],  # noqa: B006
     upper: Upper = [],  # noqa: B006
+    start_time: StartTime = None,
     uncertainty: Uncertain = None,
     out: Out = None,
     plot: Plot = None,
@@ -109,7 +114,7 @@ def fit(
     from service.fitting_here import fit_here  # noqa: PLC0415 - loads the application's rules
     from service.gathering import Asked  # noqa: PLC0415
 
-    asked = Asked(path, system, data, guess, initial, fix, lower, upper, uncertainty)
+    asked = Asked(path, system, data, guess, initial, fix, lower, upper, start_time, uncertainty)
     raise typer.Exit(fit_here(asked, out, plot, _out, _err))
 
 
@@ -123,6 +128,7 @@ def submit(
     fix: Fix = [],  # noqa: B006
     lower: Lower = [],  # noqa: B006
     upper: Upper = [],  # noqa: B006
+    start_time: StartTime = None,
     uncertainty: Uncertain = None,
     url: Annotated[
         str, typer.Option(envvar="ODEFIT_URL", help="The service; its key is taken from ODEFIT_API_KEY.")
@@ -134,7 +140,7 @@ def submit(
     from service.gathering import Asked  # noqa: PLC0415
     from service.submitting import submit as run  # noqa: PLC0415 - loads httpx
 
-    asked = Asked(path, system, data, guess, initial, fix, lower, upper, uncertainty)
+    asked = Asked(path, system, data, guess, initial, fix, lower, upper, start_time, uncertainty)
     raise typer.Exit(run(asked, url, os.environ.get("ODEFIT_API_KEY"), out, plot, _out, _err))
 
 

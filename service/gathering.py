@@ -30,13 +30,14 @@ class Asked:
     fixed: Sequence[str] = ()
     lower: Sequence[str] = ()
     upper: Sequence[str] = ()
+    start_time: float | None = None
     uncertainty: str | None = None
 
     @property
     def only_file(self) -> bool:
         """Whether FILE.json is all there is: then it is sent as it stands."""
         rest = (self.system, self.data, *self.guesses, *self.initial, *self.fixed, *self.lower, *self.upper)
-        return self.file is not None and not any(rest) and self.uncertainty is None
+        return self.file is not None and not any(rest) and self.uncertainty is None and self.start_time is None
 
     @property
     def told(self) -> str:
@@ -61,6 +62,8 @@ def gather(asked: Asked) -> tuple[bytes, Any, Places]:
         request["system"] = _system(asked.system, places)
     if asked.data is not None:
         _put_data(request, read_table(asked.data), places)
+    if asked.start_time is not None:
+        _put_start_time(request, asked.start_time, places)
     if asked.uncertainty is not None:
         request["uncertainty"] = asked.uncertainty
         places.names["/uncertainty"] = "--uncertainty"
@@ -117,6 +120,16 @@ def _merged(given: Any, series: SeriesOfTable) -> Json:
     measured = {name: column for name, column in series.values.items() if any(value is not None for value in column)}
     # A column that is empty all through was not measured in this experiment.
     return {**kept, "times": series.times, "values": measured or series.values}
+
+
+def _put_start_time(request: Json, start_time: float, places: Places) -> None:
+    """Of every series."""
+    several = request.get("experiments")
+    series = enumerate(several) if isinstance(several, list) else [("", request.setdefault("data", {}))]
+    for i, one in series:
+        if isinstance(one, dict):
+            one["start_time"] = start_time
+            places.names["/data/start_time" if i == "" else f"/experiments/{i}/start_time"] = "--start-time"
 
 
 def _put_unknowns(request: Json, asked: Asked, places: Places) -> None:

@@ -161,6 +161,12 @@ def test_both_of_a_product_are_named_flat_and_the_rest_keeps_its_errors() -> Non
     assert result.initial_state["x"].standard_error == pytest.approx(alone.initial_state["x"].standard_error, rel=1e-2)
 
 
+def test_where_all_is_fixed_it_says_that_there_is_no_uncertainty() -> None:
+    fixed = {"guess": 0.5, "fixed": True}
+    result = decay({"k": fixed}, initial_state={"x": fixed})
+    assert [(w.code, "nothing was free" in w.message) for w in result.warnings] == [("no_uncertainty", True)]
+
+
 def test_a_large_one_beside_a_small_one_is_not_determined_either() -> None:
     """Only k + a is: that k = 0.7 would change a thousandfold with it does not make k known."""
     result = decay({"k": 0.7, "a": 0.002}, "-(k + a)*x", sigma=0.05)

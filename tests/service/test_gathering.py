@@ -105,6 +105,19 @@ def test_a_table_of_experiments_makes_experiments(tmp_path: Path) -> None:
     assert single["data"]["times"] == [0.0, 0.1, 0.2]
 
 
+def test_the_initial_values_may_hold_before_the_first_measurement(tmp_path: Path) -> None:
+    several = written(tmp_path, "experiment,time,prey\nb,1,1\na,2,2\n", "several.csv")
+    one = written(tmp_path, TABLE, "one.csv")
+    request = written(tmp_path, MINIMAL)
+
+    assert request_of(Asked(request, data=one, start_time=-2.0))["data"]["start_time"] == -2.0
+    assert request_of(Asked(request, start_time=-2.0))["data"] == {**MINIMAL["data"], "start_time": -2.0}
+    found = request_of(Asked(request, data=several, start_time=0.0))
+    assert [series["start_time"] for series in found["experiments"]] == [0.0, 0.0]
+    assert mistakes(Asked(request, data=one, start_time=5.0)) == ["--start-time"]
+    assert mistakes(Asked(request, data=several, start_time=1.5)) == ["--start-time"]
+
+
 def test_a_definition_may_stand_in_a_file(tmp_path: Path) -> None:
     definition = {"states": ["x"], "parameters": ["k"], "equations": {"x": "-k*x"}}
     model, data = written(tmp_path, definition, "model.json"), written(tmp_path, "time,x\n0,2\n1,1\n", "data.csv")
