@@ -147,19 +147,19 @@ class Profiler:
         one there is inside, that is returned.
         """
         best, wanted = float(self._best.coordinates[place]), math.sqrt(self._threshold)
-        farthest, b, high = float(outside.coordinates[place]), float(outside.coordinates[place]), math.inf
+        farthest = b = float(outside.coordinates[place])
+        high = self._root_of_rise(outside)
         for tried in range(CROSSINGS):
             a, low = float(inside.coordinates[place]), self._root_of_rise(inside)
-            high = self._root_of_rise(outside) if b == outside.coordinates[place] else math.inf
             share = float(np.clip((wanted - low) / max(high - low, 1e-300), 0.0, 1.0))
             value = a + (b - a) * (0.5 if not share or (tried > SECANTS and tried % 2) else share)
             at = self._least(place, value, inside, outside)
             if at is not None and abs(at.loss - self._best.loss - self._threshold) < NEAR_ENOUGH * self._threshold:
                 return value
             if at is None:  # it cannot be solved there, which is outside
-                b = value
+                b, high = value, math.inf
             elif self._is_outside(at):
-                outside, b = at, value
+                outside, b, high = at, value, self._root_of_rise(at)
             else:
                 inside = at
             if abs(b - float(inside.coordinates[place])) < NEAR_ENOUGH * abs(value - best):
@@ -181,13 +181,11 @@ class Profiler:
         return min(found, key=lambda one: one.loss, default=None)
 
     def _descended(self, place: int, value: float, start: Vector) -> Evaluation | None:
-        """The loss at the bottom of the valley of a point, one coordinate held at a value."""
+        """The bottom of the valley of a point, one coordinate held at a value, wherever the point has it."""
         loop = self._loop.part()
         loop.unknowns = self._loop.unknowns.pinned(place, value)
         try:
-            held = start.copy()
-            held[place] = value
-            at, curvature = loop.linearise(loop.unknowns.clip(held))
+            at, curvature = loop.linearise(loop.unknowns.clip(start))
         except TrialFailed:
             return None
         end = descend(loop, at, curvature, steps=STEPS, negligible=self._negligible).end
@@ -209,5 +207,4 @@ def _onwards(before: Evaluation, last: Evaluation, place: int, value: float) -> 
     """The point at which one coordinate has a value, on the line through two points."""
     way = last.coordinates - before.coordinates
     start: Vector = last.coordinates + (way * ((value - last.coordinates[place]) / way[place]) if way[place] else 0.0)
-    start[place] = value
     return start

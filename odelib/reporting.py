@@ -71,7 +71,7 @@ class Report:
         self.uncertainty: Uncertainty | None = None  # where it was asked for
         self.flat: list[str] | None = None  # unknowns that take part in a flat direction; None where that is not known
         self.errors: Errors | None = None
-        self.no_errors: str | None = None  # why, where they were asked for
+        self.no_errors: str | None = None  # why, where there are none
         self.profiles: dict[str, Profile] = {}
         self.ends: dict[str, tuple[float | None, float | None]] = {}  # of the intervals that profiles give
 
@@ -117,6 +117,7 @@ class Report:
         derived = self._derived(0, shared_derived)
         lost = [name for name in system.derived if all(name not in found for found in (derived, *own_derived))]
         cautions = Cautions(self.objective, self.best, self.observed, self.stages)
+        missed = None if self.problem.uncertainty == "none" else self.no_errors
         first = trajectories[0].initial_state if self.objective.fitted[0].index == 0 else self._initial_state(0)
         return FitResult(
             loss=self.best.loss,
@@ -133,7 +134,7 @@ class Report:
             hold_out=held_out or None,
             covariance=self._covariance(),
             profiles=self.profiles or None,
-            warnings=cautions.all(code, predictions + held_out, self.flat, self.no_errors, self._open_ends(), lost),
+            warnings=cautions.all(code, predictions + held_out, self.flat, missed, self._open_ends(), lost),
             statistics=self._statistics(self.observed.model),
             solver=self.solver(),
         )
@@ -154,7 +155,7 @@ class Report:
         """What the data tell of the unknowns: flat directions always, where they cost no more than a gradient did."""
         asked, cheap = self.problem.uncertainty != "none", isinstance(self.layer.engine, CompiledEngine)
         if not self.unknowns.count:
-            self.no_errors = "nothing was free to be fitted" if asked else None
+            self.no_errors = "nothing was free to be fitted"
             return
         if not (asked or (cheap and code in ENDED_BY_ITSELF)):
             return
@@ -163,10 +164,10 @@ class Report:
         except StopRequested as stop:
             if stop.reason != "time_limit":
                 raise
-            self.no_errors = "the time limit came first" if asked else None
+            self.no_errors = "the time limit came first"
             return
         except (SolveError, NotFinite) as error:
-            self.no_errors = f"the derivatives of the model could not be computed: {error}" if asked else None
+            self.no_errors = f"the derivatives of the model could not be computed: {error}"
             return
         added = self.objective.regularisation.information(self.best.coordinates)
         found = Uncertainty(self.unknowns, self.best.coordinates, blocks, added, self.objective.measurements)

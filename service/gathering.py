@@ -125,11 +125,14 @@ def _merged(given: Any, series: SeriesOfTable) -> Json:
 def _put_start_time(request: Json, start_time: float, places: Places) -> None:
     """Of every series."""
     several = request.get("experiments")
-    series = enumerate(several) if isinstance(several, list) else [("", request.setdefault("data", {}))]
-    for i, one in series:
+    if isinstance(several, list):
+        series = {f"/experiments/{i}": one for i, one in enumerate(several)}
+    else:
+        series = {"/data": request.setdefault("data", {})}
+    for pointer, one in series.items():
         if isinstance(one, dict):
             one["start_time"] = start_time
-            places.names["/data/start_time" if i == "" else f"/experiments/{i}/start_time"] = "--start-time"
+            places.names[f"{pointer}/start_time"] = "--start-time"
 
 
 def _put_unknowns(request: Json, asked: Asked, places: Places) -> None:
