@@ -63,7 +63,7 @@ bench-coverage: setup  ## count how often 95 % intervals hold the truth, and how
 	@$(BIN)/python -m bench.warnings
 
 openapi: setup  ## write openapi.json anew from the code
-	@$(BIN)/python -m service.openapi > openapi.json.new && mv openapi.json.new openapi.json
+	@$(BIN)/python -m service.http.openapi > openapi.json.new && mv openapi.json.new openapi.json
 
 lint: setup  ## ruff, mypy, the layers' import rules
 	@$(BIN)/ruff check --quiet .
@@ -79,7 +79,7 @@ test: lint  ## lint, types, layers and all tests but the compose stack's; ARGS='
 	@$(BIN)/python -m pytest -n 2 -m 'not stack' $(ARGS)
 
 schemathesis: setup  ## send a running service what its OpenAPI document allows and what it does not; CASES=1000
-	@SCHEMATHESIS_CASES=$(or $(CASES),1000) $(BIN)/python -m pytest -s tests/service/test_schemathesis.py
+	@SCHEMATHESIS_CASES=$(or $(CASES),1000) $(BIN)/python -m pytest -s tests/service/http/test_schemathesis.py
 
 .env:
 	@umask 077; random() { od -An -N24 -tx1 /dev/urandom | tr -d ' \n'; }; \

@@ -91,7 +91,7 @@ def main() -> int:
 def import_seconds() -> float:
     """From a fresh interpreter to an application that could answer."""
     program = (
-        "import time; began = time.perf_counter(); import service.server; service.server.create_app(); "
+        "import time; began = time.perf_counter(); import service.http.server; service.http.server.create_app(); "
         "print(time.perf_counter() - began)"
     )
     command = [sys.executable, "-c", program]

@@ -28,10 +28,10 @@ from rich.console import Console
 from rich.markup import escape
 
 from examples.article import REQUESTS
-from service.exits import FAILED, INTERRUPTED, NO_SERVICE, SUCCEEDED, CommandError
-from service.gathering import Asked
-from service.processes import end_with_parent
-from service.submitting import submit
+from service.cli.child_process import end_with_parent
+from service.cli.commands.submit import submit
+from service.cli.errors import FAILED, INTERRUPTED, NO_SERVICE, SUCCEEDED, CommandError
+from service.cli.request.build import Asked
 
 OUTPUT = Path("demo-output")
 START_SECONDS = 180.0  # a first start compiles every module; a cold disk and a busy machine take their time

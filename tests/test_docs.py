@@ -38,10 +38,10 @@ from odelib.problem.system import SystemDefinition
 from odelib.problem.vocabulary import FUNCTIONS
 from odelib.result import FitResult, OutcomeCode, WarningCode
 from odelib.stages.base import STOPPED
-from service.answers import Fit, Problem
-from service.cli import app
-from service.errors import ERRORS
-from service.fits import ListQuery
+from service.cli.main import app
+from service.http.errors import ERRORS
+from service.http.routes.fits import ListQuery
+from service.http.schemas import Fit, Problem
 from worker.endings import died_too_often, no_gpu, our_mistake, out_of_memory
 
 ROOT = Path(__file__).parents[1]

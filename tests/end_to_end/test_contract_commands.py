@@ -18,8 +18,8 @@ from typing import Any
 import pytest
 from rich.console import Console
 
-from service.fitting_here import fit_here
-from service.gathering import Asked
+from service.cli.commands.fit import fit_here
+from service.cli.request.build import Asked
 from tests.end_to_end.conftest import Stack
 from tests.processes import ApiProcess, redis_server, wait_for
 from tests.service.requests import DECAY, Json, changed

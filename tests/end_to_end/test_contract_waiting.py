@@ -11,7 +11,7 @@ from typing import Any
 import httpx
 import pytest
 
-from service.answers import Fit
+from service.http.schemas import Fit
 from tests.end_to_end.conftest import Stack
 from tests.processes import ApiProcess, wait_for
 from tests.service.requests import DECAY, Json, changed, problem

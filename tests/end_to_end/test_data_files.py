@@ -9,7 +9,7 @@ import pytest
 
 from odelib.problem.catalogue import CATALOGUE
 from odelib.problem.request import parse_problem
-from service.tables import read_table
+from service.cli.request.csv_table import read_table
 from tests.end_to_end.conftest import Stack
 from tests.end_to_end.test_contract_commands import run, table, written
 from tests.service.requests import DECAY, REMOVED, changed

@@ -20,7 +20,7 @@ from examples import demo, run_all
 from odelib.fitting import fit
 from odelib.monitor import Checkpoint, Monitor
 from odelib.result import FitResult
-from service.exits import NO_SERVICE, CommandError
+from service.cli.errors import NO_SERVICE, CommandError
 from tests.problems import decay_request
 from tests.processes import wait_for
 

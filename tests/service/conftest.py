@@ -13,8 +13,8 @@ import pytest
 import uvicorn
 from fastapi import FastAPI
 
-from service.app import create_app
-from service.connections import ServerConfig
+from service.http.app import create_app
+from service.http.guarded_protocol import ServerConfig
 from service.settings import ServiceSettings
 from tests.processes import wait_for
 from worker.embedded_redis import EmbeddedRedis

@@ -11,8 +11,8 @@ import pytest
 NUMERICS = {"torch", "numba", "scipy", "sympy", "numpy", "matplotlib", "torchdiffeq"}
 PROGRAM = """
 import json, sys
-import service.server
-from service.app import create_app
+import service.http.server
+from service.http.app import create_app
 from odelib.problem.request import parse_problem
 create_app().openapi()
 parse_problem({"system": "lorenz", "data": {"times": [0], "values": {"x": [1]}},
@@ -21,7 +21,9 @@ print(json.dumps(sorted(sys.modules)))
 """
 
 
-@pytest.mark.parametrize("program", [PROGRAM, "import json, sys, service.cli; print(json.dumps(sorted(sys.modules)))"])
+@pytest.mark.parametrize(
+    "program", [PROGRAM, "import json, sys, service.cli.main; print(json.dumps(sorted(sys.modules)))"]
+)
 def test_neither_the_api_nor_the_command_line_loads_the_numerics(program: str) -> None:
     run = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
 

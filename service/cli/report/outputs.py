@@ -1,0 +1,37 @@
+"""The end of `fit` and `submit`: the report, the result's file, the picture."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+
+from service.cli.errors import BAD_REQUEST, CommandError
+from service.cli.files import write_json
+from service.cli.report.text import print_report
+
+
+def check_picture(path: Path | None) -> None:
+    """Refuse, before the fit, a picture that could not be drawn. Raises `CommandError`."""
+    if path is None:
+        return
+    from odelib.plots import check_picture_path  # noqa: PLC0415 - loads matplotlib
+
+    try:
+        check_picture_path(path)
+    except ValueError as error:
+        raise CommandError(BAD_REQUEST, str(error)) from None
+
+
+def finish(
+    console: Console, request: dict[str, Any], result: dict[str, Any], out: Path | None, plot: Path | None
+) -> None:
+    """Print the report of a result, and write it and its picture where that was asked for."""
+    print_report(console, request, result)
+    if out is not None:
+        write_json(out, result)
+    if plot is not None:
+        from odelib.plots import plot_result, save  # noqa: PLC0415 - loads matplotlib
+
+        save(plot_result(request, result), plot)

@@ -1,0 +1,181 @@
+"""Fits: submit, read, list, cancel, forget."""
+
+from __future__ import annotations
+
+import json
+from typing import Annotated
+
+from fastapi import APIRouter, Query
+from pydantic import BaseModel, ConfigDict, Field
+from starlette.requests import Request
+from starlette.responses import Response
+
+from odelib.problem.catalogue import CATALOGUE
+from odelib.problem.request import FitProblem, parse_problem, request_of
+from service.http.errors import ParameterError, invalid_parameters
+from service.http.parameters import NO_PARAMETERS, idempotency_key, problems, seconds_to_wait
+from service.http.request_body import check_headers, digest, parse_json, read_body
+from service.http.schemas import Fit, FitList, FitProblemAnswer, FitStatus
+from service.http.state import SMALL_BODY, State, state_of
+from worker.errors import FitNotFound, StoreUnavailable
+from worker.queue import FitRecord, Submission
+from worker.states import ENDED
+
+CUSTOM = "custom"
+_RETRY_AFTER = "1"  # seconds; a small fit has ended by then
+_FIELDS = (
+    "id", "status", "system", "created_at", "started_at", "finished_at", "expires_at", "labels", "attempts",
+    "progress", "error",
+)  # fmt: skip
+
+router = APIRouter(tags=["fits"])
+
+
+@router.post(
+    "/fits",
+    status_code=202,
+    response_model=Fit,
+    responses={200: {"model": Fit}, **problems(400, 401, 408, 413, 415, 422, 429, 503)},
+    dependencies=NO_PARAMETERS,
+)
+async def submit_fit(request: Request) -> Response:
+    """Submit a fit. It is validated now and runs later; with `Prefer: wait=SECONDS` the answer waits for its end."""
+    state = state_of(request)
+    seconds = seconds_to_wait(request.headers.getlist("prefer"), state.settings.max_wait_seconds)
+    record = await _accept(state, request)
+    if seconds:
+        record = await _after(state, record, seconds)
+    answer = _fit_response(record, 200 if record.status in ENDED else 202)
+    answer.headers["Location"] = f"/fits/{record.id}"
+    answer.headers["Retry-After"] = _RETRY_AFTER
+    if seconds is not None:
+        answer.headers["Preference-Applied"] = f"wait={seconds}"
+    return answer
+
+
+async def _accept(state: State, request: Request) -> FitRecord:
+    """Read, check and queue. Nothing of the body is kept: it may be large, and the caller may wait long."""
+    headers = request.headers
+    check_headers(headers.get("content-type"), headers.get("content-encoding"))
+    with state.room.body() as take:
+        length, settings = headers.get("content-length"), state.settings
+        body = await read_body(request.stream(), length, settings.max_body_bytes, settings.receive_seconds, take)
+        key = idempotency_key(headers.get("idempotency-key"))
+        if len(body) <= SMALL_BODY:
+            return (await state.in_thread(_submit, state, _parse(state, body), body, key)).record
+        async with state.parsers:
+            return (await state.in_thread(lambda: _submit(state, _parse(state, body), body, key))).record
+
+
+def _parse(state: State, body: bytes) -> FitProblem:
+    return parse_problem(parse_json(body, state.settings.max_json_depth), state.limits)
+
+
+def _submit(state: State, problem: FitProblem, body: bytes, key: str | None) -> Submission:
+    return state.queue.submit(
+        request_of(problem),
+        system=problem.system if isinstance(problem.system, str) else CUSTOM,
+        labels=problem.labels,
+        queue="gpu" if problem.solver.device == "cuda" else "cpu",
+        idempotency_key=key,
+        body_digest=None if key is None else digest(body),
+    )
+
+
+async def _after(state: State, record: FitRecord, seconds: int) -> FitRecord:
+    """The fit when it has ended, or as it is after `seconds`."""
+    if record.status in ENDED:
+        return record
+    await state.wait_for_end(record.id, seconds)
+    try:
+        return await state.in_thread(state.queue.get, record.id)
+    except (FitNotFound, StoreUnavailable):  # it was accepted, whatever has happened since
+        return record
+
+
+class ListQuery(BaseModel):
+    """The query parameters of `GET /fits`."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    status: Annotated[FitStatus | None, Field(description="Only fits with this status.")] = None
+    system: Annotated[str | None, Field(description="Only fits of this system; `custom` for definitions.")] = None
+    limit: Annotated[int, Field(ge=1, le=100, description="Fits on a page.")] = 20
+    cursor: Annotated[str | None, Field(description="The `next_cursor` of the page before.")] = None
+
+
+@router.get("/fits", response_model=FitList, responses=problems(401, 422, 503))
+async def list_fits(request: Request, query: Annotated[ListQuery, Query()]) -> Response:
+    """Fits, newest first, without their results."""
+    if query.system is not None and query.system not in {*CATALOGUE, CUSTOM}:
+        known = ", ".join([*CATALOGUE, CUSTOM])
+        raise invalid_parameters([ParameterError("system", f"no system {query.system!r:.80}; there are {known}")])
+    state = state_of(request)
+    try:
+        page = await state.in_thread(
+            state.queue.list, status=query.status, system=query.system, limit=query.limit, cursor=query.cursor
+        )
+    except ValueError:
+        detail = "not a cursor; take next_cursor of the page before, as it stands"
+        raise invalid_parameters([ParameterError("cursor", detail)]) from None
+    fits = b", ".join(fit_json(record) for record in page.fits)
+    after = b"" if page.next_cursor is None else b', "next_cursor": ' + json.dumps(page.next_cursor).encode()
+    return Response(b'{"fits": [' + fits + b"]" + after + b"}", media_type="application/json")
+
+
+@router.get("/fits/{fit_id}", response_model=Fit, responses=problems(401, 404, 422, 503), dependencies=NO_PARAMETERS)
+async def get_fit(request: Request, fit_id: str) -> Response:
+    """A fit as it is now, with its result where there is one."""
+    state = state_of(request)
+    return _fit_response(await state.in_thread(state.queue.get, fit_id))
+
+
+@router.post(
+    "/fits/{fit_id}/cancel",
+    status_code=202,
+    response_model=Fit,
+    responses={200: {"model": Fit}, **problems(401, 404, 409, 422, 503)},
+    dependencies=NO_PARAMETERS,
+)
+async def cancel_fit(request: Request, fit_id: str) -> Response:
+    """Ask a fit to stop. A queued one is cancelled at once, a running one soon, with its best point."""
+    state = state_of(request)
+    cancellation = await state.in_thread(state.queue.cancel, fit_id)
+    return _fit_response(cancellation.record, 202 if cancellation.accepted else 200)
+
+
+@router.delete(
+    "/fits/{fit_id}",
+    status_code=204,
+    response_class=Response,
+    responses=problems(401, 404, 409, 422, 503),
+    dependencies=NO_PARAMETERS,
+)
+async def forget_fit(request: Request, fit_id: str) -> Response:
+    """Forget a finished fit, its result and its idempotency key."""
+    state = state_of(request)
+    await state.in_thread(state.queue.forget, fit_id)
+    return Response(status_code=204)
+
+
+@router.get(
+    "/fits/{fit_id}/problem",
+    response_model=FitProblemAnswer,
+    responses=problems(401, 404, 422, 503),
+    dependencies=NO_PARAMETERS,
+)
+async def get_fit_problem(request: Request, fit_id: str) -> Response:
+    """What was asked, with all defaults filled in."""
+    state = state_of(request)
+    return Response(await state.in_thread(state.queue.problem, fit_id), media_type="application/json")
+
+
+def fit_json(record: FitRecord) -> bytes:
+    """A fit as it goes out. The result's text is put in as it was stored."""
+    fields = {name: value for name in _FIELDS if (value := getattr(record, name)) is not None}
+    text = json.dumps(fields, allow_nan=False).encode()
+    return text if record.result is None else text[:-1] + b', "result": ' + record.result + b"}"
+
+
+def _fit_response(record: FitRecord, status: int = 200) -> Response:
+    return Response(fit_json(record), status, media_type="application/json")

@@ -1,0 +1,51 @@
+"""The catalogue: `GET /systems` and `GET /systems/{name}`."""
+
+from __future__ import annotations
+
+from fastapi import APIRouter
+from starlette.responses import Response
+
+from odelib.problem.catalogue import CATALOGUE
+from odelib.problem.system import System
+from service.http.errors import ServiceError
+from service.http.parameters import NO_PARAMETERS, problems
+from service.http.schemas import SystemDescription, SystemExample, SystemList
+
+router = APIRouter(tags=["systems"], dependencies=NO_PARAMETERS)
+
+
+def describe(system: System) -> SystemDescription:
+    """A catalogue system as the interface shows it."""
+    if system.example is None:
+        raise ValueError(f"the catalogue's system {system.name!r} has no example")
+    return SystemDescription(
+        name=system.name,
+        title=system.title,
+        states=list(system.states),
+        parameters=list(system.parameters),
+        constants=dict(system.constants),
+        equations={name: expression.text for name, expression in system.equations.items()},
+        observables={name: expression.text for name, expression in system.observables.items()},
+        example=SystemExample(
+            parameters=dict(system.example.parameters),
+            initial_state=dict(system.example.initial_state),
+            times=list(system.example.times),
+        ),
+    )
+
+
+@router.get("/systems", response_model=SystemList, responses=problems(401, 422))
+async def list_systems() -> Response:
+    """All systems of the catalogue."""
+    catalogue = SystemList(systems=[describe(system) for system in CATALOGUE.values()])
+    return Response(catalogue.model_dump_json(), media_type="application/json")
+
+
+@router.get("/systems/{name}", response_model=SystemDescription, responses=problems(401, 404, 422))
+async def get_system(name: str) -> Response:
+    """One system of the catalogue."""
+    if name not in CATALOGUE:
+        raise ServiceError(
+            "system_not_found", f"there is no system {name!r:.80}; the catalogue has {', '.join(CATALOGUE)}"
+        )
+    return Response(describe(CATALOGUE[name]).model_dump_json(), media_type="application/json")
