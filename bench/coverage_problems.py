@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from examples.problems.measured import theophylline
 from examples.problems.problem import known
 from examples.problems.simulating import with_guesses
-from odelib.simulation import run_simulations
+from odelib.simulation.simulated_data import run_simulations
 
 Reals = NDArray[np.float64]
 STAGES = [{"kind": "least_squares"}]

@@ -35,7 +35,7 @@ from bench.robust_problems import PROBLEMS, RobustProblem
 from odelib.errors import OdelibError
 from odelib.fitting import fit
 from odelib.problem.request import parse_problem
-from odelib.simulation import run_simulation
+from odelib.simulation.simulated_data import run_simulation
 
 ARTICLE = [{"kind": "adam", "steps": 3000, "learning_rate": 0.001}, {"kind": "lbfgsb", "steps": 500}]
 WITHIN = 0.01

@@ -15,8 +15,8 @@ from typing import Any
 
 import numpy as np
 
-from odelib.kuramoto_network import Oscillators, order_parameter
-from odelib.simulation import simulate
+from odelib.simulation.kuramoto_network import Oscillators, order_parameter
+from odelib.simulation.simulated_data import simulate
 
 DATA = Path(__file__).parents[1] / "data"
 REQUESTS = Path(__file__).parent / "requests"

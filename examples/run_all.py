@@ -24,16 +24,16 @@ from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedCo
 from rich.table import Table
 
 from examples.article import DEFAULT_TIME_LIMIT_SECONDS, REQUESTS, article_problems
-from odelib.blocks import with_gaps
 from odelib.errors import OdelibError
 from odelib.fitting import fit
 from odelib.monitor import Checkpoint, Monitor
-from odelib.panels import Curve
-from odelib.plots import plot_result, plot_trajectories, save
+from odelib.plots.content import with_gaps
+from odelib.plots.figures import plot_result, plot_trajectories, save
+from odelib.plots.time_series import Curve
 from odelib.problem.catalogue import CATALOGUE
 from odelib.problem.request import FitProblem
 from odelib.result import FitResult
-from odelib.simulation import run_simulation
+from odelib.simulation.simulated_data import run_simulation
 
 OUTPUT = Path(__file__).parent / "output"
 QUICK_ADAM_STEPS = 100

@@ -10,7 +10,7 @@ import httpx
 import numpy as np
 import pytest
 
-from odelib.kuramoto_network import Oscillators, order_parameter
+from odelib.simulation.kuramoto_network import Oscillators, order_parameter
 from tests.problems import ARTICLE, LYNX_HARE_LOSS, KnownProblem, article_problem, lynx_hare_request, reference
 from tests.processes import ApiProcess, WorkerProcess, redis_server
 

@@ -69,7 +69,7 @@ def _names(definition: Any, field: str) -> list[str]:
 
 
 def _simulated(system: str, request: Json, example: Example | None, seed: int, places: Places) -> Json:
-    from odelib.simulation import simulate  # noqa: PLC0415 - loads torch
+    from odelib.simulation.simulated_data import simulate  # noqa: PLC0415 - loads torch
 
     asked = {**request, "times": list(example.times if example else UNKNOWN_TIMES)}
     try:

@@ -25,7 +25,7 @@ def simulate(system: str, noise: float, seed: int, out: Path | None, plot: Path 
     check_writable(out, plot)
     check_picture(plot)
     request = _request(system)
-    from odelib.simulation import run_simulations  # noqa: PLC0415 - loads torch
+    from odelib.simulation.simulated_data import run_simulations  # noqa: PLC0415 - loads torch
 
     try:
         simulations = run_simulations(request, noise=noise, seed=seed)
@@ -38,7 +38,7 @@ def simulate(system: str, noise: float, seed: int, out: Path | None, plot: Path 
     several = isinstance(request, dict) and "experiments" in request
     _write([simulation.data for simulation in simulations], out, several=several)
     if plot is not None:
-        from odelib.plots import plot_simulations, save  # noqa: PLC0415 - loads matplotlib
+        from odelib.plots.figures import plot_simulations, save  # noqa: PLC0415 - loads matplotlib
 
         save(plot_simulations(simulations), plot)
 

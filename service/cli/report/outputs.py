@@ -16,7 +16,7 @@ def check_picture(path: Path | None) -> None:
     """Refuse, before the fit, a picture that could not be drawn. Raises `CommandError`."""
     if path is None:
         return
-    from odelib.plots import check_picture_path  # noqa: PLC0415 - loads matplotlib
+    from odelib.plots.figures import check_picture_path  # noqa: PLC0415 - loads matplotlib
 
     try:
         check_picture_path(path)
@@ -32,6 +32,6 @@ def finish(
     if out is not None:
         write_json(out, result)
     if plot is not None:
-        from odelib.plots import plot_result, save  # noqa: PLC0415 - loads matplotlib
+        from odelib.plots.figures import plot_result, save  # noqa: PLC0415 - loads matplotlib
 
         save(plot_result(request, result), plot)

@@ -15,7 +15,7 @@ from odelib.layer import ODELayer
 from odelib.objective import Objective
 from odelib.problem.request import FitProblem, parse_problem
 from odelib.segments import Segments
-from odelib.simulation import run_simulation
+from odelib.simulation.simulated_data import run_simulation
 from odelib.unknowns import Unknowns
 
 Array = NDArray[np.float64]

@@ -12,7 +12,7 @@ from odelib.fitting import fit
 from odelib.monitor import Checkpoint, Monitor
 from odelib.problem.request import parse_problem
 from odelib.result import FitResult
-from odelib.simulation import run_simulation
+from odelib.simulation.simulated_data import run_simulation
 
 LOTKA_VOLTERRA: dict[str, Any] = {
     "system": "lotka-volterra",

@@ -10,7 +10,7 @@ from matplotlib.axes import Axes
 from matplotlib.ticker import MaxNLocator, NullLocator, ScalarFormatter
 from numpy.typing import NDArray
 
-from odelib.panels import COLOURS, DATA_COLOUR, plain, short
+from odelib.plots.time_series import COLOURS, DATA_COLOUR, plain, short
 from odelib.problem.request import FitProblem, Unknown
 from odelib.result import SAME, Estimate, FitResult, Profile, StageReport
 

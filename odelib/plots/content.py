@@ -6,7 +6,7 @@ import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
-from odelib.panels import DATA_COLOUR, Curve, Points, experiment_colours
+from odelib.plots.time_series import DATA_COLOUR, Curve, Points, experiment_colours
 from odelib.problem.request import FitProblem, MeasuredSeries, Prediction
 from odelib.problem.system import System
 from odelib.result import FitResult, PredictionResult

@@ -14,7 +14,7 @@ from matplotlib.figure import Figure, SubFigure
 from matplotlib.projections.polar import PolarAxes
 from mpl_toolkits.mplot3d import Axes3D
 
-from odelib.panels import GRID_COLOUR, Curve, Points, numbers, plain, short
+from odelib.plots.time_series import GRID_COLOUR, Curve, Points, numbers, plain, short
 from odelib.problem.system import System
 
 MAX_PLANES = 3

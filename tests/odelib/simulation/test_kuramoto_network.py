@@ -9,9 +9,9 @@ import pytest
 from scipy.integrate import solve_ivp
 
 from odelib.errors import SolveError
-from odelib.kuramoto_network import Oscillators, order_parameter
+from odelib.simulation.kuramoto_network import Oscillators, order_parameter
 
-ARTICLE = Path(__file__).parents[2] / "data" / "article-problems.json"
+ARTICLE = Path(__file__).parents[3] / "data" / "article-problems.json"
 TIMES = np.linspace(0.0, 5.0, 26)
 
 

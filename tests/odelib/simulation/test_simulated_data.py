@@ -9,7 +9,7 @@ import pytest
 from odelib.errors import ProblemError, SolveError
 from odelib.problem.catalogue import CATALOGUE
 from odelib.problem.request import parse_problem
-from odelib.simulation import run_simulation, run_simulations, simulate
+from odelib.simulation.simulated_data import run_simulation, run_simulations, simulate
 
 DECAY = {
     "states": ["x"],

@@ -9,10 +9,8 @@ import pytest
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from odelib.blocks import MAX_PANELS, Block
-from odelib.panels import COLOURS, DATA_COLOUR, Curve, Points
-from odelib.planes import planes_of
-from odelib.plots import (
+from odelib.plots.content import MAX_PANELS, Block
+from odelib.plots.figures import (
     MAX_BLOCKS,
     MAX_PROFILES,
     check_picture_path,
@@ -23,9 +21,11 @@ from odelib.plots import (
     plot_trajectories,
     save,
 )
+from odelib.plots.phase_plane import planes_of
+from odelib.plots.time_series import COLOURS, DATA_COLOUR, Curve, Points
 from odelib.problem.catalogue import CATALOGUE
 from odelib.problem.system import System, SystemDefinition, build_system
-from odelib.simulation import run_simulation, run_simulations
+from odelib.simulation.simulated_data import run_simulation, run_simulations
 
 TIMES = [0.0, 0.5, 1.0]
 PREY, PREDATOR = [1.0, None, 1.5], [2.0, 2.5, 3.0]

@@ -15,16 +15,16 @@ from typing import TYPE_CHECKING, Any
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure, SubFigure
 
-from odelib.blocks import Block, fit_blocks, with_gaps
-from odelib.panels import DATA_COLOUR, Curve, Points, draw_residuals, draw_series, experiment_colours
-from odelib.planes import draw_plane, planes_of
+from odelib.plots.content import Block, fit_blocks, with_gaps
+from odelib.plots.diagnostics import draw_profile, draw_starts, profile_panels, stages_with_starts
+from odelib.plots.phase_plane import draw_plane, planes_of
+from odelib.plots.time_series import DATA_COLOUR, Curve, Points, draw_residuals, draw_series, experiment_colours
 from odelib.problem.request import FitProblem
 from odelib.problem.system import System
 from odelib.result import FitResult
-from odelib.trust_panels import draw_profile, draw_starts, profile_panels, stages_with_starts
 
 if TYPE_CHECKING:
-    from odelib.simulation import Simulation  # loads torch, which drawing does not need
+    from odelib.simulation.simulated_data import Simulation  # loads torch, which drawing does not need
 
 MAX_BLOCKS = 8
 MAX_PROFILES = 12
