@@ -7,7 +7,7 @@ import torch
 from numpy.typing import NDArray
 
 from odelib.objective import Objective
-from odelib.parts import Part
+from odelib.problem.data_split import Part
 
 Reals = NDArray[np.float64]
 ITERATIONS = 20

@@ -22,7 +22,7 @@ from odelib.engines.compiled.engine import CompiledEngine
 from odelib.engines.registry import choose, choose_device
 from odelib.problem.checks import resolve_system
 from odelib.problem.limits import Limits
-from odelib.problem.solvers import ABILITIES
+from odelib.problem.solver import ABILITIES
 from odelib.problem.system import System, SystemDefinition
 from odelib.program import Program, variables_of
 

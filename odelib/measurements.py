@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from odelib.noise import Noise, noise_of
-from odelib.parts import Part
+from odelib.problem.data_split import Part
 from odelib.problem.noise import AnyNoise
 from odelib.tents import Tents
 

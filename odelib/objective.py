@@ -14,7 +14,7 @@ from odelib.errors import OdelibError
 from odelib.information import FLAT
 from odelib.layer import ODELayer
 from odelib.measurements import Block, Measurements, Model, Scales
-from odelib.parts import split
+from odelib.problem.data_split import split
 from odelib.problem.request import FitProblem
 from odelib.regularisation import Regularisation
 from odelib.solves import Solves

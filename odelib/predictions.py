@@ -14,7 +14,7 @@ from odelib.errors import SolveError, StopRequested
 from odelib.layer import ODELayer
 from odelib.measurements import Measurements, Scales
 from odelib.objective import Evaluation, Objective
-from odelib.parts import Part, whole
+from odelib.problem.data_split import Part, whole
 from odelib.problem.request import FitProblem, Prediction
 from odelib.result import PredictionError, PredictionResult
 from odelib.slopes import observable_slopes

@@ -13,7 +13,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from odelib.problem.expressions import TIME, Expression, Name, Number, Operation, in_pairs, walk
+from odelib.problem.expressions.parser import TIME, Expression, Name, Number, Operation, in_pairs, walk
 
 _FUNCTIONS: Mapping[str, Callable[..., Any]] = {
     "+": operator.add,

@@ -16,8 +16,8 @@ from odelib.engines.compiled.engine import CompiledEngine
 from odelib.errors import SolveError, StopRequested
 from odelib.measurements import Model
 from odelib.objective import Evaluation, NotFinite, Objective
-from odelib.parts import Part
 from odelib.predictions import Predictor, columns, failed_prediction, sparse_columns
+from odelib.problem.data_split import Part
 from odelib.problem.noise import AnyNoise
 from odelib.problem.request import FitProblem, Prediction
 from odelib.profiles import Profiler

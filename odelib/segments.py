@@ -19,7 +19,7 @@ from odelib.engines.base import Carried
 from odelib.errors import SolveError
 from odelib.layer import ODELayer
 from odelib.objective import Objective
-from odelib.parts import Part
+from odelib.problem.data_split import Part
 from odelib.slopes import observable_slopes
 
 Reals = NDArray[np.float64]

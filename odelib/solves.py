@@ -13,7 +13,7 @@ from torch import Tensor
 
 from odelib.errors import SolveError
 from odelib.layer import ODELayer
-from odelib.parts import Part
+from odelib.problem.data_split import Part
 from odelib.slopes import observable_slopes
 from odelib.unknowns import Unknowns
 

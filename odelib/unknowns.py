@@ -16,8 +16,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from odelib.engines.base import Carried
-from odelib.parts import split
-from odelib.problem.expressions import parse_expression
+from odelib.problem.data_split import split
+from odelib.problem.expressions.parser import parse_expression
 from odelib.problem.priors import support
 from odelib.problem.request import FitProblem, Unknown
 from odelib.program import Program

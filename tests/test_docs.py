@@ -20,6 +20,7 @@ from pydantic import BaseModel
 
 from odelib.errors import ProblemError, SolveError
 from odelib.problem.catalogue import CATALOGUE
+from odelib.problem.expressions.vocabulary import FUNCTIONS
 from odelib.problem.noise import LaplaceNoise, LognormalNoise, NormalNoise, PoissonNoise, StudentTNoise
 from odelib.problem.priors import HalfNormalPrior, LaplacePrior, LognormalPrior, NormalPrior, UniformPrior
 from odelib.problem.request import (
@@ -35,7 +36,6 @@ from odelib.problem.request import (
 )
 from odelib.problem.stages import AdamStage, LbfgsbStage, LeastSquaresStage, MultipleShootingStage, MultiStartStage
 from odelib.problem.system import SystemDefinition
-from odelib.problem.vocabulary import FUNCTIONS
 from odelib.result import FitResult, OutcomeCode, WarningCode
 from odelib.stages.base import STOPPED
 from service.cli.main import app

@@ -91,7 +91,7 @@ class Sensitivities:
 
 
 class Engine(Protocol):
-    """Solves one system. What it can do stands in `odelib.problem.solvers.ABILITIES`."""
+    """Solves one system. What it can do stands in `odelib.problem.solver.ABILITIES`."""
 
     name: ClassVar[str]
     default_method: ClassVar[str]

@@ -13,7 +13,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from odelib.problem.expressions import TIME, Expression, Name, Node, Number, Operation, walk
+from odelib.problem.expressions.parser import TIME, Expression, Name, Node, Number, Operation, walk
 from odelib.problem.system import System
 from odelib.program import BoundProgram, Program
 

@@ -10,7 +10,7 @@ from odelib.engines.base import Engine
 from odelib.engines.compiled.engine import CompiledEngine
 from odelib.engines.torchdiffeq import TorchdiffeqEngine
 from odelib.errors import FitError
-from odelib.problem.solvers import ABILITIES, able_engines
+from odelib.problem.solver import ABILITIES, able_engines
 
 ENGINES: Mapping[str, type[Engine]] = {engine.name: engine for engine in (CompiledEngine, TorchdiffeqEngine)}
 

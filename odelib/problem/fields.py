@@ -57,7 +57,7 @@ Text = Annotated[str, Field(strict=True), AfterValidator(_unicode)]
 Key = Annotated[str, Field(strict=True), AfterValidator(_unicode_key)]  # the name of an entry
 Label = Annotated[str, Field(strict=True, min_length=1, max_length=200), AfterValidator(_unicode)]
 # The first wrong entry ends the reading of a list, lest one of a million wrong entries yields a million errors;
-# odelib.problem.form_errors finds the others.
+# odelib.problem.checks.form finds the others.
 Numbers = Annotated[list[Number], Field(strict=True, fail_fast=True)]
 NumbersOrNull = Annotated[list[Number | None], Field(strict=True, fail_fast=True)]
 PositiveNumbers = Annotated[list[PositiveNumber], Field(strict=True, fail_fast=True)]

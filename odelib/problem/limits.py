@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from odelib.problem import expressions
+from odelib.problem.expressions import parser as expressions
 
 
 @dataclass(frozen=True)

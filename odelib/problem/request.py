@@ -24,6 +24,8 @@ from typing_extensions import TypeAliasType
 
 from odelib.errors import FieldError, ProblemError
 from odelib.problem.checks import check, resolve_system
+from odelib.problem.checks.form import form_errors
+from odelib.problem.checks.sizes import too_large
 from odelib.problem.checks.unknowns import middle
 from odelib.problem.fields import (
     Count,
@@ -40,12 +42,10 @@ from odelib.problem.fields import (
     Text,
     Whole,
 )
-from odelib.problem.form_errors import form_errors
 from odelib.problem.limits import Limits
 from odelib.problem.noise import Noise
 from odelib.problem.pointers import join, split
 from odelib.problem.priors import Prior
-from odelib.problem.sizes import too_large
 from odelib.problem.stages import AnyStage, Stage, default_plan, with_starts
 from odelib.problem.system import System, SystemDefinition
 

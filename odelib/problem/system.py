@@ -13,12 +13,12 @@ from typing import Annotated, Any
 from pydantic import Field
 
 from odelib.errors import ExpressionError, FieldError, ProblemError
-from odelib.problem.expressions import Expression, Name, parse_expression
+from odelib.problem.expressions.names import FEW_ERRORS, name_error, unknown_names
+from odelib.problem.expressions.parser import Expression, Name, parse_expression
+from odelib.problem.expressions.vocabulary import TIME
 from odelib.problem.fields import Key, Number, Request, Text
 from odelib.problem.limits import Limits
-from odelib.problem.names import FEW_ERRORS, name_error, unknown_names
 from odelib.problem.pointers import join
-from odelib.problem.vocabulary import TIME
 
 
 class SystemDefinition(Request):

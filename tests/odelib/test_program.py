@@ -7,7 +7,7 @@ import math
 import pytest
 import torch
 
-from odelib.problem.expressions import parse_expression
+from odelib.problem.expressions.parser import parse_expression
 from odelib.program import Program
 
 CASES = {

@@ -17,7 +17,7 @@ from itertools import chain
 from odelib.engines.compiled import lanes, primitives
 from odelib.engines.compiled.graph import MOST_OPERATIONS, Graph, too_many_operations
 from odelib.engines.compiled.lanes import padded
-from odelib.problem.expressions import TIME
+from odelib.problem.expressions.parser import TIME
 from odelib.problem.system import System
 
 # A larger system is written in pieces of about this size, so that compiling takes time in proportion to the code.

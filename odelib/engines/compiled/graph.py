@@ -12,7 +12,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 from odelib.errors import FitError
-from odelib.problem.expressions import Expression, Name, Number, in_pairs, walk
+from odelib.problem.expressions.parser import Expression, Name, Number, in_pairs, walk
 
 # A derivative may be far longer than what it is taken of: a product of 1,400 parameters has, by each of them, a
 # million operations. A chain of 1,000 reactions comes to 24,000; compiling takes some 4 ms for each.

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from odelib.problem.checks.raw import Report, as_object
-from odelib.problem.solvers import ABILITIES, METHODS, able_engines
+from odelib.problem.solver import ABILITIES, METHODS, able_engines
 
 
 def check_solver(raw: Mapping[str, Any], report: Report) -> None:

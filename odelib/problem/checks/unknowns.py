@@ -10,9 +10,9 @@ from odelib.errors import ExpressionError
 from odelib.problem.checks.priors import check_prior
 from odelib.problem.checks.raw import Report, as_number, as_object
 from odelib.problem.checks.series import located_series
-from odelib.problem.expressions import parse_expression
+from odelib.problem.expressions.names import FEW_ERRORS, unknown_names
+from odelib.problem.expressions.parser import parse_expression
 from odelib.problem.limits import Limits
-from odelib.problem.names import FEW_ERRORS, unknown_names
 from odelib.problem.pointers import join
 from odelib.problem.system import Declared
 

@@ -23,7 +23,7 @@ from odelib import ODELayer
 from odelib.engines.compiled.graph import Graph
 from odelib.engines.compiled.kernels import Kernels, kernels_of
 from odelib.engines.compiled.lanes import padded
-from odelib.problem.expressions import parse_expression
+from odelib.problem.expressions.parser import parse_expression
 from odelib.program import Program
 from tests.odelib.engines.expressions import NAMES, expressions, points
 

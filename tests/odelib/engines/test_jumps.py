@@ -11,7 +11,7 @@ import torch
 
 from odelib import ODELayer
 from odelib.engines.jumps import Jumps
-from odelib.problem.solvers import ABILITIES
+from odelib.problem.solver import ABILITIES
 
 METHODS = [(engine, method) for engine, able in ABILITIES.items() for method in (*able.methods, None)]
 K, RATE, BEGIN, END = 0.5, 10.0, 96.0, 97.0

@@ -10,7 +10,7 @@ from odelib import ODELayer
 from odelib.engines.compiled.kernels import KVAERNO5, TABLEAUS
 from odelib.engines.registry import ENGINES, choose
 from odelib.problem.request import Solver
-from odelib.problem.solvers import ABILITIES, METHODS
+from odelib.problem.solver import ABILITIES, METHODS
 from tests.engines import ENGINES as TESTED
 
 DECAY = {"states": ["x"], "parameters": ["k"], "equations": {"x": "-k*x"}}

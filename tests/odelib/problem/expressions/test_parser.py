@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 
 from odelib.errors import ExpressionError
-from odelib.problem.expressions import Expression, Name, Number, Operation, parse_expression, walk
-from tests.odelib.problem.interpreter import evaluate
+from odelib.problem.expressions.parser import Expression, Name, Number, Operation, parse_expression, walk
+from tests.odelib.problem.expressions.interpreter import evaluate
 
 
 def refusal(text: str) -> str:

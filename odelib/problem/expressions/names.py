@@ -8,8 +8,8 @@ import keyword
 import re
 from collections.abc import Mapping
 
-from odelib.problem.expressions import Expression
-from odelib.problem.vocabulary import CONSTANTS, FUNCTIONS, TIME
+from odelib.problem.expressions.parser import Expression
+from odelib.problem.expressions.vocabulary import CONSTANTS, FUNCTIONS, TIME
 
 _MOST_TOLD = 20  # unknown names of one expression that get a sentence each
 FEW_ERRORS = 20  # in a request; beyond them nobody needs a hint with each

@@ -7,7 +7,7 @@ import operator
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from odelib.problem.expressions import Expression, Name, Node, Number, Operation
+from odelib.problem.expressions.parser import Expression, Name, Node, Number, Operation
 
 MEANING: Mapping[str, Callable[..., Any]] = {
     "+": operator.add,

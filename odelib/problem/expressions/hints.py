@@ -9,7 +9,7 @@ import re
 from collections.abc import Mapping
 
 from odelib.errors import ExpressionError
-from odelib.problem.vocabulary import FUNCTIONS
+from odelib.problem.expressions.vocabulary import FUNCTIONS
 
 TOO_LARGE = "a number in the expression is beyond double precision"
 NESTED = "the expression is nested too deeply"

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from odelib.problem.catalogue import CATALOGUE
 from odelib.problem.request import parse_problem
 from odelib.problem.system import System, build_system
-from tests.odelib.problem.interpreter import evaluate
+from tests.odelib.problem.expressions.interpreter import evaluate
 from tests.odelib.problem.requests import examples
 
 Formula = Callable[..., dict[str, float]]

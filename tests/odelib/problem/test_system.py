@@ -10,10 +10,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from odelib.errors import ProblemError
-from odelib.problem.names import name_error
+from odelib.problem.expressions.names import name_error
+from odelib.problem.expressions.vocabulary import FUNCTIONS
 from odelib.problem.request import parse_problem
 from odelib.problem.system import SystemDefinition, build_system
-from odelib.problem.vocabulary import FUNCTIONS
 from tests.odelib.problem.requests import changed, custom, examples, mistakes
 
 GOOD_NAMES = [

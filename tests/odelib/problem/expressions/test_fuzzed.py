@@ -16,9 +16,9 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from odelib.errors import ExpressionError
-from odelib.problem.expressions import Expression, Name, Number, Operation, parse_expression, walk
-from odelib.problem.vocabulary import FUNCTIONS
-from tests.odelib.problem.interpreter import MEANING, evaluate
+from odelib.problem.expressions.parser import Expression, Name, Number, Operation, parse_expression, walk
+from odelib.problem.expressions.vocabulary import FUNCTIONS
+from tests.odelib.problem.expressions.interpreter import MEANING, evaluate
 from tests.odelib.problem.requests import examples
 
 OPERATORS = {"+": 2, "-": 2, "*": 2, "/": 2, "**": 2, "neg": 1}

@@ -13,9 +13,9 @@ from dataclasses import dataclass, field
 from typing import TypeVar
 
 from odelib.errors import ExpressionError
-from odelib.problem.expression_hints import NESTED, TOO_LARGE, check_characters, hint_of, no_function, syntax_hint
-from odelib.problem.vocabulary import CONSTANTS, FUNCTIONS
-from odelib.problem.vocabulary import TIME as TIME  # noqa: PLC0414 (exported again for those who walk a tree)
+from odelib.problem.expressions.hints import NESTED, TOO_LARGE, check_characters, hint_of, no_function, syntax_hint
+from odelib.problem.expressions.vocabulary import CONSTANTS, FUNCTIONS
+from odelib.problem.expressions.vocabulary import TIME as TIME  # noqa: PLC0414 (exported again for those who walk a tree)
 
 T = TypeVar("T")
 MAX_CHARACTERS = 10_000
