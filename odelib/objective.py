@@ -11,14 +11,14 @@ import torch
 from torch import Tensor
 
 from odelib.errors import OdelibError
-from odelib.information import FLAT
 from odelib.layer import ODELayer
-from odelib.measurements import Block, Measurements, Model, Scales
+from odelib.likelihood.absolute_terms import Tents
+from odelib.likelihood.fisher_information import FLAT
+from odelib.likelihood.measurements import Block, Measurements, Model, Scales
 from odelib.problem.data_split import split
 from odelib.problem.request import FitProblem
 from odelib.regularisation import Regularisation
 from odelib.solves import Solves
-from odelib.tents import Tents
 from odelib.unknowns import Unknowns, Vector
 
 

@@ -12,7 +12,7 @@ from torch import Tensor
 from odelib.engines.base import StopCheck
 from odelib.errors import SolveError, StopRequested
 from odelib.layer import ODELayer
-from odelib.measurements import Measurements, Scales
+from odelib.likelihood.measurements import Measurements, Scales
 from odelib.objective import Evaluation, Objective
 from odelib.problem.data_split import Part, whole
 from odelib.problem.request import FitProblem, Prediction

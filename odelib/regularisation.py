@@ -7,10 +7,10 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from odelib.priors import Priors
+from odelib.likelihood.absolute_terms import Tents
+from odelib.likelihood.priors import Priors
 from odelib.problem.priors import LaplacePrior
 from odelib.problem.request import FitProblem
-from odelib.tents import Tents
 from odelib.unknowns import Unknowns
 
 Reals = NDArray[np.float64]

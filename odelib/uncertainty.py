@@ -17,8 +17,8 @@ from dataclasses import dataclass
 import numpy as np
 from scipy import stats
 
-from odelib.information import FLAT, Matrix, information
-from odelib.measurements import Block, Measurements, Scales
+from odelib.likelihood.fisher_information import FLAT, Matrix, information
+from odelib.likelihood.measurements import Block, Measurements, Scales
 from odelib.objective import without_scales
 from odelib.unknowns import Unknowns, Vector
 

@@ -15,9 +15,9 @@ import numpy as np
 from scipy.optimize import lsq_linear
 
 from odelib.errors import SolveError, StopReason, StopRequested
-from odelib.information import information
+from odelib.likelihood.fisher_information import information
+from odelib.likelihood.residual_tests import structured
 from odelib.objective import Curvature, Evaluation, NotFinite, Objective
-from odelib.residual_tests import structured
 from odelib.unknowns import Vector
 
 TIP = 0.1  # of a gain that would be negligible: a tip of the loss so near is where the point stands

@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 
 from odelib.fitting import fit
+from odelib.likelihood.residual_tests import structured
 from odelib.problem.request import parse_problem
-from odelib.residual_tests import structured
 from odelib.result import FitResult
 
 TIMES = np.linspace(0, 4, 40)

@@ -8,9 +8,9 @@ from typing import Any
 import numpy as np
 import pytest
 
+from odelib.likelihood.absolute_terms import Tents
 from odelib.objective import Curvature
 from odelib.stages.least_squares import _Model
-from odelib.tents import Tents
 
 
 @pytest.mark.parametrize("bounds", [(-np.inf, np.inf), (0.0, 2.0)])

@@ -11,11 +11,11 @@ from hypothesis import strategies as st
 from pydantic import TypeAdapter
 
 from odelib import fit
-from odelib.priors import is_far_out
+from odelib.likelihood.priors import is_far_out
 from odelib.problem.priors import AnyPrior
 from odelib.problem.request import parse_problem
 from odelib.result import FitResult
-from tests.odelib import densities
+from tests.odelib.likelihood import densities
 from tests.odelib.lines import TIMES, W, Z, evaluated, held
 from tests.odelib.problem.requests import examples
 

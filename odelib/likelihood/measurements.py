@@ -10,10 +10,10 @@ import numpy as np
 from numpy.typing import NDArray
 from torch import Tensor
 
-from odelib.noise import Noise, noise_of
+from odelib.likelihood.absolute_terms import Tents
+from odelib.likelihood.noise.base import Noise, noise_of
 from odelib.problem.data_split import Part
 from odelib.problem.noise import AnyNoise
-from odelib.tents import Tents
 
 Reals = NDArray[np.float64]
 Places = NDArray[np.int64]

@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.special import gammaln
 
-from odelib.priors import LOG_ROOT_2_PI, information, negative_log, slope
+from odelib.likelihood.priors import LOG_ROOT_2_PI, information, negative_log, slope
 from odelib.problem.noise import (
     ESTIMATE,
     AnyNoise,
