@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from odelib.likelihood.residual_tests import structured
-from odelib.objective import Evaluation, Objective, Observed
+from odelib.objective.objective import Evaluation, Objective, Observed
 from odelib.result import OUTCOMES, FitWarning, OutcomeCode, PredictionResult, StageReport
 
 FEWEST_STARTS = 5  # with fewer, how many reached the best says nothing

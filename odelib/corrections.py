@@ -6,7 +6,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from odelib.objective import Objective
+from odelib.objective.objective import Objective
 from odelib.problem.data_split import Part
 
 Reals = NDArray[np.float64]

@@ -16,7 +16,8 @@ from odelib.engines.registry import choose, choose_device
 from odelib.errors import FitError, SolveError, StopReason, StopRequested
 from odelib.layer import ODELayer
 from odelib.monitor import Checkpoint, Monitor, Progress
-from odelib.objective import Evaluation, NotFinite, Objective
+from odelib.objective.objective import Evaluation, NotFinite, Objective
+from odelib.objective.unknowns import Unknowns
 from odelib.problem.catalogue import CATALOGUE
 from odelib.problem.request import FitProblem
 from odelib.problem.stages import LeastSquaresStage
@@ -26,7 +27,6 @@ from odelib.stages.base import STOPPED
 from odelib.stages.least_squares import LeastSquares
 from odelib.stages.loop import Counts, Loop, TrialFailed
 from odelib.stages.registry import build_stage
-from odelib.unknowns import Unknowns
 
 RUNNING = "running"
 REPORT_SECONDS = 5.0

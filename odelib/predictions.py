@@ -13,11 +13,11 @@ from odelib.engines.base import StopCheck
 from odelib.errors import SolveError, StopRequested
 from odelib.layer import ODELayer
 from odelib.likelihood.measurements import Measurements, Scales
-from odelib.objective import Evaluation, Objective
+from odelib.objective.objective import Evaluation, Objective
+from odelib.objective.observable_sensitivities import observable_slopes
 from odelib.problem.data_split import Part, whole
 from odelib.problem.request import FitProblem, Prediction
 from odelib.result import PredictionError, PredictionResult
-from odelib.slopes import observable_slopes
 from odelib.uncertainty import Errors
 
 RTOL, ATOL = 1e-10, 1e-12  # at most, whatever the fit used

@@ -14,11 +14,11 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 from scipy import stats
 
-from odelib.objective import Evaluation
+from odelib.objective.objective import Evaluation
+from odelib.objective.unknowns import Vector
 from odelib.result import Profile
 from odelib.stages.least_squares import descend
 from odelib.stages.loop import Loop, TrialFailed
-from odelib.unknowns import Vector
 
 CONFIDENCE = 0.95
 POINTS = 60  # on a side, at most

@@ -15,7 +15,7 @@ from odelib.engines.base import StopCheck
 from odelib.engines.compiled.engine import CompiledEngine
 from odelib.errors import SolveError, StopRequested
 from odelib.likelihood.measurements import Model
-from odelib.objective import Evaluation, NotFinite, Objective
+from odelib.objective.objective import Evaluation, NotFinite, Objective
 from odelib.predictions import Predictor, columns, failed_prediction, sparse_columns
 from odelib.problem.data_split import Part
 from odelib.problem.noise import AnyNoise

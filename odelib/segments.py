@@ -18,9 +18,9 @@ from torch import Tensor
 from odelib.engines.base import Carried
 from odelib.errors import SolveError
 from odelib.layer import ODELayer
-from odelib.objective import Objective
+from odelib.objective.objective import Objective
+from odelib.objective.observable_sensitivities import observable_slopes
 from odelib.problem.data_split import Part
-from odelib.slopes import observable_slopes
 
 Reals = NDArray[np.float64]
 Places = NDArray[np.int64]

@@ -19,8 +19,8 @@ from scipy import stats
 
 from odelib.likelihood.fisher_information import FLAT, Matrix, information
 from odelib.likelihood.measurements import Block, Measurements, Scales
-from odelib.objective import without_scales
-from odelib.unknowns import Unknowns, Vector
+from odelib.objective.objective import without_scales
+from odelib.objective.unknowns import Unknowns, Vector
 
 
 @dataclass(frozen=True)

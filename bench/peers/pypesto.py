@@ -21,9 +21,9 @@ from pypesto.optimize import ScipyOptimizer, minimize
 from bench.robust_problems import RobustProblem
 from odelib.errors import SolveError
 from odelib.layer import ODELayer
-from odelib.objective import NotFinite, Objective
+from odelib.objective.objective import NotFinite, Objective
+from odelib.objective.unknowns import Unknowns
 from odelib.problem.request import parse_problem
-from odelib.unknowns import Unknowns
 
 Guess = Mapping[str, Mapping[str, float]]
 STARTS = 20

@@ -13,13 +13,13 @@ import torch
 
 from odelib.errors import FieldError, ProblemError, SolveError
 from odelib.layer import ODELayer
+from odelib.objective.unknowns import Unknowns
 from odelib.problem.catalogue import CATALOGUE
 from odelib.problem.checks import resolve_system
 from odelib.problem.limits import Limits
 from odelib.problem.request import FitProblem, MeasuredSeries, parse_problem
 from odelib.problem.system import System
 from odelib.result import Dense
-from odelib.unknowns import Unknowns
 
 RTOL, ATOL = 1e-10, 1e-12
 DENSE_POINTS = 401

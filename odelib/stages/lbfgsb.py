@@ -12,11 +12,11 @@ from typing import ClassVar
 import numpy as np
 from scipy.optimize import OptimizeResult, minimize
 
-from odelib.objective import Evaluation
+from odelib.objective.objective import Evaluation
+from odelib.objective.unknowns import Vector
 from odelib.problem.stages import LbfgsbStage
 from odelib.stages.base import StopCode
 from odelib.stages.loop import Loop, TrialFailed
-from odelib.unknowns import Vector
 
 FAR = 1e20  # stands for no bound: scipy takes the length of its first step as given only where all are bounded
 RECHECK_STEPS = 5  # after a gain that turned out not to be the last

@@ -17,8 +17,8 @@ from scipy.optimize import lsq_linear
 from odelib.errors import SolveError, StopReason, StopRequested
 from odelib.likelihood.fisher_information import information
 from odelib.likelihood.residual_tests import structured
-from odelib.objective import Curvature, Evaluation, NotFinite, Objective
-from odelib.unknowns import Vector
+from odelib.objective.objective import Curvature, Evaluation, NotFinite, Objective
+from odelib.objective.unknowns import Vector
 
 TIP = 0.1  # of a gain that would be negligible: a tip of the loss so near is where the point stands
 CHECKPOINT_SECONDS = 0.25  # how often a step leaves a checkpoint, at most

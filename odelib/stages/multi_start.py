@@ -13,14 +13,14 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.stats import qmc
 
-from odelib.objective import Evaluation
+from odelib.objective.objective import Evaluation
+from odelib.objective.unknowns import Unknowns
 from odelib.problem.stages import MultiStartStage
 from odelib.result import has_reached
 from odelib.stages.base import StopCode
 from odelib.stages.least_squares import descend
 from odelib.stages.loop import Loop, TrialFailed
 from odelib.stages.multiple_shooting import Search
-from odelib.unknowns import Unknowns
 
 Reals = NDArray[np.float64]
 LOOKED_AT = 4  # points for each start that is run

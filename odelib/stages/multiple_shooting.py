@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from odelib.corrections import Corrections
-from odelib.objective import Evaluation
+from odelib.objective.objective import Evaluation
 from odelib.problem.stages import MultipleShootingStage
 from odelib.segments import Segments
 from odelib.stages.base import StopCode

@@ -11,10 +11,10 @@ from numpy.typing import NDArray
 
 from odelib import ODELayer
 from odelib.layer import ODELayer as Layer
-from odelib.objective import Objective
+from odelib.objective.objective import Objective
+from odelib.objective.unknowns import Unknowns
 from odelib.problem.catalogue import CATALOGUE
 from odelib.problem.request import parse_problem
-from odelib.unknowns import Unknowns
 from tests.engines import ENGINES
 from tests.problems import reference
 

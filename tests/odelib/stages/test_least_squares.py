@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from odelib.likelihood.absolute_terms import Tents
-from odelib.objective import Curvature
+from odelib.objective.objective import Curvature
 from odelib.stages.least_squares import _Model
 
 

@@ -14,9 +14,9 @@ from examples.problems.simulating import poisson, simulated, with_guesses
 from odelib.errors import StopRequested
 from odelib.fitting import fit
 from odelib.monitor import Checkpoint
+from odelib.objective.unknowns import Unknowns
 from odelib.problem.request import parse_problem
 from odelib.stages.multi_start import spread
-from odelib.unknowns import Unknowns
 from tests.stopping import Stopper
 
 # x(0) = 2 + sin(3a) + a²/50: many valleys along a

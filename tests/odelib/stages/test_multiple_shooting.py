@@ -12,11 +12,11 @@ from numpy.typing import NDArray
 from odelib.corrections import Corrections
 from odelib.fitting import fit
 from odelib.layer import ODELayer
-from odelib.objective import Objective
+from odelib.objective.objective import Objective
+from odelib.objective.unknowns import Unknowns
 from odelib.problem.request import FitProblem, parse_problem
 from odelib.segments import Segments
 from odelib.simulation.simulated_data import run_simulation
-from odelib.unknowns import Unknowns
 
 Array = NDArray[np.float64]
 SHOOT = [{"kind": "multiple_shooting"}, {"kind": "least_squares"}]

@@ -13,9 +13,9 @@ from torch import Tensor
 
 from odelib.errors import SolveError
 from odelib.layer import ODELayer
+from odelib.objective.observable_sensitivities import observable_slopes
+from odelib.objective.unknowns import Unknowns
 from odelib.problem.data_split import Part
-from odelib.slopes import observable_slopes
-from odelib.unknowns import Unknowns
 
 Reals = NDArray[np.float64]
 Observed = dict[str, Tensor]

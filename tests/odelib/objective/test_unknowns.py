@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 import torch
 
+from odelib.objective.unknowns import Unknowns
 from odelib.problem.request import parse_problem
-from odelib.unknowns import Unknowns
 
 CPU = torch.device("cpu")
 

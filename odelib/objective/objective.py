@@ -15,11 +15,11 @@ from odelib.layer import ODELayer
 from odelib.likelihood.absolute_terms import Tents
 from odelib.likelihood.fisher_information import FLAT
 from odelib.likelihood.measurements import Block, Measurements, Model, Scales
+from odelib.objective.regularisation import Regularisation
+from odelib.objective.trajectories import Solves
+from odelib.objective.unknowns import Unknowns, Vector
 from odelib.problem.data_split import split
 from odelib.problem.request import FitProblem
-from odelib.regularisation import Regularisation
-from odelib.solves import Solves
-from odelib.unknowns import Unknowns, Vector
 
 
 class NotFinite(OdelibError):

@@ -9,9 +9,9 @@ from numpy.typing import NDArray
 
 from odelib.likelihood.absolute_terms import Tents
 from odelib.likelihood.priors import Priors
+from odelib.objective.unknowns import Unknowns
 from odelib.problem.priors import LaplacePrior
 from odelib.problem.request import FitProblem
-from odelib.unknowns import Unknowns
 
 Reals = NDArray[np.float64]
 

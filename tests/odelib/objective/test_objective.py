@@ -11,9 +11,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from odelib.layer import ODELayer
-from odelib.objective import Objective
+from odelib.objective.objective import Objective
+from odelib.objective.unknowns import Unknowns
 from odelib.problem.request import parse_problem
-from odelib.unknowns import Unknowns
 from tests.odelib.problem.requests import examples
 
 CPU = torch.device("cpu")
