@@ -19,7 +19,7 @@ from rich.console import Console
 from rich.table import Table
 
 from bench.systems import article
-from odelib.layer import ODELayer
+from odelib.engines.layer import ODELayer
 
 SIZES = (1, 10, 100, 1_000, 10_000, 100_000)
 SECONDS = 2.0

@@ -25,12 +25,12 @@ MOST_WITH_GRADIENT = 100
 PROGRAM = """
 import json, resource, sys, time
 import torch
-import odelib.layer
+import odelib.engines.layer
 from bench.compile import chain, MOST_WITH_GRADIENT
 n = int(sys.argv[1])
 definition = chain(n)
 began, used = time.perf_counter(), time.process_time()
-layer = odelib.layer.ODELayer(definition, engine="compiled")
+layer = odelib.engines.layer.ODELayer(definition, engine="compiled")
 parameters = torch.full((n,), 0.5, dtype=torch.float64, requires_grad=n <= MOST_WITH_GRADIENT)
 state = torch.zeros(n, dtype=torch.float64)
 state[0] = 1.0

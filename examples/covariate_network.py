@@ -17,7 +17,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from odelib.layer import ODELayer
+from odelib.engines.layer import ODELayer
 
 SUBJECTS, NOISE = 8, 0.01
 TRUE_INTERCEPT, TRUE_SLOPE = 0.3, 0.5

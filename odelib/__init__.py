@@ -12,12 +12,12 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from odelib.engines.layer import ODELayer as ODELayer
     from odelib.errors import FitError as FitError
     from odelib.errors import OdelibError as OdelibError
     from odelib.errors import ProblemError as ProblemError
     from odelib.errors import SolveError as SolveError
     from odelib.fitting import fit as fit
-    from odelib.layer import ODELayer as ODELayer
     from odelib.monitor import Monitor as Monitor
     from odelib.problem.request import FitProblem as FitProblem
     from odelib.result import FitResult as FitResult
@@ -28,7 +28,7 @@ _HOMES = {
     "ProblemError": "odelib.errors",
     "SolveError": "odelib.errors",
     "fit": "odelib.fitting",
-    "ODELayer": "odelib.layer",
+    "ODELayer": "odelib.engines.layer",
     "Monitor": "odelib.monitor",
     "FitProblem": "odelib.problem.request",
     "FitResult": "odelib.result",

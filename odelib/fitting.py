@@ -12,9 +12,9 @@ import torch
 
 from odelib import reporting
 from odelib.engines.compiled.engine import CompiledEngine
+from odelib.engines.layer import ODELayer
 from odelib.engines.registry import choose, choose_device
 from odelib.errors import FitError, SolveError, StopReason, StopRequested
-from odelib.layer import ODELayer
 from odelib.monitor import Checkpoint, Monitor, Progress
 from odelib.objective.objective import Evaluation, NotFinite, Objective
 from odelib.objective.unknowns import Unknowns

@@ -10,8 +10,8 @@ import torch
 from torch import Tensor
 
 from odelib.engines.base import StopCheck
+from odelib.engines.layer import ODELayer
 from odelib.errors import SolveError, StopRequested
-from odelib.layer import ODELayer
 from odelib.likelihood.measurements import Measurements, Scales
 from odelib.objective.objective import Evaluation, Objective
 from odelib.objective.observable_sensitivities import observable_slopes

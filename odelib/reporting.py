@@ -13,6 +13,7 @@ from torch.autograd.functional import jacobian as jacobian_of
 from odelib.cautions import Cautions
 from odelib.engines.base import StopCheck
 from odelib.engines.compiled.engine import CompiledEngine
+from odelib.engines.torch_program import Program
 from odelib.errors import SolveError, StopRequested
 from odelib.likelihood.measurements import Model
 from odelib.objective.objective import Evaluation, NotFinite, Objective
@@ -21,7 +22,6 @@ from odelib.problem.data_split import Part
 from odelib.problem.noise import AnyNoise
 from odelib.problem.request import FitProblem, Prediction
 from odelib.profiles import Profiler
-from odelib.program import Program
 from odelib.result import (
     OUTCOMES,
     Covariance,

@@ -16,8 +16,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from odelib.engines.base import Carried
+from odelib.engines.layer import ODELayer
 from odelib.errors import SolveError
-from odelib.layer import ODELayer
 from odelib.objective.objective import Objective
 from odelib.objective.observable_sensitivities import observable_slopes
 from odelib.problem.data_split import Part

@@ -10,7 +10,7 @@ import torch
 from bench.systems import Problem, Reals
 from odelib.engines.base import Carried, SolverOptions, never
 from odelib.engines.compiled.kernels import Solved, kernels_of
-from odelib.layer import ODELayer
+from odelib.engines.layer import ODELayer
 
 MAX_STEPS = 1_000_000
 

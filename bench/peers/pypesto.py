@@ -19,8 +19,8 @@ from pypesto import Problem
 from pypesto.optimize import ScipyOptimizer, minimize
 
 from bench.robust_problems import RobustProblem
+from odelib.engines.layer import ODELayer
 from odelib.errors import SolveError
-from odelib.layer import ODELayer
 from odelib.objective.objective import NotFinite, Objective
 from odelib.objective.unknowns import Unknowns
 from odelib.problem.request import parse_problem

@@ -16,10 +16,10 @@ from torch import Tensor
 from torchdiffeq import odeint
 
 from odelib.engines.base import Conditions, Solution, SolverOptions, StopCheck
-from odelib.engines.jumps import Jumps
+from odelib.engines.discontinuities import Jumps
+from odelib.engines.torch_program import BoundProgram, Program, variables_of
 from odelib.errors import SolveError, StopRequested
 from odelib.problem.system import System
-from odelib.program import BoundProgram, Program, variables_of
 
 
 class TorchdiffeqEngine:

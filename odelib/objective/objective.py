@@ -10,8 +10,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from odelib.engines.layer import ODELayer
 from odelib.errors import OdelibError
-from odelib.layer import ODELayer
 from odelib.likelihood.absolute_terms import Tents
 from odelib.likelihood.fisher_information import FLAT
 from odelib.likelihood.measurements import Block, Measurements, Model, Scales

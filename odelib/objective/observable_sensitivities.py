@@ -9,7 +9,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from odelib.layer import ODELayer
+from odelib.engines.layer import ODELayer
 
 Reals = NDArray[np.float64]
 Rows = slice | NDArray[np.bool_]

@@ -11,8 +11,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from odelib.engines.layer import ODELayer
 from odelib.errors import SolveError
-from odelib.layer import ODELayer
 from odelib.objective.observable_sensitivities import observable_slopes
 from odelib.objective.unknowns import Unknowns
 from odelib.problem.data_split import Part

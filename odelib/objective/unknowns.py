@@ -16,11 +16,11 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from odelib.engines.base import Carried
+from odelib.engines.torch_program import Program
 from odelib.problem.data_split import split
 from odelib.problem.expressions.parser import parse_expression
 from odelib.problem.priors import support
 from odelib.problem.request import FitProblem, Unknown
-from odelib.program import Program
 
 Vector = NDArray[np.float64]
 TINY = float(np.finfo(np.float64).tiny)

@@ -11,8 +11,8 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
+from odelib.engines.layer import ODELayer
 from odelib.errors import FieldError, ProblemError, SolveError
-from odelib.layer import ODELayer
 from odelib.objective.unknowns import Unknowns
 from odelib.problem.catalogue import CATALOGUE
 from odelib.problem.checks import resolve_system

@@ -1,6 +1,6 @@
 """A system → the source of its kernels for Numba: right-hand side, Jacobian, and both with sensitivities.
 
-The kernels take and give flat arrays. `z` is the state, padded to whole lanes (`lanes.py`), followed by the
+The kernels take and give flat arrays. `z` is the state, padded to whole lanes (`simd.py`), followed by the
 sensitivities, row by row: column j of row i is z[start + i·width + j], the derivative of state i by the unknown j;
 `width` is the number of unknowns, `start` that of states, both padded. What pads the state is not written to. `q` are
 parameters, then constants. `column[k]` is the sensitivity column of parameter k, negative where it has none.
@@ -14,9 +14,9 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from itertools import chain
 
-from odelib.engines.compiled import lanes, primitives
-from odelib.engines.compiled.graph import MOST_OPERATIONS, Graph, too_many_operations
-from odelib.engines.compiled.lanes import padded
+from odelib.engines.compiled import primitives, simd
+from odelib.engines.compiled.simd import padded
+from odelib.engines.symbolic.graph import MOST_OPERATIONS, Graph, too_many_operations
 from odelib.problem.expressions.parser import TIME
 from odelib.problem.system import System
 
@@ -57,7 +57,7 @@ _CALLS = {
 }
 
 # what a kernel calls is compiled into it: its text, by which it is found on disk, must change with that
-_CALLED = hashlib.sha256((inspect.getsource(lanes) + inspect.getsource(primitives)).encode()).hexdigest()[:16]
+_CALLED = hashlib.sha256((inspect.getsource(simd) + inspect.getsource(primitives)).encode()).hexdigest()[:16]
 
 PREAMBLE = f'''"""Made by odelib from a system's equations; see odelib/engines/compiled/codegen.py."""
 
@@ -68,7 +68,7 @@ import math
 import numpy as np
 from numba import cfunc, njit, types
 
-from odelib.engines.compiled.lanes import load, plus, plus_at, splat, store
+from odelib.engines.compiled.simd import load, plus, plus_at, splat, store
 from odelib.engines.compiled.primitives import (
     exponent_slope,
     floor,

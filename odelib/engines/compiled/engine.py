@@ -10,7 +10,7 @@ from torch import Tensor
 
 from odelib.engines.base import Carried, Conditions, Sensitivities, Solution, SolverOptions
 from odelib.engines.compiled.kernels import AUTO, Kernels, Reals, Solved, explicit_tableau, kernels_of
-from odelib.engines.compiled.methods.kvaerno5 import KVAERNO5
+from odelib.engines.tableaus.kvaerno5 import KVAERNO5
 from odelib.errors import SolveError
 from odelib.problem.system import System
 

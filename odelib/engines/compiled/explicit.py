@@ -6,9 +6,9 @@ from typing import Any
 
 import numpy as np
 
-from odelib.engines.compiled.combination import ERROR, ERROR_LOW, EXPLICIT, SUMS, combine, interpolate
-from odelib.engines.compiled.control import FREE, LIMITED, kernel, part, slopes, squared_norm, write_row
-from odelib.engines.compiled.lanes import number
+from odelib.engines.compiled.simd import number
+from odelib.engines.compiled.stage_sums import ERROR, ERROR_LOW, EXPLICIT, SUMS, combine, interpolate
+from odelib.engines.compiled.step_control import FREE, LIMITED, kernel, part, slopes, squared_norm, write_row
 
 # By the method's place in EXPLICIT: stages before those that only the interpolant needs, all stages, and their times
 # as parts of the step; whether there is a second error estimate.

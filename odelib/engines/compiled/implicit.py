@@ -13,12 +13,12 @@ from typing import Any
 
 from numba import carray  # type: ignore[attr-defined]
 
-from odelib.engines.compiled.combination import ERROR, METHODS, SUMS, combine
-from odelib.engines.compiled.control import CALM, kernel, slopes, squared_norm, write_row
-from odelib.engines.compiled.lanes import WIDTH, address, integers, load, number, plus, put, reals, splat, store
 from odelib.engines.compiled.lu import back_substitute, factorise
-from odelib.engines.compiled.methods.kvaerno5 import GAMMA, KVAERNO5
 from odelib.engines.compiled.primitives import call_kernel
+from odelib.engines.compiled.simd import WIDTH, address, integers, load, number, plus, put, reals, splat, store
+from odelib.engines.compiled.stage_sums import ERROR, METHODS, SUMS, combine
+from odelib.engines.compiled.step_control import CALM, kernel, slopes, squared_norm, write_row
+from odelib.engines.tableaus.kvaerno5 import GAMMA, KVAERNO5
 
 METHOD, STAGES = len(METHODS) - 1, len(KVAERNO5.c)
 NODES, INTERPOLANT = KVAERNO5.c, KVAERNO5.interpolant

@@ -12,14 +12,14 @@ import torch
 from numpy.typing import NDArray
 
 from odelib.engines.base import Carried, SolverOptions, StopCheck
-from odelib.engines.compiled import cache, control, members
+from odelib.engines.compiled import batch_loop, cache, step_control
 from odelib.engines.compiled.codegen import KernelSource
-from odelib.engines.compiled.combination import EXPLICIT
-from odelib.engines.compiled.methods.dop853 import DOP853
-from odelib.engines.compiled.methods.dopri5 import DOPRI5
-from odelib.engines.compiled.methods.kvaerno5 import KVAERNO5
-from odelib.engines.compiled.methods.tableau import Tableau
-from odelib.engines.jumps import Jumps
+from odelib.engines.compiled.stage_sums import EXPLICIT
+from odelib.engines.discontinuities import Jumps
+from odelib.engines.tableaus.dop853 import DOP853
+from odelib.engines.tableaus.dopri5 import DOPRI5
+from odelib.engines.tableaus.kvaerno5 import KVAERNO5
+from odelib.engines.tableaus.tableau import Tableau
 from odelib.errors import SolveError, StopRequested
 from odelib.problem.system import System
 
@@ -33,12 +33,12 @@ AUTO = "auto"
 TIGHT = 1e-8  # below this rtol the method of order 8 needs less time than one of order 5
 PAUSE = 40_000  # steps of one equation between two looks at the stop flag: some hundredths of a second
 BLOCK_NUMBERS = 2**22  # of working memory: so many members are solved at a time
-_advance: Any = members.advance_members  # as a function of Numba's it takes no *arguments, says its type
+_advance: Any = batch_loop.advance_members  # as a function of Numba's it takes no *arguments, says its type
 
 _CODES = {
-    control.MAX_STEPS: "max_steps",
-    control.NOT_FINITE: "not_finite",
-    control.STEP_TOO_SMALL: "step_too_small",
+    step_control.MAX_STEPS: "max_steps",
+    step_control.NOT_FINITE: "not_finite",
+    step_control.STEP_TOO_SMALL: "step_too_small",
 }
 
 
@@ -58,7 +58,7 @@ class Solved(NamedTuple):
 class Layout(NamedTuple):
     """What a solve's memory is like.
 
-    columns (m,), column (p + constants,): see `control.prepare` and `codegen`; how many numbers a member needs, and a
+    columns (m,), column (p + constants,): see `step_control.prepare` and `codegen`; how many numbers a member needs, and a
     thread.
     """
 
@@ -118,7 +118,7 @@ class Kernels:
             columns = np.concatenate([np.array(carried.states, dtype=np.int64), n + parameters])
             column = np.full(values, -1, dtype=np.int64)
             column[parameters] = np.arange(len(carried.states), m)
-            sizes = members.member_size(n, m), members.scratch_size(n, m, self.work_size)
+            sizes = batch_loop.member_size(n, m), batch_loop.scratch_size(n, m, self.work_size)
             self._layouts[carried, values] = Layout(columns, column, *sizes)
         return self._layouts[carried, values]
 
@@ -130,8 +130,8 @@ def explicit_tableau(options: SolverOptions) -> Tableau:
 
 def _methods(used: int, options: SolverOptions) -> tuple[str, ...]:
     """The names of the methods whose bits are set."""
-    explicit = (explicit_tableau(options).name,) if used & control.USED_EXPLICIT else ()
-    return (*explicit, KVAERNO5.name) if used & control.USED_IMPLICIT else explicit
+    explicit = (explicit_tableau(options).name,) if used & step_control.USED_EXPLICIT else ()
+    return (*explicit, KVAERNO5.name) if used & step_control.USED_IMPLICIT else explicit
 
 
 class _Run:
@@ -144,9 +144,9 @@ class _Run:
         block, n, m, o = len(states), kernels.size, len(layout.columns), options
         self._max_steps, self._states, self._sensitivities = o.max_steps, states, sensitivities
         self._kept = np.zeros((block, layout.member))
-        self._count = np.zeros((block, control.COUNTS), dtype=np.int64)
+        self._count = np.zeros((block, step_control.COUNTS), dtype=np.int64)
         if o.method == KVAERNO5.name:
-            self._count[:, control.IMPLICIT] = 1
+            self._count[:, step_control.IMPLICIT] = 1
         pause = max(10, PAUSE // (n * (1 + m) * block))
         self._scalars: tuple[Any, ...] = (
             _NUMBERS[explicit_tableau(o).name], o.method == AUTO, kernels.rates,
@@ -190,8 +190,11 @@ class _Run:
     def failures(self) -> dict[int, SolveError]:
         """Why members failed; their states become NaN."""
         failed = {}
-        for member in np.flatnonzero(self._count[:, control.STATUS] != control.DONE).tolist():
-            code, time = _CODES[int(self._count[member, control.STATUS])], float(self._kept[member, control.TIME])
+        for member in np.flatnonzero(self._count[:, step_control.STATUS] != step_control.DONE).tolist():
+            code, time = (
+                _CODES[int(self._count[member, step_control.STATUS])],
+                float(self._kept[member, step_control.TIME]),
+            )
             failed[member] = SolveError(code, time, self._max_steps)
             self._states[member] = np.nan
             self._sensitivities[member] = 0.0  # adds nothing where its states are left out

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from typing import Any
 
-from odelib.engines.compiled.control import kernel
+from odelib.engines.compiled.step_control import kernel
 
 
 @kernel

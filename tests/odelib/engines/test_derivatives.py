@@ -20,11 +20,11 @@ from numpy.typing import NDArray
 from scipy.special import erf
 
 from odelib import ODELayer
-from odelib.engines.compiled.graph import Graph
 from odelib.engines.compiled.kernels import Kernels, kernels_of
-from odelib.engines.compiled.lanes import padded
+from odelib.engines.compiled.simd import padded
+from odelib.engines.symbolic.graph import Graph
+from odelib.engines.torch_program import Program
 from odelib.problem.expressions.parser import parse_expression
-from odelib.program import Program
 from tests.odelib.engines.expressions import NAMES, expressions, points
 
 Array = NDArray[np.float64]

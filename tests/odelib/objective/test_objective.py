@@ -10,7 +10,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from odelib.layer import ODELayer
+from odelib.engines.layer import ODELayer
 from odelib.objective.objective import Objective
 from odelib.objective.unknowns import Unknowns
 from odelib.problem.request import parse_problem

@@ -10,8 +10,8 @@ import torch
 from numpy.typing import NDArray
 
 from odelib.corrections import Corrections
+from odelib.engines.layer import ODELayer
 from odelib.fitting import fit
-from odelib.layer import ODELayer
 from odelib.objective.objective import Objective
 from odelib.objective.unknowns import Unknowns
 from odelib.problem.request import FitProblem, parse_problem

@@ -8,10 +8,10 @@ import numpy as np
 import pytest
 from numba import njit
 
-from odelib.engines.compiled.combination import ERROR, ERROR_LOW, METHODS, SUMS, combine, interpolate
-from odelib.engines.compiled.control import Equations, Tolerances, squared_norm
-from odelib.engines.compiled.lanes import address, padded
-from odelib.engines.compiled.methods.tableau import Reals, Tableau
+from odelib.engines.compiled.simd import address, padded
+from odelib.engines.compiled.stage_sums import ERROR, ERROR_LOW, METHODS, SUMS, combine, interpolate
+from odelib.engines.compiled.step_control import Equations, Tolerances, squared_norm
+from odelib.engines.tableaus.tableau import Reals, Tableau
 
 SIZE, H, THETA = 12, 0.3, 0.37
 each_method = pytest.mark.parametrize("number", range(len(METHODS)), ids=[tableau.name for tableau in METHODS])

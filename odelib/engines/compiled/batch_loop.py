@@ -14,8 +14,9 @@ from typing import Any
 import numpy as np
 
 from odelib.engines.compiled import explicit, implicit
-from odelib.engines.compiled.combination import METHODS
-from odelib.engines.compiled.control import (
+from odelib.engines.compiled.simd import WIDTH, address, number, padded
+from odelib.engines.compiled.stage_sums import METHODS
+from odelib.engines.compiled.step_control import (
     BROKEN,
     CALM,
     DONE,
@@ -50,7 +51,6 @@ from odelib.engines.compiled.control import (
     slopes,
     write_row,
 )
-from odelib.engines.compiled.lanes import WIDTH, address, number, padded
 
 LEAST_ATOL = 1e-300  # what pads a row has no error, and must not ask for none
 GAP = 2.0**-50  # on either side of a jump, in units of the latest time: a few of its roundings
@@ -232,8 +232,8 @@ def advance_members(
 
     Returns how many of them still run then, how many have failed, and the methods used (bits).
     begin: whether they are to be started first. times: (B, T), or (1, T), shared. jumps: (B, K), or (1, K), in order;
-    see `odelib.engines.jumps`. initial_state: (B, n). values: (B, p + constants). columns, column: see
-    `control.prepare` and `codegen`. kept: (B, member_size), count: (B, COUNTS), scratch: (scratch_size,), all zero at
+    see `odelib.engines.discontinuities`. initial_state: (B, n). values: (B, p + constants). columns, column: see
+    `step_control.prepare` and `codegen`. kept: (B, member_size), count: (B, COUNTS), scratch: (scratch_size,), all zero at
     the start. states: (B, T, n), sensitivities: (B, T, n, m).
     """
     start_of, width = (n + WIDTH - 1) // WIDTH * WIDTH, (m + WIDTH - 1) // WIDTH * WIDTH

@@ -13,9 +13,9 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from odelib.engines.torch_program import BoundProgram, Program
 from odelib.problem.expressions.parser import TIME, Expression, Name, Node, Number, Operation, walk
 from odelib.problem.system import System
-from odelib.program import BoundProgram, Program
 
 Reals = NDArray[np.float64]
 _COMPARISONS, _EXTREMES, _OF_ONE = ("<", "<=", ">", ">="), ("min", "max"), ("abs", "sign")

@@ -7,8 +7,8 @@ import math
 import pytest
 import torch
 
+from odelib.engines.torch_program import Program
 from odelib.problem.expressions.parser import parse_expression
-from odelib.program import Program
 
 CASES = {
     "x + 1": lambda x: x + 1,

@@ -20,11 +20,11 @@ from odelib.engines.base import (
 )
 from odelib.engines.compiled.engine import CompiledEngine
 from odelib.engines.registry import choose, choose_device
+from odelib.engines.torch_program import Program, variables_of
 from odelib.problem.checks import resolve_system
 from odelib.problem.limits import Limits
 from odelib.problem.solver import ABILITIES
 from odelib.problem.system import System, SystemDefinition
-from odelib.program import Program, variables_of
 
 # what the layer holds for an argument that a call leaves out
 _ATTRIBUTES = {"parameters": "parameter_vector", "initial_state": "initial_state_vector", "constants": "_constants"}

@@ -14,12 +14,12 @@ from llvmlite import ir
 from numba import types
 from numba.core import cgutils
 
-from odelib.engines.compiled.lanes import DOUBLE, FUSED, PLACE, REAL, VECTOR, WIDTH, at, broadcast, operation
-from odelib.engines.compiled.methods.dop853 import DOP853
-from odelib.engines.compiled.methods.dopri5 import DOPRI5
-from odelib.engines.compiled.methods.kvaerno5 import KVAERNO5
-from odelib.engines.compiled.methods.tableau import Reals, Tableau
-from odelib.engines.compiled.methods.tsit5 import TSIT5
+from odelib.engines.compiled.simd import DOUBLE, FUSED, PLACE, REAL, VECTOR, WIDTH, at, broadcast, operation
+from odelib.engines.tableaus.dop853 import DOP853
+from odelib.engines.tableaus.dopri5 import DOPRI5
+from odelib.engines.tableaus.kvaerno5 import KVAERNO5
+from odelib.engines.tableaus.tableau import Reals, Tableau
+from odelib.engines.tableaus.tsit5 import TSIT5
 
 EXPLICIT: tuple[Tableau, ...] = (DOPRI5, TSIT5, DOP853)
 METHODS: tuple[Tableau, ...] = (*EXPLICIT, KVAERNO5)

@@ -10,7 +10,7 @@ import torch
 from numpy.typing import NDArray
 
 from odelib import ODELayer
-from odelib.layer import ODELayer as Layer
+from odelib.engines.layer import ODELayer as Layer
 from odelib.objective.objective import Objective
 from odelib.objective.unknowns import Unknowns
 from odelib.problem.catalogue import CATALOGUE

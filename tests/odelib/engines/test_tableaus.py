@@ -11,11 +11,11 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from odelib.engines.compiled.methods.dop853 import DOP853
-from odelib.engines.compiled.methods.dopri5 import DOPRI5
-from odelib.engines.compiled.methods.kvaerno5 import KVAERNO5
-from odelib.engines.compiled.methods.tableau import Tableau
-from odelib.engines.compiled.methods.tsit5 import TSIT5
+from odelib.engines.tableaus.dop853 import DOP853
+from odelib.engines.tableaus.dopri5 import DOPRI5
+from odelib.engines.tableaus.kvaerno5 import KVAERNO5
+from odelib.engines.tableaus.tableau import Tableau
+from odelib.engines.tableaus.tsit5 import TSIT5
 from tests.odelib.engines.detest import PROBLEMS, exact
 
 Array = NDArray[np.float64]

@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from odelib import ODELayer
-from odelib.engines.jumps import Jumps
+from odelib.engines.discontinuities import Jumps
 from odelib.problem.solver import ABILITIES
 
 METHODS = [(engine, method) for engine, able in ABILITIES.items() for method in (*able.methods, None)]

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from odelib.engines.compiled.methods.tableau import Reals, Tableau, contiguous
+from odelib.engines.tableaus.tableau import Reals, Tableau, contiguous
 
 GAMMA = 0.26
 _ROWS = [

@@ -6,7 +6,7 @@ The coefficients are those of `scipy.integrate.RK45`.
 import numpy as np
 from scipy.integrate import RK45
 
-from odelib.engines.compiled.methods.tableau import Tableau, contiguous
+from odelib.engines.tableaus.tableau import Tableau, contiguous
 
 _A = np.zeros((7, 7))
 _A[:6, :5] = RK45.A

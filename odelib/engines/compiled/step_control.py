@@ -12,7 +12,8 @@ from typing import Any
 
 from numba import njit
 
-from odelib.engines.compiled.lanes import (
+from odelib.engines.compiled.primitives import call_kernel
+from odelib.engines.compiled.simd import (
     WIDTH,
     larger,
     largest,
@@ -28,7 +29,6 @@ from odelib.engines.compiled.lanes import (
     times,
     total,
 )
-from odelib.engines.compiled.primitives import call_kernel
 
 # Where a solve stands, or how it ended.
 RUNNING, DONE, MAX_STEPS, NOT_FINITE, STEP_TOO_SMALL = range(5)
