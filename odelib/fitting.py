@@ -18,15 +18,15 @@ from odelib.errors import FitError, SolveError, StopReason, StopRequested
 from odelib.monitor import Checkpoint, Monitor, Progress
 from odelib.objective.objective import Evaluation, NotFinite, Objective
 from odelib.objective.unknowns import Unknowns
+from odelib.optimisers.base import STOPPED
+from odelib.optimisers.evaluator import Counts, Loop, TrialFailed
+from odelib.optimisers.least_squares import LeastSquares
+from odelib.optimisers.registry import build_stage
 from odelib.problem.catalogue import CATALOGUE
 from odelib.problem.request import FitProblem
 from odelib.problem.stages import LeastSquaresStage
 from odelib.profiles import BetterFound
 from odelib.result import FitResult, OutcomeCode, SolverUsed, StageReport, Stopped
-from odelib.stages.base import STOPPED
-from odelib.stages.least_squares import LeastSquares
-from odelib.stages.loop import Counts, Loop, TrialFailed
-from odelib.stages.registry import build_stage
 
 RUNNING = "running"
 REPORT_SECONDS = 5.0

@@ -16,9 +16,9 @@ from scipy import stats
 
 from odelib.objective.objective import Evaluation
 from odelib.objective.unknowns import Vector
+from odelib.optimisers.evaluator import Loop, TrialFailed
+from odelib.optimisers.least_squares import descend
 from odelib.result import Profile
-from odelib.stages.least_squares import descend
-from odelib.stages.loop import Loop, TrialFailed
 
 CONFIDENCE = 0.95
 POINTS = 60  # on a side, at most

@@ -17,6 +17,7 @@ from odelib.engines.torch_program import Program
 from odelib.errors import SolveError, StopRequested
 from odelib.likelihood.measurements import Model
 from odelib.objective.objective import Evaluation, NotFinite, Objective
+from odelib.optimisers.evaluator import Counts, Loop
 from odelib.predictions import Predictor, columns, failed_prediction, sparse_columns
 from odelib.problem.data_split import Part
 from odelib.problem.noise import AnyNoise
@@ -39,7 +40,6 @@ from odelib.result import (
     Statistics,
     Trajectory,
 )
-from odelib.stages.loop import Counts, Loop
 from odelib.uncertainty import Errors, Interval, Uncertainty
 
 DENSE_POINTS = 401

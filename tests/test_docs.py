@@ -19,6 +19,7 @@ import typer
 from pydantic import BaseModel
 
 from odelib.errors import ProblemError, SolveError
+from odelib.optimisers.base import STOPPED
 from odelib.problem.catalogue import CATALOGUE
 from odelib.problem.expressions.vocabulary import FUNCTIONS
 from odelib.problem.noise import LaplaceNoise, LognormalNoise, NormalNoise, PoissonNoise, StudentTNoise
@@ -37,7 +38,6 @@ from odelib.problem.request import (
 from odelib.problem.stages import AdamStage, LbfgsbStage, LeastSquaresStage, MultipleShootingStage, MultiStartStage
 from odelib.problem.system import SystemDefinition
 from odelib.result import FitResult, OutcomeCode, WarningCode
-from odelib.stages.base import STOPPED
 from service.cli.main import app
 from service.http.errors import ERRORS
 from service.http.routes.fits import ListQuery

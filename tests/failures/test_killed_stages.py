@@ -8,9 +8,9 @@ import pytest
 
 from odelib.fitting import fit
 from odelib.monitor import Checkpoint
+from odelib.optimisers.registry import build_stage
 from odelib.problem.request import parse_problem
 from odelib.result import FitResult
-from odelib.stages.registry import build_stage
 from tests.failures.conftest import END_SECONDS, Stack, result_of
 from tests.failures.requests import seasons
 from tests.processes import WorkerProcess, wait_for, wait_for_end

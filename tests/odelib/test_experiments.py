@@ -299,7 +299,7 @@ class TestStopping:
     @pytest.fixture(autouse=True)
     @staticmethod
     def every_step_told(monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setattr("odelib.stages.loop.CHECKPOINT_SECONDS", 0.0)
+        monkeypatch.setattr("odelib.optimisers.evaluator.CHECKPOINT_SECONDS", 0.0)
 
     CHANGES: dict[str, Any] = {
         "per_experiment": ["k"],

@@ -16,8 +16,8 @@ from odelib.fitting import partial_result
 from odelib.monitor import Checkpoint
 from odelib.problem.request import parse_problem
 from odelib.result import FitResult
+from tests.optimisers import STAGES
 from tests.problems import decay_request
-from tests.stages import STAGES
 from tests.stopping import Stopper
 
 
@@ -185,7 +185,7 @@ class TestCannotSucceed:
 
 @pytest.fixture
 def every_step_told(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("odelib.stages.loop.CHECKPOINT_SECONDS", 0.0)
+    monkeypatch.setattr("odelib.optimisers.evaluator.CHECKPOINT_SECONDS", 0.0)
 
 
 @pytest.mark.usefixtures("every_step_told")

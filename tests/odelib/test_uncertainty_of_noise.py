@@ -12,7 +12,7 @@ from scipy import stats
 from odelib import fit
 from odelib.problem.request import parse_problem
 from odelib.result import Estimate, FitResult
-from tests.odelib.lines import held, lines
+from tests.odelib.optimisers.lines import held, lines
 
 TIMES = np.arange(12.0)
 SCATTER = np.sin(7 * np.arange(12) + 1)

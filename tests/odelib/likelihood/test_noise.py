@@ -16,7 +16,7 @@ from odelib.problem.priors import AnyPrior
 from odelib.problem.request import parse_problem
 from odelib.result import FitResult
 from tests.odelib.likelihood import densities
-from tests.odelib.lines import TIMES, W, Z, evaluated, held
+from tests.odelib.optimisers.lines import TIMES, W, Z, evaluated, held
 from tests.odelib.problem.requests import examples
 
 

@@ -15,9 +15,9 @@ from scipy.optimize import lsq_linear
 
 from odelib.objective.objective import Curvature, Evaluation
 from odelib.objective.unknowns import Vector
+from odelib.optimisers.base import StopCode
+from odelib.optimisers.evaluator import Loop, TrialFailed
 from odelib.problem.stages import LeastSquaresStage
-from odelib.stages.base import StopCode
-from odelib.stages.loop import Loop, TrialFailed
 
 FIRST_DAMPING = 1e-3  # of the largest diagonal entry of the Gauss–Newton matrix
 MOST_REJECTED = 30  # in a row: the damping has then grown beyond any use

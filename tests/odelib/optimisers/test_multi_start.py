@@ -15,8 +15,8 @@ from odelib.errors import StopRequested
 from odelib.fitting import fit
 from odelib.monitor import Checkpoint
 from odelib.objective.unknowns import Unknowns
+from odelib.optimisers.multi_start import spread
 from odelib.problem.request import parse_problem
-from odelib.stages.multi_start import spread
 from tests.stopping import Stopper
 
 # x(0) = 2 + sin(3a) + a²/50: many valleys along a
@@ -106,7 +106,7 @@ def test_points_are_spread_over_the_bounds_and_around_the_guess() -> None:
 
 
 def test_interrupted_it_goes_on_with_the_starts_that_are_left(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("odelib.stages.loop.CHECKPOINT_SECONDS", 0.0)
+    monkeypatch.setattr("odelib.optimisers.evaluator.CHECKPOINT_SECONDS", 0.0)
     whole, monitor = fit(waves()), Stopper(5, "interrupted")
     with pytest.raises(StopRequested):
         fit(waves(), monitor=monitor)

@@ -14,12 +14,12 @@ from typing import Any, ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
-from odelib.corrections import Corrections
 from odelib.objective.objective import Evaluation
+from odelib.optimisers.base import StopCode
+from odelib.optimisers.evaluator import Loop, TrialFailed
+from odelib.optimisers.multiple_shooting.segments import Segments
+from odelib.optimisers.multiple_shooting.state_estimates import Corrections
 from odelib.problem.stages import MultipleShootingStage
-from odelib.segments import Segments
-from odelib.stages.base import StopCode
-from odelib.stages.loop import Loop, TrialFailed
 
 Reals = NDArray[np.float64]
 SEGMENTS = 20  # of each series, at most

@@ -14,9 +14,9 @@ from scipy.optimize import OptimizeResult, minimize
 
 from odelib.objective.objective import Evaluation
 from odelib.objective.unknowns import Vector
+from odelib.optimisers.base import StopCode
+from odelib.optimisers.evaluator import Loop, TrialFailed
 from odelib.problem.stages import LbfgsbStage
-from odelib.stages.base import StopCode
-from odelib.stages.loop import Loop, TrialFailed
 
 FAR = 1e20  # stands for no bound: scipy takes the length of its first step as given only where all are bounded
 RECHECK_STEPS = 5  # after a gain that turned out not to be the last

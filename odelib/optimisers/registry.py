@@ -2,6 +2,12 @@
 
 from __future__ import annotations
 
+from odelib.optimisers.adam import Adam
+from odelib.optimisers.base import Stage
+from odelib.optimisers.lbfgsb import Lbfgsb
+from odelib.optimisers.least_squares import LeastSquares
+from odelib.optimisers.multi_start import MultiStart
+from odelib.optimisers.multiple_shooting.optimiser import MultipleShooting
 from odelib.problem.stages import (
     AdamStage,
     AnyStage,
@@ -10,12 +16,6 @@ from odelib.problem.stages import (
     MultipleShootingStage,
     MultiStartStage,
 )
-from odelib.stages.adam import Adam
-from odelib.stages.base import Stage
-from odelib.stages.lbfgsb import Lbfgsb
-from odelib.stages.least_squares import LeastSquares
-from odelib.stages.multi_start import MultiStart
-from odelib.stages.multiple_shooting import MultipleShooting
 
 
 def build_stage(settings: AnyStage, seed: int) -> Stage:

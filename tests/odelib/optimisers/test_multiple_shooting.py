@@ -9,13 +9,13 @@ import pytest
 import torch
 from numpy.typing import NDArray
 
-from odelib.corrections import Corrections
 from odelib.engines.layer import ODELayer
 from odelib.fitting import fit
 from odelib.objective.objective import Objective
 from odelib.objective.unknowns import Unknowns
+from odelib.optimisers.multiple_shooting.segments import Segments
+from odelib.optimisers.multiple_shooting.state_estimates import Corrections
 from odelib.problem.request import FitProblem, parse_problem
-from odelib.segments import Segments
 from odelib.simulation.simulated_data import run_simulation
 
 Array = NDArray[np.float64]

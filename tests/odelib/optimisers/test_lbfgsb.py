@@ -8,9 +8,9 @@ import pytest
 from scipy.optimize import minimize
 
 from odelib import fit
+from odelib.optimisers.lbfgsb import two_loop_product
 from odelib.problem.request import parse_problem
 from odelib.result import FitResult
-from odelib.stages.lbfgsb import two_loop_product
 from tests.problems import decay_request, reference
 
 

@@ -10,7 +10,7 @@ import pytest
 
 from odelib.likelihood.absolute_terms import Tents
 from odelib.objective.objective import Curvature
-from odelib.stages.least_squares import _Model
+from odelib.optimisers.least_squares import _Model
 
 
 @pytest.mark.parametrize("bounds", [(-np.inf, np.inf), (0.0, 2.0)])

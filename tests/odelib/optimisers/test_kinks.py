@@ -9,7 +9,7 @@ import pytest
 from odelib import fit
 from odelib.problem.request import parse_problem
 from odelib.result import FitResult
-from tests.odelib.lines import held, lines
+from tests.odelib.optimisers.lines import held, lines
 
 VALUES = [1.0, 2.0, 4.0, 7.0, 30.0]  # whose median is 4
 AWAY = [{"kind": "adam", "steps": 1, "learning_rate": 1e-6}]  # stays where it starts

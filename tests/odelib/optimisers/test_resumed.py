@@ -37,7 +37,7 @@ class StopAt(Monitor):
 
 @pytest.fixture(autouse=True)
 def _every_step_leaves_a_checkpoint(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("odelib.stages.loop.CHECKPOINT_SECONDS", 0.0)
+    monkeypatch.setattr("odelib.optimisers.evaluator.CHECKPOINT_SECONDS", 0.0)
 
 
 def resumed(request: dict[str, Any], stage: int, step: int) -> FitResult:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import ClassVar, Literal, Protocol
 
-from odelib.stages.loop import Loop
+from odelib.optimisers.evaluator import Loop
 
 StopCode = Literal["converged", "step_limit", "no_progress", "solve_failed", "finished", "too_large"]
 

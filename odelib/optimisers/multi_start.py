@@ -15,12 +15,12 @@ from scipy.stats import qmc
 
 from odelib.objective.objective import Evaluation
 from odelib.objective.unknowns import Unknowns
+from odelib.optimisers.base import StopCode
+from odelib.optimisers.evaluator import Loop, TrialFailed
+from odelib.optimisers.least_squares import descend
+from odelib.optimisers.multiple_shooting.optimiser import Search
 from odelib.problem.stages import MultiStartStage
 from odelib.result import has_reached
-from odelib.stages.base import StopCode
-from odelib.stages.least_squares import descend
-from odelib.stages.loop import Loop, TrialFailed
-from odelib.stages.multiple_shooting import Search
 
 Reals = NDArray[np.float64]
 LOOKED_AT = 4  # points for each start that is run

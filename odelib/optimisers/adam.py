@@ -8,9 +8,9 @@ import numpy as np
 
 from odelib.objective.objective import Evaluation
 from odelib.objective.unknowns import Vector
+from odelib.optimisers.base import StopCode
+from odelib.optimisers.evaluator import Loop, TrialFailed
 from odelib.problem.stages import AdamStage
-from odelib.stages.base import StopCode
-from odelib.stages.loop import Loop, TrialFailed
 
 BETA_1, BETA_2, EPSILON = 0.9, 0.999, 1e-8  # the article's and everybody's
 RETREATS = 20
