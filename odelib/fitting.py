@@ -25,8 +25,8 @@ from odelib.optimisers.registry import build_stage
 from odelib.problem.catalogue import CATALOGUE
 from odelib.problem.request import FitProblem
 from odelib.problem.stages import LeastSquaresStage
-from odelib.profiles import BetterFound
 from odelib.result import FitResult, OutcomeCode, SolverUsed, StageReport, Stopped
+from odelib.uncertainty.profile_likelihood import BetterFound
 
 RUNNING = "running"
 REPORT_SECONDS = 5.0

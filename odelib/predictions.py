@@ -18,7 +18,7 @@ from odelib.objective.observable_sensitivities import observable_slopes
 from odelib.problem.data_split import Part, whole
 from odelib.problem.request import FitProblem, Prediction
 from odelib.result import PredictionError, PredictionResult
-from odelib.uncertainty import Errors
+from odelib.uncertainty.covariance import Errors
 
 RTOL, ATOL = 1e-10, 1e-12  # at most, whatever the fit used
 # With these a method of order 2 or 3 would use up any number of steps.

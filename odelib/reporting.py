@@ -22,7 +22,6 @@ from odelib.predictions import Predictor, columns, failed_prediction, sparse_col
 from odelib.problem.data_split import Part
 from odelib.problem.noise import AnyNoise
 from odelib.problem.request import FitProblem, Prediction
-from odelib.profiles import Profiler
 from odelib.result import (
     OUTCOMES,
     Covariance,
@@ -40,7 +39,8 @@ from odelib.result import (
     Statistics,
     Trajectory,
 )
-from odelib.uncertainty import Errors, Interval, Uncertainty
+from odelib.uncertainty.covariance import Errors, Interval, Uncertainty
+from odelib.uncertainty.profile_likelihood import Profiler
 
 DENSE_POINTS = 401
 ENDED_BY_ITSELF: tuple[OutcomeCode, ...] = ("converged", "step_limit", "no_progress")
