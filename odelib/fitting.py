@@ -10,7 +10,6 @@ from typing import Any
 import numpy as np
 import torch
 
-from odelib import reporting
 from odelib.engines.compiled.engine import CompiledEngine
 from odelib.engines.layer import ODELayer
 from odelib.engines.registry import choose, choose_device
@@ -25,6 +24,7 @@ from odelib.optimisers.registry import build_stage
 from odelib.problem.catalogue import CATALOGUE
 from odelib.problem.request import FitProblem
 from odelib.problem.stages import LeastSquaresStage
+from odelib.report import assemble as reporting
 from odelib.result import FitResult, OutcomeCode, SolverUsed, StageReport, Stopped
 from odelib.uncertainty.profile_likelihood import BetterFound
 

@@ -10,7 +10,6 @@ import torch
 from torch import Tensor
 from torch.autograd.functional import jacobian as jacobian_of
 
-from odelib.cautions import Cautions
 from odelib.engines.base import StopCheck
 from odelib.engines.compiled.engine import CompiledEngine
 from odelib.engines.torch_program import Program
@@ -18,10 +17,11 @@ from odelib.errors import SolveError, StopRequested
 from odelib.likelihood.measurements import Model
 from odelib.objective.objective import Evaluation, NotFinite, Objective
 from odelib.optimisers.evaluator import Counts, Loop
-from odelib.predictions import Predictor, columns, failed_prediction, sparse_columns
 from odelib.problem.data_split import Part
 from odelib.problem.noise import AnyNoise
 from odelib.problem.request import FitProblem, Prediction
+from odelib.report.predictions import Predictor, columns, failed_prediction, sparse_columns
+from odelib.report.warnings import Cautions
 from odelib.result import (
     OUTCOMES,
     Covariance,
