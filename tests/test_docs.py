@@ -42,7 +42,7 @@ from service.cli.main import app
 from service.http.errors import ERRORS
 from service.http.routes.fits import ListQuery
 from service.http.schemas import Fit, Problem
-from worker.endings import died_too_often, no_gpu, our_mistake, out_of_memory
+from worker.attempt_endings import died_too_often, no_gpu, our_mistake, out_of_memory
 
 ROOT = Path(__file__).parents[1]
 DOCS = ROOT / "docs"

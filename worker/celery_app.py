@@ -26,7 +26,6 @@ from pydantic_core import to_json
 from redis.exceptions import RedisError
 
 from worker.errors import StoreUnavailable, WorkerError
-from worker.liveness import EXIT_STATUS, ConsumptionWatch, LoopWatch
 from worker.log import configure_logging
 from worker.settings import WorkerSettings
 from worker.shared_flags import SharedFlags
@@ -34,6 +33,7 @@ from worker.states import QUEUES, Queue
 from worker.store.connection import connect
 from worker.store.upkeep import UpkeepStore
 from worker.sweep import Sweep
+from worker.watchdogs import EXIT_STATUS, ConsumptionWatch, LoopWatch
 
 if TYPE_CHECKING:
     from worker.tasks import FitRunner

@@ -10,7 +10,7 @@ from typing import Any
 from pydantic_core import to_json
 
 from worker.celery_app import Messenger, broker_list
-from worker.ended import EndedListener
+from worker.end_listener import EndedListener
 from worker.errors import (
     FitEnded,
     FitNotFinished,

@@ -10,7 +10,7 @@ from collections.abc import Callable, Collection
 
 import structlog
 
-from worker.endings import died_too_often, no_gpu
+from worker.attempt_endings import died_too_often, no_gpu
 from worker.errors import WorkerError
 from worker.settings import WorkerSettings
 from worker.shared_flags import SharedFlags

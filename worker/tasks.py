@@ -19,7 +19,7 @@ from odelib.fitting import fit, warm_up
 from odelib.monitor import Checkpoint, Monitor
 from odelib.problem.limits import Limits
 from odelib.problem.request import parse_problem
-from worker.endings import (
+from worker.attempt_endings import (
     Ending,
     Unfinished,
     ending_of_error,
@@ -31,7 +31,7 @@ from worker.endings import (
 from worker.errors import StoreUnavailable
 from worker.log import where
 from worker.memory import FitMemory, default_megabytes
-from worker.progress import Pulse
+from worker.pulse import Pulse
 from worker.settings import WorkerSettings
 from worker.shared_flags import SharedFlags
 from worker.states import Queue

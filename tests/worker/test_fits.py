@@ -10,7 +10,7 @@ from datetime import datetime, timedelta
 import pytest
 
 from tests.worker.conftest import Store, open_store
-from worker.endings import Ending
+from worker.attempt_endings import Ending
 from worker.errors import (
     FitEnded,
     FitNotFinished,

@@ -6,7 +6,7 @@ import pytest
 
 from odelib.result import OutcomeCode
 from tests.worker.conftest import Store
-from worker.endings import Ending
+from worker.attempt_endings import Ending
 from worker.states import Status
 from worker.store.keys import KEYS
 from worker.store.leases import Answer, Claim, Report

@@ -22,7 +22,7 @@ from hypothesis.stateful import (
 
 from odelib.result import OutcomeCode
 from tests.worker.conftest import Store, open_store
-from worker.endings import Ending
+from worker.attempt_endings import Ending
 from worker.errors import FitEnded, FitNotFinished, FitNotFound, QueueFull
 from worker.states import ENDED, MOVES, STATUSES, Queue, Status
 from worker.store.keys import KEYS

@@ -8,7 +8,7 @@ import pytest
 
 from tests.processes import wait_for
 from tests.worker.conftest import Store, open_store
-from worker.endings import Ending
+from worker.attempt_endings import Ending
 from worker.errors import StoreUnavailable
 from worker.shared_flags import SharedFlags
 from worker.states import Queue

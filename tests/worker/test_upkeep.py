@@ -6,7 +6,7 @@ import time
 
 from tests.processes import wait_for
 from tests.worker.conftest import Store, open_store
-from worker.endings import Ending
+from worker.attempt_endings import Ending
 from worker.store.keys import KEYS
 from worker.store.upkeep import Lapsed
 

@@ -7,7 +7,7 @@ from enum import Enum
 
 import redis
 
-from worker.endings import Ending
+from worker.attempt_endings import Ending
 from worker.settings import WorkerSettings
 from worker.states import Queue
 from worker.store.connection import store_errors

@@ -11,7 +11,7 @@ from odelib.fitting import fit
 from odelib.monitor import Checkpoint, Monitor
 from odelib.problem.request import parse_problem
 from tests.failures.requests import decay
-from worker.news import News
+from worker.progress_updates import News
 from worker.store.scripts import outcome_json
 
 PROBLEM = parse_problem(decay(3))

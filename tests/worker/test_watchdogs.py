@@ -8,11 +8,11 @@ import time
 
 import pytest
 
-from worker.liveness import EXIT_STATUS, ConsumptionWatch
+from worker.watchdogs import EXIT_STATUS, ConsumptionWatch
 
 LOOP = """
 import socket, sys, time
-from worker.liveness import LoopWatch
+from worker.watchdogs import LoopWatch
 answers, turns, seconds = sys.argv[1] == "answers", sys.argv[2] == "turns", float(sys.argv[3])
 watch = LoopWatch(0.5, 0.1, lambda: answers, lambda: print("prepared", flush=True))
 watch.start()

@@ -18,11 +18,11 @@ from odelib.errors import StopReason
 from odelib.monitor import Checkpoint, Monitor
 from odelib.problem.request import FitProblem
 from odelib.result import OutcomeCode
-from worker.endings import Ending, ending_of_stop, out_of_memory
+from worker.attempt_endings import Ending, ending_of_stop, out_of_memory
 from worker.errors import WorkerError
 from worker.log import where, where_is_the_main_thread
 from worker.memory import FitMemory
-from worker.news import News
+from worker.progress_updates import News
 from worker.settings import WorkerSettings
 from worker.store.leases import Answer, Claim, LeaseStore, Report
 

@@ -13,7 +13,7 @@ from tests.failures.requests import decay
 from tests.processes import kill_redis, redis_server, wait_for
 from tests.worker.conftest import Store, open_store
 from worker.memory import FitMemory
-from worker.progress import Pulse
+from worker.pulse import Pulse
 from worker.store.keys import KEYS
 from worker.store.leases import Claim
 

@@ -9,8 +9,8 @@ import pytest
 
 from tests.processes import kill_redis, redis_server
 from tests.worker.conftest import Store, open_store
-from worker.ended import EndedListener
-from worker.endings import Ending
+from worker.attempt_endings import Ending
+from worker.end_listener import EndedListener
 
 LONG = 60.0
 
