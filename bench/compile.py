@@ -21,23 +21,23 @@ from rich.console import Console
 from rich.table import Table
 
 SIZES = (3, 10, 100, 1000)
-MOST_WITH_GRADIENT = 100
+MAX_WITH_GRADIENT = 100
 PROGRAM = """
 import json, resource, sys, time
 import torch
 import odelib.engines.layer
-from bench.compile import chain, MOST_WITH_GRADIENT
+from bench.compile import chain, MAX_WITH_GRADIENT
 n = int(sys.argv[1])
 definition = chain(n)
 began, used = time.perf_counter(), time.process_time()
 layer = odelib.engines.layer.ODELayer(definition, engine="compiled")
-parameters = torch.full((n,), 0.5, dtype=torch.float64, requires_grad=n <= MOST_WITH_GRADIENT)
+parameters = torch.full((n,), 0.5, dtype=torch.float64, requires_grad=n <= MAX_WITH_GRADIENT)
 state = torch.zeros(n, dtype=torch.float64)
 state[0] = 1.0
 times = torch.linspace(0.0, 10.0, 11, dtype=torch.float64)
 def work():
     states = layer(times, state, parameters)
-    if n <= MOST_WITH_GRADIENT:
+    if n <= MAX_WITH_GRADIENT:
         states.square().sum().backward()
 work()
 first, first_cpu = time.perf_counter() - began, time.process_time() - used
@@ -71,7 +71,7 @@ def main() -> None:
         with tempfile.TemporaryDirectory(prefix="bench-kernels-") as home:
             for process in ("empty folder", "second"):
                 row = run(n, home)
-                what = "gradient" if n <= MOST_WITH_GRADIENT else "solution"
+                what = "gradient" if n <= MAX_WITH_GRADIENT else "solution"
                 table.add_row(
                     str(n),
                     what,

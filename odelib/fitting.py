@@ -18,7 +18,7 @@ from odelib.monitor import Checkpoint, Monitor, Progress
 from odelib.objective.objective import Evaluation, NotFinite, Objective
 from odelib.objective.unknowns import Unknowns
 from odelib.optimisers.base import STOPPED
-from odelib.optimisers.evaluator import Counts, Loop, TrialFailed
+from odelib.optimisers.evaluator import Counts, Evaluator, TrialFailed
 from odelib.optimisers.least_squares import LeastSquares
 from odelib.optimisers.registry import build_stage
 from odelib.problem.catalogue import CATALOGUE
@@ -30,7 +30,7 @@ from odelib.uncertainty.profile_likelihood import BetterFound
 
 RUNNING = "running"
 REPORT_SECONDS = 5.0
-MOST_IMPROVED = 5  # times that profiles find a better point before the fit gives up
+MAX_IMPROVEMENTS = 5  # times that profiles find a better point before the fit gives up
 _OUTCOMES: dict[str, OutcomeCode] = {  # how the last stage stopped → whether the fit can be trusted
     "converged": "converged",
     "step_limit": "step_limit",
@@ -103,7 +103,7 @@ class _Setup:
         if stop:
             self.layer.stop = stop
         self.unknowns = Unknowns(problem, device)
-        self.layer.carried = self.unknowns.carried
+        self.layer.differentiate_by = self.unknowns.differentiate_by
         self.objective = Objective(problem, self.unknowns, self.layer, device)
 
     def solver(self) -> SolverUsed:
@@ -166,13 +166,13 @@ class _Fit:
 
     def _complete(self, code: OutcomeCode) -> FitResult:
         """The result; where making it shows a better point, that point's, its outcome judged anew."""
-        for _ in range(MOST_IMPROVED):
+        for _ in range(MAX_IMPROVEMENTS):
             try:
                 return self._report().complete(code, self._stop_of_report)
             except BetterFound as better:
-                loop = Loop(self.objective, better.at, Counts(), None, self._stop_of_report, lambda _: None)
-                stopped = LeastSquares(LeastSquaresStage(kind="least_squares")).run(loop)
-                self.best = loop.best
+                evaluator = Evaluator(self.objective, better.at, Counts(), None, self._stop_of_report, lambda _: None)
+                stopped = LeastSquares(LeastSquaresStage(kind="least_squares")).run(evaluator)
+                self.best = evaluator.best
                 code = _OUTCOMES[stopped] if code != "time_limit" else code
         return self._report().partial("no_progress")
 
@@ -232,18 +232,16 @@ class _Fit:
             self.stages = _Stages(self.stages.index + 1, reports=self.stages.reports)
         code = self.stages.reports[-1].stopped.code
         return (
-            "converged"
-            if code in ("step_limit", "finished", "too_large") and self._nothing_to_gain()
-            else _OUTCOMES[code]
+            "converged" if code in ("step_limit", "finished", "too_large") and self._is_converged() else _OUTCOMES[code]
         )
 
-    def _nothing_to_gain(self) -> bool:
+    def _is_converged(self) -> bool:
         """Whether the best point is an optimum, although the last stage used all its steps."""
         if self.best is None:
             raise AssertionError("no point has been evaluated")
-        loop = Loop(self.objective, self.best, Counts(), None, self._stop, self._tell)
+        evaluator = Evaluator(self.objective, self.best, Counts(), None, self._stop, self._tell)
         try:
-            return loop.nothing_to_gain()
+            return evaluator.is_converged()
         except TrialFailed:
             return False
 
@@ -251,59 +249,61 @@ class _Fit:
         if self.best is None:
             raise AssertionError("no point has been evaluated")
         stage = self.plan[index]
-        loop = Loop(self.objective, self.best, self.stages.counts, self.stages.memory, self._stop, self._tell)
-        self._tell(loop)
+        evaluator = Evaluator(self.objective, self.best, self.stages.counts, self.stages.memory, self._stop, self._tell)
+        self._tell(evaluator)
         try:
-            code = stage.run(loop)
+            code = stage.run(evaluator)
         except StopRequested as stop:
-            self.best = loop.best
-            self._tell(loop)
-            self.stages.reports.append(self._stage_report(loop, stop.reason, f"the fit was stopped: {stop.reason}"))
+            self.best = evaluator.best
+            self._tell(evaluator)
+            self.stages.reports.append(
+                self._stage_report(evaluator, stop.reason, f"the fit was stopped: {stop.reason}")
+            )
             raise
-        self.best = loop.best
-        self._tell(loop)
-        self.stages.reports.append(self._stage_report(loop, code, STOPPED[code]))
+        self.best = evaluator.best
+        self._tell(evaluator)
+        self.stages.reports.append(self._stage_report(evaluator, code, STOPPED[code]))
 
-    def _stage_report(self, loop: Loop, code: str, message: str) -> StageReport:
-        best = loop.best
+    def _stage_report(self, evaluator: Evaluator, code: str, message: str) -> StageReport:
+        best = evaluator.best
         gradient = np.abs(best.gradient * self.unknowns.per_unit(best.coordinates))
         steepest = float(gradient.max(initial=0.0))
         norm = steepest * float(np.linalg.norm(gradient / steepest)) if 0 < steepest < np.inf else steepest
         return StageReport(
             kind=self.plan[self.stages.index].kind,
-            steps=loop.counts.steps,
-            gradients=loop.counts.gradients,
-            failed_solves=loop.counts.failed_solves,
+            steps=evaluator.counts.steps,
+            gradients=evaluator.counts.gradients,
+            failed_solves=evaluator.counts.failed_solves,
             loss=best.loss,
             gradient_norm=min(norm, sys.float_info.max),
-            seconds=loop.counts.seconds,
+            seconds=evaluator.counts.seconds,
             stopped=Stopped(code=code, message=message),
-            start_losses=sorted(loop.ends) or None,
+            start_losses=sorted(evaluator.ends) or None,
         )
 
-    def _tell(self, loop: Loop) -> None:
-        stages, best = self.plan, loop.best
+    def _tell(self, evaluator: Evaluator) -> None:
+        stages, best = self.plan, evaluator.best
         planned = sum(stage.steps for stage in stages)
         before = sum(stage.steps for stage in stages[: self.stages.index])
         here = stages[self.stages.index]
         self.monitor.progress = Progress(
             stage=here.kind,
-            step=loop.counts.steps,
+            step=evaluator.counts.steps,
             steps=here.steps,
             loss=best.loss,
-            fraction=min((before + loop.counts.steps) / planned, 1.0),
+            fraction=min((before + evaluator.counts.steps) / planned, 1.0),
         )
-        running = self._stage_report(loop, RUNNING, "the stage was still running")
+        running = self._stage_report(evaluator, RUNNING, "the stage was still running")
         self.monitor.checkpoint = Checkpoint(
             stage=self.stages.index,
-            step=loop.counts.steps,
+            step=evaluator.counts.steps,
             best=self.unknowns.free_values(best.coordinates),
             loss=best.loss,
             gradient_norm=running.gradient_norm,
             states=[
                 dict(zip(self.problem.resolved_system.states, best.states[rows].T.tolist(), strict=True))
-                for rows in self.objective.solves.slices
+                for rows in self.objective.trajectories.slices
             ],
-            optimiser=loop.memory,
+            optimiser=evaluator.memory,
             reports=[report.model_dump(mode="json") for report in (*self.stages.reports, running)],
         )

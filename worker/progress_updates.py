@@ -14,7 +14,7 @@ from odelib.monitor import Checkpoint, Monitor, Progress
 from odelib.problem.request import FitProblem
 from odelib.result import OutcomeCode
 from worker.log import where
-from worker.store.leases import Report
+from worker.store.leases import ProgressReport
 from worker.store.scripts import outcome_json
 
 log = structlog.get_logger(__name__)
@@ -34,21 +34,21 @@ class News:
         self._progress: Progress | None = None
         self._told = -math.inf
         self._pending: tuple[Progress | None, Checkpoint | None] = (None, None)
-        self._rendered: tuple[Checkpoint | None, Report] = (None, Report(0.0))
+        self._rendered: tuple[Checkpoint | None, ProgressReport] = (None, ProgressReport(0.0))
 
     def begin(self, problem: FitProblem, earlier: Checkpoint | None) -> None:
         """The fit begins, from the checkpoint of an earlier attempt if there was one."""
         self._problem = problem
         self._checkpoint = earlier
 
-    def report(self, seconds: float, *, everything: bool = False) -> Report:
+    def report(self, seconds: float, *, everything: bool = False) -> ProgressReport:
         """The news after `seconds` of this attempt; `everything`: also a checkpoint whose turn has not come."""
         progress, checkpoint = self._monitor.progress, self._monitor.checkpoint
         if checkpoint is self._checkpoint or not (everything or self._is_due(checkpoint)):
             checkpoint = None
         self._pending = (progress, checkpoint)
-        texts = self._render(checkpoint) if checkpoint is not None else Report(0.0)
-        return Report(
+        texts = self._render(checkpoint) if checkpoint is not None else ProgressReport(0.0)
+        return ProgressReport(
             seconds,
             "" if progress is self._progress else _progress_json(progress),
             texts.checkpoint,
@@ -82,13 +82,13 @@ class News:
         new_stage = self._checkpoint is None or checkpoint.stage != self._checkpoint.stage
         return new_stage or time.monotonic() - self._told >= self._every
 
-    def _render(self, checkpoint: Checkpoint) -> Report:
+    def _render(self, checkpoint: Checkpoint) -> ProgressReport:
         # While Redis is away the same checkpoint is reported again and again.
         if self._rendered[0] is not checkpoint:
             partial = self._partial_of(checkpoint, "interrupted")
             text = checkpoint.to_json()
             outcome = outcome_json("interrupted") if partial else ""
-            self._rendered = checkpoint, Report(0.0, "", text, checkpoint.position, partial, outcome)
+            self._rendered = checkpoint, ProgressReport(0.0, "", text, checkpoint.position, partial, outcome)
         return self._rendered[1]
 
     def _partial_of(self, checkpoint: Checkpoint, code: OutcomeCode) -> str:

@@ -24,7 +24,7 @@ from worker.log import where, where_is_the_main_thread
 from worker.memory import FitMemory
 from worker.progress_updates import News
 from worker.settings import WorkerSettings
-from worker.store.leases import Answer, Claim, LeaseStore, Report
+from worker.store.leases import Answer, Claim, LeaseStore, ProgressReport
 
 _INNERMOST = 12  # calls that are logged of a fit that does not stop
 
@@ -82,7 +82,7 @@ class Pulse:
         self._news.begin(problem, resume)
         self._time_left = problem.time_limit_seconds - self._claim.elapsed
 
-    def final_report(self) -> Report:
+    def final_report(self) -> ProgressReport:
         """All that the store does not have yet."""
         return self._news.report(self._seconds(), everything=True)
 

@@ -19,7 +19,7 @@ from odelib.problem.limits import Limits
 from odelib.problem.system import SystemDefinition
 
 Guess = Mapping[str, Mapping[str, float]]
-MOST = 100_000  # evaluations of the equations in a solve, which at some points LSODA would never end
+MAX_SIZE = 100_000  # evaluations of the equations in a solve, which at some points LSODA would never end
 
 
 def fitted(problem: RobustProblem, data: Mapping[str, Any], guess: Guess) -> float:
@@ -38,7 +38,7 @@ def fitted(problem: RobustProblem, data: Mapping[str, Any], guess: Guess) -> flo
         count = itertools.count()
 
         def slopes(t: float, y: NDArray[np.float64]) -> list[float]:
-            if next(count) == MOST:
+            if next(count) == MAX_SIZE:
                 raise OverflowError("LSODA takes too many steps")
             return rates(t, y, parameters)
 

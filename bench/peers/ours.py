@@ -8,7 +8,7 @@ import numpy as np
 import torch
 
 from bench.systems import Problem, Reals
-from odelib.engines.base import Carried, SolverOptions, never
+from odelib.engines.base import DifferentiateBy, SolverOptions, never
 from odelib.engines.compiled.kernels import Solved, kernels_of
 from odelib.engines.layer import ODELayer
 
@@ -26,12 +26,12 @@ def bare(problem: Problem, rtol: float, atol: float, method: str = "auto") -> Ca
     assert data is not None
     kernels, options = kernels_of(problem.system), SolverOptions(method, rtol, atol, MAX_STEPS)
     n, p = len(problem.initial_state), len(problem.parameters)
-    carried = Carried(tuple(range(n)), tuple(range(p)))
+    differentiate_by = DifferentiateBy(tuple(range(n)), tuple(range(p)))
     times, start, values = _batch_of_one(problem)
     measured, order = data.ravel(), np.roll(np.arange(n + p), p)  # parameters first
 
     def gradient() -> tuple[float, Reals]:
-        solved = kernels.solve(times, start, values, carried, options, never)
+        solved = kernels.solve(times, start, values, differentiate_by, options, never)
         residual = solved.states.reshape(-1) - measured
         along = residual.dot(solved.sensitivities.reshape(-1, n + p))  # `@` takes a microsecond longer
         return float(residual.dot(residual)), 2.0 * along[order]
@@ -61,7 +61,7 @@ def solves(problem: Problem) -> dict[str, Callable[[float], Reals]]:
     methods = ["kvaerno5", "auto"] if problem.stiff else ["dopri5", "tsit5", "dop853", "auto"]
 
     def by(method: str) -> Callable[[float], Reals]:
-        return lambda rtol: _solved(problem, rtol, method, Carried()).states[0]
+        return lambda rtol: _solved(problem, rtol, method, DifferentiateBy()).states[0]
 
     return {f"odefit {method}": by(method) for method in methods}
 
@@ -69,15 +69,15 @@ def solves(problem: Problem) -> dict[str, Callable[[float], Reals]]:
 def sensitivities(problem: Problem, rtol: float, method: str = "auto") -> tuple[Reals, Reals]:
     """States (T, n) and their derivatives (T, n, p + n), by parameters, then by initial values."""
     n, p = len(problem.initial_state), len(problem.parameters)
-    solved = _solved(problem, rtol, method, Carried(tuple(range(n)), tuple(range(p))))
+    solved = _solved(problem, rtol, method, DifferentiateBy(tuple(range(n)), tuple(range(p))))
     along = solved.sensitivities[0]
     return solved.states[0], np.concatenate([along[:, :, n:], along[:, :, :n]], axis=2)
 
 
-def _solved(problem: Problem, rtol: float, method: str, carried: Carried) -> Solved:
+def _solved(problem: Problem, rtol: float, method: str, differentiate_by: DifferentiateBy) -> Solved:
     options = SolverOptions(method, rtol, rtol * problem.smallest, MAX_STEPS)
     times, start, values = _batch_of_one(problem)
-    solved = kernels_of(problem.system).solve(times, start, values, carried, options, never)
+    solved = kernels_of(problem.system).solve(times, start, values, differentiate_by, options, never)
     if solved.failures:
         raise solved.failures[0]
     return solved

@@ -41,7 +41,7 @@ def fitted(problem: RobustProblem, data: Mapping[str, Any], guess: Guess) -> flo
     device = torch.device("cpu")
     unknowns = Unknowns(asked, device)
     layer = ODELayer(asked.resolved_system, engine="compiled")
-    layer.carried = unknowns.carried
+    layer.differentiate_by = unknowns.differentiate_by
     objective = Objective(asked, unknowns, layer, device)
 
     def loss(at: NDArray[np.float64]) -> tuple[float, NDArray[np.float64]]:

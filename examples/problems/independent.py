@@ -212,7 +212,7 @@ def weight(noise: Mapping[str, Any], measured: Reals, model: Reals, sigma: float
 
 
 def scale(noise: Mapping[str, Any], measured: Reals, model: Reals, sigma: float) -> float:
-    """The likeliest scale of one observable's noise at these residuals; 1 where there is none."""
+    """The concentrated_scales scale of one observable's noise at these residuals; 1 where there is none."""
     if not noise or noise["distribution"] == "poisson":
         return 1.0
     squares = residual(noise, measured, model) ** 2

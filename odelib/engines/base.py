@@ -35,7 +35,7 @@ class SolverOptions:
 
 
 @dataclass(frozen=True)
-class Carried:
+class DifferentiateBy:
     """With respect to what derivatives are wanted: indices of states (their initial values) and of parameters."""
 
     states: tuple[int, ...] = ()
@@ -48,19 +48,19 @@ class Carried:
 
 
 @dataclass(frozen=True)
-class Conditions:
+class SolveSettings:
     """Everything of a solve but the point at which it is done.
 
     times: (T,), or (B, T) for members of a batch with times of their own; float64, non-decreasing; the initial state
     holds at the first. constants: (c,) or (B, c), in the order of the system's, never differentiated.
-    stop: asked inside the solve. carried: with respect to what derivatives are wanted.
+    stop: asked inside the solve. differentiate_by: with respect to what derivatives are wanted.
     """
 
     times: Tensor
     constants: Tensor
     options: SolverOptions
     stop: StopCheck
-    carried: Carried
+    differentiate_by: DifferentiateBy
 
 
 @dataclass(frozen=True)
@@ -79,7 +79,7 @@ class Solution:
 class Sensitivities:
     """States at the times asked and their derivatives, as arrays; for a batch, all with the batch first.
 
-    states: (T, n), by_initial_state: (T, n, carried states), by_parameters: (T, n, carried parameters).
+    states: (T, n), by_initial_state: (T, n, states), by_parameters: (T, n, parameters) of `DifferentiateBy`.
     failures: why, by the member's index; the states of a member that failed are NaN, its derivatives 0. Empty for a
     single trajectory, which raises instead.
     """
@@ -107,8 +107,8 @@ class Engine(Protocol):
         """The method that a solve starts with, `auto` resolved."""
         ...
 
-    def solve(self, initial_state: Tensor, parameters: Tensor, conditions: Conditions) -> Solution:
-        """The states at the times, differentiable with respect to what is carried (other derivatives may be 0).
+    def solve(self, initial_state: Tensor, parameters: Tensor, conditions: SolveSettings) -> Solution:
+        """The states at the times, differentiable with respect to `differentiate_by` (other derivatives may be 0).
 
         initial_state: (n,) or (B, n); parameters: (p,) or (B, p); all float64 and on one device. Raises
         `SolveError` for a single trajectory that fails, `StopRequested` when `stop` gives a reason.

@@ -13,7 +13,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from odelib.engines.torch_program import BoundProgram, Program
+from odelib.engines.torch_program import BoundProgram, TorchProgram
 from odelib.problem.expressions.parser import TIME, Expression, Name, Node, Number, Operation, walk
 from odelib.problem.system import System
 
@@ -22,7 +22,7 @@ _COMPARISONS, _EXTREMES, _OF_ONE = ("<", "<=", ">", ">="), ("min", "max"), ("abs
 _LOOKED_AT = (0.0, 1.0, 3.25)  # what lies on one line at these is taken for linear
 
 
-class Jumps:
+class Discontinuities:
     """The comparisons of a system's equations in which time meets what does not change along a solve.
 
     These are `<`, `<=`, `>`, `>=`, `min`, `max`, `abs` and `sign` whose two sides, of parameters, constants and time
@@ -35,7 +35,7 @@ class Jumps:
         for a, b in (pair for equation in system.equations.values() for pair in _pairs(equation.tree)):
             names = _names(a) | _names(b)
             if TIME in names and names <= {TIME, *self._names}:
-                program = Program([Expression("", side, _names(side)) for side in (a, b)], [TIME])
+                program = TorchProgram([Expression("", side, _names(side)) for side in (a, b)], [TIME])
                 if names == {TIME}:
                     fixed.append(_when_equal(program.bind({}), 1))
                 else:

@@ -10,17 +10,17 @@ import torch
 from torch import Tensor, nn
 
 from odelib.engines.base import (
-    Carried,
-    Conditions,
+    DifferentiateBy,
     Sensitivities,
     Solution,
     SolverOptions,
+    SolveSettings,
     StopCheck,
     never,
 )
 from odelib.engines.compiled.engine import CompiledEngine
 from odelib.engines.registry import choose, choose_device
-from odelib.engines.torch_program import Program, variables_of
+from odelib.engines.torch_program import TorchProgram, variables_of
 from odelib.problem.checks import resolve_system
 from odelib.problem.limits import Limits
 from odelib.problem.solver import ABILITIES
@@ -71,8 +71,10 @@ class ODELayer(nn.Module):
         self.stop: StopCheck = never
         self._constants = torch.tensor(list(self.constants.values()), dtype=torch.float64, device=self.device)
         self._checked: tuple[Tensor, int] | None = None
-        self.carried = Carried(tuple(range(len(self.system.states))), tuple(range(len(self.system.parameters))))
-        self._observables = Program(list(self.system.observables.values()), variables_of(self.system.states))
+        self.differentiate_by = DifferentiateBy(
+            tuple(range(len(self.system.states))), tuple(range(len(self.system.parameters)))
+        )
+        self._observables = TorchProgram(list(self.system.observables.values()), variables_of(self.system.states))
         self._hold("parameter_vector", "parameters", parameters, self.system.parameters, trainable)
         self._hold("initial_state_vector", "initial_state", initial_state, self.system.states, trainable)
 
@@ -103,7 +105,7 @@ class ODELayer(nn.Module):
         constants: Tensor | None = None,
     ) -> Solution:
         """As `forward`, with the reasons why members of a batch failed."""
-        state, parameter, conditions = self._conditions(times, initial_state, parameters, constants)
+        state, parameter, conditions = self._solve_settings(times, initial_state, parameters, constants)
         return self.engine.solve(state, parameter, conditions)
 
     def sensitivities(
@@ -115,11 +117,11 @@ class ODELayer(nn.Module):
     ) -> Sensitivities:
         """The states and their derivatives, as numpy arrays, without torch's autograd.
 
-        Takes what `forward` takes, a batch included; derivatives with respect to what is `carried`, by default all
+        Takes what `forward` takes, a batch included; derivatives with respect to `differentiate_by`, by default all
         initial values and all parameters. Always by the compiled engine's forward sensitivities, with this layer's
         tolerances, and with its method where that engine has it. Raises as `forward`.
         """
-        state, parameter, conditions = self._conditions(times, initial_state, parameters, constants)
+        state, parameter, conditions = self._solve_settings(times, initial_state, parameters, constants)
         engine = self.engine if isinstance(self.engine, CompiledEngine) else CompiledEngine(self.system)
         options = self.options
         if options.method not in (CompiledEngine.default_method, *ABILITIES[CompiledEngine.name].methods):
@@ -144,9 +146,9 @@ class ODELayer(nn.Module):
         shape = states.shape[:-1]
         return {name: value.expand(shape) for name, value in zip(self.system.observables, outputs, strict=True)}
 
-    def _conditions(
+    def _solve_settings(
         self, times: Tensor, initial_state: Tensor | None, parameters: Tensor | None, constants: Tensor | None
-    ) -> tuple[Tensor, Tensor, Conditions]:
+    ) -> tuple[Tensor, Tensor, SolveSettings]:
         """Initial state and parameters, both with the batch where there is one, and the rest."""
         state = self._input("initial_state", initial_state, self.system.states)
         parameter = self._input("parameters", parameters, self.system.parameters)
@@ -155,7 +157,7 @@ class ODELayer(nn.Module):
         if not state.dim() == parameter.dim() == times.dim() == constant.dim() == 1:
             size = _batch_size(initial_state=state, parameters=parameter, times=times, constants=constant)
             state, parameter = state.expand(size, -1), parameter.expand(size, -1)
-        return state, parameter, Conditions(times, constant, self.options, self.stop, self.carried)
+        return state, parameter, SolveSettings(times, constant, self.options, self.stop, self.differentiate_by)
 
     def _times(self, times: Tensor) -> Tensor:
         """The times, if they are in order; the last ones are not looked at again: a fit asks thousands of times."""

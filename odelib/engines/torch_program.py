@@ -52,7 +52,7 @@ _TAKE_NUMBERS = frozenset(["+", "-", "*", "/", "**", "<", "<=", ">", ">="])  # b
 _Instruction = tuple[Callable[..., Any], tuple[int, ...], int]
 
 
-class Program:
+class TorchProgram:
     """Several expressions as one list of operations on torch tensors.
 
     `variables` are the names that change along a solve (states and `t`), in the order in which their values

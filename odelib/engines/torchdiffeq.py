@@ -15,9 +15,9 @@ import torch
 from torch import Tensor
 from torchdiffeq import odeint
 
-from odelib.engines.base import Conditions, Solution, SolverOptions, StopCheck
-from odelib.engines.discontinuities import Jumps
-from odelib.engines.torch_program import BoundProgram, Program, variables_of
+from odelib.engines.base import Solution, SolverOptions, SolveSettings, StopCheck
+from odelib.engines.discontinuities import Discontinuities
+from odelib.engines.torch_program import BoundProgram, TorchProgram, variables_of
 from odelib.errors import SolveError, StopRequested
 from odelib.problem.system import System
 
@@ -31,8 +31,8 @@ class TorchdiffeqEngine:
     def __init__(self, system: System) -> None:
         self._system = system
         self._used: dict[str, None] = {}
-        self._jumps = Jumps(system)
-        self._program = Program([system.equations[state] for state in system.states], variables_of(system.states))
+        self._jumps = Discontinuities(system)
+        self._program = TorchProgram([system.equations[state] for state in system.states], variables_of(system.states))
 
     @property
     def methods_used(self) -> tuple[str, ...]:
@@ -43,7 +43,7 @@ class TorchdiffeqEngine:
         """See `Engine.first_method`."""
         return options.method
 
-    def solve(self, initial_state: Tensor, parameters: Tensor, conditions: Conditions) -> Solution:
+    def solve(self, initial_state: Tensor, parameters: Tensor, conditions: SolveSettings) -> Solution:
         """See `Engine.solve`; backpropagation carries everything, whatever is asked for.
 
         A batch with the same times is solved side by side, every member within the tolerances. If that fails, or
@@ -63,7 +63,7 @@ class TorchdiffeqEngine:
             return self._each(initial_state, parameters, conditions)
         return Solution(states.transpose(0, 1))
 
-    def _each(self, initial_state: Tensor, parameters: Tensor, conditions: Conditions) -> Solution:
+    def _each(self, initial_state: Tensor, parameters: Tensor, conditions: SolveSettings) -> Solution:
         count = len(initial_state)
         all_times, all_constants = conditions.times.expand(count, -1), conditions.constants.expand(count, -1)
         rows, failures = [], {}
@@ -76,7 +76,7 @@ class TorchdiffeqEngine:
                 rows.append(torch.full_like(state, math.nan).expand(len(own.times), -1))
         return Solution(torch.stack(rows), failures)
 
-    def _one(self, initial_state: Tensor, parameters: Tensor, conditions: Conditions) -> Tensor:
+    def _one(self, initial_state: Tensor, parameters: Tensor, conditions: SolveSettings) -> Tensor:
         """(T, n), or (T, B, n) for a batch side by side."""
         times, index = torch.unique_consecutive(conditions.times, return_inverse=True)
         if len(times) == 1:
@@ -86,8 +86,8 @@ class TorchdiffeqEngine:
         values |= zip(system.parameters, parameters.unbind(-1), strict=True)
         right_hand_side = _RightHandSide(self._program.bind(values, device), options.max_steps, conditions.stop)
         try:
-            jumps = self._jumps_between(times, parameters, conditions.constants)
-            return _odeint(right_hand_side, initial_state, times, jumps, options).index_select(0, index)
+            discontinuities = self._jumps_between(times, parameters, conditions.constants)
+            return _odeint(right_hand_side, initial_state, times, discontinuities, options).index_select(0, index)
         except AssertionError as error:  # how torchdiffeq says that it cannot go on
             raise right_hand_side.failure(options.max_steps) from error
 
@@ -100,15 +100,19 @@ class TorchdiffeqEngine:
 
 
 def _odeint(
-    right_hand_side: _RightHandSide, initial_state: Tensor, times: Tensor, jumps: Tensor, options: SolverOptions
+    right_hand_side: _RightHandSide,
+    initial_state: Tensor,
+    times: Tensor,
+    discontinuities: Tensor,
+    options: SolverOptions,
 ) -> Tensor:
     solver_options: dict[str, Any] = {"norm": _largest_member}
-    if len(jumps):
-        solver_options["jump_t"] = jumps
+    if len(discontinuities):
+        solver_options["jump_t"] = discontinuities
     if options.method == "dopri8":
         # torchdiffeq interpolates between steps with a polynomial of degree 4, far below the method's order:
         # its steps must end at the times asked.
-        solver_options["step_t"] = times[1:][~torch.isin(times[1:], jumps)]
+        solver_options["step_t"] = times[1:][~torch.isin(times[1:], discontinuities)]
     states: Tensor = odeint(
         right_hand_side,
         initial_state,

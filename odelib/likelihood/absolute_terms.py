@@ -12,7 +12,7 @@ Reals = NDArray[np.float64]
 
 
 @dataclass(frozen=True)
-class Tents:
+class AbsoluteTerms:
     """Parts of a loss that are heights·|offsets|, with the offsets' slopes by the coordinates, (k, count)."""
 
     slopes: Reals
@@ -20,12 +20,12 @@ class Tents:
     heights: Reals
 
     @staticmethod
-    def joined(tents: Sequence[Tents]) -> Tents:
+    def joined(absolute_terms: Sequence[AbsoluteTerms]) -> AbsoluteTerms:
         """All of them."""
-        return Tents(
-            np.concatenate([one.slopes for one in tents]),
-            np.concatenate([one.offsets for one in tents]),
-            np.concatenate([one.heights for one in tents]),
+        return AbsoluteTerms(
+            np.concatenate([one.slopes for one in absolute_terms]),
+            np.concatenate([one.offsets for one in absolute_terms]),
+            np.concatenate([one.heights for one in absolute_terms]),
         )
 
     def within(self, near: float) -> tuple[Reals, Reals]:

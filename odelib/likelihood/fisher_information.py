@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 FLAT = 1e-6  # a direction is flat where the residuals change by less than this part of the most they change
-LEAST = 1e-150  # of a length, whose inverse is squared
+MIN_LENGTH = 1e-150  # of a length, whose inverse is squared
 TAKES_PART = 1e-3  # in a flat direction: a component of at least this part of the largest
 
 Matrix = NDArray[np.float64]
@@ -43,7 +43,7 @@ def information(jacobian: Matrix, free: NDArray[np.bool_]) -> Information:
     _, singular, directions = np.linalg.svd(triangle, full_matrices=True)
     lengths = np.zeros(len(places))
     lengths[: len(singular)] = singular
-    determined = lengths > max(FLAT * lengths[0], LEAST)
+    determined = lengths > max(FLAT * lengths[0], MIN_LENGTH)
     kept = directions[determined]
     inverse[np.ix_(places, places)] = (kept.T / lengths[determined] ** 2) @ kept
     flat = np.zeros((int((~determined).sum()), count))

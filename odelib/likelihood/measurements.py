@@ -10,9 +10,9 @@ import numpy as np
 from numpy.typing import NDArray
 from torch import Tensor
 
-from odelib.likelihood.absolute_terms import Tents
+from odelib.likelihood.absolute_terms import AbsoluteTerms
 from odelib.likelihood.noise.base import Noise, noise_of
-from odelib.problem.data_split import Part
+from odelib.problem.data_split import SeriesSlice
 from odelib.problem.noise import AnyNoise
 
 Reals = NDArray[np.float64]
@@ -41,7 +41,7 @@ class _Column:
 
 
 @dataclass(frozen=True)
-class Block:
+class InformationBlock:
     """The expected information of one observable's measurements, as rows whose squares sum up to it.
 
     along: (k, unknowns), scales: (k, scales of this observable). Rows from `measurements` on tell of the spread.
@@ -63,7 +63,7 @@ class Measurements:
 
     def __init__(
         self,
-        parts: Sequence[Part],
+        parts: Sequence[SeriesSlice],
         noise: Mapping[str, AnyNoise] | None,
         *,
         rtol: float,
@@ -137,7 +137,7 @@ class Measurements:
         if not self.is_likelihood:
             return {}
         return {
-            name: column.noise.likeliest(column.of(model[name]))
+            name: column.noise.concentrated_scales(column.of(model[name]))
             for name, column in self._columns.items()
             if column.noise.estimated
         }
@@ -160,7 +160,7 @@ class Measurements:
         """−log of the prior densities of the scales."""
         return sum(column.noise.prior_loss(scales[name]) for name, column in self._columns.items() if name in scales)
 
-    def blocks(self, model: Model, slopes: Mapping[str, Reals], scales: Scales) -> list[Block]:
+    def blocks(self, model: Model, slopes: Mapping[str, Reals], scales: Scales) -> list[InformationBlock]:
         """The information of each observable's measurements. slopes: the model's by the unknowns, (N, count)."""
         blocks = []
         for name, column in self._columns.items():
@@ -169,19 +169,21 @@ class Measurements:
             slope = slopes[name][column.rows]
             along = np.concatenate([part.along[:, None] * slope for part in rows])
             blocks.append(
-                Block(name, along, np.concatenate([part.scales for part in rows]), len(at), column.noise.is_smooth)
+                InformationBlock(
+                    name, along, np.concatenate([part.scales for part in rows]), len(at), column.noise.is_smooth
+                )
             )
         return blocks
 
-    def tents(self, model: Model, slopes: Mapping[str, Reals], scales: Scales) -> Tents:
+    def absolute_terms(self, model: Model, slopes: Mapping[str, Reals], scales: Scales) -> AbsoluteTerms:
         """The measurements whose part of the loss has a tip where the model meets them."""
         found = []
         for name, column in self._columns.items():
             at = column.of(model[name])
-            offsets, heights = column.noise.tents(at, scales.get(name, NONE))
+            offsets, heights = column.noise.absolute_terms(at, scales.get(name, NONE))
             rows = column.rows[: len(offsets)]
-            found.append(Tents(slopes[name][rows], offsets, heights))
-        return Tents.joined(found)
+            found.append(AbsoluteTerms(slopes[name][rows], offsets, heights))
+        return AbsoluteTerms.joined(found)
 
     def solver_error(self, model: Model, scales: Scales) -> float:
         """What the solver's error in each value would add to the loss of a perfect fit.
@@ -254,7 +256,7 @@ class Measurements:
         return f"{where} in the experiment {owner.name!r:.80}"
 
 
-def _measured(parts: Sequence[Part], name: str) -> list[tuple[int, float, float | None]]:
+def _measured(parts: Sequence[SeriesSlice], name: str) -> list[tuple[int, float, float | None]]:
     """Row, value and the data's sigma, if any, of each measurement of an observable."""
     found = []
     first = 0

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from scipy import stats
 
 LEVEL = 1e-3  # of all tests of a fit together, that clean residuals are called structured
-FEWEST = 12  # residuals of one observable in one series: with less nothing can be told
+MIN_RESIDUALS = 12  # residuals of one observable in one series: with less nothing can be told
 
 
 def structured(columns: Sequence[tuple[str, Sequence[float | None]]]) -> list[str]:
@@ -20,7 +20,7 @@ def structured(columns: Sequence[tuple[str, Sequence[float | None]]]) -> list[st
     Wolfowitz, 1940); at a level that holds for all columns together (Bonferroni).
     """
     tested = [(name, np.array([v for v in column if v is not None], dtype=np.float64)) for name, column in columns]
-    tested = [(name, values) for name, values in tested if len(values) >= FEWEST and np.any(values != 0)]
+    tested = [(name, values) for name, values in tested if len(values) >= MIN_RESIDUALS and np.any(values != 0)]
     found = [name for name, values in tested if _p_value(values) < LEVEL / (2 * len(tested))]
     return list(dict.fromkeys(found))
 

@@ -12,11 +12,11 @@ from torch import Tensor
 
 from odelib.engines.layer import ODELayer
 from odelib.errors import OdelibError
-from odelib.likelihood.absolute_terms import Tents
+from odelib.likelihood.absolute_terms import AbsoluteTerms
 from odelib.likelihood.fisher_information import FLAT
-from odelib.likelihood.measurements import Block, Measurements, Model, Scales
+from odelib.likelihood.measurements import InformationBlock, Measurements, Model, Scales
 from odelib.objective.regularisation import Regularisation
-from odelib.objective.trajectories import Solves
+from odelib.objective.trajectories import Trajectories
 from odelib.objective.unknowns import Unknowns, Vector
 from odelib.problem.data_split import split
 from odelib.problem.request import FitProblem
@@ -53,12 +53,13 @@ class Curvature:
     """How the loss bends around a point.
 
     rows: their squares sum up to the Gauss–Newton matrix, (k, count), which for noise with tips is the expected
-    information. smooth: of these the ones by which the loss itself bends. tents: its parts that have tips instead.
+    information. smooth: of these the ones by which the loss itself bends. absolute_terms: its parts that have kinks
+    instead.
     """
 
     rows: Vector
     smooth: Vector
-    tents: Tents
+    absolute_terms: AbsoluteTerms
 
 
 class Objective:
@@ -68,7 +69,7 @@ class Objective:
         self.unknowns = unknowns
         self.layer = layer
         self.fitted, self.held_out = split(problem)
-        self.solves = Solves(self.fitted, unknowns, layer, device)
+        self.trajectories = Trajectories(self.fitted, unknowns, layer, device)
         solver = problem.solver
         self.measurements = Measurements(self.fitted, problem.noise, rtol=solver.rtol, atol=solver.atol)
         self.regularisation = Regularisation(problem, unknowns)
@@ -77,8 +78,8 @@ class Objective:
     def evaluate(self, coordinates: Vector) -> Evaluation:
         """Loss, gradient and states at a point. Raises `SolveError` or `NotFinite`."""
         values = parameters, initial_states = [each.requires_grad_() for each in self.unknowns.values(coordinates)]
-        states = self.solves.states(parameters, initial_states)
-        model = self.solves.observe(states, parameters)
+        states = self.trajectories.states(parameters, initial_states)
+        model = self.trajectories.observe(states, parameters)
         scales = self.measurements.scales(model)
         value, slopes = self._data(model, scales)
         gradient = self.unknowns.gradient(coordinates, *_backwards(model, slopes, values))
@@ -104,25 +105,25 @@ class Objective:
 
     def observed(self, coordinates: Vector, states: Tensor) -> Observed:
         """The observables and scales of a point whose states are known."""
-        model = self.solves.observe(states, self.unknowns.values(coordinates)[0])
+        model = self.trajectories.observe(states, self.unknowns.values(coordinates)[0])
         return Observed(model, self.measurements.scales(model))
 
-    def blocks(self, coordinates: Vector) -> list[Block]:
+    def blocks(self, coordinates: Vector) -> list[InformationBlock]:
         """The expected information of the measurements about coordinates and scales.
 
         By forward sensitivities: one solve a series, whatever the number of observations. Raises as `evaluate`.
         """
-        _, model, slopes = self.solves.slopes(coordinates)
+        _, model, slopes = self.trajectories.slopes(coordinates)
         return self._finite(self.measurements.blocks(model, slopes, self.measurements.scales(model)))
 
     def curvature(self, coordinates: Vector) -> Curvature:
         """How the loss bends around a point; estimated scales go with it, as in `evaluate`. Raises as that."""
-        _, model, slopes = self.solves.slopes(coordinates)
+        _, model, slopes = self.trajectories.slopes(coordinates)
         return self._curvature(coordinates, model, slopes, self.measurements.scales(model))
 
     def linearise(self, coordinates: Vector) -> tuple[Evaluation, Curvature]:
         """`evaluate` and `curvature` by one solve a series, by forward sensitivities alone."""
-        states, model, slopes = self.solves.slopes(coordinates)
+        states, model, slopes = self.trajectories.slopes(coordinates)
         scales = self.measurements.scales(model)
         value, by_model = self._data(model, scales)
         gradient = np.zeros(self.unknowns.count)
@@ -138,13 +139,16 @@ class Objective:
         return Curvature(
             rows=np.concatenate([*rows, added]),
             smooth=np.concatenate([*(r for r, b in zip(rows, blocks, strict=True) if b.is_smooth), added]),
-            tents=Tents.joined(
-                [self.measurements.tents(model, slopes, scales), self.regularisation.tents(coordinates)]
+            absolute_terms=AbsoluteTerms.joined(
+                [
+                    self.measurements.absolute_terms(model, slopes, scales),
+                    self.regularisation.absolute_terms(coordinates),
+                ]
             ),
         )
 
     @staticmethod
-    def _finite(blocks: list[Block]) -> list[Block]:
+    def _finite(blocks: list[InformationBlock]) -> list[InformationBlock]:
         with np.errstate(over="ignore"):  # their squares are what counts
             if not all(np.isfinite(np.square(block.along).sum()) for block in blocks):
                 raise NotFinite("the derivatives of an observable are not finite numbers, or too large to be squared")
@@ -170,7 +174,7 @@ def _backwards(model: Model, slopes: Mapping[str, Vector], values: Sequence[Tens
     return [np.zeros(each.shape) if by is None else by.cpu().numpy() for by, each in zip(found, values, strict=True)]
 
 
-def without_scales(block: Block) -> Vector:
+def without_scales(block: InformationBlock) -> Vector:
     """The rows by the unknowns alone, the scales going with them: what the scales' own rows cannot explain of them."""
     if not np.any(block.scales):
         return block.along

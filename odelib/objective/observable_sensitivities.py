@@ -15,7 +15,7 @@ Reals = NDArray[np.float64]
 Rows = slice | NDArray[np.bool_]
 
 
-def observable_slopes(
+def observable_sensitivities(
     layer: ODELayer,
     times: Tensor,
     states: Tensor,

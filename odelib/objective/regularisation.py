@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from odelib.likelihood.absolute_terms import Tents
+from odelib.likelihood.absolute_terms import AbsoluteTerms
 from odelib.likelihood.priors import Priors
 from odelib.objective.unknowns import Unknowns
 from odelib.problem.priors import LaplacePrior
@@ -79,7 +79,7 @@ class Regularisation:
         unit = self._unknowns.per_unit(coordinates)
         return np.asarray(found / unit / unit)  # the square may overflow
 
-    def tents(self, coordinates: Reals) -> Tents:
+    def absolute_terms(self, coordinates: Reals) -> AbsoluteTerms:
         """The parts of the loss that are heights·|distance of one unknown|: the l1 penalty and Laplace priors."""
         values = self._values(coordinates)
         tips = [
@@ -92,7 +92,7 @@ class Regularisation:
         slopes = np.zeros((len(tips), len(values)))
         for row, (place, _, _) in enumerate(tips):
             slopes[row, place] = 1 / self._unknowns.per_unit(coordinates)[place]
-        return Tents(
+        return AbsoluteTerms(
             slopes, np.array([values[place] - x for place, x, _ in tips]), np.array([height for _, _, height in tips])
         )
 

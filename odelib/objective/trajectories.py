@@ -13,9 +13,9 @@ from torch import Tensor
 
 from odelib.engines.layer import ODELayer
 from odelib.errors import SolveError
-from odelib.objective.observable_sensitivities import observable_slopes
+from odelib.objective.observable_sensitivities import observable_sensitivities
 from odelib.objective.unknowns import Unknowns
-from odelib.problem.data_split import Part
+from odelib.problem.data_split import SeriesSlice
 
 Reals = NDArray[np.float64]
 Observed = dict[str, Tensor]
@@ -34,13 +34,13 @@ class _Group:
     rows: Tensor | slice
 
 
-class Solves:
+class Trajectories:
     """The states of some parts of the series at their times, as rows one series after the other.
 
     times: (N,), of all rows. slices: where each part's rows are.
     """
 
-    def __init__(self, parts: Sequence[Part], unknowns: Unknowns, layer: ODELayer, device: torch.device) -> None:
+    def __init__(self, parts: Sequence[SeriesSlice], unknowns: Unknowns, layer: ODELayer, device: torch.device) -> None:
         self.layer, self.unknowns = layer, unknowns
         self._names = {part.index: part.name for part in parts}
         self._several = unknowns.series_count > 1
@@ -87,13 +87,15 @@ class Solves:
         by_parameter, by_state = self.unknowns.slopes(coordinates)
         states, along = self._sensitivities(parameters, initial_states, by_parameter, by_state)
         pieces = [(rows, by_parameter[index]) for rows, index in zip(self.slices, self._names, strict=True)]
-        return states, *observable_slopes(self.layer, self.times, states, *self._at_rows(parameters), along, pieces)
+        return states, *observable_sensitivities(
+            self.layer, self.times, states, *self._at_rows(parameters), along, pieces
+        )
 
     def _sensitivities(
         self, parameters: Tensor, initial_states: Tensor, by_parameter: Reals, by_state: Reals
     ) -> tuple[Tensor, Reals]:
         """The states (N, n) and their derivatives by the coordinates (N, n, count)."""
-        carried = self.layer.carried
+        differentiate_by = self.layer.differentiate_by
         states, along = [], []
         for group in self._groups:
             state, parameter, constants = self._of(group, parameters, initial_states)
@@ -101,9 +103,11 @@ class Solves:
             self._raise(group, found.failures)
             members = group.members.cpu().numpy()
             rows = group.rows if isinstance(group.rows, slice) else group.rows.cpu().numpy()
-            chained = np.einsum("btns,bsc->btnc", found.by_initial_state, by_state[members][:, list(carried.states)])
+            chained = np.einsum(
+                "btns,bsc->btnc", found.by_initial_state, by_state[members][:, list(differentiate_by.states)]
+            )
             chained += np.einsum(
-                "btnp,bpc->btnc", found.by_parameters, by_parameter[members][:, list(carried.parameters)]
+                "btnp,bpc->btnc", found.by_parameters, by_parameter[members][:, list(differentiate_by.parameters)]
             )
             n = found.states.shape[-1]
             states.append(found.states.reshape(-1, n)[rows])
@@ -138,7 +142,7 @@ class Solves:
             raise error.of_experiment(self._names[int(group.members[member])]) if self._several else error
 
 
-def _group(parts: Sequence[Part], device: torch.device) -> _Group:
+def _group(parts: Sequence[SeriesSlice], device: torch.device) -> _Group:
     most = max(len(part.times) for part in parts)
     times = [[part.start, *part.times, *[part.times[-1]] * (most - len(part.times))] for part in parts]
     rows = [i * (most + 1) + 1 + k for i, part in enumerate(parts) for k in range(len(part.times))]

@@ -15,8 +15,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from odelib.engines.base import Carried
-from odelib.engines.torch_program import Program
+from odelib.engines.base import DifferentiateBy
+from odelib.engines.torch_program import TorchProgram
 from odelib.problem.data_split import split
 from odelib.problem.expressions.parser import parse_expression
 from odelib.problem.priors import support
@@ -83,7 +83,7 @@ class Unknowns:
         texts = list(dict.fromkeys(text for own in self._expressions for text in own.values()))
         # as long and as deep as was accepted: the limits are the service's
         parsed = [parse_expression(text, max_characters=len(text), max_levels=1000) for text in texts]
-        self._program = Program(parsed, [])
+        self._program = TorchProgram(parsed, [])
         self._computed = dict(zip(texts, parsed, strict=True))
         place = {name: i for i, name in enumerate([*self.names, *self._fixed])}
         computed = {text: len(place) + i * count for i, text in enumerate(texts)}
@@ -104,14 +104,14 @@ class Unknowns:
         self._device = device
 
     @property
-    def carried(self) -> Carried:
+    def differentiate_by(self) -> DifferentiateBy:
         """The parameters and initial values that depend on a free unknown, in any series."""
         depending = {name for own in self._own for name, full in own.items() if full in set(self.names)}
         depending |= {name for name in self.system.parameters if name in set(self.names)}
         for own in self._expressions:
             depending |= {state for state, text in own.items() if self._computed[text].names & depending}
         states, parameters = self.system.states, self.system.parameters
-        return Carried(
+        return DifferentiateBy(
             tuple(i for i, name in enumerate(states) if name in depending),
             tuple(i for i, name in enumerate(parameters) if name in depending),
         )

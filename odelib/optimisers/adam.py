@@ -9,7 +9,7 @@ import numpy as np
 from odelib.objective.objective import Evaluation
 from odelib.objective.unknowns import Vector
 from odelib.optimisers.base import StopCode
-from odelib.optimisers.evaluator import Loop, TrialFailed
+from odelib.optimisers.evaluator import Evaluator, TrialFailed
 from odelib.problem.stages import AdamStage
 
 BETA_1, BETA_2, EPSILON = 0.9, 0.999, 1e-8  # the article's and everybody's
@@ -25,27 +25,27 @@ class Adam:
         self.steps = settings.steps
         self.learning_rate = settings.learning_rate
 
-    def run(self, loop: Loop) -> StopCode:
+    def run(self, evaluator: Evaluator) -> StopCode:
         """See `Stage.run`. A point that cannot be solved is approached from the last good one, halfway each time."""
-        if loop.memory is None and loop.is_done():
+        if evaluator.memory is None and evaluator.is_done():
             return "converged"
-        first, second = np.zeros(loop.unknowns.count), np.zeros(loop.unknowns.count)
-        current = loop.best
-        if memory := loop.memory:
+        first, second = np.zeros(evaluator.unknowns.count), np.zeros(evaluator.unknowns.count)
+        current = evaluator.best
+        if memory := evaluator.memory:
             first, second = np.array(memory["first_moment"]), np.array(memory["second_moment"])
-            current = _taken_up(loop, np.array(memory["coordinates"]))
-        while loop.counts.steps < self.steps:
-            step = loop.counts.steps + 1
+            current = _taken_up(evaluator, np.array(memory["coordinates"]))
+        while evaluator.counts.steps < self.steps:
+            step = evaluator.counts.steps + 1
             first = BETA_1 * first + (1 - BETA_1) * current.gradient
             with np.errstate(over="ignore"):  # a slope beyond 1e154 stands still, and the outcome says so
                 second = BETA_2 * second + (1 - BETA_2) * current.gradient**2
             mean, variance = first / (1 - BETA_1**step), second / (1 - BETA_2**step)
             move = self.learning_rate * mean / (np.sqrt(variance) + EPSILON)
-            moved = _evaluate_towards(loop, current, loop.unknowns.clip(current.coordinates - move))
+            moved = _evaluate_towards(evaluator, current, evaluator.unknowns.clip(current.coordinates - move))
             if moved is None:
                 return "solve_failed"
             current = moved
-            loop.step(
+            evaluator.step(
                 {
                     "first_moment": first.tolist(),
                     "second_moment": second.tolist(),
@@ -55,17 +55,17 @@ class Adam:
         return "step_limit"
 
 
-def _taken_up(loop: Loop, coordinates: Vector) -> Evaluation:
+def _taken_up(evaluator: Evaluator, coordinates: Vector) -> Evaluation:
     try:
-        return loop.evaluate(coordinates)
+        return evaluator.evaluate(coordinates)
     except TrialFailed:  # it could be solved where the earlier attempt ran
-        return loop.best
+        return evaluator.best
 
 
-def _evaluate_towards(loop: Loop, current: Evaluation, target: Vector) -> Evaluation | None:
+def _evaluate_towards(evaluator: Evaluator, current: Evaluation, target: Vector) -> Evaluation | None:
     for _ in range(RETREATS):
         try:
-            return loop.evaluate(target)
+            return evaluator.evaluate(target)
         except TrialFailed:
             target = (current.coordinates + target) / 2
     return None

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import ClassVar, Literal, Protocol
 
-from odelib.optimisers.evaluator import Loop
+from odelib.optimisers.evaluator import Evaluator
 
 StopCode = Literal["converged", "step_limit", "no_progress", "solve_failed", "finished", "too_large"]
 
@@ -24,9 +24,9 @@ class Stage(Protocol):
     kind: ClassVar[str]
     steps: int
 
-    def run(self, loop: Loop) -> StopCode:
-        """Improve on `loop.best`; evaluate through `loop.evaluate`, end each step with `loop.step`.
+    def run(self, evaluator: Evaluator) -> StopCode:
+        """Improve on `evaluator.best`; evaluate through `evaluator.evaluate`, end each step with `evaluator.step`.
 
-        `loop.memory` is what the stage last gave to `loop.step`, where an earlier attempt was interrupted.
+        `evaluator.memory` is what the stage last gave to `evaluator.step`, where an earlier attempt was interrupted.
         """
         ...

@@ -1,6 +1,6 @@
-"""The one loop that all stages share: evaluations counted, best point kept, progress and checkpoints told.
+"""The one evaluator that all stages share: evaluations counted, best point kept, progress and checkpoints told.
 
-A stage drives; the loop stands between it and the objective, so that no stage has its own copy of these rules.
+A stage drives; the evaluator stands between it and the objective, so that no stage has its own copy of these rules.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from odelib.likelihood.residual_tests import structured
 from odelib.objective.objective import Curvature, Evaluation, NotFinite, Objective
 from odelib.objective.unknowns import Vector
 
-TIP = 0.1  # of a gain that would be negligible: a tip of the loss so near is where the point stands
+KINK = 0.1  # of a gain that would be negligible: a tip of the loss so near is where the point stands
 CHECKPOINT_SECONDS = 0.25  # how often a step leaves a checkpoint, at most
 
 
@@ -42,7 +42,7 @@ class Counts:
     seconds: float = 0.0
 
 
-class Loop:
+class Evaluator:
     """One stage's dealings with the objective.
 
     best: the best evaluation so far, over all stages. counts: this stage's, over all attempts. memory: what the
@@ -56,7 +56,7 @@ class Loop:
         counts: Counts,
         memory: dict[str, Any] | None,
         stop: Callable[[], StopReason | None],
-        tell: Callable[[Loop], None],
+        tell: Callable[[Evaluator], None],
     ) -> None:
         self.objective = objective
         self.unknowns = objective.unknowns
@@ -70,9 +70,9 @@ class Loop:
         self._told = -np.inf
         self.ends: list[float] = []  # the losses at which several starts ended, of a stage that has them
 
-    def part(self) -> Loop:
-        """A loop for a piece of this stage's work: what it finds and costs counts here, its steps do not."""
-        return _Part(self)
+    def nested(self) -> Evaluator:
+        """A evaluator for a piece of this stage's work: what it finds and costs counts here, its steps do not."""
+        return _Nested(self)
 
     def evaluate(self, coordinates: Vector) -> Evaluation:
         """Loss and gradient at a point within the bounds. Raises `TrialFailed`, and `StopRequested`."""
@@ -122,19 +122,19 @@ class Loop:
         if np.array_equal(self.best.coordinates, self.unknowns.start):
             return False
         try:
-            return self.nothing_to_gain()
+            return self.is_converged()
         except TrialFailed:
             return False
 
-    def is_beyond_doubt(self) -> bool:
+    def is_trustworthy(self) -> bool:
         """Whether there is nothing to gain, the valley is no odd one, and the residuals look like noise."""
-        if not self.is_done() or self.is_in_odd_valley():
+        if not self.is_done() or self.may_be_local_minimum():
             return False
         observed = self.objective.observed(self.best.coordinates, self.best.states)
         found = self.objective.measurements.residuals(observed.model, observed.scales)
-        return not structured([pair for part in found for pair in part.items()])
+        return not structured([pair for nested in found for pair in nested.items()])
 
-    def is_in_odd_valley(self) -> bool:
+    def may_be_local_minimum(self) -> bool:
         """Whether the best point may be in a worse valley than others.
 
         So it may where some unknowns change nothing, as those do that have run away, or are where their priors hardly
@@ -162,7 +162,7 @@ class Loop:
         observed = self.objective.observed(at.coordinates, at.states)
         return max(1e-3 * square, measurements.solver_error(observed.model, observed.scales))
 
-    def nothing_to_gain(self) -> bool:
+    def is_converged(self) -> bool:
         """Whether the further gain that the Gauss–Newton matrix predicts at the best point is below the threshold.
 
         Raises `TrialFailed` where the matrix cannot be had.
@@ -183,7 +183,7 @@ class Loop:
         free = ~self.unknowns.held(at.coordinates, at.gradient)
         inverse = information(curvature.rows * scales, free).inverse
         gradient = at.gradient * scales
-        tips, signs = curvature.tents.within(TIP * limit)
+        tips, signs = curvature.absolute_terms.within(KINK * limit)
         if not len(tips):
             return float(0.5 * gradient @ inverse @ gradient)
         tips = tips * scales
@@ -193,16 +193,16 @@ class Loop:
         return float(lsq_linear(root @ tips.T, -root @ rest, bounds=(-1.0, 1.0)).cost)
 
 
-class _Part(Loop):
-    """See `Loop.part`."""
+class _Nested(Evaluator):
+    """See `Evaluator.nested`."""
 
-    def __init__(self, whole: Loop) -> None:
+    def __init__(self, whole: Evaluator) -> None:
         super().__init__(whole.objective, whole.best, Counts(), None, whole._stop, lambda _: None)
         self._whole = whole
 
     @contextmanager
     def one_gradient(self) -> Iterator[None]:
-        """See `Loop.one_gradient`."""
+        """See `Evaluator.one_gradient`."""
         with self._whole.one_gradient():
             yield
 

@@ -15,7 +15,7 @@ from scipy.optimize import OptimizeResult, minimize
 from odelib.objective.objective import Evaluation
 from odelib.objective.unknowns import Vector
 from odelib.optimisers.base import StopCode
-from odelib.optimisers.evaluator import Loop, TrialFailed
+from odelib.optimisers.evaluator import Evaluator, TrialFailed
 from odelib.problem.stages import LbfgsbStage
 
 FAR = 1e20  # stands for no bound: scipy takes the length of its first step as given only where all are bounded
@@ -23,11 +23,11 @@ RECHECK_STEPS = 5  # after a gain that turned out not to be the last
 
 
 class _Converged(Exception):
-    """Leaves scipy's loop: the optimum is reached."""
+    """Leaves scipy's evaluator: the optimum is reached."""
 
 
 class _AtWall(Exception):
-    """Leaves scipy's loop: the iterate stands at the edge of what can be solved."""
+    """Leaves scipy's evaluator: the iterate stands at the edge of what can be solved."""
 
 
 class Lbfgsb:
@@ -39,12 +39,12 @@ class Lbfgsb:
         self.steps = settings.steps
         self.initial_step_norm = settings.initial_step_norm
 
-    def run(self, loop: Loop) -> StopCode:
+    def run(self, evaluator: Evaluator) -> StopCode:
         """See `Stage.run`. It keeps no memory: an interrupted stage goes on from the best point."""
-        if loop.is_done():
+        if evaluator.is_done():
             return "converged"
         for _ in range(2):  # one that stopped by itself elsewhere is restarted once, with fresh scales
-            run = _Run(loop, self.steps, self.initial_step_norm)
+            run = _Run(evaluator, self.steps, self.initial_step_norm)
             code = run.minimise()
             if code != "no_progress":
                 return code
@@ -54,24 +54,24 @@ class Lbfgsb:
 class _Run:
     """One call of scipy's optimiser."""
 
-    def __init__(self, loop: Loop, steps: int, initial_step_norm: float) -> None:
-        self.loop = loop
+    def __init__(self, evaluator: Evaluator, steps: int, initial_step_norm: float) -> None:
+        self.evaluator = evaluator
         self.steps = steps
-        self.scales = loop.unknowns.magnitudes(loop.best.coordinates)
-        self.iterate = loop.best
-        self.start = loop.best
+        self.scales = evaluator.unknowns.magnitudes(evaluator.best.coordinates)
+        self.iterate = evaluator.best
+        self.start = evaluator.best
         self.pairs: list[tuple[Vector, Vector]] = []  # changes of coordinates and gradient, as scipy sees them
-        self.memory = min(max(10, loop.unknowns.count), 30)
+        self.memory = min(max(10, evaluator.unknowns.count), 30)
         self.check_again = 0
         self.small_gains = 0
-        held = loop.unknowns.held(self.iterate.coordinates, self.iterate.gradient)
+        held = evaluator.unknowns.held(self.iterate.coordinates, self.iterate.gradient)
         slope = np.where(held, 0.0, self.iterate.gradient * self.scales)
         self.steepest = float(np.abs(slope).max(initial=0.0))
         unit = slope / self.steepest if self.steepest > 0 else slope  # its square neither over- nor underflows
         self.factor = initial_step_norm / self.steepest / float(np.linalg.norm(unit)) if self.steepest > 0 else 0.0
 
     def minimise(self) -> StopCode:
-        unknowns = self.loop.unknowns
+        unknowns = self.evaluator.unknowns
         if self.steepest == 0.0:
             return "converged"  # the slope is zero along all that may move
         if not 0.0 < self.factor < np.inf:
@@ -83,15 +83,15 @@ class _Run:
             ]
         )
         try:
-            if (remaining := self.steps - self.loop.counts.steps) > 0:
+            if (remaining := self.steps - self.evaluator.counts.steps) > 0:
                 self._search(bounds, remaining)
         except _Converged:
             return "converged"
         except _AtWall:
             pass  # as where scipy itself finds no better point
-        if self._nothing_to_gain():
+        if self._is_converged():
             return "converged"
-        return "step_limit" if self.loop.counts.steps >= self.steps else "no_progress"
+        return "step_limit" if self.evaluator.counts.steps >= self.steps else "no_progress"
 
     def _search(self, bounds: Vector, steps: int) -> None:
         minimize(
@@ -109,7 +109,7 @@ class _Run:
 
     def _value_and_gradient(self, scaled: Vector) -> tuple[float, Vector]:
         try:
-            point = self.loop.evaluate(self.loop.unknowns.clip(scaled * self.scales))
+            point = self.evaluator.evaluate(self.evaluator.unknowns.clip(scaled * self.scales))
         except TrialFailed:
             return self._wall(scaled)
         return self.factor * (point.loss - self.start.loss), self.factor * point.gradient * self.scales
@@ -124,20 +124,20 @@ class _Run:
 
     def _after_iteration(self, intermediate_result: OptimizeResult) -> None:
         try:
-            point = self.loop.evaluate(self.loop.unknowns.clip(intermediate_result.x * self.scales))
+            point = self.evaluator.evaluate(self.evaluator.unknowns.clip(intermediate_result.x * self.scales))
         except TrialFailed:  # a wall no higher than rounding
             raise _AtWall from None
         self._remember(point)
         gained = self.iterate.loss - point.loss
         self.iterate = point
-        self.loop.step()
-        limit = self.loop.threshold(point)
+        self.evaluator.step()
+        limit = self.evaluator.threshold(point)
         small = gained < limit and self._predicted_gain() < limit and len(self.pairs) >= self._pairs_needed()
         self.small_gains = self.small_gains + 1 if small else 0
-        if self.small_gains >= 2 and self.loop.counts.steps >= self.check_again:
-            if self._nothing_to_gain():
+        if self.small_gains >= 2 and self.evaluator.counts.steps >= self.check_again:
+            if self._is_converged():
                 raise _Converged
-            self.check_again = self.loop.counts.steps + RECHECK_STEPS
+            self.check_again = self.evaluator.counts.steps + RECHECK_STEPS
 
     def _remember(self, point: Evaluation) -> None:
         change = (point.coordinates - self.iterate.coordinates) / self.scales
@@ -146,23 +146,23 @@ class _Run:
             self.pairs = [*self.pairs, (change, bend)][-self.memory :]
 
     def _pairs_needed(self) -> int:
-        return min(self.loop.unknowns.count, self.memory)
+        return min(self.evaluator.unknowns.count, self.memory)
 
     def _predicted_gain(self) -> float:
         """½·gᵀBg with B the inverse Hessian that the last pairs tell of, without what a bound holds."""
         if not self.pairs:
             return np.inf
-        free = ~self.loop.unknowns.held(self.iterate.coordinates, self.iterate.gradient)
+        free = ~self.evaluator.unknowns.held(self.iterate.coordinates, self.iterate.gradient)
         gradient = np.where(free, self.factor * self.iterate.gradient * self.scales, 0.0)
         pairs = [(np.where(free, change, 0.0), np.where(free, bend, 0.0)) for change, bend in self.pairs]
         return float(0.5 * gradient @ two_loop_product(pairs, gradient)) / self.factor
 
-    def _nothing_to_gain(self) -> bool:
+    def _is_converged(self) -> bool:
         """Whether the optimum is reached, by the Gauss–Newton matrix."""
         try:
-            return self.loop.nothing_to_gain()
+            return self.evaluator.is_converged()
         except TrialFailed:
-            return self._predicted_gain() < self.loop.threshold(self.loop.best)
+            return self._predicted_gain() < self.evaluator.threshold(self.evaluator.best)
 
 
 def two_loop_product(pairs: list[tuple[Vector, Vector]], gradient: Vector) -> Vector:

@@ -16,12 +16,12 @@ from scipy.optimize import lsq_linear
 from odelib.objective.objective import Curvature, Evaluation
 from odelib.objective.unknowns import Vector
 from odelib.optimisers.base import StopCode
-from odelib.optimisers.evaluator import Loop, TrialFailed
+from odelib.optimisers.evaluator import Evaluator, TrialFailed
 from odelib.problem.stages import LeastSquaresStage
 
 FIRST_DAMPING = 1e-3  # of the largest diagonal entry of the Gauss–Newton matrix
-MOST_REJECTED = 30  # in a row: the damping has then grown beyond any use
-REWEIGHTED = 100  # parabolas in place of tents, at most
+MAX_REJECTED = 30  # in a row: the damping has then grown beyond any use
+REWEIGHTED = 100  # parabolas in place of absolute_terms, at most
 WIDE, NARROW = 1e-1, 1e-7  # of the loss: the width of a tent's tip as a parabola, at first and then
 CHECKS = 2  # small gains in a row before the optimum is believed
 
@@ -34,15 +34,15 @@ class LeastSquares:
     def __init__(self, settings: LeastSquaresStage) -> None:
         self.steps = settings.steps
 
-    def run(self, loop: Loop) -> StopCode:
+    def run(self, evaluator: Evaluator) -> StopCode:
         """See `Stage.run`. It keeps no memory: an interrupted stage goes on from the best point."""
-        if loop.is_done():
+        if evaluator.is_done():
             return "converged"
         try:
-            start = loop.linearise(loop.best.coordinates)
+            start = evaluator.linearise(evaluator.best.coordinates)
         except TrialFailed:  # the states can be solved there, their derivatives cannot
             return "solve_failed"
-        return descend(loop, *start, steps=self.steps - loop.counts.steps).code
+        return descend(evaluator, *start, steps=self.steps - evaluator.counts.steps).code
 
 
 @dataclass(frozen=True)
@@ -54,55 +54,55 @@ class Descent:
 
 
 def descend(
-    loop: Loop, at: Evaluation, curvature: Curvature, *, steps: int, negligible: float | None = None
+    evaluator: Evaluator, at: Evaluation, curvature: Curvature, *, steps: int, negligible: float | None = None
 ) -> Descent:
     """Go downhill from a point, for at most so many accepted steps.
 
     negligible: a predicted gain at which it is done without trying for it; where None, small gains must have been seen.
     """
-    scales = loop.unknowns.magnitudes(at.coordinates)
-    model = _Model(loop, at, curvature, scales)
+    scales = evaluator.unknowns.magnitudes(at.coordinates)
+    model = _Model(evaluator, at, curvature, scales)
     damping, growth, small, rejected = FIRST_DAMPING * model.steepness, 2.0, 0, 0
     for _ in range(steps):
-        if negligible is not None and loop.predicted_gain(at, curvature, negligible) < negligible:
+        if negligible is not None and evaluator.predicted_gain(at, curvature, negligible) < negligible:
             return Descent("converged", at)
         while True:
             move = model.move(damping)
             predicted = model.gain(move)
-            trial = _try(loop, at, loop.unknowns.clip(at.coordinates + move * scales))
+            trial = _try(evaluator, at, evaluator.unknowns.clip(at.coordinates + move * scales))
             ratio = (at.loss - trial[0].loss) / predicted if trial and predicted > 0 else -1.0
             if trial and ratio > 0:
                 break
             rejected += 1
             damping, growth = damping * growth, growth * 2
-            if rejected >= MOST_REJECTED or predicted <= 0 or not np.isfinite(damping):
-                limit = loop.threshold(at)
-                done = loop.predicted_gain(at, curvature, limit) < limit
+            if rejected >= MAX_REJECTED or predicted <= 0 or not np.isfinite(damping):
+                limit = evaluator.threshold(at)
+                done = evaluator.predicted_gain(at, curvature, limit) < limit
                 return Descent("converged" if done else "no_progress", at)
         gained, rejected, growth = at.loss - trial[0].loss, 0, 2.0
         damping *= max(1 / 3, 1 - (2 * min(ratio, 1.0) - 1) ** 3)
         at, curvature = trial
-        model = _Model(loop, at, curvature, scales)
-        loop.step()
-        limit = loop.threshold(at)
-        small = small + 1 if gained < limit and loop.predicted_gain(at, curvature, limit) < limit else 0
+        model = _Model(evaluator, at, curvature, scales)
+        evaluator.step()
+        limit = evaluator.threshold(at)
+        small = small + 1 if gained < limit and evaluator.predicted_gain(at, curvature, limit) < limit else 0
         if small >= CHECKS:
             return Descent("converged", at)
     return Descent("step_limit", at)
 
 
 class _Model:
-    """The loss around a point, in scaled coordinates: a quadratic part and tents."""
+    """The loss around a point, in scaled coordinates: a quadratic part and absolute_terms."""
 
-    def __init__(self, loop: Loop, at: Evaluation, curvature: Curvature, scales: Vector) -> None:
-        rows, tents = curvature.smooth * scales, curvature.tents
+    def __init__(self, evaluator: Evaluator, at: Evaluation, curvature: Curvature, scales: Vector) -> None:
+        rows, absolute_terms = curvature.smooth * scales, curvature.absolute_terms
         self._matrix = rows.T @ rows
-        self._slopes = tents.slopes * scales
-        self._offsets, self._heights = tents.offsets, tents.heights
+        self._slopes = absolute_terms.slopes * scales
+        self._offsets, self._heights = absolute_terms.offsets, absolute_terms.heights
         self._gradient = at.gradient * scales - (self._heights * np.sign(self._offsets)) @ self._slopes
         room = 1e-12 * np.maximum(np.abs(at.coordinates / scales), 1.0)  # for a bound that was passed by a rounding
-        self._low = np.minimum((loop.unknowns.lower - at.coordinates) / scales, -room)
-        self._high = np.maximum((loop.unknowns.upper - at.coordinates) / scales, room)
+        self._low = np.minimum((evaluator.unknowns.lower - at.coordinates) / scales, -room)
+        self._high = np.maximum((evaluator.unknowns.upper - at.coordinates) / scales, room)
         self.steepness = float((np.square(curvature.rows * scales)).sum(axis=0).max(initial=0.0)) or 1.0
 
     def move(self, damping: float) -> Vector:
@@ -122,8 +122,8 @@ class _Model:
     def gain(self, move: Vector) -> float:
         """How much less the loss is after this step, by this model."""
         smooth = self._gradient @ move + 0.5 * move @ self._matrix @ move
-        tents = self._heights @ (np.abs(self._offsets + self._slopes @ move) - np.abs(self._offsets))
-        return -float(smooth + tents)
+        absolute_terms = self._heights @ (np.abs(self._offsets + self._slopes @ move) - np.abs(self._offsets))
+        return -float(smooth + absolute_terms)
 
     def _bounded(self, matrix: Vector, gradient: Vector) -> Vector:
         """The least of the quadratic within the bounds; directions that rounding leaves without a slope are lifted."""
@@ -137,10 +137,10 @@ class _Model:
         return np.asarray(lsq_linear(root, target, bounds=(self._low, self._high), method="bvls").x)
 
 
-def _try(loop: Loop, at: Evaluation, coordinates: Vector) -> tuple[Evaluation, Curvature] | None:
+def _try(evaluator: Evaluator, at: Evaluation, coordinates: Vector) -> tuple[Evaluation, Curvature] | None:
     if np.array_equal(coordinates, at.coordinates):
         return None
     try:
-        return loop.linearise(coordinates)
+        return evaluator.linearise(coordinates)
     except TrialFailed:
         return None

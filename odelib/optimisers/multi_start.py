@@ -16,9 +16,9 @@ from scipy.stats import qmc
 from odelib.objective.objective import Evaluation
 from odelib.objective.unknowns import Unknowns
 from odelib.optimisers.base import StopCode
-from odelib.optimisers.evaluator import Loop, TrialFailed
+from odelib.optimisers.evaluator import Evaluator, TrialFailed
 from odelib.optimisers.least_squares import descend
-from odelib.optimisers.multiple_shooting.optimiser import Search
+from odelib.optimisers.multiple_shooting.optimiser import ShootingSearch
 from odelib.problem.stages import MultiStartStage
 from odelib.result import has_reached
 
@@ -39,58 +39,58 @@ class MultiStart:
         self.steps = settings.starts  # one step is one start
         self.seed = seed
 
-    def run(self, loop: Loop) -> StopCode:
+    def run(self, evaluator: Evaluator) -> StopCode:
         """See `Stage.run`. Its memory is the starts that are left, and where the others ended."""
-        if self.settings.when == "doubtful" and loop.memory is None and loop.is_beyond_doubt():
+        if self.settings.when == "doubtful" and evaluator.memory is None and evaluator.is_trustworthy():
             return "converged"
-        memory = loop.memory or {"starts": [start.tolist() for start in self._starts(loop)], "ends": []}
+        memory = evaluator.memory or {"starts": [start.tolist() for start in self._starts(evaluator)], "ends": []}
         starts = [np.array(start) for start in memory["starts"]]
         ends: list[float | None] = memory["ends"]
-        loop.ends = [loss for loss in ends if loss is not None]
-        while starts and not self._agree(loop):
-            end = self._run_one(loop, starts.pop(0))
+        evaluator.ends = [loss for loss in ends if loss is not None]
+        while starts and not self._agree(evaluator):
+            end = self._run_one(evaluator, starts.pop(0))
             ends = [*ends, None if end is None else end.loss]
-            loop.ends = [loss for loss in ends if loss is not None]
-            loop.step({"starts": [start.tolist() for start in starts], "ends": ends})
-        return "finished" if loop.ends else "solve_failed"
+            evaluator.ends = [loss for loss in ends if loss is not None]
+            evaluator.step({"starts": [start.tolist() for start in starts], "ends": ends})
+        return "finished" if evaluator.ends else "solve_failed"
 
-    def _agree(self, loop: Loop) -> bool:
+    def _agree(self, evaluator: Evaluator) -> bool:
         """Whether so many starts have reached the best loss that a doubt is settled."""
-        reached = sum(has_reached(loss, loop.best.loss) for loss in loop.ends)
+        reached = sum(has_reached(loss, evaluator.best.loss) for loss in evaluator.ends)
         return self.settings.when == "doubtful" and reached >= AGREED
 
-    def _run_one(self, loop: Loop, start: Reals) -> Evaluation | None:
+    def _run_one(self, evaluator: Evaluator, start: Reals) -> Evaluation | None:
         """Where a start ends; None where it cannot be solved.
 
         Multiple shooting comes near the best point from anywhere, and where that is right no more is needed. It may as
         well lead all starts into the same odd valley, so there each goes downhill by itself too.
         """
-        inner = loop.part()
-        found = Search(inner, start).run(SHOOTING_STEPS)
+        inner = evaluator.nested()
+        found = ShootingSearch(inner, start).run(SHOOTING_STEPS)
         end = None if found is None else self._downhill(inner, found.coordinates)
-        if end is not None and has_reached(end.loss, loop.best.loss) and not loop.is_in_odd_valley():
+        if end is not None and has_reached(end.loss, evaluator.best.loss) and not evaluator.may_be_local_minimum():
             return end
         ends = [end, self._downhill(inner, start)]
         return min((end for end in ends if end is not None), key=lambda end: end.loss, default=None)
 
-    def _downhill(self, loop: Loop, start: Reals) -> Evaluation | None:
+    def _downhill(self, evaluator: Evaluator, start: Reals) -> Evaluation | None:
         try:
-            at, curvature = loop.linearise(start)
+            at, curvature = evaluator.linearise(start)
         except TrialFailed:
             return None
-        return descend(loop, at, curvature, steps=self.settings.steps).end
+        return descend(evaluator, at, curvature, steps=self.settings.steps).end
 
-    def _starts(self, loop: Loop) -> list[Reals]:
+    def _starts(self, evaluator: Evaluator) -> list[Reals]:
         """The guess, the best point, and the best of the points looked at."""
-        unknowns, count = loop.unknowns, self.settings.starts
+        unknowns, count = evaluator.unknowns, self.settings.starts
         first = [unknowns.start] + (
-            [] if np.array_equal(unknowns.start, loop.best.coordinates) else [loop.best.coordinates]
+            [] if np.array_equal(unknowns.start, evaluator.best.coordinates) else [evaluator.best.coordinates]
         )
         others = max(count - len(first), 0)
         looked_at = []
         for point in spread(unknowns, others * LOOKED_AT, self.seed):
             try:
-                looked_at.append(loop.part().evaluate(point))
+                looked_at.append(evaluator.nested().evaluate(point))
             except TrialFailed:
                 continue
         looked_at.sort(key=lambda evaluation: evaluation.loss)

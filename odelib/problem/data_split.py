@@ -9,7 +9,7 @@ from odelib.problem.request import FitProblem, MeasuredSeries, Measurements
 
 
 @dataclass(frozen=True)
-class Part:
+class SeriesSlice:
     """A measured series, or as much of it as is fitted or held out.
 
     index: of the series in the problem. start: when its initial state holds. sigma: one per time, of the observables
@@ -28,7 +28,7 @@ class Part:
         """How many values there are."""
         return sum(len(column) - column.count(None) for column in self.values.values())
 
-    def at(self, places: list[int]) -> Part:
+    def at(self, places: list[int]) -> SeriesSlice:
         """The part at some of the times."""
         return replace(
             self,
@@ -38,9 +38,9 @@ class Part:
         )
 
 
-def whole(series: MeasuredSeries, index: int) -> Part:
+def whole(series: MeasuredSeries, index: int) -> SeriesSlice:
     """All of a series."""
-    return Part(
+    return SeriesSlice(
         index=index,
         name=series.name,
         start=series.start,
@@ -53,7 +53,7 @@ def whole(series: MeasuredSeries, index: int) -> Part:
     )
 
 
-def split(problem: FitProblem) -> tuple[list[Part], list[Part]]:
+def split(problem: FitProblem) -> tuple[list[SeriesSlice], list[SeriesSlice]]:
     """What is fitted, and what is held out. A series of which nothing would be fitted is held out whole."""
     parts = [whole(series, index) for index, series in enumerate(problem.series)]
     held = problem.hold_out

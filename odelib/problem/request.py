@@ -49,7 +49,7 @@ from odelib.problem.priors import Prior
 from odelib.problem.stages import AnyStage, Stage, default_plan, with_starts
 from odelib.problem.system import System, SystemDefinition
 
-MOST_ERRORS = 1_000  # in one answer
+MAX_ERRORS = 1_000  # in one answer
 
 
 class Unknown(Request):
@@ -294,7 +294,7 @@ class FitProblem(Request):
         try:
             problem = handler(raw)
         except ValidationError as error:
-            wrong = form_errors(error, raw, MOST_ERRORS)
+            wrong = form_errors(error, raw, MAX_ERRORS)
             meaning = check(raw, limits)[1] if isinstance(raw, dict) else []
             places = {one.pointer for one in wrong}
             raise _validation_error(wrong + [one for one in meaning if not _is_within(one.pointer, places)]) from None
@@ -344,8 +344,8 @@ def field_errors(error: ValidationError) -> list[FieldError]:
 
 
 def _validation_error(errors: list[FieldError]) -> ValidationError:
-    if len(errors) > MOST_ERRORS:
-        errors = [*errors[:MOST_ERRORS], FieldError("", f"more than {MOST_ERRORS} mistakes; these are the first")]
+    if len(errors) > MAX_ERRORS:
+        errors = [*errors[:MAX_ERRORS], FieldError("", f"more than {MAX_ERRORS} mistakes; these are the first")]
     return ValidationError.from_exception_data(
         FitProblem.__name__,
         [

@@ -105,7 +105,7 @@ class System:
 
 
 @dataclass(frozen=True)
-class Declared:
+class DeclaredNames:
     """The names of a system, in order."""
 
     states: Mapping[str, None]
@@ -114,7 +114,7 @@ class Declared:
     observables: Mapping[str, None]
 
     @classmethod
-    def of(cls, system: System | SystemDefinition) -> Declared:
+    def of(cls, system: System | SystemDefinition) -> DeclaredNames:
         """The names in `system`, whether or not its expressions are well."""
         return cls(
             dict.fromkeys(system.states),

@@ -12,12 +12,12 @@ from torch.autograd.functional import jacobian as jacobian_of
 
 from odelib.engines.base import StopCheck
 from odelib.engines.compiled.engine import CompiledEngine
-from odelib.engines.torch_program import Program
+from odelib.engines.torch_program import TorchProgram
 from odelib.errors import SolveError, StopRequested
 from odelib.likelihood.measurements import Model
 from odelib.objective.objective import Evaluation, NotFinite, Objective
-from odelib.optimisers.evaluator import Counts, Loop
-from odelib.problem.data_split import Part
+from odelib.optimisers.evaluator import Counts, Evaluator
+from odelib.problem.data_split import SeriesSlice
 from odelib.problem.noise import AnyNoise
 from odelib.problem.request import FitProblem, Prediction
 from odelib.report.predictions import Predictor, columns, failed_prediction, sparse_columns
@@ -182,7 +182,7 @@ class Report:
         if uncertainty.quantile is None:
             return
         freedom = uncertainty.degrees_of_freedom if uncertainty.estimates_scale else None
-        profiler = Profiler(Loop(self.objective, self.best, Counts(), None, stop, lambda _: None), freedom)
+        profiler = Profiler(Evaluator(self.objective, self.best, Counts(), None, stop, lambda _: None), freedom)
         widths = self._widths(uncertainty)
         try:
             for place, name in enumerate(self.unknowns.names):
@@ -247,7 +247,7 @@ class Report:
         system = self.layer.system
         if not names:
             return {}
-        program = Program([system.derived[name] for name in names], [])
+        program = TorchProgram([system.derived[name] for name in names], [])
         constants = dict(zip(system.constants, self.unknowns.constants[index].tolist(), strict=True))
 
         def values(parameters: Tensor) -> Tensor:
@@ -276,10 +276,10 @@ class Report:
         return Covariance(names=found[0], matrix=found[1]) if found else None
 
     def _trajectories(self, dense: list[Dense | None], derived: list[dict[str, Estimate]]) -> list[Trajectory]:
-        solves, fitted = self.objective.solves, self.objective.fitted
+        trajectories, fitted = self.objective.trajectories, self.objective.fitted
         residuals = self.objective.measurements.residuals(self.observed.model, self.observed.scales)
         found = []
-        for i, (part, rows) in enumerate(zip(fitted, solves.slices, strict=True)):
+        for i, (part, rows) in enumerate(zip(fitted, trajectories.slices, strict=True)):
             own = {n: v for n, v in self.point.parameters[part.index].items() if self.unknowns.is_own(part.index, n)}
             states = columns(self._by_state(self.best.states[rows]))
             values = sparse_columns({name: column[rows] for name, column in self.observed.model.items()})
@@ -298,7 +298,7 @@ class Report:
             )
         return found
 
-    def _dense(self, part: Part) -> Dense | None:
+    def _dense(self, part: SeriesSlice) -> Dense | None:
         grid = torch.linspace(part.start, part.times[-1], DENSE_POINTS, dtype=torch.float64, device=self.device)
         if part.start == part.times[-1]:
             grid = grid[:1]

@@ -14,8 +14,8 @@ from odelib.engines.layer import ODELayer
 from odelib.errors import SolveError, StopRequested
 from odelib.likelihood.measurements import Measurements, Scales
 from odelib.objective.objective import Evaluation, Objective
-from odelib.objective.observable_sensitivities import observable_slopes
-from odelib.problem.data_split import Part, whole
+from odelib.objective.observable_sensitivities import observable_sensitivities
+from odelib.problem.data_split import SeriesSlice, whole
 from odelib.problem.request import FitProblem, Prediction
 from odelib.result import PredictionError, PredictionResult
 from odelib.uncertainty.covariance import Errors
@@ -56,7 +56,7 @@ class Predictor:
         sigma = {name: np.interp(asked.times, data.times, column).tolist() for name, column in data.sigma.items()}
         return self._predict(asked, index, sigma, stop)
 
-    def hold_out(self, part: Part, stop: StopCheck) -> PredictionResult:
+    def hold_out(self, part: SeriesSlice, stop: StopCheck) -> PredictionResult:
         """What was held out of the fit, predicted and scored."""
         asked = Prediction(name=part.name, times=part.times, values=part.values)
         return self._predict(asked, part.index, part.sigma, stop)
@@ -116,7 +116,7 @@ class Predictor:
             max_steps=solver.max_steps,
         )
         layer.stop = stop
-        layer.carried = self.layer.carried
+        layer.differentiate_by = self.layer.differentiate_by
         return layer
 
     def _band(
@@ -147,11 +147,11 @@ class Predictor:
             if request.reason != "time_limit":
                 raise
             return None, None
-        along = found.by_initial_state @ by_state[list(layer.carried.states)]
-        along = along + found.by_parameters @ by_parameter[list(layer.carried.parameters)]
+        along = found.by_initial_state @ by_state[list(layer.differentiate_by.states)]
+        along = along + found.by_parameters @ by_parameter[list(layer.differentiate_by.parameters)]
         states = torch.from_numpy(found.states).to(self.device)
         with torch.enable_grad():
-            _, slopes = observable_slopes(
+            _, slopes = observable_sensitivities(
                 layer, times, states, parameters, constants, along, [(slice(None), by_parameter)]
             )
         lower, upper = {}, {}
@@ -168,7 +168,7 @@ class Predictor:
         values = {name: column for name, column in (asked.values or {}).items() if set(column) != {None}}
         if not values:
             return None, None
-        part = Part(0, asked.name, asked.times[0], asked.times, values, sigma)
+        part = SeriesSlice(0, asked.name, asked.times[0], asked.times, values, sigma)
         solver = self.problem.solver
         scored = Measurements([part], self.problem.noise, rtol=solver.rtol, atol=solver.atol)
         rmse = {name: math.sqrt(np.mean(np.square(r))) for name, r in scored.unscaled(model).items()}

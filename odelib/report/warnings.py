@@ -8,7 +8,7 @@ from odelib.likelihood.residual_tests import structured
 from odelib.objective.objective import Evaluation, Objective, Observed
 from odelib.result import OUTCOMES, FitWarning, OutcomeCode, PredictionResult, StageReport
 
-FEWEST_STARTS = 5  # with fewer, how many reached the best says nothing
+MIN_STARTS = 5  # with fewer, how many reached the best says nothing
 COARSE = 1e-4  # of the data's squares: with a solver's error of a hundredth of the data nothing can be told
 
 
@@ -66,7 +66,7 @@ class Cautions:
         warnings = []
         for stage in self._stages:
             losses = stage.start_losses or []
-            if len(losses) >= FEWEST_STARTS and stage.reached(self._best.loss) == 1:
+            if len(losses) >= MIN_STARTS and stage.reached(self._best.loss) == 1:
                 message = (
                     f"one start of {len(losses)} reached the best loss: there may be a better one; ask for more starts"
                 )

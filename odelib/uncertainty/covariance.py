@@ -18,7 +18,7 @@ import numpy as np
 from scipy import stats
 
 from odelib.likelihood.fisher_information import FLAT, Matrix, information
-from odelib.likelihood.measurements import Block, Measurements, Scales
+from odelib.likelihood.measurements import InformationBlock, Measurements, Scales
 from odelib.objective.objective import without_scales
 from odelib.objective.unknowns import Unknowns, Vector
 
@@ -43,7 +43,7 @@ class Uncertainty:
         self,
         unknowns: Unknowns,
         coordinates: Vector,
-        blocks: Sequence[Block],
+        blocks: Sequence[InformationBlock],
         added: Vector,
         measurements: Measurements,
     ) -> None:
@@ -91,7 +91,7 @@ class Uncertainty:
         return self._inverse * 2.0 * (data_loss / self.degrees_of_freedom if self.estimates_scale else 1.0)
 
 
-def _taken(block: Block, inverse: Matrix, units: Vector) -> float:
+def _taken(block: InformationBlock, inverse: Matrix, units: Vector) -> float:
     """How many degrees of freedom the fit has taken from a block's residuals: its part of the hat matrix's trace."""
     along = block.along[: block.measurements] * units
     return float(np.einsum("ij,jk,ik->", along, inverse, along, optimize=True))

@@ -16,7 +16,7 @@ from scipy import stats
 
 from odelib.objective.objective import Evaluation
 from odelib.objective.unknowns import Vector
-from odelib.optimisers.evaluator import Loop, TrialFailed
+from odelib.optimisers.evaluator import Evaluator, TrialFailed
 from odelib.optimisers.least_squares import descend
 from odelib.result import Profile
 
@@ -54,11 +54,11 @@ class Profiler:
     freedom: n − p where a scale is estimated, else None.
     """
 
-    def __init__(self, loop: Loop, freedom: float | None) -> None:
-        self._loop = loop
-        self._best = loop.best
+    def __init__(self, evaluator: Evaluator, freedom: float | None) -> None:
+        self._loop = evaluator
+        self._best = evaluator.best
         self._threshold = self._rise(freedom)
-        self._negligible = loop.threshold(loop.best)
+        self._negligible = evaluator.threshold(evaluator.best)
 
     def _rise(self, freedom: float | None) -> float:
         """By how much the loss has grown at an end of an interval."""
@@ -182,13 +182,13 @@ class Profiler:
 
     def _descended(self, place: int, value: float, start: Vector) -> Evaluation | None:
         """The bottom of the valley of a point, one coordinate held at a value, wherever the point has it."""
-        loop = self._loop.part()
-        loop.unknowns = self._loop.unknowns.pinned(place, value)
+        evaluator = self._loop.nested()
+        evaluator.unknowns = self._loop.unknowns.pinned(place, value)
         try:
-            at, curvature = loop.linearise(loop.unknowns.clip(start))
+            at, curvature = evaluator.linearise(evaluator.unknowns.clip(start))
         except TrialFailed:
             return None
-        end = descend(loop, at, curvature, steps=STEPS, negligible=self._negligible).end
+        end = descend(evaluator, at, curvature, steps=STEPS, negligible=self._negligible).end
         if end.loss < self._best.loss - self._negligible:
             raise BetterFound(end)
         return end

@@ -11,7 +11,7 @@ from tests.processes import ApiProcess
 from tests.service.requests import MINIMAL
 
 SIZE = 16 * 2**20 - 1000  # the most that is read
-MOST_MEGABYTES = 2500  # of two bodies as Python objects, and all that are held as bytes
+MAX_MEGABYTES = 2500  # of two bodies as Python objects, and all that are held as bytes
 
 BODIES = {
     "empty lists": (b"[" + b"[]," * (SIZE // 3) + b"[]]", 422),
@@ -41,4 +41,4 @@ def test_the_memory_of_the_api_is_bounded(redis_url: str) -> None:
         statuses = [answer.result() for answer, _ in answers]
 
     assert statuses == [status for _, status in answers]
-    assert most < MOST_MEGABYTES
+    assert most < MAX_MEGABYTES

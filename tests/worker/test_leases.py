@@ -9,7 +9,7 @@ from tests.worker.conftest import Store
 from worker.attempt_endings import Ending
 from worker.states import Status
 from worker.store.keys import KEYS
-from worker.store.leases import Answer, Claim, Report
+from worker.store.leases import Answer, Claim, ProgressReport
 from worker.store.scripts import outcome_json
 
 
@@ -17,10 +17,12 @@ def partial(code: OutcomeCode) -> str:
     return f'{{"loss":1.0,"outcome":{outcome_json(code)},"parameters":{{"outcome":2}}}}'
 
 
-def report(step: int = 1, *, stage: int = 0, seconds: float = 1.0) -> Report:
+def report(step: int = 1, *, stage: int = 0, seconds: float = 1.0) -> ProgressReport:
     checkpoint = f'{{"stage":{stage},"step":{step}}}'
     progress = f'{{"step":{step}}}'
-    return Report(seconds, progress, checkpoint, (stage, step), partial("interrupted"), outcome_json("interrupted"))
+    return ProgressReport(
+        seconds, progress, checkpoint, (stage, step), partial("interrupted"), outcome_json("interrupted")
+    )
 
 
 def deaths(store: Store, fit_id: str) -> int:
@@ -49,7 +51,7 @@ def test_reports_are_shown_and_kept_for_the_next_attempt(store: Store) -> None:
     claim = store.submit_and_claim()
     started_at = store.get(claim.fit_id).started_at
     assert store.leases.pulse(claim, report(3, seconds=1.25)) is Answer.HELD
-    assert store.leases.pulse(claim, Report(1.5)) is Answer.HELD
+    assert store.leases.pulse(claim, ProgressReport(1.5)) is Answer.HELD
     assert store.get(claim.fit_id).progress == {"step": 3}
 
     die(store, claim.fit_id)
@@ -58,7 +60,7 @@ def test_reports_are_shown_and_kept_for_the_next_attempt(store: Store) -> None:
 
     second = store.claim()
     assert second == Claim(claim.fit_id, "2", 1.5, b'{"request":{"a":1}}', b'{"stage":0,"step":3}')
-    store.leases.pulse(second, Report(2.0))
+    store.leases.pulse(second, ProgressReport(2.0))
     die(store, claim.fit_id)
     assert store.claim().elapsed == 3.5
     assert store.get(claim.fit_id).attempts == 3
@@ -70,7 +72,7 @@ def test_a_lapsed_lease_is_taken_back_if_nobody_has_it(store: Store) -> None:
     die(store, claim.fit_id)
     assert deaths(store, claim.fit_id) == 1
 
-    assert store.leases.pulse(claim, Report(1.0)) is Answer.HELD
+    assert store.leases.pulse(claim, ProgressReport(1.0)) is Answer.HELD
     assert deaths(store, claim.fit_id) == 0
     assert store.leases.claim("cpu") is None
     assert store.leases.finish(claim, Ending("succeeded", "{}"), "")
@@ -95,7 +97,7 @@ def test_a_stale_token_writes_nothing(store: Store) -> None:
     assert not store.leases.finish(stale, Ending("failed", "stale", "{}"), "{}")
     assert not store.leases.hand_back(stale, report(9))
     assert store.get(stale.fit_id) == before
-    assert store.leases.pulse(current, Report(0.1)) is Answer.HELD
+    assert store.leases.pulse(current, ProgressReport(0.1)) is Answer.HELD
 
 
 def test_an_end_is_final(store: Store) -> None:
@@ -116,7 +118,7 @@ def test_handing_back_costs_nothing(store: Store) -> None:
     assert store.leases.hand_back(claim, report(4, seconds=0.5))
 
     assert deaths(store, claim.fit_id) == 0
-    assert store.leases.pulse(claim, Report(0.6)) is Answer.LOST  # given is given
+    assert store.leases.pulse(claim, ProgressReport(0.6)) is Answer.LOST  # given is given
     assert store.claim() == Claim(claim.fit_id, "2", 0.5, b'{"request":{"a":1}}', b'{"stage":0,"step":4}')
     assert store.claim().fit_id == younger
 
@@ -127,7 +129,7 @@ def test_a_running_fit_is_asked_to_stop(store: Store) -> None:
 
     assert (asked.accepted, asked.record.status) == (True, "running")
     assert store.fits.cancel(claim.fit_id).accepted
-    assert store.leases.pulse(claim, Report(1.0)) is Answer.CANCEL
+    assert store.leases.pulse(claim, ProgressReport(1.0)) is Answer.CANCEL
     assert store.leases.finish(claim, Ending("cancelled", "{}"), "")
     assert not store.fits.cancel(claim.fit_id).accepted
 
@@ -150,7 +152,7 @@ def test_cancelled_without_a_worker_it_has_the_best_point(store: Store, how: str
         store.fits.cancel(claim.fit_id)
     elif how == "handed_back":
         store.fits.cancel(claim.fit_id)
-        assert not store.leases.hand_back(claim, Report(2.0))
+        assert not store.leases.hand_back(claim, ProgressReport(2.0))
     elif how == "lapsed":
         store.fits.cancel(claim.fit_id)
         store.lapse(claim.fit_id)
@@ -164,7 +166,7 @@ def test_cancelled_without_a_worker_it_has_the_best_point(store: Store, how: str
     fit = store.get(claim.fit_id)
     assert (fit.status, fit.error) == ("cancelled", None)
     assert fit.result == partial("cancelled").encode()
-    assert store.leases.pulse(claim, Report(3.0)) is Answer.LOST
+    assert store.leases.pulse(claim, ProgressReport(3.0)) is Answer.LOST
     assert store.leases.claim("cpu") is None
 
 

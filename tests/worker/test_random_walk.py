@@ -26,7 +26,7 @@ from worker.attempt_endings import Ending
 from worker.errors import FitEnded, FitNotFinished, FitNotFound, QueueFull
 from worker.states import ENDED, MOVES, STATUSES, Queue, Status
 from worker.store.keys import KEYS
-from worker.store.leases import Answer, Claim, Report
+from worker.store.leases import Answer, Claim, ProgressReport
 from worker.store.records import FitRecord
 from worker.store.scripts import outcome_json
 
@@ -243,12 +243,12 @@ class RandomWalk(RuleBasedStateMachine):
         model = self.models.get(claim.fit_id)
         return model if model is not None and model.status not in ENDED and model.token == claim.token else None
 
-    def _report(self, position: tuple[int, int] | None) -> Report:
+    def _report(self, position: tuple[int, int] | None) -> ProgressReport:
         if position is None:
-            return Report(0.5)
+            return ProgressReport(0.5)
         interrupted = outcome_json("interrupted")
         partial = f'{{"outcome":{interrupted},"at":{position[1]}}}'
-        return Report(0.5, "", f"checkpoint-{position}", position, partial, interrupted)
+        return ProgressReport(0.5, "", f"checkpoint-{position}", position, partial, interrupted)
 
     def _reported(self, model: Model, position: tuple[int, int] | None) -> None:
         if position is not None and position > model.position:

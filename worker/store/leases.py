@@ -32,7 +32,7 @@ class Claim:
 
 
 @dataclass(frozen=True)
-class Report:
+class ProgressReport:
     """What an attempt has to tell; "" where there is nothing new. All but the seconds is JSON text.
 
     seconds: running time of this attempt. position: (stage, step) of the checkpoint.
@@ -82,7 +82,7 @@ class LeaseStore:
         fit_id, token, elapsed, problem, checkpoint = fields
         return Claim(fit_id.decode(), token.decode(), float(elapsed), problem, checkpoint)
 
-    def pulse(self, claim: Claim, report: Report) -> Answer:
+    def pulse(self, claim: Claim, report: ProgressReport) -> Answer:
         """Renew the lease, or take it back if it lapsed and nobody else has it; keep the report."""
         return Answer(self._scripts.run("pulse", claim.fit_id, claim.token, self._lease, *report.arguments()))
 
@@ -94,7 +94,7 @@ class LeaseStore:
         arguments = (claim.fit_id, claim.token, ending.status, self._kept, ending.result, ending.error, progress)
         return bool(self._scripts.run("finish", *arguments))
 
-    def hand_back(self, claim: Claim, report: Report) -> bool:
+    def hand_back(self, claim: Claim, report: ProgressReport) -> bool:
         """Give the fit back before its end, in its old place, without counting a death.
 
         Returns whether it waits for a worker now; False: it was cancelled meanwhile, or another has it.

@@ -25,9 +25,9 @@ from odelib.engines.compiled.step_control import (
     IMPLICIT,
     JUMPED,
     LAST_ERROR,
-    LEAST_ERROR,
     LIMITED,
     MAX_STEPS,
+    MIN_ERROR,
     NOT_FINITE,
     RUNNING,
     STATUS,
@@ -52,14 +52,14 @@ from odelib.engines.compiled.step_control import (
     write_row,
 )
 
-LEAST_ATOL = 1e-300  # what pads a row has no error, and must not ask for none
+MIN_ATOL = 1e-300  # what pads a row has no error, and must not ask for none
 GAP = 2.0**-50  # on either side of a jump, in units of the latest time: a few of its roundings
 CLOCK = WIDTH  # numbers of a member's memory that are its `clock`
 # by the method's place in METHODS
 ORDERS = np.array([tableau.order for tableau in METHODS])
 ERROR_ORDERS = np.array([tableau.error_order for tableau in METHODS])
 MAIN = np.array([tableau.main for tableau in METHODS])
-MOST_STAGES = max(len(tableau.c) for tableau in METHODS)
+MAX_STAGES = max(len(tableau.c) for tableau in METHODS)
 
 # Addresses of the solution and its rate, which last, and of what is of use within a step alone.
 Memory = namedtuple("Memory", "z rate trial before error spare stages newton")
@@ -77,7 +77,7 @@ def member_size(n: int, m: int) -> int:
 
 def scratch_size(n: int, m: int, work: int) -> int:
     """How many numbers of memory a thread needs."""
-    return (4 + MOST_STAGES) * (padded(n) + n * padded(m)) + implicit.newton_size(n) + work
+    return (4 + MAX_STAGES) * (padded(n) + n * padded(m)) + implicit.newton_size(n) + work
 
 
 @kernel
@@ -100,7 +100,7 @@ def start(
     slopes(equations, t, memory.z, memory.rate)
     order = ORDERS[IMPLICIT_METHOD if count[IMPLICIT] else method]
     step = first_step(equations, tolerances, order, t, span, memory.z, memory.rate, memory.trial, memory.error)
-    clock[TIME], clock[STEP], clock[LAST_ERROR], clock[GROWTH] = t, step, LEAST_ERROR, GROW
+    clock[TIME], clock[STEP], clock[LAST_ERROR], clock[GROWTH] = t, step, MIN_ERROR, GROW
     for k in range(equations.size):
         if not math.isfinite(number(memory.rate, k)):
             return NOT_FINITE
@@ -219,7 +219,7 @@ def switch(clock: Any, count: Any) -> None:
     count[IMPLICIT] = 1 - count[IMPLICIT]
     count[CALM] = count[LIMITED] = 0
     clock[STEP] *= 0.5
-    clock[LAST_ERROR] = LEAST_ERROR
+    clock[LAST_ERROR] = MIN_ERROR
 
 
 @kernel
@@ -233,15 +233,15 @@ def advance_members(
     Returns how many of them still run then, how many have failed, and the methods used (bits).
     begin: whether they are to be started first. times: (B, T), or (1, T), shared. jumps: (B, K), or (1, K), in order;
     see `odelib.engines.discontinuities`. initial_state: (B, n). values: (B, p + constants). columns, column: see
-    `step_control.prepare` and `codegen`. kept: (B, member_size), count: (B, COUNTS), scratch: (scratch_size,), all zero at
-    the start. states: (B, T, n), sensitivities: (B, T, n, m).
+    `step_control.prepare` and `codegen`. kept: (B, member_size), count: (B, COUNTS), scratch: (scratch_size,), all zero
+    at the start. states: (B, T, n), sensitivities: (B, T, n, m).
     """
     start_of, width = (n + WIDTH - 1) // WIDTH * WIDTH, (m + WIDTH - 1) // WIDTH * WIDTH
     size = start_of + n * width
     row = 8 * size  # bytes
     trial = address(scratch)
     stages = trial + 4 * row
-    newton = stages + MOST_STAGES * row
+    newton = stages + MAX_STAGES * row
     work = newton + 8 * newton_size(n)
     running, failed, used = 0, 0, 0
     for b in range(first, last):
@@ -251,7 +251,7 @@ def advance_members(
             memory = Memory(z, z + row, trial, trial + row, trial + 2 * row, trial + 3 * row, stages, newton)
             q = address(values[b])
             equations = Equations(rates, both, jacobian, q, address(column), work, n, start_of, width, size)
-            tolerances = Tolerances(rtol, max(atol, LEAST_ATOL), floors)
+            tolerances = Tolerances(rtol, max(atol, MIN_ATOL), floors)
             outputs = Outputs(address(states[b]), address(sensitivities[b]), m)
             if begin:
                 prepare(equations, m, initial_state[b], values[b], columns, tolerances.atol, z, floors)

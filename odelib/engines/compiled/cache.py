@@ -24,7 +24,7 @@ import numba
 
 from odelib.errors import OdelibError
 
-MOST_FILES = 500  # of kernels kept; the least recently used go first
+MAX_FILES = 500  # of kernels kept; the least recently used go first
 _PREFIX = "odelib_kernels_"
 _LOADING = threading.Lock()  # a module is in sys.modules before it is complete: nobody else may find it there
 
@@ -128,7 +128,7 @@ def _forget_old(folder: Path) -> None:
     for file in folder.glob(f"{_PREFIX}*.py"):
         with contextlib.suppress(FileNotFoundError):  # another process has just removed it
             used[file] = file.stat().st_atime
-    for file in sorted(used, key=lambda file: used[file])[:-MOST_FILES]:
+    for file in sorted(used, key=lambda file: used[file])[:-MAX_FILES]:
         _forget(file)
 
 

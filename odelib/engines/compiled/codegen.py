@@ -16,7 +16,7 @@ from itertools import chain
 
 from odelib.engines.compiled import primitives, simd
 from odelib.engines.compiled.simd import padded
-from odelib.engines.symbolic.graph import MOST_OPERATIONS, Graph, too_many_operations
+from odelib.engines.symbolic.graph import MAX_OPERATIONS, Graph, too_many_operations
 from odelib.problem.expressions.parser import TIME
 from odelib.problem.system import System
 
@@ -111,7 +111,7 @@ class Statement:
 
 
 class KernelSource:
-    """Writes the kernels of one system. Raises `FitError` where they would have more than `MOST_OPERATIONS`."""
+    """Writes the kernels of one system. Raises `FitError` where they would have more than `MAX_OPERATIONS`."""
 
     def __init__(self, system: System) -> None:
         self._system = system
@@ -228,7 +228,7 @@ class KernelSource:
         lines = []
         needed = self._graph.needed([statement.node for statement in statements])
         self._operations += len(needed)  # pieces repeat each other's
-        if self._operations > MOST_OPERATIONS:
+        if self._operations > MAX_OPERATIONS:
             raise too_many_operations()
         for node in needed:
             entry = self._graph.entries[node]

@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from odelib.engines.base import Carried, Conditions, Sensitivities, Solution, SolverOptions
+from odelib.engines.base import DifferentiateBy, Sensitivities, Solution, SolverOptions, SolveSettings
 from odelib.engines.compiled.kernels import AUTO, Kernels, Reals, Solved, explicit_tableau, kernels_of
 from odelib.engines.tableaus.kvaerno5 import KVAERNO5
 from odelib.errors import SolveError
@@ -41,34 +41,36 @@ class CompiledEngine:
         """See `Engine.first_method`."""
         return KVAERNO5.name if options.method == KVAERNO5.name else explicit_tableau(options).name
 
-    def solve(self, initial_state: Tensor, parameters: Tensor, conditions: Conditions) -> Solution:
+    def solve(self, initial_state: Tensor, parameters: Tensor, conditions: SolveSettings) -> Solution:
         """See `Engine.solve`. The members of a batch are solved side by side, on as many threads as torch has."""
         failures: dict[int, SolveError] = {}
 
-        def solve(states: Reals, values: Reals, carried: Carried) -> Solved:
-            solved = self._solved(states, values, carried, conditions)
+        def solve(states: Reals, values: Reals, differentiate_by: DifferentiateBy) -> Solved:
+            solved = self._solved(states, values, differentiate_by, conditions)
             failures.update(solved.failures)
             return solved
 
         states: Tensor = _Solve.apply(  # type: ignore[no-untyped-call]
-            initial_state.cpu(), parameters.cpu(), solve, conditions.carried
+            initial_state.cpu(), parameters.cpu(), solve, conditions.differentiate_by
         ).to(initial_state.device)
         if failures and states.dim() == 2:
             raise failures[0]
         return Solution(states, failures)
 
-    def sensitivities(self, initial_state: Reals, parameters: Reals, conditions: Conditions) -> Sensitivities:
+    def sensitivities(self, initial_state: Reals, parameters: Reals, conditions: SolveSettings) -> Sensitivities:
         """States and their derivatives without torch, of one trajectory or a batch. Raises as `solve`."""
-        carried, batch = conditions.carried, initial_state.ndim == 2
-        solved = self._solved(initial_state, parameters, carried, conditions)
-        border, states, slopes = len(carried.states), solved.states, solved.sensitivities
+        differentiate_by, batch = conditions.differentiate_by, initial_state.ndim == 2
+        solved = self._solved(initial_state, parameters, differentiate_by, conditions)
+        border, states, slopes = len(differentiate_by.states), solved.states, solved.sensitivities
         if batch:
             return Sensitivities(states, slopes[..., :border], slopes[..., border:], solved.failures)
         if solved.failures:
             raise solved.failures[0]
         return Sensitivities(states[0], slopes[0, ..., :border], slopes[0, ..., border:])
 
-    def _solved(self, states: Reals, parameters: Reals, carried: Carried, conditions: Conditions) -> Solved:
+    def _solved(
+        self, states: Reals, parameters: Reals, differentiate_by: DifferentiateBy, conditions: SolveSettings
+    ) -> Solved:
         """All members solved; a single trajectory, (n,) and (p,), is a batch of one."""
         if states.ndim == 1:
             states, parameters = states[None], parameters[None]
@@ -78,7 +80,7 @@ class CompiledEngine:
             parameters = np.concatenate([parameters, np.broadcast_to(constants, (len(states), constants.shape[-1]))], 1)
         times = np.ascontiguousarray(times if times.ndim == 2 else times[None])
         states, parameters = np.ascontiguousarray(states), np.ascontiguousarray(parameters)
-        solved = self.compile().solve(times, states, parameters, carried, conditions.options, conditions.stop)
+        solved = self.compile().solve(times, states, parameters, differentiate_by, conditions.options, conditions.stop)
         for method in solved.methods:
             self._used[method] = None
         return solved
@@ -87,15 +89,19 @@ class CompiledEngine:
 class _Solve(torch.autograd.Function):
     """States out, gradients by the sensitivities that came with them; of one trajectory or a batch.
 
-    `solve` computes both from initial states, parameters and what is carried.
+    `solve` computes both from initial states, parameters and `differentiate_by`.
     """
 
     @staticmethod
-    def forward(ctx: Any, initial_state: Tensor, parameters: Tensor, solve: Any, carried: Carried) -> Tensor:
+    def forward(
+        ctx: Any, initial_state: Tensor, parameters: Tensor, solve: Any, differentiate_by: DifferentiateBy
+    ) -> Tensor:
         by_state, by_parameter = ctx.needs_input_grad[:2]
-        wanted = carried
+        wanted = differentiate_by
         if not (by_state and by_parameter):
-            wanted = Carried(carried.states if by_state else (), carried.parameters if by_parameter else ())
+            wanted = DifferentiateBy(
+                differentiate_by.states if by_state else (), differentiate_by.parameters if by_parameter else ()
+            )
         solved: Solved = solve(initial_state.numpy(), parameters.numpy(), wanted)
         ctx.wanted, ctx.shapes, ctx.sensitivities = (
             wanted,
@@ -112,7 +118,7 @@ class _Solve(torch.autograd.Function):
 
 def _gradients(ctx: Any, gradient: Tensor) -> tuple[Tensor, Tensor, None, None]:
     """The incoming gradient times the sensitivities."""
-    wanted: Carried = ctx.wanted
+    wanted: DifferentiateBy = ctx.wanted
     count, times, size, columns = ctx.sensitivities.shape
     sensitivities = ctx.sensitivities.reshape(count, times * size, columns)
     incoming = gradient.detach().numpy().reshape(count, times * size)
@@ -129,7 +135,7 @@ _guarded_gradients = torch.autograd.function.once_differentiable(_gradients)
 
 
 def _at_places(along: Reals, places: tuple[int, ...], shape: torch.Size) -> Tensor:
-    """The derivatives by all from those by what was carried; 0 elsewhere."""
+    """The derivatives by all from those by `differentiate_by`; 0 elsewhere."""
     if places == tuple(range(shape[-1])):
         return torch.from_numpy(along.reshape(shape))
     whole = np.zeros((len(along), shape[-1]))

@@ -11,11 +11,11 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from odelib.engines.base import Carried, SolverOptions, StopCheck
+from odelib.engines.base import DifferentiateBy, SolverOptions, StopCheck
 from odelib.engines.compiled import batch_loop, cache, step_control
 from odelib.engines.compiled.codegen import KernelSource
 from odelib.engines.compiled.stage_sums import EXPLICIT
-from odelib.engines.discontinuities import Jumps
+from odelib.engines.discontinuities import Discontinuities
 from odelib.engines.tableaus.dop853 import DOP853
 from odelib.engines.tableaus.dopri5 import DOPRI5
 from odelib.engines.tableaus.kvaerno5 import KVAERNO5
@@ -45,8 +45,8 @@ _CODES = {
 class Solved(NamedTuple):
     """What came of the members of a batch.
 
-    states: (B, T, n), NaN for members that failed; sensitivities: (B, T, n, m), columns in the order of `Carried`, 0
-    for members that failed; failures: by member; methods: those used, in order of first use.
+    states: (B, T, n), NaN for members that failed; sensitivities: (B, T, n, m), columns in the order of
+    `DifferentiateBy`, 0 for members that failed; failures: by member; methods: those used, in order of first use.
     """
 
     states: Reals
@@ -58,8 +58,8 @@ class Solved(NamedTuple):
 class Layout(NamedTuple):
     """What a solve's memory is like.
 
-    columns (m,), column (p + constants,): see `step_control.prepare` and `codegen`; how many numbers a member needs, and a
-    thread.
+    columns (m,), column (p + constants,): see `step_control.prepare` and `codegen`; how many numbers a member
+    needs, and a thread.
     """
 
     columns: Places
@@ -80,12 +80,12 @@ class Kernels:
         self.rates_with_sensitivities: int = module.rates_with_sensitivities.address
         self.work_size = source.work_size
         self._module = module  # its machine code lives as long as this does
-        self._jumps = Jumps(system)
-        self._layouts: dict[tuple[Carried, int], Layout] = {}
+        self._jumps = Discontinuities(system)
+        self._layouts: dict[tuple[DifferentiateBy, int], Layout] = {}
 
     def solve(
-        self, times: Reals, initial_state: Reals, values: Reals, carried: Carried, options: SolverOptions,
-        stop: StopCheck,
+        self, times: Reals, initial_state: Reals, values: Reals, differentiate_by: DifferentiateBy,
+        options: SolverOptions, stop: StopCheck,
     ) -> Solved:  # fmt: skip
         """States and sensitivities of all members at `times`.
 
@@ -93,15 +93,15 @@ class Kernels:
         contiguous. A member's failure is told in the result; raises `StopRequested` alone.
         """
         count, steps, n = len(initial_state), times.shape[1], self.size
-        states, sensitivities = np.empty((count, steps, n)), np.empty((count, steps, n, carried.count))
-        layout = self.layout(carried, values.shape[1])
-        jumps = self._jumps.times(values)
+        states, sensitivities = np.empty((count, steps, n)), np.empty((count, steps, n, differentiate_by.count))
+        layout = self.layout(differentiate_by, values.shape[1])
+        discontinuities = self._jumps.times(values)
         failures: dict[int, SolveError] = {}
         used, block = 0, max(1, BLOCK_NUMBERS // layout.member)
         for first in range(0, count, block):
             part = slice(first, first + block)
             own_times = times if len(times) == 1 else times[part]
-            own_jumps = jumps if len(jumps) == 1 else jumps[part]
+            own_jumps = discontinuities if len(discontinuities) == 1 else discontinuities[part]
             arrays = own_times, own_jumps, initial_state[part], values[part], states[part], sensitivities[part]
             run = _Run(self, layout, options, *arrays)
             failed, used_here = run.finish(stop)
@@ -110,17 +110,17 @@ class Kernels:
                 failures |= {first + member: error for member, error in run.failures().items()}
         return Solved(states, sensitivities, failures, _methods(used, options))
 
-    def layout(self, carried: Carried, values: int) -> Layout:
+    def layout(self, differentiate_by: DifferentiateBy, values: int) -> Layout:
         """For so many parameters and constants; made once."""
-        if (carried, values) not in self._layouts:
-            n, m = self.size, carried.count
-            parameters = np.array(carried.parameters, dtype=np.int64)
-            columns = np.concatenate([np.array(carried.states, dtype=np.int64), n + parameters])
+        if (differentiate_by, values) not in self._layouts:
+            n, m = self.size, differentiate_by.count
+            parameters = np.array(differentiate_by.parameters, dtype=np.int64)
+            columns = np.concatenate([np.array(differentiate_by.states, dtype=np.int64), n + parameters])
             column = np.full(values, -1, dtype=np.int64)
-            column[parameters] = np.arange(len(carried.states), m)
+            column[parameters] = np.arange(len(differentiate_by.states), m)
             sizes = batch_loop.member_size(n, m), batch_loop.scratch_size(n, m, self.work_size)
-            self._layouts[carried, values] = Layout(columns, column, *sizes)
-        return self._layouts[carried, values]
+            self._layouts[differentiate_by, values] = Layout(columns, column, *sizes)
+        return self._layouts[differentiate_by, values]
 
 
 def explicit_tableau(options: SolverOptions) -> Tableau:
@@ -138,7 +138,7 @@ class _Run:
     """The memory of the solves of a block of members, and the calls that carry them on."""
 
     def __init__(
-        self, kernels: Kernels, layout: Layout, options: SolverOptions, times: Reals, jumps: Reals,
+        self, kernels: Kernels, layout: Layout, options: SolverOptions, times: Reals, discontinuities: Reals,
         initial_state: Reals, values: Reals, states: Reals, sensitivities: Reals,
     ) -> None:  # fmt: skip
         block, n, m, o = len(states), kernels.size, len(layout.columns), options
@@ -153,7 +153,16 @@ class _Run:
             kernels.rates_with_sensitivities if m else kernels.rates, kernels.jacobian, n, m, o.rtol, o.atol,
             o.max_steps, pause,
         )  # fmt: skip
-        self._arrays = (times, jumps, initial_state, values, layout.columns, layout.column, self._kept, self._count)
+        self._arrays = (
+            times,
+            discontinuities,
+            initial_state,
+            values,
+            layout.columns,
+            layout.column,
+            self._kept,
+            self._count,
+        )
         self._scratch = layout.scratch
 
     def finish(self, stop: StopCheck) -> tuple[int, int]:

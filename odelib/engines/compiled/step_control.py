@@ -36,14 +36,14 @@ RUNNING, DONE, MAX_STEPS, NOT_FINITE, STEP_TOO_SMALL = range(5)
 TIME, STEP, LAST_ERROR, GROWTH = range(4)
 # places in `count`: one of the codes above, steps tried, outputs written, whether the implicit method is at work, which
 # methods have been (bits), whether the last step rejected had no finite error, and in a row: calm steps of the implicit
-# method, steps of an explicit one limited by stability, steps that were not; and jumps that lie behind
+# method, steps of an explicit one limited by stability, steps that were not; and discontinuities that lie behind
 STATUS, STEPS, WRITTEN, IMPLICIT, USED, BROKEN, CALM, LIMITED, FREE, JUMPED = range(10)
 COUNTS = 10
 USED_EXPLICIT, USED_IMPLICIT = 1, 2
 
 SAFETY, SHRINK, GROW = 0.9, 0.2, 10.0
 BETA = 0.04  # of the PI controller (Hairer and Wanner, IV.2): h ∝ error^(-(1/k - 0.75·BETA)) · last^BETA
-LEAST_ERROR = math.log(1e-4)  # that the controller takes the last step for
+MIN_ERROR = math.log(1e-4)  # that the controller takes the last step for
 
 kernel = njit(cache=True, nogil=True, error_model="numpy", fastmath={"contract"})
 # a call with views of arrays takes longer than what is done in it: what each step calls once becomes a part of the loop
@@ -140,7 +140,7 @@ def accepted(norm: float, error_order: int, h: float, clock: Any, count: Any) ->
     factor = SAFETY * math.exp(BETA * clock[LAST_ERROR] - exponent * log)
     clock[STEP] = h * min(clock[GROWTH], max(SHRINK, factor))
     clock[GROWTH] = GROW
-    clock[LAST_ERROR] = max(log, LEAST_ERROR)
+    clock[LAST_ERROR] = max(log, MIN_ERROR)
     return True
 
 

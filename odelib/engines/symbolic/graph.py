@@ -16,15 +16,15 @@ from odelib.problem.expressions.parser import Expression, Name, Number, in_pairs
 
 # A derivative may be far longer than what it is taken of: a product of 1,400 parameters has, by each of them, a
 # million operations. A chain of 1,000 reactions comes to 24,000; compiling takes some 4 ms for each.
-MOST_OPERATIONS = 200_000
+MAX_OPERATIONS = 200_000
 
 
 def too_many_operations() -> FitError:
-    """What is raised where a system's kernels would have more than `MOST_OPERATIONS`."""
+    """What is raised where a system's kernels would have more than `MAX_OPERATIONS`."""
     return FitError(
         "system_too_large",
         "The equations are too large to compile",
-        f"the equations and their derivatives by all states and parameters take more than {MOST_OPERATIONS} "
+        f"the equations and their derivatives by all states and parameters take more than {MAX_OPERATIONS} "
         "operations; shorten products and powers of many names, split the system, or set solver.engine to "
         "'torchdiffeq', which compiles nothing and is slower",
     )
@@ -40,7 +40,7 @@ class Entry:
 
 
 class Graph:
-    """Nodes in an order in which operands come first, `MOST_OPERATIONS` at most: more raise `FitError`."""
+    """Nodes in an order in which operands come first, `MAX_OPERATIONS` at most: more raise `FitError`."""
 
     def __init__(self) -> None:
         self.entries: list[Entry] = []
@@ -99,7 +99,7 @@ class Graph:
     def _node(self, entry: Entry) -> int:
         if entry in self._index:
             return self._index[entry]
-        if len(self.entries) >= MOST_OPERATIONS:
+        if len(self.entries) >= MAX_OPERATIONS:
             raise too_many_operations()
         depends = 0
         for operand in entry.operands:

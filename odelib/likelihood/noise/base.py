@@ -30,8 +30,8 @@ from odelib.problem.priors import AnyPrior, LaplacePrior, LognormalPrior, Normal
 
 Reals = NDArray[np.float64]
 Floor = float | Reals  # of the estimated scales
-MOST_ITERATIONS = 200
-LONGEST = 2.0  # step in the logarithm of a scale
+MAX_ITERATIONS = 200
+MAX_LOG_STEP = 2.0  # step in the logarithm of a scale
 SETTLED = 1e-9  # of the logarithm of a scale: the loss has then settled to its square
 
 
@@ -74,7 +74,7 @@ class Noise(ABC):
     def rows(self, model: Reals, scales: Reals) -> list[InformationRows]:
         """The expected information of model and logarithms of the scales."""
 
-    def likeliest(self, model: Reals) -> Reals:
+    def concentrated_scales(self, model: Reals) -> Reals:
         """The estimated scales at which the loss, with their prior, is least."""
         if not self.estimated:
             return np.zeros(0)
@@ -89,7 +89,7 @@ class Noise(ABC):
         difference = self._difference(model)
         return difference if self.estimated else difference / self._sigma
 
-    def tents(self, model: Reals, scales: Reals) -> tuple[Reals, Reals]:
+    def absolute_terms(self, model: Reals, scales: Reals) -> tuple[Reals, Reals]:
         """Where the loss is a sum of heights·|offsets + change of the model|: these two, (N,) each or empty."""
         return np.zeros(0), np.zeros(0)
 
@@ -134,7 +134,7 @@ class Noise(ABC):
         """
         scales = np.clip(start, least, most)
         loss, gradient, matrix = self._with_prior(model, scales)
-        for _ in range(MOST_ITERATIONS):
+        for _ in range(MAX_ITERATIONS):
             held = ((scales <= least) & (gradient > 0)) | ((scales >= most) & (gradient < 0))
             step = _newton_step(matrix, gradient, held)
             if np.abs(step).max(initial=0.0) < SETTLED:
@@ -210,11 +210,11 @@ class Normal(Noise):
         )
         return [of_model, of_variance]
 
-    def likeliest(self, model: Reals) -> Reals:
-        """See `Noise.likeliest`; in closed form where sigma alone is estimated."""
+    def concentrated_scales(self, model: Reals) -> Reals:
+        """See `Noise.concentrated_scales`; in closed form where sigma alone is estimated."""
         if self._plain and not self.prior:
             return np.maximum(self._start(model), self._floor)
-        return super().likeliest(model)
+        return super().concentrated_scales(model)
 
     def residuals(self, model: Reals, scales: Reals) -> Reals:
         """See `Noise.residuals`."""
@@ -298,11 +298,11 @@ class Lognormal(_OneScale):
         """See `Noise.rows`."""
         return self._rows(1 / (model * self._scale(scales)), math.sqrt(2))
 
-    def likeliest(self, model: Reals) -> Reals:
-        """See `Noise.likeliest`; in closed form without a prior."""
+    def concentrated_scales(self, model: Reals) -> Reals:
+        """See `Noise.concentrated_scales`; in closed form without a prior."""
         if self.estimated and not self.prior:
             return np.maximum(self._start(model), self._floor)
-        return super().likeliest(model)
+        return super().concentrated_scales(model)
 
     def impossible(self, model: Reals) -> NDArray[np.bool_]:
         """See `Noise.impossible`."""
@@ -335,14 +335,14 @@ class Laplace(_OneScale):
         """See `Noise.rows`."""
         return self._rows(1 / self._scale(scales), 1.0)
 
-    def likeliest(self, model: Reals) -> Reals:
-        """See `Noise.likeliest`; in closed form without a prior."""
+    def concentrated_scales(self, model: Reals) -> Reals:
+        """See `Noise.concentrated_scales`; in closed form without a prior."""
         if self.estimated and not self.prior:
             return np.maximum(self._start(model), self._floor)
-        return super().likeliest(model)
+        return super().concentrated_scales(model)
 
-    def tents(self, model: Reals, scales: Reals) -> tuple[Reals, Reals]:
-        """See `Noise.tents`."""
+    def absolute_terms(self, model: Reals, scales: Reals) -> tuple[Reals, Reals]:
+        """See `Noise.absolute_terms`."""
         return model - self._observed, 1 / self._scale(scales)
 
     def _start(self, model: Reals) -> Reals:
@@ -433,7 +433,7 @@ def noise_of(settings: AnyNoise | None, observed: Reals, sigma: Reals, accuracy:
 
 
 def _newton_step(matrix: Reals, gradient: Reals, held: NDArray[np.bool_]) -> Reals:
-    """The step to the least of gradient·step + ½·stepᵀ·matrix·step, none of it longer than `LONGEST`.
+    """The step to the least of gradient·step + ½·stepᵀ·matrix·step, none of it longer than `MAX_LOG_STEP`.
 
     Where one scale hardly counts beside another its step is long: the other's is then the best beside a shorter one.
     """
@@ -445,10 +445,10 @@ def _newton_step(matrix: Reals, gradient: Reals, held: NDArray[np.bool_]) -> Rea
         size = np.where(size > 0, size, 1.0)
         found = -np.linalg.lstsq(square / np.outer(size, size), rest / size, rcond=1e-12)[0] / size
         longest = int(np.abs(found).argmax())
-        if abs(found[longest]) <= LONGEST:
+        if abs(found[longest]) <= MAX_LOG_STEP:
             step[places] = found
             break
-        step[places[longest]] = math.copysign(LONGEST, found[longest])
+        step[places[longest]] = math.copysign(MAX_LOG_STEP, found[longest])
         free[places[longest]] = False
     return step
 

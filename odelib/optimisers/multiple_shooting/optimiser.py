@@ -16,20 +16,20 @@ from numpy.typing import NDArray
 
 from odelib.objective.objective import Evaluation
 from odelib.optimisers.base import StopCode
-from odelib.optimisers.evaluator import Loop, TrialFailed
+from odelib.optimisers.evaluator import Evaluator, TrialFailed
 from odelib.optimisers.multiple_shooting.segments import Segments
-from odelib.optimisers.multiple_shooting.state_estimates import Corrections
+from odelib.optimisers.multiple_shooting.state_estimates import StateEstimates
 from odelib.problem.stages import MultipleShootingStage
 
 Reals = NDArray[np.float64]
 SEGMENTS = 20  # of each series, at most
 INNER_VARIABLES = 1_500  # of all segments: fewer segments where there would be more
-MOST_NUMBERS = 30_000_000  # in the derivatives of the segments' trajectories
-LARGEST = 1e100  # of residuals, gaps and their derivatives, which are squared
+MAX_NUMBERS = 30_000_000  # in the derivatives of the segments' trajectories
+MAX_ENTRY = 1e100  # of residuals, gaps and their derivatives, which are squared
 SPREAD = 0.05  # a residual or gap counts 1 where it is this part of the spread
 PRICES = (1e-2, 1.0, 1e2, 1e4, 1e6, 1e8)  # of a squared gap beside a squared residual, one after the other
 LARGE = 3.0  # a residual beyond counts by its size, not its square
-FIRST_DAMPING, MOST_REJECTED = 1e-2, 12
+FIRST_DAMPING, MAX_REJECTED = 1e-2, 12
 SETTLED = 1e-3  # of the sum of squares: less gained in a step, and the next price is due
 
 
@@ -41,24 +41,24 @@ class MultipleShooting:
     def __init__(self, settings: MultipleShootingStage) -> None:
         self.steps = settings.steps
 
-    def run(self, loop: Loop) -> StopCode:
+    def run(self, evaluator: Evaluator) -> StopCode:
         """See `Stage.run`. Its memory is the search's variables, and what a gap costs and a step is damped by next."""
-        search = Search(loop, loop.best.coordinates)
+        search = ShootingSearch(evaluator, evaluator.best.coordinates)
         if search.is_too_large:
             return "too_large"
-        found = search.run(self.steps - loop.counts.steps, loop.memory)
+        found = search.run(self.steps - evaluator.counts.steps, evaluator.memory)
         if found is None:
             return "solve_failed"
-        return "step_limit" if loop.counts.steps >= self.steps else "finished"
+        return "step_limit" if evaluator.counts.steps >= self.steps else "finished"
 
 
-class Search:
+class ShootingSearch:
     """Where the search stands: coordinates of the unknowns, then the inner states."""
 
-    def __init__(self, loop: Loop, start: Reals) -> None:
-        self.loop = loop
+    def __init__(self, evaluator: Evaluator, start: Reals) -> None:
+        self.evaluator = evaluator
         self.start = start
-        objective, unknowns = loop.objective, loop.unknowns
+        objective, unknowns = evaluator.objective, evaluator.unknowns
         n = len(unknowns.system.states)
         most = max(2, min(SEGMENTS, INNER_VARIABLES // (n * len(objective.fitted)) + 1))
         self.segments = Segments(objective, most)
@@ -68,12 +68,12 @@ class Search:
     @property
     def is_too_large(self) -> bool:
         """Whether the derivatives of the segments' trajectories would fill the memory."""
-        return self.segments.numbers > MOST_NUMBERS
+        return self.segments.numbers > MAX_NUMBERS
 
     def run(self, steps: int, memory: dict[str, Any] | None = None) -> Evaluation | None:
         """Close the gaps in at most so many steps, and look at the whole series from there; None where that fails.
 
-        memory: what a search from the same start last told its loop; this one goes on from there.
+        memory: what a search from the same start last told its evaluator; this one goes on from there.
         """
         if self.is_too_large or not self._begin(memory):
             return None
@@ -82,7 +82,7 @@ class Search:
             steps -= self._descend(place, steps, damping)
             damping = FIRST_DAMPING
         try:
-            return self.loop.evaluate(self.loop.unknowns.clip(self.variables[: self.count]))
+            return self.evaluator.evaluate(self.evaluator.unknowns.clip(self.variables[: self.count]))
         except TrialFailed:
             return None
 
@@ -91,8 +91,8 @@ class Search:
 
         With a memory the variables are its own, in the same units.
         """
-        unknowns = self.loop.unknowns
-        first, inner = self.segments.follow(self.start, Corrections(self.loop.objective, self.start))
+        unknowns = self.evaluator.unknowns
+        first, inner = self.segments.follow(self.start, StateEstimates(self.evaluator.objective, self.start))
         starts = dict(zip(self.segments.series, first, strict=True))
         coordinates = unknowns.with_initial_states(self.start, starts)
         self.variables = np.concatenate([coordinates, np.array(inner).reshape(-1)])
@@ -113,7 +113,7 @@ class Search:
         price, growth, rejected, steps = PRICES[place], 2.0, 0, 0
         slopes, values = _weighed(*self.rows, price)
         loss = 0.5 * float(values @ values)
-        while rejected < MOST_REJECTED and steps < most:
+        while rejected < MAX_REJECTED and steps < most:
             trial = self.variables + self._move(slopes, values, damping) * self.units
             rows = self._rows(trial)
             trial_slopes, trial_values = _weighed(*rows, price) if rows else (slopes, np.full(1, np.inf))
@@ -126,7 +126,7 @@ class Search:
             slopes, values, loss = trial_slopes, trial_values, trial_loss
             steps += 1
             settled = gained < SETTLED * loss
-            self.loop.step(
+            self.evaluator.step(
                 {
                     "variables": self.variables.tolist(),
                     "price": place + settled,
@@ -139,7 +139,7 @@ class Search:
 
     def _move(self, slopes: Reals, values: Reals, damping: float) -> Reals:
         """A damped Gauss–Newton step; an unknown that would pass a bound goes to it, and the others adapt once."""
-        unknowns = self.loop.unknowns
+        unknowns = self.evaluator.unknowns
         held = np.zeros(len(self.variables), dtype=bool)
         move = np.zeros(len(self.variables))
         low = np.full(len(move), -np.inf)
@@ -166,7 +166,7 @@ class Search:
         """Residuals and gaps in their units, with their derivatives; None where it cannot be solved."""
         inner = variables[self.count :].reshape(self.segments.inner, self.segments.state_count)
         try:
-            with self.loop.one_gradient():
+            with self.evaluator.one_gradient():
                 found = self.segments.linearise(variables[: self.count], inner)
         except TrialFailed:
             return None
@@ -181,7 +181,7 @@ class Search:
         gap_slopes = (found.gap_slopes / self.gap_units[:, None]).reshape(len(gaps), len(variables))
         everything = np.concatenate([*residuals, gaps])
         largest = max(float(np.abs(part).max(initial=0.0)) for part in (everything, *slopes, gap_slopes))
-        if not largest < LARGEST:  # NaN neither
+        if not largest < MAX_ENTRY:  # NaN neither
             return None
         return np.concatenate(slopes), np.concatenate(residuals), gap_slopes, gaps
 

@@ -15,16 +15,16 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from odelib.engines.base import Carried
+from odelib.engines.base import DifferentiateBy
 from odelib.engines.layer import ODELayer
 from odelib.errors import SolveError
 from odelib.objective.objective import Objective
-from odelib.objective.observable_sensitivities import observable_slopes
-from odelib.problem.data_split import Part
+from odelib.objective.observable_sensitivities import observable_sensitivities
+from odelib.problem.data_split import SeriesSlice
 
 Reals = NDArray[np.float64]
 Places = NDArray[np.int64]
-MOST_STEPS = 10  # in which a segment is followed where what is measured is ambiguous
+MAX_STEPS = 10  # in which a segment is followed where what is measured is ambiguous
 
 
 class Corrector(Protocol):
@@ -100,7 +100,9 @@ class Segments:
             max_steps=layer.options.max_steps,
         )
         own.stop = layer.stop
-        own.carried = Carried(tuple(range(len(layer.system.states))), layer.carried.parameters)
+        own.differentiate_by = DifferentiateBy(
+            tuple(range(len(layer.system.states))), layer.differentiate_by.parameters
+        )
         return own
 
     @property
@@ -131,7 +133,7 @@ class Segments:
         # what follows is by a segment's own start and parameters first: few beside the variables of all segments
         along = np.concatenate([found.by_initial_state, found.by_parameters], axis=-1)
         model, slopes = self._observe(found.states, along, parameters, constants)
-        by_own = by_parameter[self._series][:, list(self._layer.carried.parameters)]  # (segments, p, count)
+        by_own = by_parameter[self._series][:, list(self._layer.differentiate_by.parameters)]  # (segments, p, count)
         model_slopes = {name: np.zeros((len(self._rows), count + self.inner * n)) for name in model}
         ends = np.zeros((len(self._segments), n, count + self.inner * n))
         ends[..., :count] = along[:, -1, :, n:] @ by_own
@@ -171,7 +173,7 @@ class Segments:
             else:
                 last = self._segments[b - 1]
                 # in a short step an angle turns little, over a whole segment it may turn round
-                steps = min(len(set(last.times)), MOST_STEPS) if correct.is_ambiguous else 1
+                steps = min(len(set(last.times)), MAX_STEPS) if correct.is_ambiguous else 1
                 for now, then in pairwise(np.linspace(last.start, last.end, steps + 1).tolist()):
                     state = self._predicted(state, now, then, parameters[series], constants[series])
                     state = correct(segment.part, state, then)
@@ -199,10 +201,10 @@ class Segments:
     ) -> tuple[dict[str, Reals], dict[str, Reals]]:
         """The observables (N,), and their derivatives by what the states' derivatives `along` are by."""
         n, owner = self.state_count, self._rows // self._times.shape[1]
-        carried = list(self._layer.carried.parameters)
+        differentiate_by = list(self._layer.differentiate_by.parameters)
         direct = np.zeros((len(self._layer.system.parameters), along.shape[-1]))
-        direct[carried, n + np.arange(len(carried))] = 1.0
-        model, slopes = observable_slopes(
+        direct[differentiate_by, n + np.arange(len(differentiate_by))] = 1.0
+        model, slopes = observable_sensitivities(
             self._layer,
             self._times.reshape(-1)[self._rows],
             torch.from_numpy(states.reshape(-1, n)[self._rows]),
@@ -214,7 +216,7 @@ class Segments:
         return {name: column.numpy() for name, column in model.items()}, slopes
 
 
-def _cut(index: int, part: Part, most: int) -> list[_Segment]:
+def _cut(index: int, part: SeriesSlice, most: int) -> list[_Segment]:
     grid = sorted({part.start, *part.times})
     intervals = len(grid) - 1
     count = max(1, min(most, intervals))

@@ -7,7 +7,7 @@ import torch
 from numpy.typing import NDArray
 
 from odelib.objective.objective import Objective
-from odelib.problem.data_split import Part
+from odelib.problem.data_split import SeriesSlice
 
 Reals = NDArray[np.float64]
 ITERATIONS = 20
@@ -15,7 +15,7 @@ DIFFERENCE = 1e-7  # of a state's size, for derivatives
 CLOSE = 1e-3  # of the spread of what was measured: far below its noise
 
 
-class Corrections:
+class StateEstimates:
     """Moves a predicted state as little as need be, until the observables are what was measured at that time.
 
     Where the observables determine the state they give it, and the prediction only says which of several it is, as the
@@ -84,7 +84,7 @@ class _Curve:
         return float(np.interp(time, self._times, self._values))
 
 
-def _curve(part: Part, name: str) -> _Curve:
+def _curve(part: SeriesSlice, name: str) -> _Curve:
     pairs = [(t, v) for t, v in zip(part.times, part.values[name], strict=True) if v is not None]
     times, place = np.unique([t for t, _ in pairs], return_inverse=True)
     values = np.zeros(len(times))

@@ -16,17 +16,17 @@ from odelib.problem.catalogue import CATALOGUE
 from odelib.problem.checks.holding import check_hold_out, check_penalty
 from odelib.problem.checks.noise import check_noise
 from odelib.problem.checks.predictions import check_predictions
-from odelib.problem.checks.raw import Report, as_number, as_object
+from odelib.problem.checks.raw import MistakeReport, as_number, as_object
 from odelib.problem.checks.series import check_all_series
 from odelib.problem.checks.solver import check_solver
 from odelib.problem.checks.unknowns import check_unknowns
 from odelib.problem.limits import Limits
-from odelib.problem.system import Declared, System, SystemDefinition, build_system, well_formed_definition
+from odelib.problem.system import DeclaredNames, System, SystemDefinition, build_system, well_formed_definition
 
 
 def check(raw: Mapping[str, Any], limits: Limits) -> tuple[System | None, list[FieldError]]:
     """The resolved system where there is one, and everything wrong with the request's meaning."""
-    report = Report()
+    report = MistakeReport()
     raw = {name: _plain(value) for name, value in raw.items()}
     system, declared = _system(raw.get("system"), limits, report)
     if declared:
@@ -57,10 +57,10 @@ def resolve_system(choice: str | SystemDefinition, limits: Limits) -> System:
     return CATALOGUE[choice]
 
 
-def _system(choice: Any, limits: Limits, report: Report) -> tuple[System | None, Declared | None]:
+def _system(choice: Any, limits: Limits, report: MistakeReport) -> tuple[System | None, DeclaredNames | None]:
     """The system where it can be had, and its names, which stand even where an expression is wrong."""
     definition = well_formed_definition(choice) if isinstance(choice, Mapping) else None
-    declared = Declared.of(definition) if definition else None
+    declared = DeclaredNames.of(definition) if definition else None
     resolvable = definition or choice
     if not isinstance(resolvable, str | SystemDefinition):
         return None, None
@@ -69,10 +69,10 @@ def _system(choice: Any, limits: Limits, report: Report) -> tuple[System | None,
     except ProblemError as error:
         report.errors.extend(FieldError("/system" + e.pointer, e.detail) for e in error.errors)
         return None, declared
-    return system, declared or Declared.of(system)
+    return system, declared or DeclaredNames.of(system)
 
 
-def _starts(raw: Mapping[str, Any], limits: Limits, report: Report) -> None:
+def _starts(raw: Mapping[str, Any], limits: Limits, report: MistakeReport) -> None:
     stages = raw.get("stages")
     entries = [(f"/stages/{i}", _plain(entry)) for i, entry in enumerate(stages if isinstance(stages, list) else [])]
     for base, fields in [("", raw), *entries]:

@@ -13,7 +13,7 @@ from pydantic_core import ErrorDetails
 from odelib.errors import FieldError
 from odelib.problem.pointers import join
 
-MOST_IN_A_LIST = 100  # wrong numbers in one list that are told one by one
+MAX_LISTED = 100  # wrong numbers in one list that are told one by one
 NULL = "null stands for a missing measurement and nothing else"
 BEYOND = "the number is beyond double precision"
 
@@ -180,7 +180,7 @@ def _wrong_in_list(numbers: Any, pointer: str, *, null: bool = False, positive: 
     told = 0
     for i, value in enumerate(numbers if isinstance(numbers, list) else ()):
         if detail := number_error(value, null=null, positive=positive):
-            if told == MOST_IN_A_LIST:
+            if told == MAX_LISTED:
                 yield FieldError(pointer, f"further entries are wrong, from entry {i} on")
                 return
             told += 1

@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from odelib.problem.checks.raw import Report, as_number, as_object
+from odelib.problem.checks.raw import MistakeReport, as_number, as_object
 from odelib.problem.checks.series import located_series
 from odelib.problem.pointers import join
-from odelib.problem.system import Declared
+from odelib.problem.system import DeclaredNames
 
 
-def check_hold_out(raw: Mapping[str, Any], report: Report) -> None:
+def check_hold_out(raw: Mapping[str, Any], report: MistakeReport) -> None:
     """All that is wrong with `hold_out`."""
     held = raw.get("hold_out")
     if not isinstance(held, Mapping):
@@ -24,7 +24,7 @@ def check_hold_out(raw: Mapping[str, Any], report: Report) -> None:
         _experiments(held["experiments"], raw, report)
 
 
-def _after(after: Any, raw: Mapping[str, Any], report: Report) -> None:
+def _after(after: Any, raw: Mapping[str, Any], report: MistakeReport) -> None:
     border = as_number(after)
     if border is None:
         return
@@ -43,7 +43,7 @@ def _after(after: Any, raw: Mapping[str, Any], report: Report) -> None:
         report.say("/hold_out/after", f"no value is later than {border!r}: nothing is held out")
 
 
-def _experiments(names: Any, raw: Mapping[str, Any], report: Report) -> None:
+def _experiments(names: Any, raw: Mapping[str, Any], report: MistakeReport) -> None:
     if not isinstance(names, list):
         return
     known = [fields.get("name") for _, fields in located_series(raw)] if "experiments" in raw else []
@@ -57,7 +57,7 @@ def _experiments(names: Any, raw: Mapping[str, Any], report: Report) -> None:
         report.say("/hold_out/experiments", "all experiments are held out: nothing is left to fit")
 
 
-def check_penalty(raw: Mapping[str, Any], declared: Declared, report: Report) -> None:
+def check_penalty(raw: Mapping[str, Any], declared: DeclaredNames, report: MistakeReport) -> None:
     """All that is wrong with the `names` of `penalty`."""
     names = as_object(raw.get("penalty")).get("names")
     if not isinstance(names, list):

@@ -6,17 +6,17 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from odelib.problem.checks.priors import check_prior
-from odelib.problem.checks.raw import Report, as_number, as_object
+from odelib.problem.checks.raw import MistakeReport, as_number, as_object
 from odelib.problem.checks.series import Located, located_series
 from odelib.problem.noise import ESTIMATE
 from odelib.problem.pointers import join
-from odelib.problem.system import Declared
+from odelib.problem.system import DeclaredNames
 
 SCALED = ("normal", "lognormal", "laplace", "student-t")
-MOST_IN_A_LIST = 100  # impossible values of one list that are told one by one
+MAX_LISTED = 100  # impossible values of one list that are told one by one
 
 
-def check_noise(raw: Mapping[str, Any], declared: Declared | None, report: Report) -> None:
+def check_noise(raw: Mapping[str, Any], declared: DeclaredNames | None, report: MistakeReport) -> None:
     """All that is wrong with `noise` beside the measurements, predictions' among them."""
     noise = raw.get("noise")
     if not isinstance(noise, Mapping):
@@ -48,8 +48,8 @@ def _check_scored(
     raw: Mapping[str, Any],
     noise: Mapping[str, Any],
     observed: Mapping[str, None],
-    declared: Declared | None,
-    report: Report,
+    declared: DeclaredNames | None,
+    report: MistakeReport,
 ) -> None:
     """The values with which predictions are scored."""
     predictions = raw.get("predictions")
@@ -62,7 +62,7 @@ def _check_scored(
                 report.say(join(base, "values", name), f"no noise is given for {name!r:.80}, which no series measures")
 
 
-def _entry(entry: Mapping[str, Any], name: str, series: list[Located], report: Report) -> None:
+def _entry(entry: Mapping[str, Any], name: str, series: list[Located], report: MistakeReport) -> None:
     pointer = join("/noise", name)
     if entry.get("distribution") not in SCALED:
         return
@@ -83,7 +83,7 @@ def _entry(entry: Mapping[str, Any], name: str, series: list[Located], report: R
     check_prior(entry, pointer, None, report, likelihood=True)
 
 
-def _check_values(noise: Mapping[str, Any], series: list[Located], report: Report) -> None:
+def _check_values(noise: Mapping[str, Any], series: list[Located], report: MistakeReport) -> None:
     for base, fields in series:
         for name, column in as_object(fields.get("values")).items():
             distribution = as_object(noise.get(name)).get("distribution")
@@ -91,9 +91,9 @@ def _check_values(noise: Mapping[str, Any], series: list[Located], report: Repor
                 _column(column, distribution, join(base, "values", name), report)
 
 
-def _column(column: list[Any], distribution: str, pointer: str, report: Report) -> None:
+def _column(column: list[Any], distribution: str, pointer: str, report: MistakeReport) -> None:
     for told, (i, value) in enumerate(_impossible(column, distribution)):
-        if told == MOST_IN_A_LIST:
+        if told == MAX_LISTED:
             report.say(pointer, f"further entries are impossible, from entry {i} on")
             return
         report.say(join(pointer, i), f"{value!r} is impossible with {distribution} noise: {_POSSIBLE[distribution]}")

@@ -6,14 +6,16 @@ from collections.abc import Mapping
 from itertools import islice
 from typing import Any
 
-from odelib.problem.checks.raw import Report, as_number, as_object
+from odelib.problem.checks.raw import MistakeReport, as_number, as_object
 from odelib.problem.checks.series import check_increasing, check_values, located_series, start_of
 from odelib.problem.limits import Limits
 from odelib.problem.pointers import join
-from odelib.problem.system import Declared
+from odelib.problem.system import DeclaredNames
 
 
-def check_predictions(raw: Mapping[str, Any], declared: Declared | None, limits: Limits, report: Report) -> None:
+def check_predictions(
+    raw: Mapping[str, Any], declared: DeclaredNames | None, limits: Limits, report: MistakeReport
+) -> None:
     """All that is wrong with `predictions`."""
     predictions = raw.get("predictions")
     if not isinstance(predictions, list):
@@ -58,7 +60,7 @@ class _Series:
         return chosen[0] if chosen and len(chosen) == 1 else {}
 
 
-def _times(fields: Mapping[str, Any], base: str, data: Mapping[str, Any], report: Report) -> None:
+def _times(fields: Mapping[str, Any], base: str, data: Mapping[str, Any], report: MistakeReport) -> None:
     times = fields.get("times")
     if not isinstance(times, list):
         return
@@ -72,7 +74,7 @@ def _times(fields: Mapping[str, Any], base: str, data: Mapping[str, Any], report
 
 
 def _experiment(
-    fields: Mapping[str, Any], base: str, series: _Series, declared: Declared | None, report: Report
+    fields: Mapping[str, Any], base: str, series: _Series, declared: DeclaredNames | None, report: MistakeReport
 ) -> None:
     if "experiment" in fields:
         name = fields["experiment"]
@@ -87,7 +89,7 @@ def _experiment(
         )
 
 
-def _depends(fields: Mapping[str, Any], series: _Series, declared: Declared) -> bool:
+def _depends(fields: Mapping[str, Any], series: _Series, declared: DeclaredNames) -> bool:
     """Whether anything that the prediction takes from the fit is an experiment's own."""
     state, parameters = as_object(fields.get("initial_state")), as_object(fields.get("parameters"))
     return (
@@ -97,7 +99,7 @@ def _depends(fields: Mapping[str, Any], series: _Series, declared: Declared) -> 
     )
 
 
-def _names(fields: Mapping[str, Any], base: str, declared: Declared | None, report: Report) -> None:
+def _names(fields: Mapping[str, Any], base: str, declared: DeclaredNames | None, report: MistakeReport) -> None:
     if declared:
         parameters, state = as_object(fields.get("parameters")), as_object(fields.get("initial_state"))
         report.unknown_names(parameters, declared.parameters, join(base, "parameters"), "parameter")

@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from odelib.problem.checks.raw import Report, as_number
+from odelib.problem.checks.raw import MistakeReport, as_number
 from odelib.problem.pointers import join
 
 
 def check_prior(
-    entry: Mapping[str, Any], pointer: str, guess: float | None, report: Report, *, likelihood: bool
+    entry: Mapping[str, Any], pointer: str, guess: float | None, report: MistakeReport, *, likelihood: bool
 ) -> None:
     """All that is wrong with the `prior` of an unknown or of an estimated scale that starts at `guess`."""
     prior, place = entry.get("prior"), join(pointer, "prior")

@@ -11,7 +11,7 @@ from odelib.errors import FieldError
 from odelib.problem.pointers import join
 
 
-class Report:
+class MistakeReport:
     """Gathers what is wrong."""
 
     def __init__(self) -> None:

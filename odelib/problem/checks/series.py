@@ -7,10 +7,10 @@ from collections.abc import Mapping
 from itertools import islice
 from typing import Any
 
-from odelib.problem.checks.raw import Report, as_number, as_object
+from odelib.problem.checks.raw import MistakeReport, as_number, as_object
 from odelib.problem.limits import Limits
 from odelib.problem.pointers import join
-from odelib.problem.system import Declared
+from odelib.problem.system import DeclaredNames
 
 Located = tuple[str, Mapping[str, Any]]  # a series' pointer and its fields
 
@@ -23,7 +23,9 @@ def located_series(raw: Mapping[str, Any]) -> list[Located]:
     return [(f"/experiments/{i}", as_object(entry)) for i, entry in enumerate(entries)]
 
 
-def check_all_series(raw: Mapping[str, Any], declared: Declared | None, limits: Limits, report: Report) -> None:
+def check_all_series(
+    raw: Mapping[str, Any], declared: DeclaredNames | None, limits: Limits, report: MistakeReport
+) -> None:
     """All that is wrong with `data` or `experiments`, their initial states aside."""
     if "data" in raw and "experiments" in raw:
         report.say("/experiments", "give data or experiments, not both")
@@ -48,7 +50,7 @@ def check_all_series(raw: Mapping[str, Any], declared: Declared | None, limits: 
             seen.add(name)
 
 
-def _check_series(data: Mapping[str, Any], base: str, declared: Declared | None, report: Report) -> int:
+def _check_series(data: Mapping[str, Any], base: str, declared: DeclaredNames | None, report: MistakeReport) -> int:
     """All that is wrong with one series; returns how many values it has."""
     times, values = data.get("times"), as_object(data.get("values"))
     if isinstance(times, list):
@@ -67,7 +69,9 @@ def _check_series(data: Mapping[str, Any], base: str, declared: Declared | None,
     return observed
 
 
-def check_values(values: Mapping[str, Any], times: Any, base: str, declared: Declared | None, report: Report) -> int:
+def check_values(
+    values: Mapping[str, Any], times: Any, base: str, declared: DeclaredNames | None, report: MistakeReport
+) -> int:
     """All that is wrong with measurements beside their times; returns how many there are, nulls left out."""
     observed = 0
     for name, column in values.items():
@@ -82,7 +86,7 @@ def check_values(values: Mapping[str, Any], times: Any, base: str, declared: Dec
     return observed
 
 
-def check_increasing(times: list[Any], pointer: str, report: Report) -> None:
+def check_increasing(times: list[Any], pointer: str, report: MistakeReport) -> None:
     """That the times do not decrease. The first that does is enough: the following ones follow from it."""
     previous = -math.inf
     for i, entry in enumerate(times):
@@ -102,7 +106,7 @@ def start_of(data: Mapping[str, Any]) -> float | None:
     return as_number(times[0]) if start is None and isinstance(times, list) and times else start
 
 
-def _sigma(data: Mapping[str, Any], base: str, declared: Declared | None, report: Report) -> None:
+def _sigma(data: Mapping[str, Any], base: str, declared: DeclaredNames | None, report: MistakeReport) -> None:
     times, values = data.get("times"), data.get("values")
     for name, sigma in as_object(data.get("sigma")).items():
         pointer = join(base, "sigma", name)
@@ -112,7 +116,7 @@ def _sigma(data: Mapping[str, Any], base: str, declared: Declared | None, report
             report.say(pointer, f"{len(sigma)} sigmas for {len(times)} times")
 
 
-def _observable(name: str, pointer: str, declared: Declared | None, report: Report) -> bool:
+def _observable(name: str, pointer: str, declared: DeclaredNames | None, report: MistakeReport) -> bool:
     if declared is None or name in declared.observables:
         return True
     has = ", ".join(islice(declared.observables, 12)) + (", …" if len(declared.observables) > 12 else "")

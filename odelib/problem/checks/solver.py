@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from odelib.problem.checks.raw import Report, as_object
+from odelib.problem.checks.raw import MistakeReport, as_object
 from odelib.problem.solver import ABILITIES, METHODS, able_engines
 
 
-def check_solver(raw: Mapping[str, Any], report: Report) -> None:
+def check_solver(raw: Mapping[str, Any], report: MistakeReport) -> None:
     """A combination of engine, method and device that does not exist is refused, with those that do."""
     solver = as_object(raw.get("solver"))
     engine, method, device = (solver.get(name, "auto") for name in ("engine", "method", "device"))

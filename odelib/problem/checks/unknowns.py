@@ -8,13 +8,13 @@ from typing import Any
 
 from odelib.errors import ExpressionError
 from odelib.problem.checks.priors import check_prior
-from odelib.problem.checks.raw import Report, as_number, as_object
+from odelib.problem.checks.raw import MistakeReport, as_number, as_object
 from odelib.problem.checks.series import located_series
 from odelib.problem.expressions.names import FEW_ERRORS, unknown_names
 from odelib.problem.expressions.parser import parse_expression
 from odelib.problem.limits import Limits
 from odelib.problem.pointers import join
-from odelib.problem.system import Declared
+from odelib.problem.system import DeclaredNames
 
 
 def middle(lower: float, upper: float, scale: str) -> float:
@@ -26,7 +26,7 @@ def middle(lower: float, upper: float, scale: str) -> float:
     return min(max(between, lower), upper)  # rounding must not carry it over a bound
 
 
-def check_unknowns(raw: Mapping[str, Any], declared: Declared, limits: Limits, report: Report) -> None:
+def check_unknowns(raw: Mapping[str, Any], declared: DeclaredNames, limits: Limits, report: MistakeReport) -> None:
     """All that is wrong with `parameters`, `per_experiment`, `initial_state` and the series' own `initial_state`."""
     likelihood = raw.get("noise") is not None
     _parameters(raw.get("parameters", {}), declared, report, likelihood=likelihood)
@@ -39,7 +39,7 @@ def check_unknowns(raw: Mapping[str, Any], declared: Declared, limits: Limits, r
         report.say("/system", f"at most {limits.unknowns} parameters and initial values, here are {count}{several}")
 
 
-def _parameters(given: Any, declared: Declared, report: Report, *, likelihood: bool) -> None:
+def _parameters(given: Any, declared: DeclaredNames, report: MistakeReport, *, likelihood: bool) -> None:
     if not isinstance(given, Mapping):
         return
     report.unknown_names(given, declared.parameters, "/parameters", "parameter")
@@ -50,7 +50,7 @@ def _parameters(given: Any, declared: Declared, report: Report, *, likelihood: b
             report.say(join("/parameters", name), f"the parameter {name!r:.80} needs a guess")
 
 
-def _per_experiment(raw: Mapping[str, Any], declared: Declared, report: Report) -> int:
+def _per_experiment(raw: Mapping[str, Any], declared: DeclaredNames, report: MistakeReport) -> int:
     """Checks the names that are each experiment's own; returns how many there are."""
     names = raw.get("per_experiment")
     if not isinstance(names, list):
@@ -70,7 +70,7 @@ def _per_experiment(raw: Mapping[str, Any], declared: Declared, report: Report) 
 
 
 def _initial_states(
-    raw: Mapping[str, Any], declared: Declared, limits: Limits, report: Report, *, likelihood: bool
+    raw: Mapping[str, Any], declared: DeclaredNames, limits: Limits, report: MistakeReport, *, likelihood: bool
 ) -> None:
     if not isinstance(raw.get("initial_state", {}), Mapping):
         return
@@ -94,7 +94,7 @@ def _initial_states(
             )
 
 
-def _expression(text: str, pointer: str, known: Mapping[str, None], limits: Limits, report: Report) -> None:
+def _expression(text: str, pointer: str, known: Mapping[str, None], limits: Limits, report: MistakeReport) -> None:
     try:
         expression = parse_expression(
             text, max_characters=limits.expression_characters, max_levels=limits.expression_levels
@@ -106,7 +106,7 @@ def _expression(text: str, pointer: str, known: Mapping[str, None], limits: Limi
         report.say(pointer, f"{sentence} (an initial state may use parameters and constants)")
 
 
-def _unknown(entry: Any, pointer: str, report: Report, *, likelihood: bool) -> None:
+def _unknown(entry: Any, pointer: str, report: MistakeReport, *, likelihood: bool) -> None:
     if not isinstance(entry, Mapping):
         return
     guess, lower, upper = (as_number(entry.get(name)) for name in ("guess", "lower", "upper"))

@@ -15,7 +15,7 @@ from rich.text import Text
 from service.cli.report.estimates import HEADINGS, Json, Section, sections
 
 CORRELATED = 0.9  # from here on a correlation is worth telling
-MOST_CORRELATIONS = 20
+MAX_CORRELATIONS = 20
 INDENT = "  "
 
 
@@ -101,10 +101,10 @@ def _correlations(result: Json) -> Iterator[Text]:
     strong = sorted((p for p in pairs if abs(p[0]) > CORRELATED), key=lambda pair: -abs(pair[0]))
     if strong:
         yield Text(f"correlations above {CORRELATED}", "bold")
-    for value, one, other in strong[:MOST_CORRELATIONS]:
+    for value, one, other in strong[:MAX_CORRELATIONS]:
         yield Text(f"{INDENT}{one}, {other}: {value:.3f}")
-    if len(strong) > MOST_CORRELATIONS:
-        yield Text(f"{INDENT}and {len(strong) - MOST_CORRELATIONS} more")
+    if len(strong) > MAX_CORRELATIONS:
+        yield Text(f"{INDENT}and {len(strong) - MAX_CORRELATIONS} more")
 
 
 def _scores(result: Json) -> Iterator[Text]:

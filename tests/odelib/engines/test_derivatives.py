@@ -23,7 +23,7 @@ from odelib import ODELayer
 from odelib.engines.compiled.kernels import Kernels, kernels_of
 from odelib.engines.compiled.simd import padded
 from odelib.engines.symbolic.graph import Graph
-from odelib.engines.torch_program import Program
+from odelib.engines.torch_program import TorchProgram
 from odelib.problem.expressions.parser import parse_expression
 from tests.odelib.engines.expressions import NAMES, expressions, points
 
@@ -95,7 +95,7 @@ def by_graph(text: str, point: Point) -> tuple[Array, float]:
 def by_torch(text: str, point: Point) -> Array:
     """Value and slopes by x, y and n."""
     variables = [torch.tensor(value, dtype=torch.float64, requires_grad=True) for value in point]
-    (value,) = Program([parse_expression(text)], NAMES).bind({})(*variables)
+    (value,) = TorchProgram([parse_expression(text)], NAMES).bind({})(*variables)
     slopes: list[float] = [0.0] * len(NAMES)
     if value.requires_grad:
         found = torch.autograd.grad(value, variables, allow_unused=True)

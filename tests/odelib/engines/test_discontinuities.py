@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from odelib import ODELayer
-from odelib.engines.discontinuities import Jumps
+from odelib.engines.discontinuities import Discontinuities
 from odelib.problem.solver import ABILITIES
 
 METHODS = [(engine, method) for engine, able in ABILITIES.items() for method in (*able.methods, None)]
@@ -88,7 +88,7 @@ def test_what_is_compared_with_time() -> None:
             " + where(a < b, 1, 0)"
         },
     }
-    jumps = Jumps(ODELayer(definition).system)
+    jumps = Discontinuities(ODELayer(definition).system)
     # t = a; t/2 = b; 2·t = c; what is not linear in time, or is compared with a state, is left out
     found = jumps.times(np.array([[5.0, 4.0, 3.0], [7.0, -1.0, 4.0]]))
     assert [row[np.isfinite(row)].tolist() for row in found] == [
@@ -99,9 +99,9 @@ def test_what_is_compared_with_time() -> None:
 
 def test_an_equation_without_a_clock_has_none() -> None:
     definition = {"states": ["x"], "parameters": ["a"], "equations": {"x": "where(x < a, sin(t), max(x, 0))"}}
-    assert Jumps(ODELayer(definition).system).times(np.array([[1.0]])).shape == (1, 0)
+    assert Discontinuities(ODELayer(definition).system).times(np.array([[1.0]])).shape == (1, 0)
 
 
 def test_a_side_may_be_a_sum_of_any_length() -> None:
     definition = {"states": ["x"], "parameters": ["a"], "equations": {"x": f"max(0, t{' - a' * 1500})"}}
-    assert Jumps(ODELayer(definition).system).times(np.array([[2.0]])) == pytest.approx(np.array([[3000.0]]))
+    assert Discontinuities(ODELayer(definition).system).times(np.array([[2.0]])) == pytest.approx(np.array([[3000.0]]))

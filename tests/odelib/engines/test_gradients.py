@@ -142,7 +142,7 @@ def test_slopes_of_the_observables_are_their_central_differences(name: str) -> N
     cpu = torch.device("cpu")
     layer = Layer(problem.resolved_system, method="dopri5", **TIGHT)
     unknowns = Unknowns(problem, cpu)
-    layer.carried = unknowns.carried
+    layer.differentiate_by = unknowns.differentiate_by
     solves = Objective(problem, unknowns, layer, cpu).solves
 
     def observed(at: Array, observable: str) -> Array:

@@ -7,7 +7,7 @@ import math
 import pytest
 import torch
 
-from odelib.engines.torch_program import Program
+from odelib.engines.torch_program import TorchProgram
 from odelib.problem.expressions.parser import parse_expression
 
 CASES = {
@@ -54,14 +54,14 @@ CASES = {
 @pytest.mark.parametrize("x", [0.3, 1.7])
 @pytest.mark.parametrize("text", CASES)
 def test_every_operation_is_pythons(text: str, x: float) -> None:
-    bound = Program([parse_expression(text)], ["x"]).bind({})
+    bound = TorchProgram([parse_expression(text)], ["x"]).bind({})
     (value,) = bound(torch.tensor(x, dtype=torch.float64))
     assert value.item() == pytest.approx(CASES[text](x), rel=1e-14, abs=1e-15)
 
 
 def test_what_does_not_change_is_computed_once_and_common_parts_are_shared() -> None:
     texts = ["a*sin(b)*x + a*sin(b)", "x*x + 1", "x*x + 1"]
-    program = Program([parse_expression(text) for text in texts], ["x"])
+    program = TorchProgram([parse_expression(text) for text in texts], ["x"])
     assert len(program._once) == 2  # sin(b), a·sin(b)
     assert len(program._always) == 4  # ·x, +, x·x, + 1
     bound = program.bind({"a": torch.tensor(2.0), "b": 0.5})
@@ -72,7 +72,7 @@ def test_what_does_not_change_is_computed_once_and_common_parts_are_shared() -> 
 
 
 def test_values_broadcast_over_a_batch() -> None:
-    program = Program([parse_expression("a*x")], ["x"])
+    program = TorchProgram([parse_expression("a*x")], ["x"])
     (value,) = program.bind({"a": torch.tensor([1.0, 2.0])})(torch.tensor([3.0, 4.0]))
     assert value.tolist() == [3, 8]
 
@@ -84,18 +84,18 @@ def test_values_broadcast_over_a_batch() -> None:
 def test_derivatives_at_the_edges_are_torchs(text: str, expected: float) -> None:
     x = torch.tensor(0.0, dtype=torch.float64, requires_grad=True)
     n = torch.tensor(2.0, dtype=torch.float64, requires_grad=True)
-    (value,) = Program([parse_expression(text)], ["x"]).bind({"n": n})(x)
+    (value,) = TorchProgram([parse_expression(text)], ["x"]).bind({"n": n})(x)
     slope, by_exponent = torch.autograd.grad(value, [x, n], allow_unused=True)
     assert slope.item() == expected
     assert by_exponent is None or by_exponent.item() == 0
 
 
 def test_a_power_tower_costs_nothing_and_is_infinite() -> None:
-    (value,) = Program([parse_expression("9**9**9**9*x")], ["x"]).bind({})(torch.tensor(1.0, dtype=torch.float64))
+    (value,) = TorchProgram([parse_expression("9**9**9**9*x")], ["x"]).bind({})(torch.tensor(1.0, dtype=torch.float64))
     assert value.item() == math.inf
 
 
 def test_a_sum_of_two_thousand_terms_is_no_recursion() -> None:
     text = " + ".join(["x"] * 2000)
-    (value,) = Program([parse_expression(text)], ["x"]).bind({})(torch.tensor(1.0, dtype=torch.float64))
+    (value,) = TorchProgram([parse_expression(text)], ["x"]).bind({})(torch.tensor(1.0, dtype=torch.float64))
     assert value.item() == 2000

@@ -55,7 +55,7 @@ def penalty(entry: Mapping[str, Any], values: Sequence[float], centres: Sequence
     return float(entry.get("l1", 0) * np.abs(distance).sum() + entry.get("l2", 0) * np.square(distance).sum())
 
 
-def likeliest(
+def concentrated_scales(
     noise: Mapping[str, Any], observed: Array, model: Array, sigma: Any = None
 ) -> tuple[dict[str, float], float]:
     """The estimated scales at which measurements and prior together cost least, and that cost.

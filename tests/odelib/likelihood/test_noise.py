@@ -240,7 +240,7 @@ class TestEstimatedScales:
             + 1e-3
         )
         result = result_of(data={"times": times.tolist(), "values": {"z": observed.tolist()}}, noise={"z": noise})
-        scales, least = densities.likeliest(noise, observed, model, 0.2)
+        scales, least = densities.concentrated_scales(noise, observed, model, 0.2)
         assert least - 1e-6 < result.loss < least + 1e-8  # at the edge of a prior golden section comes near only
         assert result.noise is not None
         for scale, value in scales.items():

@@ -101,7 +101,7 @@ def objective(request: dict[str, Any], engine: str = "compiled") -> Objective:
     problem = parse_problem(request)
     layer = ODELayer(problem.resolved_system, engine=engine, method="dopri5", **TIGHT)
     found = Unknowns(problem, CPU)
-    layer.carried = found.carried
+    layer.differentiate_by = found.differentiate_by
     return Objective(problem, found, layer, CPU)
 
 

@@ -14,7 +14,7 @@ from odelib.fitting import fit
 from odelib.objective.objective import Objective
 from odelib.objective.unknowns import Unknowns
 from odelib.optimisers.multiple_shooting.segments import Segments
-from odelib.optimisers.multiple_shooting.state_estimates import Corrections
+from odelib.optimisers.multiple_shooting.state_estimates import StateEstimates
 from odelib.problem.request import FitProblem, parse_problem
 from odelib.simulation.simulated_data import run_simulation
 
@@ -36,7 +36,7 @@ def objective_of(problem: FitProblem) -> Objective:
     cpu = torch.device("cpu")
     unknowns = Unknowns(problem, cpu)
     layer = ODELayer(problem.resolved_system, rtol=1e-10, atol=1e-12)
-    layer.carried = unknowns.carried
+    layer.differentiate_by = unknowns.differentiate_by
     return Objective(problem, unknowns, layer, cpu)
 
 
@@ -108,7 +108,7 @@ def test_states_are_solved_from_observables_and_angles_go_on_turning() -> None:
     request = {"system": "kuramoto", "parameters": truth, "initial_state": {"psi": 0.2, "R": 0.4}}
     simulation = run_simulation(request | {"data": {"times": times.tolist()}})
     problem = parse_problem(request | {"data": simulation.data})
-    correct = Corrections(objective_of(problem), np.array([3.0, 0.1, 0.1, 1.0, 0.2, 0.4]))
+    correct = StateEstimates(objective_of(problem), np.array([3.0, 0.1, 0.1, 1.0, 0.2, 0.4]))
     state = np.array([0.2, 0.4])
     for i, time in enumerate(times):
         state = correct(0, state, float(time))
@@ -124,7 +124,7 @@ def test_an_angle_is_followed_through_all_its_turns_where_the_model_turns_three_
     problem = parse_problem(request | {"data": run_simulation(request | {"data": {"times": times.tolist()}}).data})
     objective = objective_of(problem)
     wrong = objective.unknowns.coordinates({**truth, "omega0": 3 * 6.37, "psi": 0.2, "R": 0.4})
-    _, inner = Segments(objective, 20).follow(wrong, Corrections(objective, wrong))
+    _, inner = Segments(objective, 20).follow(wrong, StateEstimates(objective, wrong))
     with torch.no_grad():
         found = objective.solves.states(*objective.unknowns.values(objective.unknowns.start)).numpy()
     assert [state[0] for state in inner] == pytest.approx(found[20:400:20, 0], abs=0.05)
@@ -134,7 +134,7 @@ def test_what_the_observables_leave_open_stays_as_predicted() -> None:
     data = simulated(LOTKA_VOLTERRA, TIMES)
     del data["values"]["predator"]
     problem = parse_problem(LOTKA_VOLTERRA | {"data": data})
-    correct = Corrections(objective_of(problem), np.array([1.5, 1, 1, 3, 1, 1]))
+    correct = StateEstimates(objective_of(problem), np.array([1.5, 1, 1, 3, 1, 1]))
     state = correct(0, np.array([7.0, 5.0]), 2.0)
     assert state == pytest.approx([data["values"]["prey"][10], 5.0])
     assert correct(0, np.array([7.0, 5.0]), 11.0) == pytest.approx([7.0, 5.0])  # after the last measurement

@@ -1,4 +1,4 @@
-"""The compiled engine as a part: what is carried, batches, threads, and that nothing holds Python up."""
+"""The compiled engine as a part: `differentiate_by`, batches, threads, and that nothing holds Python up."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ import pytest
 import torch
 
 from odelib import ODELayer
-from odelib.engines.base import Carried
+from odelib.engines.base import DifferentiateBy
 from odelib.errors import StopReason, StopRequested
 from tests.systems import SYSTEMS
 
@@ -36,7 +36,7 @@ class TestCarried:
     def test_only_what_is_carried_is_computed_and_it_is_the_same(self) -> None:
         layer = layer_of(TWO, rtol=1e-10, atol=1e-12)
         everything = layer.sensitivities(self.times, self.initial, self.parameters)
-        layer.carried = Carried(states=(1,), parameters=(2, 0))
+        layer.differentiate_by = DifferentiateBy(states=(1,), parameters=(2, 0))
         part = layer.sensitivities(self.times, self.initial, self.parameters)
         assert (part.by_initial_state.shape, part.by_parameters.shape) == ((3, 2, 1), (3, 2, 2))
         np.testing.assert_allclose(part.by_initial_state, everything.by_initial_state[:, :, [1]], rtol=1e-7, atol=1e-10)
@@ -44,12 +44,12 @@ class TestCarried:
 
     def test_gradients_of_what_is_not_carried_are_zero(self) -> None:
         layer = layer_of(TWO, rtol=1e-10, atol=1e-12)
-        layer.carried = Carried(states=(0,), parameters=(1,))
+        layer.differentiate_by = DifferentiateBy(states=(0,), parameters=(1,))
         initial, parameters = self.initial.clone().requires_grad_(), self.parameters.clone().requires_grad_()
         by_state, by_parameter = torch.autograd.grad(
             layer(self.times, initial, parameters).sum(), (initial, parameters)
         )
-        layer.carried = Carried((0, 1), (0, 1, 2))
+        layer.differentiate_by = DifferentiateBy((0, 1), (0, 1, 2))
         whole = torch.autograd.grad(layer(self.times, initial, parameters).sum(), (initial, parameters))
         np.testing.assert_allclose(by_state, whole[0] * tensor([1, 0]), rtol=1e-7)
         np.testing.assert_allclose(by_parameter, whole[1] * tensor([0, 1, 0]), rtol=1e-7)
@@ -64,7 +64,7 @@ class TestCarried:
 
     def test_nothing_at_all_is_carried(self) -> None:
         layer = layer_of(TWO)
-        layer.carried = Carried()
+        layer.differentiate_by = DifferentiateBy()
         found = layer.sensitivities(self.times, self.initial, self.parameters)
         assert (found.by_initial_state.shape, found.by_parameters.shape) == ((3, 2, 0), (3, 2, 0))
 
@@ -238,7 +238,7 @@ def large(size: int, rate: str) -> dict[str, Any]:
 def test_a_large_stiff_system_is_asked_to_stop_often_enough(members: int, gradients: bool) -> None:
     size = 80
     layer = layer_of(large(size, "1e4"), method="kvaerno5", rtol=1e-8, atol=1e-10)
-    layer.carried = Carried(tuple(range(size)), (0,))
+    layer.differentiate_by = DifferentiateBy(tuple(range(size)), (0,))
     initial = tensor(np.random.default_rng(1).uniform(0, 1, (members, size))).requires_grad_(gradients)
     layer(tensor([0.0, 1e-9]), initial[0], tensor([0.1]))  # compiled
     looks = [time.monotonic()]
