@@ -9,10 +9,9 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import ClassVar, Protocol
 
-import numpy as np
-from numpy.typing import NDArray
 from torch import Tensor
 
+from odelib.arrays import Reals
 from odelib.errors import SolveError, StopReason
 from odelib.problem.system import System
 
@@ -84,9 +83,9 @@ class Sensitivities:
     single trajectory, which raises instead.
     """
 
-    states: NDArray[np.float64]
-    by_initial_state: NDArray[np.float64]
-    by_parameters: NDArray[np.float64]
+    states: Reals
+    by_initial_state: Reals
+    by_parameters: Reals
     failures: Mapping[int, SolveError] = field(default_factory=dict)
 
 

@@ -11,13 +11,12 @@ from collections.abc import Iterator
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 
+from odelib.arrays import Reals
 from odelib.engines.torch_program import BoundProgram, TorchProgram
 from odelib.problem.expressions.parser import TIME, Expression, Name, Node, Number, Operation, walk
 from odelib.problem.system import System
 
-Reals = NDArray[np.float64]
 _COMPARISONS, _EXTREMES, _OF_ONE = ("<", "<=", ">", ">="), ("min", "max"), ("abs", "sign")
 _LOOKED_AT = (0.0, 1.0, 3.25)  # what lies on one line at these is taken for linear
 

@@ -5,32 +5,29 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
+
+from odelib.arrays import Booleans, Reals
 
 FLAT = 1e-6  # a direction is flat where the residuals change by less than this part of the most they change
 MIN_LENGTH = 1e-150  # of a length, whose inverse is squared
 TAKES_PART = 1e-3  # in a flat direction: a component of at least this part of the largest
-
-Matrix = NDArray[np.float64]
 
 
 @dataclass(frozen=True)
 class Information:
     """inverse: (JᵀJ)⁻¹, (count, count), across all directions but the flat ones; flat: those, as rows."""
 
-    inverse: Matrix
-    flat: Matrix
+    inverse: Reals
+    flat: Reals
 
-    def participants(self) -> NDArray[np.bool_]:
+    def participants(self) -> Booleans:
         """The unknowns that take part in a flat direction."""
         components = np.abs(self.flat)
-        part: NDArray[np.bool_] = (components > TAKES_PART * components.max(axis=1, keepdims=True, initial=0.0)).any(
-            axis=0
-        )
+        part: Booleans = (components > TAKES_PART * components.max(axis=1, keepdims=True, initial=0.0)).any(axis=0)
         return part
 
 
-def information(jacobian: Matrix, free: NDArray[np.bool_]) -> Information:
+def information(jacobian: Reals, free: Booleans) -> Information:
     """From the derivatives of the scaled residuals, (observations, count), by unknowns of comparable size.
 
     Those that are not `free` have no row or column in the information.

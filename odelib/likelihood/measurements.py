@@ -7,16 +7,14 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 from torch import Tensor
 
+from odelib.arrays import Integers, Reals
 from odelib.likelihood.absolute_terms import AbsoluteTerms
 from odelib.likelihood.noise.base import Noise, noise_of
 from odelib.problem.data_split import SeriesSlice
 from odelib.problem.noise import AnyNoise
 
-Reals = NDArray[np.float64]
-Places = NDArray[np.int64]
 Model = Mapping[str, Tensor]  # (N,) for each observable: the rows of all parts
 Scales = Mapping[str, Reals]  # the estimated scales of each observable
 NONE: Reals = np.zeros(0)  # the scales of an observable of which none is estimated
@@ -29,7 +27,7 @@ class _Column:
     has_sigma: whether the data give a sigma everywhere, or the noise does.
     """
 
-    rows: Places
+    rows: Integers
     observed: Reals
     has_sigma: bool
     noise: Noise
@@ -117,7 +115,7 @@ class Measurements:
         """Which scales of an observable are estimated."""
         return self._columns[name].noise.estimated
 
-    def in_units_of_spread(self, part: float) -> tuple[dict[str, tuple[Places, Reals]], dict[str, Reals]]:
+    def in_units_of_spread(self, part: float) -> tuple[dict[str, tuple[Integers, Reals]], dict[str, Reals]]:
         """Rows and values of each observable's measurements, and a unit for each: this part of their spread."""
         measured, units = {}, {}
         for name, column in self._columns.items():

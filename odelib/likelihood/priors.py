@@ -5,8 +5,8 @@ from __future__ import annotations
 import math
 
 import numpy as np
-from numpy.typing import NDArray
 
+from odelib.arrays import Reals
 from odelib.problem.priors import (
     AnyPrior,
     HalfNormalPrior,
@@ -27,20 +27,20 @@ class Priors:
     def __init__(self, priors: list[AnyPrior]) -> None:
         self._priors = priors
 
-    def loss(self, values: NDArray[np.float64]) -> float:
+    def loss(self, values: Reals) -> float:
         """−log of the joint density; infinite where it is 0."""
         return math.fsum(negative_log(prior, x) for prior, x in zip(self._priors, values.tolist(), strict=True))
 
-    def is_far_out(self, values: NDArray[np.float64]) -> bool:
+    def is_far_out(self, values: Reals) -> bool:
         """Whether any value is one that its prior hardly expected."""
         return any(is_far_out(prior, x) for prior, x in zip(self._priors, values.tolist(), strict=True))
 
-    def slopes(self, values: NDArray[np.float64]) -> NDArray[np.float64]:
+    def slopes(self, values: Reals) -> Reals:
         """The loss's derivative by each value."""
         pairs = zip(self._priors, values.tolist(), strict=True)
         return np.array([slope(prior, x) for prior, x in pairs], dtype=np.float64)
 
-    def information(self, values: NDArray[np.float64]) -> NDArray[np.float64]:
+    def information(self, values: Reals) -> Reals:
         """What each prior adds to its unknown's information: its curvature, as of a measurement of the unknown."""
         pairs = zip(self._priors, values.tolist(), strict=True)
         return np.array([information(prior, x) for prior, x in pairs], dtype=np.float64)

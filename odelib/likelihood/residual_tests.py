@@ -6,8 +6,9 @@ import math
 from collections.abc import Sequence
 
 import numpy as np
-from numpy.typing import NDArray
 from scipy import stats
+
+from odelib.arrays import Reals
 
 LEVEL = 1e-3  # of all tests of a fit together, that clean residuals are called structured
 MIN_RESIDUALS = 12  # residuals of one observable in one series: with less nothing can be told
@@ -25,14 +26,14 @@ def structured(columns: Sequence[tuple[str, Sequence[float | None]]]) -> list[st
     return list(dict.fromkeys(found))
 
 
-def _p_value(values: NDArray[np.float64]) -> float:
+def _p_value(values: Reals) -> float:
     """The smaller p-value of the two tests."""
     ranks = stats.rankdata(values) - (len(values) + 1) / 2  # outliers must not hide what the others show
     correlation = float(ranks[1:] @ ranks[:-1] / (ranks @ ranks)) if np.any(ranks) else 0.0
     return min(float(stats.norm.sf(correlation * math.sqrt(len(values)))), _runs(values))
 
 
-def _runs(values: NDArray[np.float64]) -> float:
+def _runs(values: Reals) -> float:
     """The p-value of so few runs of equal signs."""
     signs = values[values != 0] > 0
     above, below = int(signs.sum()), int((~signs).sum())

@@ -10,6 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from odelib.arrays import Reals
 from odelib.engines.layer import ODELayer
 from odelib.errors import OdelibError
 from odelib.likelihood.absolute_terms import AbsoluteTerms
@@ -17,7 +18,7 @@ from odelib.likelihood.fisher_information import FLAT
 from odelib.likelihood.measurements import InformationBlock, Measurements, Model, Scales
 from odelib.objective.regularisation import Regularisation
 from odelib.objective.trajectories import Trajectories
-from odelib.objective.unknowns import Unknowns, Vector
+from odelib.objective.unknowns import Unknowns
 from odelib.problem.data_split import split
 from odelib.problem.request import FitProblem
 
@@ -34,9 +35,9 @@ class Evaluation:
     the times of all fitted series, one series after the other.
     """
 
-    coordinates: Vector
+    coordinates: Reals
     loss: float
-    gradient: Vector
+    gradient: Reals
     states: Tensor
 
 
@@ -57,8 +58,8 @@ class Curvature:
     instead.
     """
 
-    rows: Vector
-    smooth: Vector
+    rows: Reals
+    smooth: Reals
     absolute_terms: AbsoluteTerms
 
 
@@ -75,7 +76,7 @@ class Objective:
         self.regularisation = Regularisation(problem, unknowns)
         self.has_regularisation = problem.penalty is not None or any(e.prior for e in unknowns.entries.values())
 
-    def evaluate(self, coordinates: Vector) -> Evaluation:
+    def evaluate(self, coordinates: Reals) -> Evaluation:
         """Loss, gradient and states at a point. Raises `SolveError` or `NotFinite`."""
         values = parameters, initial_states = [each.requires_grad_() for each in self.unknowns.values(coordinates)]
         states = self.trajectories.states(parameters, initial_states)
@@ -85,7 +86,7 @@ class Objective:
         gradient = self.unknowns.gradient(coordinates, *_backwards(model, slopes, values))
         return self._with_added(coordinates, value, gradient, states.detach())
 
-    def _data(self, model: Model, scales: Scales) -> tuple[float, Mapping[str, Vector]]:
+    def _data(self, model: Model, scales: Scales) -> tuple[float, Mapping[str, Reals]]:
         """The loss of the measurements with the priors of their scales, and its derivatives by the observables."""
         loss, slopes = self.measurements.loss(model, scales)
         value = loss + self.measurements.prior_loss(scales)
@@ -93,7 +94,7 @@ class Objective:
             raise NotFinite(self.measurements.first_not_finite(model) or "the loss is too large for a number")
         return value, slopes
 
-    def _with_added(self, coordinates: Vector, value: float, gradient: Vector, states: Tensor) -> Evaluation:
+    def _with_added(self, coordinates: Reals, value: float, gradient: Reals, states: Tensor) -> Evaluation:
         """The evaluation, penalty and priors added to loss and gradient of the measurements."""
         if self.has_regularisation:
             added = self.regularisation.at(coordinates)
@@ -103,12 +104,12 @@ class Objective:
             raise NotFinite(self._not_finite(value, gradient))
         return Evaluation(coordinates.copy(), value, gradient, states)
 
-    def observed(self, coordinates: Vector, states: Tensor) -> Observed:
+    def observed(self, coordinates: Reals, states: Tensor) -> Observed:
         """The observables and scales of a point whose states are known."""
         model = self.trajectories.observe(states, self.unknowns.values(coordinates)[0])
         return Observed(model, self.measurements.scales(model))
 
-    def blocks(self, coordinates: Vector) -> list[InformationBlock]:
+    def blocks(self, coordinates: Reals) -> list[InformationBlock]:
         """The expected information of the measurements about coordinates and scales.
 
         By forward sensitivities: one solve a series, whatever the number of observations. Raises as `evaluate`.
@@ -116,12 +117,12 @@ class Objective:
         _, model, slopes = self.trajectories.slopes(coordinates)
         return self._finite(self.measurements.blocks(model, slopes, self.measurements.scales(model)))
 
-    def curvature(self, coordinates: Vector) -> Curvature:
+    def curvature(self, coordinates: Reals) -> Curvature:
         """How the loss bends around a point; estimated scales go with it, as in `evaluate`. Raises as that."""
         _, model, slopes = self.trajectories.slopes(coordinates)
         return self._curvature(coordinates, model, slopes, self.measurements.scales(model))
 
-    def linearise(self, coordinates: Vector) -> tuple[Evaluation, Curvature]:
+    def linearise(self, coordinates: Reals) -> tuple[Evaluation, Curvature]:
         """`evaluate` and `curvature` by one solve a series, by forward sensitivities alone."""
         states, model, slopes = self.trajectories.slopes(coordinates)
         scales = self.measurements.scales(model)
@@ -132,7 +133,7 @@ class Objective:
         evaluation = self._with_added(coordinates, value, gradient, states)
         return evaluation, self._curvature(coordinates, model, slopes, scales)
 
-    def _curvature(self, coordinates: Vector, model: Model, slopes: Mapping[str, Vector], scales: Scales) -> Curvature:
+    def _curvature(self, coordinates: Reals, model: Model, slopes: Mapping[str, Reals], scales: Scales) -> Curvature:
         blocks = self._finite(self.measurements.blocks(model, slopes, scales))
         added = np.diag(np.sqrt(self.regularisation.information(coordinates)))
         rows = [without_scales(block) for block in blocks]
@@ -154,7 +155,7 @@ class Objective:
                 raise NotFinite("the derivatives of an observable are not finite numbers, or too large to be squared")
         return blocks
 
-    def _not_finite(self, value: float, gradient: Vector) -> str:
+    def _not_finite(self, value: float, gradient: Reals) -> str:
         if not math.isfinite(value):
             return "the priors or the penalty are not finite there"
         bad = [name for name, entry in zip(self.unknowns.names, gradient, strict=True) if not np.isfinite(entry)]
@@ -164,7 +165,7 @@ class Objective:
         )
 
 
-def _backwards(model: Model, slopes: Mapping[str, Vector], values: Sequence[Tensor]) -> list[Vector]:
+def _backwards(model: Model, slopes: Mapping[str, Reals], values: Sequence[Tensor]) -> list[Reals]:
     """The derivatives of a loss by `values`, from those by the observables, (N,) each; 0 where it does not depend."""
     depending = [name for name in slopes if model[name].requires_grad]
     if not depending:
@@ -174,7 +175,7 @@ def _backwards(model: Model, slopes: Mapping[str, Vector], values: Sequence[Tens
     return [np.zeros(each.shape) if by is None else by.cpu().numpy() for by, each in zip(found, values, strict=True)]
 
 
-def without_scales(block: InformationBlock) -> Vector:
+def without_scales(block: InformationBlock) -> Reals:
     """The rows by the unknowns alone, the scales going with them: what the scales' own rows cannot explain of them."""
     if not np.any(block.scales):
         return block.along

@@ -6,13 +6,12 @@ from collections.abc import Sequence
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 
+from odelib.arrays import Booleans, Reals
 from odelib.engines.layer import ODELayer
 
-Reals = NDArray[np.float64]
-Rows = slice | NDArray[np.bool_]
+Rows = slice | Booleans
 
 
 def observable_sensitivities(

@@ -5,15 +5,13 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 
+from odelib.arrays import Reals
 from odelib.likelihood.absolute_terms import AbsoluteTerms
 from odelib.likelihood.priors import Priors
 from odelib.objective.unknowns import Unknowns
 from odelib.problem.priors import LaplacePrior
 from odelib.problem.request import FitProblem
-
-Reals = NDArray[np.float64]
 
 
 @dataclass(frozen=True)

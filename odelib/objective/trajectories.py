@@ -8,16 +8,15 @@ from itertools import pairwise
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 
+from odelib.arrays import Reals
 from odelib.engines.layer import ODELayer
 from odelib.errors import SolveError
 from odelib.objective.observable_sensitivities import observable_sensitivities
 from odelib.objective.unknowns import Unknowns
 from odelib.problem.data_split import SeriesSlice
 
-Reals = NDArray[np.float64]
 Observed = dict[str, Tensor]
 
 

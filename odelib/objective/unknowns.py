@@ -12,9 +12,9 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 
+from odelib.arrays import Booleans, Reals
 from odelib.engines.base import DifferentiateBy
 from odelib.engines.torch_program import TorchProgram
 from odelib.problem.data_split import split
@@ -22,7 +22,6 @@ from odelib.problem.expressions.parser import parse_expression
 from odelib.problem.priors import support
 from odelib.problem.request import FitProblem, Unknown
 
-Vector = NDArray[np.float64]
 TINY = float(np.finfo(np.float64).tiny)
 
 
@@ -126,7 +125,7 @@ class Unknowns:
         """How many series there are."""
         return len(self._own)
 
-    def values(self, coordinates: Vector) -> tuple[Tensor, Tensor]:
+    def values(self, coordinates: Reals) -> tuple[Tensor, Tensor]:
         """The parameters (series, p) and initial states (series, n) at a point, as new tensors."""
         pool = np.concatenate([self._free(coordinates), self._fixed_values])
         parameters = torch.from_numpy(pool[self._parameter_places]).to(self._device)
@@ -134,7 +133,7 @@ class Unknowns:
             pool = np.concatenate([pool, self._compute(parameters).cpu().numpy().reshape(-1)])
         return parameters, torch.from_numpy(pool[self._state_places]).to(self._device)
 
-    def gradient(self, coordinates: Vector, by_parameters: Vector, by_states: Vector) -> Vector:
+    def gradient(self, coordinates: Reals, by_parameters: Reals, by_states: Reals) -> Reals:
         """A derivative by the coordinates, (count,), from those by the `values`: (series, p) and (series, n)."""
         known = self.count + len(self._fixed_values)
         by_pool = np.bincount(self._state_places.reshape(-1), by_states.reshape(-1), known)
@@ -148,7 +147,7 @@ class Unknowns:
         by_pool[:known] += np.bincount(self._parameter_places.reshape(-1), by_parameters.reshape(-1), known)
         return by_pool[: self.count] / self.per_unit(coordinates)
 
-    def slopes(self, coordinates: Vector) -> tuple[Vector, Vector]:
+    def slopes(self, coordinates: Reals) -> tuple[Reals, Reals]:
         """The derivatives of `values`: (series, p, count) and (series, n, count)."""
         unit = np.diag(1 / self.per_unit(coordinates)) if self.count else np.zeros((0, 0))
         pool = np.concatenate([unit, np.zeros((len(self._fixed), self.count))])
@@ -171,7 +170,7 @@ class Unknowns:
         named |= zip(self.system.constants, self.constants.unbind(1), strict=True)
         return torch.stack([v.expand(self.series_count) for v in self._program.bind(named, self._device)()])
 
-    def point(self, coordinates: Vector) -> Point:
+    def point(self, coordinates: Reals) -> Point:
         """All values at a point, by name."""
         parameters, states = self.values(coordinates)
         return Point(
@@ -187,15 +186,15 @@ class Unknowns:
         """Whether a parameter is a series' own."""
         return name in self._own[index]
 
-    def free_values(self, coordinates: Vector) -> dict[str, float]:
+    def free_values(self, coordinates: Reals) -> dict[str, float]:
         """The free unknowns at a point, by name, in the caller's units."""
         return dict(zip(self.names, self._free(coordinates).tolist(), strict=True))
 
-    def coordinates(self, values: Mapping[str, float]) -> Vector:
+    def coordinates(self, values: Mapping[str, float]) -> Reals:
         """The inverse of `free_values`."""
         return self._coordinates(np.array([values[name] for name in self.names], dtype=np.float64))
 
-    def with_initial_states(self, coordinates: Vector, states: Mapping[int, Vector]) -> Vector:
+    def with_initial_states(self, coordinates: Reals, states: Mapping[int, Reals]) -> Reals:
         """The coordinates with the free initial values of some series put to given states (n,), within the bounds."""
         values = self.free_values(coordinates)
         for index, state in states.items():
@@ -212,16 +211,16 @@ class Unknowns:
         other.lower[place] = other.upper[place] = coordinate
         return other
 
-    def clip(self, coordinates: Vector) -> Vector:
+    def clip(self, coordinates: Reals) -> Reals:
         """The nearest coordinates within the bounds."""
         return np.clip(coordinates, self.lower, self.upper)
 
-    def per_unit(self, coordinates: Vector) -> Vector:
+    def per_unit(self, coordinates: Reals) -> Reals:
         """d coordinate / d value, which turns a gradient in coordinates into one in the caller's units."""
         positive = np.maximum(self._free(coordinates), TINY)  # one that runs towards 0 may underflow
         return 1 / np.where(self.log, positive, 1.0)
 
-    def magnitudes(self, coordinates: Vector) -> Vector:
+    def magnitudes(self, coordinates: Reals) -> Reals:
         """By what a stage divides the coordinates: max(|x|, |guess|/100), else the width of the bounds, else 1.
 
         A logarithm is free of units already and stays as it is.
@@ -235,11 +234,11 @@ class Unknowns:
         """Whether this parameter or initial value, by its name here, is not fitted."""
         return name in self._fixed
 
-    def at_bound(self, coordinates: Vector) -> list[str]:
+    def at_bound(self, coordinates: Reals) -> list[str]:
         """The free unknowns that lie at one of their bounds."""
         return [name for name, held in zip(self.names, self.held(coordinates), strict=True) if held]
 
-    def held(self, coordinates: Vector, gradient: Vector | None = None) -> NDArray[np.bool_]:
+    def held(self, coordinates: Reals, gradient: Reals | None = None) -> Booleans:
         """Which coordinates lie at a bound; with a gradient, only those that the bound keeps from descending."""
         room = 1e-10 * np.maximum(np.abs(coordinates), self.magnitudes(coordinates))
         low, high = coordinates <= self.lower + room, coordinates >= self.upper - room
@@ -247,7 +246,7 @@ class Unknowns:
             return low | high
         return (low & (gradient > 0)) | (high & (gradient < 0))
 
-    def _free(self, coordinates: Vector) -> Vector:
+    def _free(self, coordinates: Reals) -> Reals:
         """The free unknowns in the caller's units, (count,)."""
         with np.errstate(over="ignore"):
             values = np.where(self.log, np.exp(np.where(self.log, coordinates, 0.0)), coordinates)
@@ -255,7 +254,7 @@ class Unknowns:
         values = np.where(coordinates <= self.lower, self._lower, values)
         return np.where(coordinates >= self.upper, self._upper, values)
 
-    def _coordinates(self, values: Vector) -> Vector:
+    def _coordinates(self, values: Reals) -> Reals:
         with np.errstate(divide="ignore"):
             return np.where(self.log, np.log(np.where(self.log, np.maximum(values, 0), 1.0)), values)
 

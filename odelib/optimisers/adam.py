@@ -6,8 +6,8 @@ from typing import ClassVar
 
 import numpy as np
 
+from odelib.arrays import Reals
 from odelib.objective.objective import Evaluation
-from odelib.objective.unknowns import Vector
 from odelib.optimisers.base import StopCode
 from odelib.optimisers.evaluator import Evaluator, TrialFailed
 from odelib.problem.stages import AdamStage
@@ -55,14 +55,14 @@ class Adam:
         return "step_limit"
 
 
-def _taken_up(evaluator: Evaluator, coordinates: Vector) -> Evaluation:
+def _taken_up(evaluator: Evaluator, coordinates: Reals) -> Evaluation:
     try:
         return evaluator.evaluate(coordinates)
     except TrialFailed:  # it could be solved where the earlier attempt ran
         return evaluator.best
 
 
-def _evaluate_towards(evaluator: Evaluator, current: Evaluation, target: Vector) -> Evaluation | None:
+def _evaluate_towards(evaluator: Evaluator, current: Evaluation, target: Reals) -> Evaluation | None:
     for _ in range(RETREATS):
         try:
             return evaluator.evaluate(target)

@@ -14,11 +14,11 @@ from typing import Any
 import numpy as np
 from scipy.optimize import lsq_linear
 
+from odelib.arrays import Reals
 from odelib.errors import SolveError, StopReason, StopRequested
 from odelib.likelihood.fisher_information import information
 from odelib.likelihood.residual_tests import structured
 from odelib.objective.objective import Curvature, Evaluation, NotFinite, Objective
-from odelib.objective.unknowns import Vector
 
 KINK = 0.1  # of a gain that would be negligible: a tip of the loss so near is where the point stands
 CHECKPOINT_SECONDS = 0.25  # how often a step leaves a checkpoint, at most
@@ -74,14 +74,14 @@ class Evaluator:
         """A evaluator for a piece of this stage's work: what it finds and costs counts here, its steps do not."""
         return _Nested(self)
 
-    def evaluate(self, coordinates: Vector) -> Evaluation:
+    def evaluate(self, coordinates: Reals) -> Evaluation:
         """Loss and gradient at a point within the bounds. Raises `TrialFailed`, and `StopRequested`."""
         if np.array_equal(coordinates, self._latest.coordinates):
             return self._latest
         with self.one_gradient():
             return self._keep(self.objective.evaluate(coordinates))
 
-    def linearise(self, coordinates: Vector) -> tuple[Evaluation, Curvature]:
+    def linearise(self, coordinates: Reals) -> tuple[Evaluation, Curvature]:
         """As `evaluate`, with the Gauss–Newton matrix there."""
         with self.one_gradient():
             evaluation, curvature = self.objective.linearise(coordinates)

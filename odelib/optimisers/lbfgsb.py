@@ -12,8 +12,8 @@ from typing import ClassVar
 import numpy as np
 from scipy.optimize import OptimizeResult, minimize
 
+from odelib.arrays import Reals
 from odelib.objective.objective import Evaluation
-from odelib.objective.unknowns import Vector
 from odelib.optimisers.base import StopCode
 from odelib.optimisers.evaluator import Evaluator, TrialFailed
 from odelib.problem.stages import LbfgsbStage
@@ -60,7 +60,7 @@ class _Run:
         self.scales = evaluator.unknowns.magnitudes(evaluator.best.coordinates)
         self.iterate = evaluator.best
         self.start = evaluator.best
-        self.pairs: list[tuple[Vector, Vector]] = []  # changes of coordinates and gradient, as scipy sees them
+        self.pairs: list[tuple[Reals, Reals]] = []  # changes of coordinates and gradient, as scipy sees them
         self.memory = min(max(10, evaluator.unknowns.count), 30)
         self.check_again = 0
         self.small_gains = 0
@@ -93,7 +93,7 @@ class _Run:
             return "converged"
         return "step_limit" if self.evaluator.counts.steps >= self.steps else "no_progress"
 
-    def _search(self, bounds: Vector, steps: int) -> None:
+    def _search(self, bounds: Reals, steps: int) -> None:
         minimize(
                 self._value_and_gradient,
                 self.iterate.coordinates / self.scales,
@@ -107,14 +107,14 @@ class _Run:
                 },
             )  # fmt: skip
 
-    def _value_and_gradient(self, scaled: Vector) -> tuple[float, Vector]:
+    def _value_and_gradient(self, scaled: Reals) -> tuple[float, Reals]:
         try:
             point = self.evaluator.evaluate(self.evaluator.unknowns.clip(scaled * self.scales))
         except TrialFailed:
             return self._wall(scaled)
         return self.factor * (point.loss - self.start.loss), self.factor * point.gradient * self.scales
 
-    def _wall(self, scaled: Vector) -> tuple[float, Vector]:
+    def _wall(self, scaled: Reals) -> tuple[float, Reals]:
         """A value above the iterate's that sends the line search to a tenth of the failed step."""
         away = scaled - self.iterate.coordinates / self.scales
         slope = abs(float(self.factor * (self.iterate.gradient * self.scales) @ away))
@@ -165,7 +165,7 @@ class _Run:
             return self._predicted_gain() < self.evaluator.threshold(self.evaluator.best)
 
 
-def two_loop_product(pairs: list[tuple[Vector, Vector]], gradient: Vector) -> Vector:
+def two_loop_product(pairs: list[tuple[Reals, Reals]], gradient: Reals) -> Reals:
     """B·gradient for the L-BFGS inverse Hessian B of the pairs (Nocedal and Wright, algorithm 7.4)."""
     usable = [(s, y, 1 / (s @ y)) for s, y in pairs if s @ y > 0]
     if not usable:

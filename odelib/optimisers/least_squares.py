@@ -13,8 +13,8 @@ from typing import ClassVar
 import numpy as np
 from scipy.optimize import lsq_linear
 
+from odelib.arrays import Reals
 from odelib.objective.objective import Curvature, Evaluation
-from odelib.objective.unknowns import Vector
 from odelib.optimisers.base import StopCode
 from odelib.optimisers.evaluator import Evaluator, TrialFailed
 from odelib.problem.stages import LeastSquaresStage
@@ -94,7 +94,7 @@ def descend(
 class _Model:
     """The loss around a point, in scaled coordinates: a quadratic part and absolute_terms."""
 
-    def __init__(self, evaluator: Evaluator, at: Evaluation, curvature: Curvature, scales: Vector) -> None:
+    def __init__(self, evaluator: Evaluator, at: Evaluation, curvature: Curvature, scales: Reals) -> None:
         rows, absolute_terms = curvature.smooth * scales, curvature.absolute_terms
         self._matrix = rows.T @ rows
         self._slopes = absolute_terms.slopes * scales
@@ -105,7 +105,7 @@ class _Model:
         self._high = np.maximum((evaluator.unknowns.upper - at.coordinates) / scales, room)
         self.steepness = float((np.square(curvature.rows * scales)).sum(axis=0).max(initial=0.0)) or 1.0
 
-    def move(self, damping: float) -> Vector:
+    def move(self, damping: float) -> Reals:
         """The step that is best within the bounds beside a price of ½·damping·‖step‖²."""
         damped = self._matrix + damping * np.eye(len(self._matrix))
         if not len(self._offsets):
@@ -119,25 +119,25 @@ class _Model:
                 break
         return move
 
-    def gain(self, move: Vector) -> float:
+    def gain(self, move: Reals) -> float:
         """How much less the loss is after this step, by this model."""
         smooth = self._gradient @ move + 0.5 * move @ self._matrix @ move
         absolute_terms = self._heights @ (np.abs(self._offsets + self._slopes @ move) - np.abs(self._offsets))
         return -float(smooth + absolute_terms)
 
-    def _bounded(self, matrix: Vector, gradient: Vector) -> Vector:
+    def _bounded(self, matrix: Reals, gradient: Reals) -> Reals:
         """The least of the quadratic within the bounds; directions that rounding leaves without a slope are lifted."""
         lengths, directions = np.linalg.eigh(matrix)
         lengths = np.maximum(lengths, np.finfo(np.float64).eps * max(float(lengths[-1]), 1e-300))
         target = -(directions.T @ gradient) / np.sqrt(lengths)
-        move: Vector = directions @ (target / np.sqrt(lengths))
+        move: Reals = directions @ (target / np.sqrt(lengths))
         if np.all(move >= self._low) and np.all(move <= self._high):
             return move
         root = np.sqrt(lengths)[:, None] * directions.T
         return np.asarray(lsq_linear(root, target, bounds=(self._low, self._high), method="bvls").x)
 
 
-def _try(evaluator: Evaluator, at: Evaluation, coordinates: Vector) -> tuple[Evaluation, Curvature] | None:
+def _try(evaluator: Evaluator, at: Evaluation, coordinates: Reals) -> tuple[Evaluation, Curvature] | None:
     if np.array_equal(coordinates, at.coordinates):
         return None
     try:

@@ -10,9 +10,9 @@ from __future__ import annotations
 from typing import ClassVar
 
 import numpy as np
-from numpy.typing import NDArray
 from scipy.stats import qmc
 
+from odelib.arrays import Reals
 from odelib.objective.objective import Evaluation
 from odelib.objective.unknowns import Unknowns
 from odelib.optimisers.base import StopCode
@@ -22,7 +22,6 @@ from odelib.optimisers.multiple_shooting.optimiser import ShootingSearch
 from odelib.problem.stages import MultiStartStage
 from odelib.result import has_reached
 
-Reals = NDArray[np.float64]
 LOOKED_AT = 4  # points for each start that is run
 AROUND = 5.0  # by which factor a positive guess may be wrong where there are no bounds
 SHOOTING_STEPS = 50

@@ -8,13 +8,12 @@ from dataclasses import dataclass
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.ticker import MaxNLocator, NullLocator, ScalarFormatter
-from numpy.typing import NDArray
 
+from odelib.arrays import Reals
 from odelib.plots.time_series import COLOURS, DATA_COLOUR, plain, short
 from odelib.problem.request import FitProblem, Unknown
 from odelib.result import SAME, Estimate, FitResult, Profile, StageReport
 
-Reals = NDArray[np.float64]
 FINE = 200  # points of a curve
 HIGHEST = 2.0  # limits of the interval: how much of a rise is shown
 DECADE = 10.0

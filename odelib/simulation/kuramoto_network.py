@@ -14,13 +14,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-import numpy.typing as npt
+from numpy.typing import NDArray
 from scipy.integrate import DOP853
 
+from odelib.arrays import Reals
 from odelib.errors import SolveError
 
-Reals = npt.NDArray[np.float64]
-Complexes = npt.NDArray[np.complex128]
+Complexes = NDArray[np.complex128]
 
 
 @dataclass(frozen=True)

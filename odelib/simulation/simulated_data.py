@@ -8,9 +8,9 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 import torch
 
+from odelib.arrays import Reals
 from odelib.engines.layer import ODELayer
 from odelib.errors import FieldError, ProblemError, SolveError
 from odelib.objective.unknowns import Unknowns
@@ -23,8 +23,6 @@ from odelib.result import Dense
 
 RTOL, ATOL = 1e-10, 1e-12
 DENSE_POINTS = 401
-
-Reals = npt.NDArray[np.float64]
 
 
 @dataclass(frozen=True)

@@ -17,10 +17,11 @@ from dataclasses import dataclass
 import numpy as np
 from scipy import stats
 
-from odelib.likelihood.fisher_information import FLAT, Matrix, information
+from odelib.arrays import Reals
+from odelib.likelihood.fisher_information import FLAT, information
 from odelib.likelihood.measurements import InformationBlock, Measurements, Scales
 from odelib.objective.objective import without_scales
-from odelib.objective.unknowns import Unknowns, Vector
+from odelib.objective.unknowns import Unknowns
 
 
 @dataclass(frozen=True)
@@ -42,9 +43,9 @@ class Uncertainty:
     def __init__(
         self,
         unknowns: Unknowns,
-        coordinates: Vector,
+        coordinates: Reals,
         blocks: Sequence[InformationBlock],
-        added: Vector,
+        added: Reals,
         measurements: Measurements,
     ) -> None:
         self.unknowns = unknowns
@@ -79,7 +80,7 @@ class Uncertainty:
             found = information(np.concatenate([*shares, extra]), free)
         self._inverse = found.inverse * np.outer(units, units)
 
-    def covariance(self, data_loss: float) -> Matrix | None:
+    def covariance(self, data_loss: float) -> Reals | None:
         """Of all coordinates, zero where there is none; None without a degree of freedom for the scale.
 
         data_loss: the data's part of the loss.
@@ -91,7 +92,7 @@ class Uncertainty:
         return self._inverse * 2.0 * (data_loss / self.degrees_of_freedom if self.estimates_scale else 1.0)
 
 
-def _taken(block: InformationBlock, inverse: Matrix, units: Vector) -> float:
+def _taken(block: InformationBlock, inverse: Reals, units: Reals) -> float:
     """How many degrees of freedom the fit has taken from a block's residuals: its part of the hat matrix's trace."""
     along = block.along[: block.measurements] * units
     return float(np.einsum("ij,jk,ik->", along, inverse, along, optimize=True))
@@ -147,7 +148,7 @@ class Errors:
         upper = value * factor
         return Interval(value * error, value / factor, upper) if np.isfinite(upper) else None
 
-    def along(self, values: Vector, slopes: Matrix) -> list[Interval] | None:
+    def along(self, values: Reals, slopes: Reals) -> list[Interval] | None:
         """The intervals of quantities with these slopes (k, free unknowns) by the coordinates.
 
         None where a flat direction moves them, or there is no degree of freedom.
@@ -170,7 +171,7 @@ class Errors:
         known = self._uncertainty.known
         return self._uncertainty.names, matrix[np.ix_(known, known)].tolist()
 
-    def _settled(self, slopes: Matrix) -> bool:
+    def _settled(self, slopes: Reals) -> bool:
         """Whether no flat direction moves the quantities by more than rounding."""
         along = np.abs(slopes @ self._uncertainty.flat_directions.T)
         scales = self._unknowns.magnitudes(self._uncertainty.coordinates)

@@ -14,8 +14,8 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 from scipy import stats
 
+from odelib.arrays import Reals
 from odelib.objective.objective import Evaluation
-from odelib.objective.unknowns import Vector
 from odelib.optimisers.evaluator import Evaluator, TrialFailed
 from odelib.optimisers.least_squares import descend
 from odelib.result import Profile
@@ -180,7 +180,7 @@ class Profiler:
         found = [one for one in (at, other) if one is not None]
         return min(found, key=lambda one: one.loss, default=None)
 
-    def _descended(self, place: int, value: float, start: Vector) -> Evaluation | None:
+    def _descended(self, place: int, value: float, start: Reals) -> Evaluation | None:
         """The bottom of the valley of a point, one coordinate held at a value, wherever the point has it."""
         evaluator = self._loop.nested()
         evaluator.unknowns = self._loop.unknowns.pinned(place, value)
@@ -203,8 +203,8 @@ class Profiler:
         return unknowns.free_values(coordinates)[unknowns.names[place]]
 
 
-def _onwards(before: Evaluation, last: Evaluation, place: int, value: float) -> Vector:
+def _onwards(before: Evaluation, last: Evaluation, place: int, value: float) -> Reals:
     """The point at which one coordinate has a value, on the line through two points."""
     way = last.coordinates - before.coordinates
-    start: Vector = last.coordinates + (way * ((value - last.coordinates[place]) / way[place]) if way[place] else 0.0)
+    start: Reals = last.coordinates + (way * ((value - last.coordinates[place]) / way[place]) if way[place] else 0.0)
     return start

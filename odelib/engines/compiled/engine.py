@@ -8,8 +8,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from odelib.arrays import Reals
 from odelib.engines.base import DifferentiateBy, Sensitivities, Solution, SolverOptions, SolveSettings
-from odelib.engines.compiled.kernels import AUTO, Kernels, Reals, Solved, explicit_tableau, kernels_of
+from odelib.engines.compiled.kernels import AUTO, Kernels, Solved, explicit_tableau, kernels_of
 from odelib.engines.tableaus.kvaerno5 import KVAERNO5
 from odelib.errors import SolveError
 from odelib.problem.system import System

@@ -9,8 +9,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 
+from odelib.arrays import Integers, Reals
 from odelib.engines.base import DifferentiateBy, SolverOptions, StopCheck
 from odelib.engines.compiled import batch_loop, cache, step_control
 from odelib.engines.compiled.codegen import KernelSource
@@ -23,8 +23,6 @@ from odelib.engines.tableaus.tableau import Tableau
 from odelib.errors import SolveError, StopRequested
 from odelib.problem.system import System
 
-Reals = NDArray[np.float64]
-Places = NDArray[np.int64]
 _Ended = tuple[int, int, int]
 _Spread = Callable[[Callable[[int], _Ended]], Iterable[_Ended]]
 TABLEAUS: Mapping[str, Tableau] = {tableau.name: tableau for tableau in EXPLICIT}
@@ -62,8 +60,8 @@ class Layout(NamedTuple):
     needs, and a thread.
     """
 
-    columns: Places
-    column: Places
+    columns: Integers
+    column: Integers
     member: int
     scratch: int
 

@@ -14,11 +14,12 @@ from llvmlite import ir
 from numba import types
 from numba.core import cgutils
 
+from odelib.arrays import Reals
 from odelib.engines.compiled.simd import DOUBLE, FUSED, PLACE, REAL, VECTOR, WIDTH, at, broadcast, operation
 from odelib.engines.tableaus.dop853 import DOP853
 from odelib.engines.tableaus.dopri5 import DOPRI5
 from odelib.engines.tableaus.kvaerno5 import KVAERNO5
-from odelib.engines.tableaus.tableau import Reals, Tableau
+from odelib.engines.tableaus.tableau import Tableau
 from odelib.engines.tableaus.tsit5 import TSIT5
 
 EXPLICIT: tuple[Tableau, ...] = (DOPRI5, TSIT5, DOP853)

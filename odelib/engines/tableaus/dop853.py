@@ -7,7 +7,8 @@ import numpy as np
 from numpy.polynomial import Polynomial
 from scipy.integrate import DOP853 as COEFFICIENTS
 
-from odelib.engines.tableaus.tableau import Reals, Tableau, contiguous
+from odelib.arrays import Reals
+from odelib.engines.tableaus.tableau import Tableau, contiguous
 
 STAGES = 16  # 12, the derivative at the end, and three for the interpolant
 

@@ -11,7 +11,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from odelib.engines.tableaus.tableau import Reals, Tableau, contiguous
+from odelib.arrays import Reals
+from odelib.engines.tableaus.tableau import Tableau, contiguous
 
 GAMMA = 0.26
 _ROWS = [

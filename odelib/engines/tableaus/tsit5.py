@@ -3,7 +3,8 @@
 import numpy as np
 from numpy.polynomial import Polynomial
 
-from odelib.engines.tableaus.tableau import Reals, Tableau, contiguous
+from odelib.arrays import Reals
+from odelib.engines.tableaus.tableau import Tableau, contiguous
 
 _END = [
     0.09646076681806523, 0.01, 0.4798896504144996, 1.379008574103742, -3.290069515436081, 2.324710524099774,

@@ -13,9 +13,9 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 import numpy as np
-from numpy.typing import NDArray
 from scipy.special import gammaln
 
+from odelib.arrays import Booleans, Reals
 from odelib.likelihood.priors import LOG_ROOT_2_PI, information, negative_log, slope
 from odelib.problem.noise import (
     ESTIMATE,
@@ -28,7 +28,6 @@ from odelib.problem.noise import (
 )
 from odelib.problem.priors import AnyPrior, LaplacePrior, LognormalPrior, NormalPrior, support
 
-Reals = NDArray[np.float64]
 Floor = float | Reals  # of the estimated scales
 MAX_ITERATIONS = 200
 MAX_LOG_STEP = 2.0  # step in the logarithm of a scale
@@ -93,7 +92,7 @@ class Noise(ABC):
         """Where the loss is a sum of heights·|offsets + change of the model|: these two, (N,) each or empty."""
         return np.zeros(0), np.zeros(0)
 
-    def impossible(self, model: Reals) -> NDArray[np.bool_]:
+    def impossible(self, model: Reals) -> Booleans:
         """Which values of the model this noise cannot be around, (N,)."""
         return np.zeros(len(model), dtype=bool)
 
@@ -304,7 +303,7 @@ class Lognormal(_OneScale):
             return np.maximum(self._start(model), self._floor)
         return super().concentrated_scales(model)
 
-    def impossible(self, model: Reals) -> NDArray[np.bool_]:
+    def impossible(self, model: Reals) -> Booleans:
         """See `Noise.impossible`."""
         return model <= 0
 
@@ -405,7 +404,7 @@ class Poisson(Noise):
         """See `Noise.rows`."""
         return [InformationRows(np.maximum(model, self._accuracy) ** -0.5, np.zeros((len(model), 0)))]
 
-    def impossible(self, model: Reals) -> NDArray[np.bool_]:
+    def impossible(self, model: Reals) -> Booleans:
         """See `Noise.impossible`; below 0 by the solver's error is 0."""
         return np.where(self._counted, model <= 0, model < -self._accuracy)
 
@@ -432,7 +431,7 @@ def noise_of(settings: AnyNoise | None, observed: Reals, sigma: Reals, accuracy:
     return _CLASSES[type(settings)](settings, observed, sigma, accuracy)  # type: ignore[call-arg, arg-type]
 
 
-def _newton_step(matrix: Reals, gradient: Reals, held: NDArray[np.bool_]) -> Reals:
+def _newton_step(matrix: Reals, gradient: Reals, held: Booleans) -> Reals:
     """The step to the least of gradient·step + ½·stepᵀ·matrix·step, none of it longer than `MAX_LOG_STEP`.
 
     Where one scale hardly counts beside another its step is long: the other's is then the best beside a shorter one.

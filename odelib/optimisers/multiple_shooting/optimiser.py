@@ -12,8 +12,8 @@ from __future__ import annotations
 from typing import Any, ClassVar
 
 import numpy as np
-from numpy.typing import NDArray
 
+from odelib.arrays import Reals
 from odelib.objective.objective import Evaluation
 from odelib.optimisers.base import StopCode
 from odelib.optimisers.evaluator import Evaluator, TrialFailed
@@ -21,7 +21,6 @@ from odelib.optimisers.multiple_shooting.segments import Segments
 from odelib.optimisers.multiple_shooting.state_estimates import StateEstimates
 from odelib.problem.stages import MultipleShootingStage
 
-Reals = NDArray[np.float64]
 SEGMENTS = 20  # of each series, at most
 INNER_VARIABLES = 1_500  # of all segments: fewer segments where there would be more
 MAX_NUMBERS = 30_000_000  # in the derivatives of the segments' trajectories

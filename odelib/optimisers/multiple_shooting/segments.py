@@ -12,9 +12,9 @@ from typing import Protocol
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 
+from odelib.arrays import Reals
 from odelib.engines.base import DifferentiateBy
 from odelib.engines.layer import ODELayer
 from odelib.errors import SolveError
@@ -22,8 +22,6 @@ from odelib.objective.objective import Objective
 from odelib.objective.observable_sensitivities import observable_sensitivities
 from odelib.problem.data_split import SeriesSlice
 
-Reals = NDArray[np.float64]
-Places = NDArray[np.int64]
 MAX_STEPS = 10  # in which a segment is followed where what is measured is ambiguous
 
 

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 
+from odelib.arrays import Reals
 from odelib.objective.objective import Objective
 from odelib.problem.data_split import SeriesSlice
 
-Reals = NDArray[np.float64]
 ITERATIONS = 20
 DIFFERENCE = 1e-7  # of a state's size, for derivatives
 CLOSE = 1e-3  # of the spread of what was measured: far below its noise
