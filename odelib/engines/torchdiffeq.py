@@ -27,6 +27,7 @@ class TorchdiffeqEngine:
 
     name: ClassVar[str] = "torchdiffeq"
     default_method: ClassVar[str] = "dopri5"
+    has_forward_sensitivities: ClassVar[bool] = False
 
     def __init__(self, system: System) -> None:
         self._system = system

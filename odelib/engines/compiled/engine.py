@@ -21,6 +21,7 @@ class CompiledEngine:
 
     name: ClassVar[str] = "compiled"
     default_method: ClassVar[str] = AUTO
+    has_forward_sensitivities: ClassVar[bool] = True
 
     def __init__(self, system: System) -> None:
         self._system = system
