@@ -13,7 +13,7 @@ COMPILED := $(VENV)/compiled
 SOURCES := odelib worker service examples bench tests
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo serve examples problems bench bench-engine bench-coverage openapi test schemathesis lint format stack stack-gpu stack-down test-stack
+.PHONY: help setup demo serve examples problems bench bench-engine bench-coverage openapi test schemathesis lint format docs docs-serve stack stack-gpu stack-down test-stack
 
 help:  ## this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## */\t/' | expand -t 15
@@ -64,6 +64,12 @@ bench-coverage: setup  ## count how often 95 % intervals hold the truth, and how
 
 openapi: setup  ## write openapi.json anew from the code
 	@$(BIN)/python -m service.http.openapi > openapi.json.new && mv openapi.json.new openapi.json
+
+docs: setup  ## build the documentation site into site/
+	@NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --strict --quiet
+
+docs-serve: setup  ## show the documentation on 127.0.0.1:8001 and rebuild it as you write
+	@NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs serve --dev-addr 127.0.0.1:8001
 
 lint: setup  ## ruff, mypy, the layers' import rules
 	@$(BIN)/ruff check --quiet .
