@@ -235,7 +235,7 @@ def test_every_code_is_described() -> None:
     assert missing([*get_args(OutcomeCode), *get_args(WarningCode), *STOPPED], "results") == []
     endings = (died_too_often(3), no_gpu(60.0), our_mistake("KeyError"), out_of_memory(1))
     of_fits = [json.loads(text)["type"].rpartition(":")[2] for text in endings]
-    solves = [name for code in SolveError.SENTENCES for name in (code, f"guess_{code}")]
+    solves = [name for code in SolveError.MESSAGES for name in (code, f"guess_{code}")]
     assert missing([*ERRORS, *of_fits, *solves], "errors") == []
 
 

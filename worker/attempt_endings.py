@@ -31,8 +31,7 @@ def ending_of_result(result: FitResult) -> Ending:
 
 def ending_of_error(error: FitError, partial: str) -> Ending:
     """A fit that cannot succeed; `partial` is the result from its last checkpoint, "" if there was none."""
-    result = error.result.to_json() if error.result is not None else partial
-    return Ending("failed", result, problem_json(error.code, error.title, error.detail))
+    return Ending("failed", partial, problem_json(error.code, error.title, error.detail))
 
 
 def ending_of_stop(reason: StopReason, partial: str) -> Ending | Unfinished:

@@ -138,7 +138,7 @@ class Trajectories:
     def _raise(self, group: _Group, failures: Mapping[int, SolveError]) -> None:
         if failures:
             member, error = next(iter(failures.items()))
-            raise error.of_experiment(self._names[int(group.members[member])]) if self._several else error
+            raise error.in_experiment(self._names[int(group.members[member])]) if self._several else error
 
 
 def _group(parts: Sequence[SeriesSlice], device: torch.device) -> _Group:

@@ -57,7 +57,7 @@ def _run(problem: FitProblem, errors: Console) -> tuple[FitResult | None, int]:
     except FitError as error:
         errors.print(f"[bold red]failed[/]: {error.title}")
         errors.print(error.detail, markup=False, highlight=False)
-        return error.result, FAILED
+        return None, FAILED
     return result, INTERRUPTED if monitor.stop == "cancelled" else SUCCEEDED
 
 

@@ -92,14 +92,14 @@ class TestFailures:
 
     def test_max_steps_is_per_trajectory_not_per_interval(self, engine: str) -> None:
         layer = ODELayer("lorenz", engine=engine, max_steps=50)
-        with pytest.raises(SolveError, match="used up its 50 steps") as caught:
+        with pytest.raises(SolveError, match="used all its 50 steps") as caught:
             layer(torch.linspace(0, 10, 500, dtype=torch.float64), tensor(1.0, 0.0, 0.0), tensor(10.0, 28.0, 8 / 3))
         assert caught.value.code == "max_steps"
         assert 0 < caught.value.time < 10
 
     def test_an_equation_without_a_value_is_an_error(self, engine: str) -> None:
         layer = ODELayer({"states": ["x"], "equations": {"x": "log(x - 2)"}}, engine=engine)
-        with pytest.raises(SolveError, match="no longer a finite number") as caught:
+        with pytest.raises(SolveError, match="stopped being finite") as caught:
             layer(tensor(0.0, 1.0), tensor(1.0), torch.zeros(0))
         assert caught.value.code == "not_finite"
 

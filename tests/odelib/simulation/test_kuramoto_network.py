@@ -101,6 +101,6 @@ def test_what_is_not_finite_is_refused() -> None:
 
 
 def test_running_out_of_steps_says_where() -> None:
-    with pytest.raises(SolveError, match="used up its 3 steps at t =") as caught:
+    with pytest.raises(SolveError, match="used all its 3 steps by t =") as caught:
         order_parameter(Oscillators.draw(3, seed=0), [0.0, 1e4], omega0=0.0, gamma=5.0, K=3.0, beta=0.0, max_steps=3)
     assert caught.value.code == "max_steps"
