@@ -1,4 +1,4 @@
-"""The parts of a loss that have a tip: Laplace noise, Laplace priors, the l1 penalty."""
+"""The terms of a loss that have a kink: Laplace noise, Laplace priors, the l1 penalty."""
 
 from __future__ import annotations
 
@@ -12,22 +12,22 @@ from odelib.arrays import Reals
 
 @dataclass(frozen=True)
 class AbsoluteTerms:
-    """Parts of a loss that are heights·|offsets|, with the offsets' slopes by the coordinates, (k, count)."""
+    """Terms weights·|offsets| of a loss, (k,) each, with the offsets' Jacobian by the coordinates, (k, count)."""
 
-    slopes: Reals
+    jacobian: Reals
     offsets: Reals
-    heights: Reals
+    weights: Reals
 
     @staticmethod
     def joined(absolute_terms: Sequence[AbsoluteTerms]) -> AbsoluteTerms:
         """All of them."""
         return AbsoluteTerms(
-            np.concatenate([one.slopes for one in absolute_terms]),
+            np.concatenate([one.jacobian for one in absolute_terms]),
             np.concatenate([one.offsets for one in absolute_terms]),
-            np.concatenate([one.heights for one in absolute_terms]),
+            np.concatenate([one.weights for one in absolute_terms]),
         )
 
-    def within(self, near: float) -> tuple[Reals, Reals]:
-        """Those less than `near` high: their slopes times heights, and on which side of the tip the point is."""
-        chosen = self.heights * np.abs(self.offsets) <= near
-        return self.heights[chosen, None] * self.slopes[chosen], np.sign(self.offsets[chosen])
+    def near_kinks(self, limit: float) -> tuple[Reals, Reals]:
+        """The terms of at most `limit`: Jacobian times weights, (m, count), and the signs of the offsets, (m,)."""
+        chosen = self.weights * np.abs(self.offsets) <= limit
+        return self.weights[chosen, None] * self.jacobian[chosen], np.sign(self.offsets[chosen])

@@ -8,7 +8,7 @@ import numpy as np
 
 from odelib.arrays import Booleans, Reals
 
-FLAT = 1e-6  # a direction is flat where the residuals change by less than this part of the most they change
+FLAT_TOLERANCE = 1e-6  # a direction is flat where the residuals change by less than this part of the most they change
 MIN_LENGTH = 1e-150  # of a length, whose inverse is squared
 TAKES_PART = 1e-3  # in a flat direction: a component of at least this part of the largest
 
@@ -20,14 +20,14 @@ class Information:
     inverse: Reals
     flat: Reals
 
-    def participants(self) -> Booleans:
+    def in_flat_direction(self) -> Booleans:
         """The unknowns that take part in a flat direction."""
         components = np.abs(self.flat)
         part: Booleans = (components > TAKES_PART * components.max(axis=1, keepdims=True, initial=0.0)).any(axis=0)
         return part
 
 
-def information(jacobian: Reals, free: Booleans) -> Information:
+def fisher_information(jacobian: Reals, free: Booleans) -> Information:
     """From the derivatives of the scaled residuals, (observations, count), by unknowns of comparable size.
 
     Those that are not `free` have no row or column in the information.
@@ -40,7 +40,7 @@ def information(jacobian: Reals, free: Booleans) -> Information:
     _, singular, directions = np.linalg.svd(triangle, full_matrices=True)
     lengths = np.zeros(len(places))
     lengths[: len(singular)] = singular
-    determined = lengths > max(FLAT * lengths[0], MIN_LENGTH)
+    determined = lengths > max(FLAT_TOLERANCE * lengths[0], MIN_LENGTH)
     kept = directions[determined]
     inverse[np.ix_(places, places)] = (kept.T / lengths[determined] ** 2) @ kept
     flat = np.zeros((int((~determined).sum()), count))

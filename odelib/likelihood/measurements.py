@@ -42,13 +42,13 @@ class _Column:
 class InformationBlock:
     """The expected information of one observable's measurements, as rows whose squares sum up to it.
 
-    along: (k, unknowns), scales: (k, scales of this observable). Rows from `measurements` on tell of the spread.
-    is_smooth: whether the loss bends as the information says, and has no tips instead.
+    jacobian: (k, unknowns), scale_jacobian: (k, scales of this observable). The rows from `measurements` on
+    are the information about the spread. is_smooth: whether the loss curves as the information says, without kinks.
     """
 
     name: str
-    along: Reals
-    scales: Reals
+    jacobian: Reals
+    scale_jacobian: Reals
     measurements: int
     is_smooth: bool
 
@@ -111,11 +111,11 @@ class Measurements:
         """How many scales are estimated."""
         return sum(len(column.noise.estimated) for column in self._columns.values())
 
-    def estimated(self, name: str) -> tuple[str, ...]:
+    def estimated_scales(self, name: str) -> tuple[str, ...]:
         """Which scales of an observable are estimated."""
         return self._columns[name].noise.estimated
 
-    def in_units_of_spread(self, part: float) -> tuple[dict[str, tuple[Integers, Reals]], dict[str, Reals]]:
+    def values_and_units(self, part: float) -> tuple[dict[str, tuple[Integers, Reals]], dict[str, Reals]]:
         """Rows and values of each observable's measurements, and a unit for each: this part of their spread."""
         measured, units = {}, {}
         for name, column in self._columns.items():
@@ -125,12 +125,12 @@ class Measurements:
             units[name] = np.full(len(values), part * spread)
         return measured, units
 
-    def has_scale(self, name: str) -> bool:
+    def has_known_scale(self, name: str) -> bool:
         """Whether an observable's noise needs no scale, or one is given for all its measurements."""
         column = self._columns[name]
         return not column.noise.estimated and (column.has_sigma or not column.noise.needs_sigma)
 
-    def scales(self, model: Model) -> Scales:
+    def concentrated_scales(self, model: Model) -> Scales:
         """The likeliest scales beside this model."""
         if not self.is_likelihood:
             return {}
@@ -158,7 +158,7 @@ class Measurements:
         """−log of the prior densities of the scales."""
         return sum(column.noise.prior_loss(scales[name]) for name, column in self._columns.items() if name in scales)
 
-    def blocks(self, model: Model, slopes: Mapping[str, Reals], scales: Scales) -> list[InformationBlock]:
+    def information(self, model: Model, slopes: Mapping[str, Reals], scales: Scales) -> list[InformationBlock]:
         """The information of each observable's measurements. slopes: the model's by the unknowns, (N, count)."""
         blocks = []
         for name, column in self._columns.items():
@@ -206,7 +206,7 @@ class Measurements:
             total += 0.5 * float(np.square(errors[name] * rows[0].along).sum())
         return total
 
-    def unscaled(self, model: Model) -> dict[str, Reals]:
+    def unscaled_residuals(self, model: Model) -> dict[str, Reals]:
         """Data minus model of each observable."""
         return {name: column.observed - column.of(model[name]) for name, column in self._columns.items()}
 
@@ -226,14 +226,14 @@ class Measurements:
     def r_squared(self, model: Model) -> dict[str, float]:
         """1 − RSS/TSS of the unscaled residuals; left out where all measurements are equal."""
         result = {}
-        for name, residual in self.unscaled(model).items():
+        for name, residual in self.unscaled_residuals(model).items():
             values = self._columns[name].observed
             total = float(np.square(values - values.mean()).sum())
             if total > 0:
                 result[name] = 1 - float(residual @ residual) / total
         return result
 
-    def first_not_finite(self, model: Model) -> str | None:
+    def describe_invalid(self, model: Model) -> str | None:
         """Where the model's values first are no numbers, or none that the noise can have, in words."""
         for name, column in self._columns.items():
             values = column.of(model[name])

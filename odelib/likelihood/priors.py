@@ -35,7 +35,7 @@ class Priors:
         """Whether any value is one that its prior hardly expected."""
         return any(is_far_out(prior, x) for prior, x in zip(self._priors, values.tolist(), strict=True))
 
-    def slopes(self, values: Reals) -> Reals:
+    def gradient(self, values: Reals) -> Reals:
         """The loss's derivative by each value."""
         pairs = zip(self._priors, values.tolist(), strict=True)
         return np.array([slope(prior, x) for prior, x in pairs], dtype=np.float64)

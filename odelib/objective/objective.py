@@ -14,7 +14,7 @@ from odelib.arrays import Reals
 from odelib.engines.layer import ODELayer
 from odelib.errors import OdelibError
 from odelib.likelihood.absolute_terms import AbsoluteTerms
-from odelib.likelihood.fisher_information import FLAT
+from odelib.likelihood.fisher_information import FLAT_TOLERANCE
 from odelib.likelihood.measurements import InformationBlock, Measurements, Model, Scales
 from odelib.objective.regularisation import Regularisation
 from odelib.objective.trajectories import Trajectories
@@ -81,7 +81,7 @@ class Objective:
         values = parameters, initial_states = [each.requires_grad_() for each in self.unknowns.values(coordinates)]
         states = self.trajectories.states(parameters, initial_states)
         model = self.trajectories.observe(states, parameters)
-        scales = self.measurements.scales(model)
+        scales = self.measurements.concentrated_scales(model)
         value, slopes = self._data(model, scales)
         gradient = self.unknowns.gradient(coordinates, *_backwards(model, slopes, values))
         return self._with_added(coordinates, value, gradient, states.detach())
@@ -91,7 +91,7 @@ class Objective:
         loss, slopes = self.measurements.loss(model, scales)
         value = loss + self.measurements.prior_loss(scales)
         if not math.isfinite(value):
-            raise NotFinite(self.measurements.first_not_finite(model) or "the loss is too large for a number")
+            raise NotFinite(self.measurements.describe_invalid(model) or "the loss is too large for a number")
         return value, slopes
 
     def _with_added(self, coordinates: Reals, value: float, gradient: Reals, states: Tensor) -> Evaluation:
@@ -107,7 +107,7 @@ class Objective:
     def observed(self, coordinates: Reals, states: Tensor) -> Observed:
         """The observables and scales of a point whose states are known."""
         model = self.trajectories.observe(states, self.unknowns.values(coordinates)[0])
-        return Observed(model, self.measurements.scales(model))
+        return Observed(model, self.measurements.concentrated_scales(model))
 
     def blocks(self, coordinates: Reals) -> list[InformationBlock]:
         """The expected information of the measurements about coordinates and scales.
@@ -115,17 +115,17 @@ class Objective:
         By forward sensitivities: one solve a series, whatever the number of observations. Raises as `evaluate`.
         """
         _, model, slopes = self.trajectories.slopes(coordinates)
-        return self._finite(self.measurements.blocks(model, slopes, self.measurements.scales(model)))
+        return self._finite(self.measurements.information(model, slopes, self.measurements.concentrated_scales(model)))
 
     def curvature(self, coordinates: Reals) -> Curvature:
         """How the loss bends around a point; estimated scales go with it, as in `evaluate`. Raises as that."""
         _, model, slopes = self.trajectories.slopes(coordinates)
-        return self._curvature(coordinates, model, slopes, self.measurements.scales(model))
+        return self._curvature(coordinates, model, slopes, self.measurements.concentrated_scales(model))
 
     def linearise(self, coordinates: Reals) -> tuple[Evaluation, Curvature]:
         """`evaluate` and `curvature` by one solve a series, by forward sensitivities alone."""
         states, model, slopes = self.trajectories.slopes(coordinates)
-        scales = self.measurements.scales(model)
+        scales = self.measurements.concentrated_scales(model)
         value, by_model = self._data(model, scales)
         gradient = np.zeros(self.unknowns.count)
         for name, slope in by_model.items():
@@ -134,7 +134,7 @@ class Objective:
         return evaluation, self._curvature(coordinates, model, slopes, scales)
 
     def _curvature(self, coordinates: Reals, model: Model, slopes: Mapping[str, Reals], scales: Scales) -> Curvature:
-        blocks = self._finite(self.measurements.blocks(model, slopes, scales))
+        blocks = self._finite(self.measurements.information(model, slopes, scales))
         added = np.diag(np.sqrt(self.regularisation.information(coordinates)))
         rows = [without_scales(block) for block in blocks]
         return Curvature(
@@ -151,7 +151,7 @@ class Objective:
     @staticmethod
     def _finite(blocks: list[InformationBlock]) -> list[InformationBlock]:
         with np.errstate(over="ignore"):  # their squares are what counts
-            if not all(np.isfinite(np.square(block.along).sum()) for block in blocks):
+            if not all(np.isfinite(np.square(block.jacobian).sum()) for block in blocks):
                 raise NotFinite("the derivatives of an observable are not finite numbers, or too large to be squared")
         return blocks
 
@@ -177,8 +177,9 @@ def _backwards(model: Model, slopes: Mapping[str, Reals], values: Sequence[Tenso
 
 def without_scales(block: InformationBlock) -> Reals:
     """The rows by the unknowns alone, the scales going with them: what the scales' own rows cannot explain of them."""
-    if not np.any(block.scales):
-        return block.along
-    columns, lengths, _ = np.linalg.svd(block.scales, full_matrices=False)
-    columns = columns[:, lengths > FLAT * lengths[0]]  # scales that are one and the same, or hardly count, take nothing
-    return np.array(block.along - columns @ (columns.T @ block.along))
+    if not np.any(block.scale_jacobian):
+        return block.jacobian
+    columns, lengths, _ = np.linalg.svd(block.scale_jacobian, full_matrices=False)
+    # scales that are one and the same, or hardly count, take nothing
+    columns = columns[:, lengths > FLAT_TOLERANCE * lengths[0]]
+    return np.array(block.jacobian - columns @ (columns.T @ block.jacobian))

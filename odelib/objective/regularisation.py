@@ -60,7 +60,7 @@ class Regularisation:
             penalty += float(self._l1 * np.abs(distance).sum() + self._l2 * np.square(distance).sum())
             slope[self._places] += self._l1 * np.sign(distance) + 2 * self._l2 * distance
         at_priors = values[self._prior_places]
-        slope[self._prior_places] += self._priors.slopes(at_priors)
+        slope[self._prior_places] += self._priors.gradient(at_priors)
         prior = self._constant_prior + self._priors.loss(at_priors)
         return Added(penalty, prior, slope / self._unknowns.per_unit(coordinates))
 

@@ -16,7 +16,7 @@ from scipy.optimize import lsq_linear
 
 from odelib.arrays import Reals
 from odelib.errors import SolveError, StopReason, StopRequested
-from odelib.likelihood.fisher_information import information
+from odelib.likelihood.fisher_information import fisher_information
 from odelib.likelihood.residual_tests import structured
 from odelib.objective.objective import Curvature, Evaluation, NotFinite, Objective
 
@@ -148,7 +148,7 @@ class Evaluator:
         except (SolveError, NotFinite):
             return True
         free = ~self.unknowns.held(at, self.best.gradient)
-        return len(information(rows * self.unknowns.magnitudes(at), free).flat) > 0
+        return len(fisher_information(rows * self.unknowns.magnitudes(at), free).flat) > 0
 
     def threshold(self, at: Evaluation) -> float:
         """Below which a predicted gain means that the optimum is reached.
@@ -181,9 +181,9 @@ class Evaluator:
         """
         scales = self.unknowns.magnitudes(at.coordinates)
         free = ~self.unknowns.held(at.coordinates, at.gradient)
-        inverse = information(curvature.rows * scales, free).inverse
+        inverse = fisher_information(curvature.rows * scales, free).inverse
         gradient = at.gradient * scales
-        tips, signs = curvature.absolute_terms.within(KINK * limit)
+        tips, signs = curvature.absolute_terms.near_kinks(KINK * limit)
         if not len(tips):
             return float(0.5 * gradient @ inverse @ gradient)
         tips = tips * scales

@@ -97,8 +97,8 @@ class _Model:
     def __init__(self, evaluator: Evaluator, at: Evaluation, curvature: Curvature, scales: Reals) -> None:
         rows, absolute_terms = curvature.smooth * scales, curvature.absolute_terms
         self._matrix = rows.T @ rows
-        self._slopes = absolute_terms.slopes * scales
-        self._offsets, self._heights = absolute_terms.offsets, absolute_terms.heights
+        self._slopes = absolute_terms.jacobian * scales
+        self._offsets, self._heights = absolute_terms.offsets, absolute_terms.weights
         self._gradient = at.gradient * scales - (self._heights * np.sign(self._offsets)) @ self._slopes
         room = 1e-12 * np.maximum(np.abs(at.coordinates / scales), 1.0)  # for a bound that was passed by a rounding
         self._low = np.minimum((evaluator.unknowns.lower - at.coordinates) / scales, -room)

@@ -224,7 +224,7 @@ class Report:
         intervals = self.errors.of_scales(self.observed.scales) if self.errors else {}
         found = {}
         for name in self.objective.measurements.observables:
-            estimated = self.objective.measurements.estimated(name)
+            estimated = self.objective.measurements.estimated_scales(name)
             values = dict(zip(estimated, self.observed.scales.get(name, np.zeros(0)).tolist(), strict=True))
             errors = dict(zip(estimated, intervals.get(name, [None] * len(estimated)), strict=True))
             scales = {scale: _estimate(value, errors[scale]) for scale, value in values.items()}

@@ -171,8 +171,8 @@ class Predictor:
         part = SeriesSlice(0, asked.name, asked.times[0], asked.times, values, sigma)
         solver = self.problem.solver
         scored = Measurements([part], self.problem.noise, rtol=solver.rtol, atol=solver.atol)
-        rmse = {name: math.sqrt(np.mean(np.square(r))) for name, r in scored.unscaled(model).items()}
-        if not all(scored.has_scale(name) or name in self.scales for name in values):
+        rmse = {name: math.sqrt(np.mean(np.square(r))) for name, r in scored.unscaled_residuals(model).items()}
+        if not all(scored.has_known_scale(name) or name in self.scales for name in values):
             return None, rmse  # nothing that was fitted, and no data of this series, tells the scale
         loss, _ = scored.loss(model, self.scales)
         return (loss if math.isfinite(loss) else None), rmse

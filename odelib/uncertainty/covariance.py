@@ -18,7 +18,7 @@ import numpy as np
 from scipy import stats
 
 from odelib.arrays import Reals
-from odelib.likelihood.fisher_information import FLAT, information
+from odelib.likelihood.fisher_information import FLAT_TOLERANCE, fisher_information
 from odelib.likelihood.measurements import InformationBlock, Measurements, Scales
 from odelib.objective.objective import without_scales
 from odelib.objective.unknowns import Unknowns
@@ -53,8 +53,8 @@ class Uncertainty:
         free = ~unknowns.held(coordinates)
         units = unknowns.magnitudes(coordinates)
         extra = np.diag(np.sqrt(added)) * units
-        found = information(np.concatenate([*(without_scales(b) * units for b in blocks), extra]), free)
-        participants = found.participants()
+        found = fisher_information(np.concatenate([*(without_scales(b) * units for b in blocks), extra]), free)
+        participants = found.in_flat_direction()
         names = np.array(unknowns.names, dtype=object)
         self.flat: list[str] = names[participants].tolist()
         self.known = free & ~participants
@@ -63,7 +63,7 @@ class Uncertainty:
         self.is_likelihood = measurements.is_likelihood
         self.estimates_scale = measurements.estimates_scale
         self.blocks = blocks
-        estimated = [b for b in blocks if not self.is_likelihood or measurements.estimated(b.name)]
+        estimated = [b for b in blocks if not self.is_likelihood or measurements.estimated_scales(b.name)]
         taken = {b.name: _taken(b, found.inverse, units) for b in estimated}
         # beside measurements of a known spread the others are not left alone with all the unknowns
         unknown = float(free.sum()) if len(estimated) == len(blocks) else sum(taken.values())
@@ -77,7 +77,7 @@ class Uncertainty:
         if self.is_likelihood and self.estimates_scale:
             self.factors |= {b.name: b.measurements / max(b.measurements - taken[b.name], 1.0) for b in estimated}
             shares = [without_scales(b) * units / np.sqrt(self.factors[b.name]) for b in blocks]
-            found = information(np.concatenate([*shares, extra]), free)
+            found = fisher_information(np.concatenate([*shares, extra]), free)
         self._inverse = found.inverse * np.outer(units, units)
 
     def covariance(self, data_loss: float) -> Reals | None:
@@ -94,7 +94,7 @@ class Uncertainty:
 
 def _taken(block: InformationBlock, inverse: Reals, units: Reals) -> float:
     """How many degrees of freedom the fit has taken from a block's residuals: its part of the hat matrix's trace."""
-    along = block.along[: block.measurements] * units
+    along = block.jacobian[: block.measurements] * units
     return float(np.einsum("ij,jk,ik->", along, inverse, along, optimize=True))
 
 
@@ -134,8 +134,8 @@ class Errors:
         for block in self._uncertainty.blocks:
             if block.name not in scales:
                 continue
-            own = np.linalg.pinv(block.scales.T @ block.scales)
-            across = own @ (block.scales.T @ block.along)
+            own = np.linalg.pinv(block.scale_jacobian.T @ block.scale_jacobian)
+            across = own @ (block.scale_jacobian.T @ block.jacobian)
             variance = np.diag(own * self._uncertainty.factors[block.name] + across @ self._matrix @ across.T)
             centres = scales[block.name] * np.sqrt(self._uncertainty.factors[block.name])
             pairs = zip(centres.tolist(), np.sqrt(variance).tolist(), strict=True)
@@ -175,4 +175,4 @@ class Errors:
         """Whether no flat direction moves the quantities by more than rounding."""
         along = np.abs(slopes @ self._uncertainty.flat_directions.T)
         scales = self._unknowns.magnitudes(self._uncertainty.coordinates)
-        return float(along.max(initial=0.0)) <= FLAT * float(np.abs(slopes * scales).max(initial=0.0))
+        return float(along.max(initial=0.0)) <= FLAT_TOLERANCE * float(np.abs(slopes * scales).max(initial=0.0))

@@ -62,7 +62,7 @@ class ShootingSearch:
         most = max(2, min(SEGMENTS, INNER_VARIABLES // (n * len(objective.fitted)) + 1))
         self.segments = Segments(objective, most)
         self.count = unknowns.count
-        self.observed, self.data_units = objective.measurements.in_units_of_spread(SPREAD)
+        self.observed, self.data_units = objective.measurements.values_and_units(SPREAD)
 
     @property
     def is_too_large(self) -> bool:
