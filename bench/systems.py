@@ -17,7 +17,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from odelib.problem.catalogue import CATALOGUE
-from odelib.problem.system import System, SystemDefinition, build_system
+from odelib.problem.checks.system import build_system
+from odelib.problem.system import System, SystemDefinition
 
 Reals = NDArray[np.float64]
 REQUESTS = Path(__file__).parents[1] / "examples" / "requests"

@@ -22,21 +22,17 @@ from odelib.errors import ProblemError, SolveError
 from odelib.optimisers.base import STOPPED
 from odelib.problem.catalogue import CATALOGUE
 from odelib.problem.expressions.vocabulary import FUNCTIONS
+from odelib.problem.hold_out import HoldOut
 from odelib.problem.noise import LaplaceNoise, LognormalNoise, NormalNoise, PoissonNoise, StudentTNoise
+from odelib.problem.penalty import Penalty
+from odelib.problem.predictions import Prediction
 from odelib.problem.priors import HalfNormalPrior, LaplacePrior, LognormalPrior, NormalPrior, UniformPrior
-from odelib.problem.request import (
-    Experiment,
-    FitProblem,
-    HoldOut,
-    Penalty,
-    Prediction,
-    Series,
-    Solver,
-    Unknown,
-    parse_problem,
-)
+from odelib.problem.request import FitProblem, parse_problem
+from odelib.problem.series import Experiment, Series
+from odelib.problem.solver import Solver
 from odelib.problem.stages import AdamStage, LbfgsbStage, LeastSquaresStage, MultipleShootingStage, MultiStartStage
 from odelib.problem.system import SystemDefinition
+from odelib.problem.unknowns import Unknown
 from odelib.result import FitResult, OutcomeCode, WarningCode
 from service.cli.main import app
 from service.http.errors import ERRORS

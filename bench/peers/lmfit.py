@@ -14,7 +14,7 @@ from scipy.integrate import solve_ivp
 
 from bench.peers.equations import right_hand_side
 from bench.robust_problems import RobustProblem
-from odelib.problem.checks import resolve_system
+from odelib.problem.catalogue import resolve_system
 from odelib.problem.limits import Limits
 from odelib.problem.system import SystemDefinition
 

@@ -21,7 +21,7 @@ from odelib.engines.base import (
 from odelib.engines.compiled.engine import CompiledEngine
 from odelib.engines.registry import choose, choose_device
 from odelib.engines.torch_program import TorchProgram, variables_of
-from odelib.problem.checks import resolve_system
+from odelib.problem.catalogue import resolve_system
 from odelib.problem.limits import Limits
 from odelib.problem.solver import ABILITIES
 from odelib.problem.system import System, SystemDefinition

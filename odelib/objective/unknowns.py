@@ -20,7 +20,8 @@ from odelib.engines.torch_program import TorchProgram
 from odelib.problem.data_split import split
 from odelib.problem.expressions.parser import parse_expression
 from odelib.problem.priors import support
-from odelib.problem.request import FitProblem, Unknown
+from odelib.problem.request import FitProblem
+from odelib.problem.unknowns import Unknown
 
 TINY = float(np.finfo(np.float64).tiny)
 

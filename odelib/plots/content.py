@@ -7,7 +7,9 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from odelib.plots.time_series import DATA_COLOUR, Curve, Points, experiment_colours
-from odelib.problem.request import FitProblem, MeasuredSeries, Prediction
+from odelib.problem.predictions import Prediction
+from odelib.problem.request import FitProblem
+from odelib.problem.series import MeasuredSeries
 from odelib.problem.system import System
 from odelib.result import FitResult, PredictionResult
 

@@ -11,7 +11,8 @@ from matplotlib.ticker import MaxNLocator, NullLocator, ScalarFormatter
 
 from odelib.arrays import Reals
 from odelib.plots.time_series import COLOURS, DATA_COLOUR, plain, short
-from odelib.problem.request import FitProblem, Unknown
+from odelib.problem.request import FitProblem
+from odelib.problem.unknowns import Unknown
 from odelib.result import SAME, Estimate, FitResult, Profile, StageReport
 
 FINE = 200  # points of a curve

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
-from odelib.problem.request import FitProblem, MeasuredSeries, Measurements
+from odelib.problem.request import FitProblem
+from odelib.problem.series import MeasuredSeries, Measurements
 
 
 @dataclass(frozen=True)

@@ -10,219 +10,37 @@ from collections.abc import Mapping, Sequence
 from typing import Annotated, Any, Literal
 
 from pydantic import (
-    Discriminator,
+    BaseModel,
     Field,
     ModelWrapValidatorHandler,
     PrivateAttr,
-    Tag,
     ValidationError,
     ValidationInfo,
     model_validator,
 )
 from pydantic_core import InitErrorDetails, PydanticCustomError
-from typing_extensions import TypeAliasType
 
 from odelib.errors import FieldError, ProblemError
-from odelib.problem.checks import check, resolve_system
+from odelib.problem.catalogue import resolve_system
 from odelib.problem.checks.form import form_errors
+from odelib.problem.checks.raw import MistakeReport
+from odelib.problem.checks.request import check_request
 from odelib.problem.checks.sizes import too_large
-from odelib.problem.checks.unknowns import middle
-from odelib.problem.fields import (
-    Count,
-    Key,
-    Label,
-    NonNegativeNumber,
-    Number,
-    Numbers,
-    NumbersOrNull,
-    Omittable,
-    PositiveNumber,
-    PositiveNumbers,
-    Request,
-    Text,
-    Whole,
-)
+from odelib.problem.checks.system import DeclaredNames, well_formed_definition
+from odelib.problem.fields import Count, Key, Omittable, PositiveNumber, Request, Text, Whole
+from odelib.problem.hold_out import HoldOut
 from odelib.problem.limits import Limits
 from odelib.problem.noise import Noise
+from odelib.problem.penalty import Penalty
 from odelib.problem.pointers import join, split
-from odelib.problem.priors import Prior
+from odelib.problem.predictions import Prediction
+from odelib.problem.series import Experiment, MeasuredSeries, Series
+from odelib.problem.solver import Solver
 from odelib.problem.stages import AnyStage, Stage, default_plan, with_starts
-from odelib.problem.system import System, SystemDefinition
+from odelib.problem.system import System, SystemChoice, SystemDefinition
+from odelib.problem.unknowns import InitialStateEntry, ParameterEntry
 
 MAX_ERRORS = 1_000  # in one answer
-
-
-class Unknown(Request):
-    """A parameter or an initial value with what is known about it."""
-
-    guess: Annotated[
-        Omittable[Number],
-        Field(description="Where the fit starts. May be left out between two bounds: the geometric mean on a log "
-              "scale, else the middle."),
-    ] = None  # fmt: skip
-    lower: Annotated[Omittable[Number], Field(description="Lower bound; none if left out.")] = None
-    upper: Annotated[Omittable[Number], Field(description="Upper bound; none if left out.")] = None
-    scale: Annotated[Literal["linear", "log"], Field(description="`log`: positive, and searched in its logarithm.")] = (
-        "linear"
-    )
-    fixed: Annotated[bool, Field(strict=True, description="Not fitted: stays at the guess.")] = False
-    prior: Annotated[
-        Omittable[Prior], Field(description="What is known of it beforehand; needs `noise`, hence a likelihood.")
-    ] = None
-
-    @property
-    def start(self) -> float:
-        """The guess, or the middle between the bounds where it was left out."""
-        if self.guess is not None:
-            return self.guess
-        if self.lower is None or self.upper is None:
-            raise ValueError("an unknown without a guess needs two bounds")  # checks.py refuses such a request
-        return middle(self.lower, self.upper, self.scale)
-
-    @property
-    def is_fixed(self) -> bool:
-        """Fixed by name, or between two equal bounds."""
-        return self.fixed or (self.lower is not None and self.lower == self.upper)
-
-
-def _kind(value: Any) -> str:
-    if isinstance(value, Request | Mapping):
-        return "~object"
-    if isinstance(value, str):
-        return "~text"
-    return "~list" if isinstance(value, list) else "~number"
-
-
-# Unions of different JSON types are named components of the OpenAPI document, so that generated clients have a
-# name for them. Their tags start with "~": no part of a pointer.
-ParameterEntry = TypeAliasType(
-    "ParameterEntry",
-    Annotated[Annotated[Number, Tag("~number")] | Annotated[Unknown, Tag("~object")], Discriminator(
-        lambda value: "~object" if _kind(value) == "~object" else "~number"
-    )],
-)  # fmt: skip
-InitialStateEntry = TypeAliasType(
-    "InitialStateEntry",
-    Annotated[
-        Annotated[Number, Tag("~number")] | Annotated[Text, Tag("~text")] | Annotated[Unknown, Tag("~object")],
-        Discriminator(lambda value: "~number" if _kind(value) == "~list" else _kind(value)),
-    ],
-)
-SigmaEntry = TypeAliasType(
-    "SigmaEntry",
-    Annotated[
-        Annotated[PositiveNumber, Tag("~number")] | Annotated[PositiveNumbers, Tag("~list")],
-        Discriminator(lambda value: "~list" if isinstance(value, list) else "~number"),
-    ],
-)
-SystemChoice = TypeAliasType(
-    "SystemChoice",
-    Annotated[
-        Annotated[Text, Tag("~text")] | Annotated[SystemDefinition, Tag("~object")],
-        Discriminator(lambda value: "~object" if _kind(value) == "~object" else "~text"),
-    ],
-)
-Measurements = dict[Key, NumbersOrNull]
-
-
-class MeasuredSeries(Request):
-    """What one measured series holds, whatever its name."""
-
-    name: str
-    times: Annotated[
-        Numbers,
-        Field(min_length=1, description="Non-decreasing, in your own unit; equal times are replicates."),
-    ]
-    values: Annotated[
-        Measurements,
-        Field(min_length=1, description="Per observable one number per time, null where missing."),
-    ]
-    start_time: Annotated[
-        Omittable[Number], Field(description="When the initial state holds; the first time if left out.")
-    ] = None
-    sigma: Annotated[
-        dict[Key, SigmaEntry],
-        Field(description="Per observable the standard deviation: one, or one per time."),
-    ] = {}
-    initial_state: Annotated[
-        dict[Key, InitialStateEntry], Field(description="Replaces the request's entries name by name.")
-    ] = {}
-    constants: Annotated[dict[Key, Number], Field(description="Override the system's constants.")] = {}
-
-    @property
-    def start(self) -> float:
-        """The time at which the initial state holds."""
-        return self.times[0] if self.start_time is None else self.start_time
-
-
-class Series(MeasuredSeries):
-    """The only measured series."""
-
-    name: Annotated[Label, Field(description="By which the result names this series.")] = "data"
-
-
-class Experiment(MeasuredSeries):
-    """One of several measured series."""
-
-    name: Annotated[Label, Field(description="Unique; by which the result and predictions name this experiment.")]
-
-
-class Solver(Request):
-    """How trajectories are computed."""
-
-    engine: Annotated[
-        Literal["auto", "compiled", "torchdiffeq"], Field(description="`auto`: the compiled one where it can.")
-    ] = "auto"
-    method: Annotated[
-        Literal["auto", "dopri5", "tsit5", "dop853", "kvaerno5", "dopri8", "bosh3", "fehlberg2", "adaptive_heun"],
-        Field(description="`auto`: explicit, and implicit where the system turns out to be stiff."),
-    ] = "auto"
-    device: Annotated[
-        Literal["auto", "cpu", "cuda"],
-        Field(description="`auto`: a GPU where that pays and one is there; `cuda` fails where none can be had."),
-    ] = "auto"
-    rtol: PositiveNumber = 1e-6
-    atol: PositiveNumber = 1e-8
-    max_steps: Annotated[Count, Field(le=2**31 - 1, description="Of the solver, per trajectory.")] = 100_000
-
-
-class Prediction(Request):
-    """A trajectory to compute from the fitted values, and to score where `values` are given."""
-
-    name: Label
-    times: Annotated[Numbers, Field(min_length=1)]
-    experiment: Omittable[Label] = None
-    initial_state: Annotated[
-        Omittable[dict[Key, Number]],
-        Field(description="Holds at the first of `times`; states left out start from their fitted initial value."),
-    ] = None
-    parameters: Annotated[dict[Key, Number], Field(description="Those left out are the fitted ones.")] = {}
-    values: Annotated[
-        Omittable[Annotated[Measurements, Field(min_length=1)]],
-        Field(description="Measurements to score the prediction with."),
-    ] = None
-
-
-class Penalty(Request):
-    """Adds l1·Σ|x − x₀| + l2·Σ(x − x₀)² to the loss, in the caller's units."""
-
-    l1: NonNegativeNumber = 0.0
-    l2: NonNegativeNumber = 0.0
-    names: Annotated[
-        Omittable[list[Text]],
-        Field(min_length=1, description="Parameters and initial values; all free parameters if left out."),
-    ] = None
-    toward: Annotated[Literal["zero", "guess"], Field(description="What x₀ is.")] = "zero"
-
-
-class HoldOut(Request):
-    """What is left out of the fit, and scored. Exactly one of the two."""
-
-    after: Annotated[Omittable[Number], Field(description="Times later than this one.")] = None
-    experiments: Annotated[
-        Omittable[list[Label]],
-        Field(min_length=1, description="Names; their initial states stay at the guess."),
-    ] = None
 
 
 class FitProblem(Request):
@@ -285,7 +103,7 @@ class FitProblem(Request):
 
     @model_validator(mode="wrap")
     @classmethod
-    def _check(cls, raw: Any, handler: ModelWrapValidatorHandler[FitProblem], info: ValidationInfo) -> FitProblem:
+    def _validate(cls, raw: Any, handler: ModelWrapValidatorHandler[FitProblem], info: ValidationInfo) -> FitProblem:
         if isinstance(raw, FitProblem):
             return raw
         limits = info.context if isinstance(info.context, Limits) else Limits()
@@ -295,11 +113,11 @@ class FitProblem(Request):
             problem = handler(raw)
         except ValidationError as error:
             wrong = form_errors(error, raw, MAX_ERRORS)
-            meaning = check(raw, limits)[1] if isinstance(raw, dict) else []
+            meaning = _check(raw, limits)[1] if isinstance(raw, dict) else []
             places = {one.pointer for one in wrong}
             raise _validation_error(wrong + [one for one in meaning if not _is_within(one.pointer, places)]) from None
         # What was validated, not what was sent: in Python, parts of a request may have been models.
-        problem._system, meaning = check(problem.model_dump(exclude_unset=True), limits)
+        problem._system, meaning = _check(problem.model_dump(exclude_unset=True), limits)
         if meaning:
             raise _validation_error(meaning)
         return problem
@@ -341,6 +159,35 @@ def request_of(problem: FitProblem) -> dict[str, Any]:
 def field_errors(error: ValidationError) -> list[FieldError]:
     """The mistakes that `FitProblem.model_validate` found, as pointers and sentences."""
     return [FieldError(join("", *details["loc"]), details["msg"]) for details in error.errors(include_url=False)]
+
+
+def _check(raw: Mapping[str, Any], limits: Limits) -> tuple[System | None, list[FieldError]]:
+    """The resolved system where there is one, and everything wrong with the request's meaning."""
+    report = MistakeReport()
+    raw = {name: _plain(value) for name, value in raw.items()}
+    system, declared = _check_system(raw.get("system"), limits, report)
+    check_request(raw, declared, limits, report)
+    return system, report.errors
+
+
+def _check_system(choice: Any, limits: Limits, report: MistakeReport) -> tuple[System | None, DeclaredNames | None]:
+    """The system where it can be had, and its names, which stand even where an expression is wrong."""
+    definition = well_formed_definition(choice) if isinstance(choice, Mapping) else None
+    declared = DeclaredNames.of(definition) if definition else None
+    resolvable = definition or choice
+    if not isinstance(resolvable, str | SystemDefinition):
+        return None, None
+    try:
+        system = resolve_system(resolvable, limits)
+    except ProblemError as error:
+        report.errors.extend(FieldError("/system" + e.pointer, e.detail) for e in error.errors)
+        return None, declared
+    return system, declared or DeclaredNames.of(system)
+
+
+def _plain(value: Any) -> Any:
+    """In Python, parts of a request may be models already."""
+    return value.model_dump(exclude_unset=True) if isinstance(value, BaseModel) else value
 
 
 def _validation_error(errors: list[FieldError]) -> ValidationError:

@@ -4,6 +4,30 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Annotated, Literal
+
+from pydantic import Field
+
+from odelib.problem.fields import Count, PositiveNumber, Request
+
+
+class Solver(Request):
+    """How trajectories are computed."""
+
+    engine: Annotated[
+        Literal["auto", "compiled", "torchdiffeq"], Field(description="`auto`: the compiled one where it can.")
+    ] = "auto"
+    method: Annotated[
+        Literal["auto", "dopri5", "tsit5", "dop853", "kvaerno5", "dopri8", "bosh3", "fehlberg2", "adaptive_heun"],
+        Field(description="`auto`: explicit, and implicit where the system turns out to be stiff."),
+    ] = "auto"
+    device: Annotated[
+        Literal["auto", "cpu", "cuda"],
+        Field(description="`auto`: a GPU where that pays and one is there; `cuda` fails where none can be had."),
+    ] = "auto"
+    rtol: PositiveNumber = 1e-6
+    atol: PositiveNumber = 1e-8
+    max_steps: Annotated[Count, Field(le=2**31 - 1, description="Of the solver, per trajectory.")] = 100_000
 
 
 @dataclass(frozen=True)

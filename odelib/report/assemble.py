@@ -19,7 +19,8 @@ from odelib.objective.objective import Evaluation, NotFinite, Objective
 from odelib.optimisers.evaluator import Counts, Evaluator
 from odelib.problem.data_split import SeriesSlice
 from odelib.problem.noise import AnyNoise
-from odelib.problem.request import FitProblem, Prediction
+from odelib.problem.predictions import Prediction
+from odelib.problem.request import FitProblem
 from odelib.report.predictions import Predictor, columns, failed_prediction, sparse_columns
 from odelib.report.warnings import Cautions
 from odelib.result import (

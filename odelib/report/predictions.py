@@ -16,7 +16,8 @@ from odelib.likelihood.measurements import Measurements, Scales
 from odelib.objective.objective import Evaluation, Objective
 from odelib.objective.observable_sensitivities import observable_sensitivities
 from odelib.problem.data_split import SeriesSlice, whole
-from odelib.problem.request import FitProblem, Prediction
+from odelib.problem.predictions import Prediction
+from odelib.problem.request import FitProblem
 from odelib.result import PredictionError, PredictionResult
 from odelib.uncertainty.covariance import Errors
 

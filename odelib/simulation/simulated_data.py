@@ -14,10 +14,10 @@ from odelib.arrays import Reals
 from odelib.engines.layer import ODELayer
 from odelib.errors import FieldError, ProblemError, SolveError
 from odelib.objective.unknowns import Unknowns
-from odelib.problem.catalogue import CATALOGUE
-from odelib.problem.checks import resolve_system
+from odelib.problem.catalogue import CATALOGUE, resolve_system
 from odelib.problem.limits import Limits
-from odelib.problem.request import FitProblem, MeasuredSeries, parse_problem
+from odelib.problem.request import FitProblem, parse_problem
+from odelib.problem.series import MeasuredSeries
 from odelib.problem.system import System
 from odelib.result import Dense
 

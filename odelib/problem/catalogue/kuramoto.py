@@ -4,7 +4,8 @@ The ansatz has an order n: R^(2n) with n = 1 after Ott and Antonsen (2008), n = 
 Booth (2018). The constant `order` is n. The full model stands in `odelib.simulation.kuramoto_network`.
 """
 
-from odelib.problem.system import Example, SystemDefinition, build_system
+from odelib.problem.checks.system import build_system
+from odelib.problem.system import Example, SystemDefinition
 
 SYSTEM = build_system(
     SystemDefinition(

@@ -1,6 +1,7 @@
 """Convection in three variables, after Lorenz (1963); chaotic at the example's parameters."""
 
-from odelib.problem.system import Example, SystemDefinition, build_system
+from odelib.problem.checks.system import build_system
+from odelib.problem.system import Example, SystemDefinition
 
 SYSTEM = build_system(
     SystemDefinition(

@@ -1,6 +1,7 @@
 """Predator and prey, after Lotka (1925) and Volterra (1926)."""
 
-from odelib.problem.system import Example, SystemDefinition, build_system
+from odelib.problem.checks.system import build_system
+from odelib.problem.system import Example, SystemDefinition
 
 SYSTEM = build_system(
     SystemDefinition(

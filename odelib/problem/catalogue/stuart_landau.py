@@ -3,7 +3,8 @@
 `psi` is the mean phase, `R` the coherence (0 incoherent, 1 in step), after Ott and Antonsen (2008).
 """
 
-from odelib.problem.system import Example, SystemDefinition, build_system
+from odelib.problem.checks.system import build_system
+from odelib.problem.system import Example, SystemDefinition
 
 SYSTEM = build_system(
     SystemDefinition(

@@ -8,9 +8,9 @@ from typing import Any
 
 from odelib.problem.checks.raw import MistakeReport, as_number, as_object
 from odelib.problem.checks.series import check_increasing, check_values, located_series, start_of
+from odelib.problem.checks.system import DeclaredNames
 from odelib.problem.limits import Limits
 from odelib.problem.pointers import join
-from odelib.problem.system import DeclaredNames
 
 
 def check_predictions(
@@ -32,7 +32,7 @@ def check_predictions(
         if "values" in fields:
             check_values(as_object(fields["values"]), times, join(base, "values"), declared, report)
     if total > limits.predicted_values:
-        report.say("/predictions", f"at most {limits.predicted_values} predicted values, here are {total}")
+        report.add("/predictions", f"at most {limits.predicted_values} predicted values, here are {total}")
 
 
 class _Series:
@@ -67,7 +67,7 @@ def _times(fields: Mapping[str, Any], base: str, data: Mapping[str, Any], report
     check_increasing(times, join(base, "times"), report)
     start, first = start_of(data), as_number(times[0]) if times else None
     if "initial_state" not in fields and start is not None and first is not None and first < start:
-        report.say(
+        report.add(
             join(base, "times", 0),
             f"{first!r} is before the data's start at {start!r}; give an initial_state to predict from there",
         )
@@ -80,9 +80,9 @@ def _experiment(
         name = fields["experiment"]
         if isinstance(name, str) and series.names and name not in series.names:
             have = ", ".join(repr(entry) for entry in islice(series.names, 12))
-            report.say(join(base, "experiment"), f"there is no experiment {name!r:.80}; there is {have:.400}")
+            report.add(join(base, "experiment"), f"there is no experiment {name!r:.80}; there is {have:.400}")
     elif series.are_several and declared and _depends(fields, series, declared):
-        report.say(
+        report.add(
             join(base, "experiment"),
             "name the experiment: there are several, and the prediction depends on which; or give all that is an "
             "experiment's own in initial_state and parameters",

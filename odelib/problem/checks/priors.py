@@ -17,15 +17,15 @@ def check_prior(
     if not isinstance(prior, Mapping):
         return
     if not likelihood:
-        report.say(place, "a prior needs a likelihood to be weighed against: give 'noise' as well")
+        report.add(place, "a prior needs a likelihood to be weighed against: give 'noise' as well")
     lower, upper = _support(prior)
     if lower is not None and upper is not None and not lower < upper:
-        report.say(join(place, "lower"), f"the lower end {lower!r} is not below the upper end {upper!r}")
+        report.add(join(place, "lower"), f"the lower end {lower!r} is not below the upper end {upper!r}")
     elif guess is not None and (
         (lower is not None and guess < lower) or (upper is not None and guess > upper) or _is_at_open_end(prior, guess)
     ):
         left_out = "" if "guess" in entry else ", the middle between the bounds,"
-        report.say(join(pointer, "guess"), f"the guess {guess!r}{left_out} is impossible by its prior")
+        report.add(join(pointer, "guess"), f"the guess {guess!r}{left_out} is impossible by its prior")
 
 
 def _support(prior: Mapping[str, Any]) -> tuple[float | None, float | None]:

@@ -17,7 +17,7 @@ class MistakeReport:
     def __init__(self) -> None:
         self.errors: list[FieldError] = []
 
-    def say(self, pointer: str, detail: str) -> None:
+    def add(self, pointer: str, detail: str) -> None:
         """Note one mistake."""
         self.errors.append(FieldError(pointer, detail))
 
@@ -28,7 +28,7 @@ class MistakeReport:
         has = ", ".join(islice(known, 12)) + (", …" if len(known) > 12 else "") or "none"
         for name in given:
             if name not in known:
-                self.say(join(base, name) if at_name else base, f"the system has no {kind} {name!r:.80}; it has {has}")
+                self.add(join(base, name) if at_name else base, f"the system has no {kind} {name!r:.80}; it has {has}")
 
 
 def as_object(value: Any) -> Mapping[str, Any]:

@@ -8,14 +8,14 @@ from itertools import islice
 from typing import Any
 
 from odelib.problem.checks.raw import MistakeReport, as_number, as_object
+from odelib.problem.checks.system import DeclaredNames
 from odelib.problem.limits import Limits
 from odelib.problem.pointers import join
-from odelib.problem.system import DeclaredNames
 
-Located = tuple[str, Mapping[str, Any]]  # a series' pointer and its fields
+LocatedSeries = tuple[str, Mapping[str, Any]]  # a series' pointer and its fields
 
 
-def located_series(raw: Mapping[str, Any]) -> list[Located]:
+def located_series(raw: Mapping[str, Any]) -> list[LocatedSeries]:
     """The series of a raw request, each with its pointer."""
     if "experiments" not in raw:
         return [("/data", as_object(raw.get("data")))]
@@ -28,25 +28,25 @@ def check_all_series(
 ) -> None:
     """All that is wrong with `data` or `experiments`, their initial states aside."""
     if "data" in raw and "experiments" in raw:
-        report.say("/experiments", "give data or experiments, not both")
+        report.add("/experiments", "give data or experiments, not both")
         return
     if "data" not in raw and "experiments" not in raw:
-        report.say("/data", "'data' is required, or 'experiments' where there are several series")
+        report.add("/data", "'data' is required, or 'experiments' where there are several series")
         return
     series = located_series(raw)
     if len(series) > limits.experiments:
-        report.say("/experiments", f"at most {limits.experiments} experiments, here are {len(series)}")
+        report.add("/experiments", f"at most {limits.experiments} experiments, here are {len(series)}")
         return
     observed = sum(_check_series(fields, base, declared, report) for base, fields in series)
     if observed > limits.observations:
         where = "/data/values" if "data" in raw else "/experiments"
-        report.say(where, f"at most {limits.observations} values, here are {observed}")
+        report.add(where, f"at most {limits.observations} values, here are {observed}")
     seen: set[str] = set()
     for base, fields in series:
         name = fields.get("name")
         if isinstance(name, str):
             if name in seen:
-                report.say(join(base, "name"), f"another experiment is called {name!r:.80}; names are unique")
+                report.add(join(base, "name"), f"another experiment is called {name!r:.80}; names are unique")
             seen.add(name)
 
 
@@ -57,7 +57,7 @@ def _check_series(data: Mapping[str, Any], base: str, declared: DeclaredNames | 
         check_increasing(times, join(base, "times"), report)
         start, first = as_number(data.get("start_time")), as_number(times[0]) if times else None
         if start is not None and first is not None and start > first:
-            report.say(
+            report.add(
                 join(base, "start_time"),
                 f"the initial state must not hold after the first time: {start!r} is later than {first!r}",
             )
@@ -80,9 +80,9 @@ def check_values(
         if isinstance(column, list):
             observed += len(column) - column.count(None)
             if isinstance(times, list) and len(column) != len(times):
-                report.say(pointer, f"{len(column)} values for {len(times)} times; write null where one is missing")
+                report.add(pointer, f"{len(column)} values for {len(times)} times; write null where one is missing")
     if values and observed == 0 and all(isinstance(column, list) for column in values.values()):
-        report.say(base, "all values are null: there is nothing to compare the model with")
+        report.add(base, "all values are null: there is nothing to compare the model with")
     return observed
 
 
@@ -94,7 +94,7 @@ def check_increasing(times: list[Any], pointer: str, report: MistakeReport) -> N
         if time is None:
             continue
         if time < previous:
-            report.say(join(pointer, i), f"times must not decrease: {time!r} comes after {previous!r}")
+            report.add(join(pointer, i), f"times must not decrease: {time!r} comes after {previous!r}")
             return
         previous = time
 
@@ -111,9 +111,9 @@ def _sigma(data: Mapping[str, Any], base: str, declared: DeclaredNames | None, r
     for name, sigma in as_object(data.get("sigma")).items():
         pointer = join(base, "sigma", name)
         if _observable(name, pointer, declared, report) and isinstance(values, Mapping) and name not in values:
-            report.say(pointer, f"{name!r:.80} has no values to which a sigma could belong")
+            report.add(pointer, f"{name!r:.80} has no values to which a sigma could belong")
         if isinstance(sigma, list) and isinstance(times, list) and len(sigma) != len(times):
-            report.say(pointer, f"{len(sigma)} sigmas for {len(times)} times")
+            report.add(pointer, f"{len(sigma)} sigmas for {len(times)} times")
 
 
 def _observable(name: str, pointer: str, declared: DeclaredNames | None, report: MistakeReport) -> bool:
@@ -121,5 +121,5 @@ def _observable(name: str, pointer: str, declared: DeclaredNames | None, report:
         return True
     has = ", ".join(islice(declared.observables, 12)) + (", …" if len(declared.observables) > 12 else "")
     why = "; where a system names observables, only they are observed" if name in declared.states else ""
-    report.say(pointer, f"the system has no observable {name!r:.80}; it has {has}{why}")
+    report.add(pointer, f"the system has no observable {name!r:.80}; it has {has}{why}")
     return False

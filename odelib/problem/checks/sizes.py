@@ -1,4 +1,4 @@
-"""What is so large that it is refused before it is read: its mistakes alone would fill the memory."""
+"""How large a request may be."""
 
 from __future__ import annotations
 
@@ -6,13 +6,15 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from odelib.errors import FieldError
+from odelib.problem.checks.raw import MistakeReport, as_number, as_object
 from odelib.problem.limits import Limits
 from odelib.problem.pointers import join
 
 
 def too_large(raw: Mapping[str, Any], limits: Limits) -> list[FieldError]:
-    """The parts of a request that are beyond any limit; the checks refuse what is closer to them.
+    """The parts of a request that are so far beyond a limit that their mistakes alone would fill the memory.
 
+    Such a request is refused before it is read; `check_sizes` and other checks refuse what is closer to its limit.
     Lists of numbers are not among them: the models stop reading those at the first mistake.
     """
     system, penalty, hold_out = raw.get("system"), raw.get("penalty"), raw.get("hold_out")
@@ -37,6 +39,20 @@ def too_large(raw: Mapping[str, Any], limits: Limits) -> list[FieldError]:
     if not errors and _has_more_fields(raw, limits.fields):
         errors.append(FieldError("", f"at most {limits.fields} fields in all objects together"))
     return errors or _too_much_text(raw, limits.definition_characters)
+
+
+def check_sizes(raw: Mapping[str, Any], limits: Limits, report: MistakeReport) -> None:
+    """Lists and counts of the request itself; other checks count series, unknowns and predicted values."""
+    parts = (("stages", limits.stages), ("labels", limits.labels), ("predictions", limits.predictions))
+    for name, most in parts:
+        if isinstance(raw.get(name), list | dict) and len(raw[name]) > most:
+            report.add(f"/{name}", f"at most {most} {name}, here are {len(raw[name])}")
+    stages = raw.get("stages")
+    entries = [(f"/stages/{i}", entry) for i, entry in enumerate(stages if isinstance(stages, list) else [])]
+    for base, fields in [("", raw), *entries]:
+        starts = as_number(as_object(fields).get("starts"))
+        if starts is not None and starts > limits.starts:
+            report.add(f"{base}/starts", f"at most {limits.starts} starts, here are {starts:.0f}")
 
 
 def _too_much_text(raw: Mapping[str, Any], most: int) -> list[FieldError]:

@@ -19,7 +19,7 @@ def check_solver(raw: Mapping[str, Any], report: MistakeReport) -> None:
         return
     if engine != "auto" and method not in ("auto", *ABILITIES[engine].methods):
         has = ", ".join(ABILITIES[engine].methods)
-        report.say("/solver/method", f"the engine {engine!r} has no method {method!r}; it has {has}; or use 'auto'")
+        report.add("/solver/method", f"the engine {engine!r} has no method {method!r}; it has {has}; or use 'auto'")
     else:
         engines = ", ".join(name for name in able_engines("auto", "auto", device))
-        report.say("/solver/device", f"{device!r} goes with the engine {engines} and its methods")
+        report.add("/solver/device", f"{device!r} goes with the engine {engines} and its methods")

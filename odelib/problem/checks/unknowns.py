@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
 from typing import Any
 
@@ -10,20 +9,12 @@ from odelib.errors import ExpressionError
 from odelib.problem.checks.priors import check_prior
 from odelib.problem.checks.raw import MistakeReport, as_number, as_object
 from odelib.problem.checks.series import located_series
+from odelib.problem.checks.system import DeclaredNames
 from odelib.problem.expressions.names import FEW_ERRORS, unknown_names
 from odelib.problem.expressions.parser import parse_expression
 from odelib.problem.limits import Limits
 from odelib.problem.pointers import join
-from odelib.problem.system import DeclaredNames
-
-
-def middle(lower: float, upper: float, scale: str) -> float:
-    """Where a guess stands that was left out: the geometric mean on a log scale, else the middle."""
-    if scale == "log":
-        between = math.sqrt(lower) * math.sqrt(upper)
-    else:
-        between = lower + (upper - lower) / 2 if math.isfinite(upper - lower) else lower / 2 + upper / 2
-    return min(max(between, lower), upper)  # rounding must not carry it over a bound
+from odelib.problem.unknowns import middle
 
 
 def check_unknowns(raw: Mapping[str, Any], declared: DeclaredNames, limits: Limits, report: MistakeReport) -> None:
@@ -36,7 +27,7 @@ def check_unknowns(raw: Mapping[str, Any], declared: DeclaredNames, limits: Limi
     count = len(declared.parameters) - own + series * (own + len(declared.states))
     if count > limits.unknowns:
         several = f" (of {series} experiments)" if series > 1 else ""
-        report.say("/system", f"at most {limits.unknowns} parameters and initial values, here are {count}{several}")
+        report.add("/system", f"at most {limits.unknowns} parameters and initial values, here are {count}{several}")
 
 
 def _parameters(given: Any, declared: DeclaredNames, report: MistakeReport, *, likelihood: bool) -> None:
@@ -47,7 +38,7 @@ def _parameters(given: Any, declared: DeclaredNames, report: MistakeReport, *, l
         if name in given:
             _unknown(given[name], join("/parameters", name), report, likelihood=likelihood)
         else:
-            report.say(join("/parameters", name), f"the parameter {name!r:.80} needs a guess")
+            report.add(join("/parameters", name), f"the parameter {name!r:.80} needs a guess")
 
 
 def _per_experiment(raw: Mapping[str, Any], declared: DeclaredNames, report: MistakeReport) -> int:
@@ -56,7 +47,7 @@ def _per_experiment(raw: Mapping[str, Any], declared: DeclaredNames, report: Mis
     if not isinstance(names, list):
         return 0
     if names and "data" in raw:
-        report.say("/per_experiment", "there is one series only; give 'experiments' in place of 'data'")
+        report.add("/per_experiment", "there is one series only; give 'experiments' in place of 'data'")
     seen: set[str] = set()
     for i, name in enumerate(names):
         if not isinstance(name, str):
@@ -64,7 +55,7 @@ def _per_experiment(raw: Mapping[str, Any], declared: DeclaredNames, report: Mis
         pointer = join("/per_experiment", i)
         report.unknown_names([name], declared.parameters, pointer, "parameter", at_name=False)
         if name in seen:
-            report.say(pointer, f"{name!r:.80} is named already")
+            report.add(pointer, f"{name!r:.80} is named already")
         seen.add(name)
     return len(seen & set(declared.parameters))
 
@@ -88,7 +79,7 @@ def _initial_states(
                 _unknown(entry, join(base, name), report, likelihood=likelihood)
     for name in declared.states:
         if name not in common and not all(name in own for _, own in series):
-            report.say(
+            report.add(
                 join("/initial_state", name),
                 f"the state {name!r:.80} needs an initial value: a guess, or an expression of parameters",
             )
@@ -100,10 +91,10 @@ def _expression(text: str, pointer: str, known: Mapping[str, None], limits: Limi
             text, max_characters=limits.expression_characters, max_levels=limits.expression_levels
         )
     except ExpressionError as error:
-        report.say(pointer, str(error))
+        report.add(pointer, str(error))
         return
     for sentence in unknown_names(expression, known, hints=len(report.errors) < FEW_ERRORS):
-        report.say(pointer, f"{sentence} (an initial state may use parameters and constants)")
+        report.add(pointer, f"{sentence} (an initial state may use parameters and constants)")
 
 
 def _unknown(entry: Any, pointer: str, report: MistakeReport, *, likelihood: bool) -> None:
@@ -111,17 +102,17 @@ def _unknown(entry: Any, pointer: str, report: MistakeReport, *, likelihood: boo
         return
     guess, lower, upper = (as_number(entry.get(name)) for name in ("guess", "lower", "upper"))
     if "guess" not in entry and not ("lower" in entry and "upper" in entry):
-        report.say(join(pointer, "guess"), "a guess may be left out only between two bounds")
+        report.add(join(pointer, "guess"), "a guess may be left out only between two bounds")
     if entry.get("scale") == "log":
         for name, value in (("guess", guess), ("lower", lower), ("upper", upper)):
             if value is not None and value <= 0:
-                report.say(join(pointer, name), f"must be above 0 on a log scale, is {value:g}")
+                report.add(join(pointer, name), f"must be above 0 on a log scale, is {value:g}")
     if lower is not None and upper is not None and lower > upper:
-        report.say(join(pointer, "lower"), f"the lower bound {lower!r} is above the upper bound {upper!r}")
+        report.add(join(pointer, "lower"), f"the lower bound {lower!r} is above the upper bound {upper!r}")
     elif guess is not None and lower is not None and guess < lower:
-        report.say(join(pointer, "guess"), f"the guess {guess!r} is below the lower bound {lower!r}")
+        report.add(join(pointer, "guess"), f"the guess {guess!r} is below the lower bound {lower!r}")
     elif guess is not None and upper is not None and guess > upper:
-        report.say(join(pointer, "guess"), f"the guess {guess!r} is above the upper bound {upper!r}")
+        report.add(join(pointer, "guess"), f"the guess {guess!r} is above the upper bound {upper!r}")
     scale = entry.get("scale", "linear")
     if "guess" not in entry and lower is not None and upper is not None and lower <= upper:
         guess = middle(lower, upper, scale) if scale == "linear" or lower > 0 else None

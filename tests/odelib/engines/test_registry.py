@@ -9,8 +9,7 @@ import pytest
 from odelib import ODELayer
 from odelib.engines.compiled.kernels import KVAERNO5, TABLEAUS
 from odelib.engines.registry import ENGINES, choose
-from odelib.problem.request import Solver
-from odelib.problem.solver import ABILITIES, METHODS
+from odelib.problem.solver import ABILITIES, METHODS, Solver
 from tests.engines import ENGINES as TESTED
 
 DECAY = {"states": ["x"], "parameters": ["k"], "equations": {"x": "-k*x"}}

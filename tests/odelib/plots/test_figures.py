@@ -24,7 +24,8 @@ from odelib.plots.figures import (
 from odelib.plots.phase_plane import planes_of
 from odelib.plots.time_series import COLOURS, DATA_COLOUR, Curve, Points
 from odelib.problem.catalogue import CATALOGUE
-from odelib.problem.system import System, SystemDefinition, build_system
+from odelib.problem.checks.system import build_system
+from odelib.problem.system import System, SystemDefinition
 from odelib.simulation.simulated_data import run_simulation, run_simulations
 
 TIMES = [0.0, 0.5, 1.0]

@@ -12,7 +12,9 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 
 from odelib.problem.catalogue import CATALOGUE
-from odelib.problem.request import FitProblem, Series, Unknown, parse_problem, request_of
+from odelib.problem.request import FitProblem, parse_problem, request_of
+from odelib.problem.series import Series
+from odelib.problem.unknowns import Unknown
 from tests.odelib.problem.requests import ABSENT, DEFINITION, FULL, LEAST, SEVERAL, changed, examples, mistakes
 
 

@@ -10,10 +10,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from odelib.errors import ProblemError
+from odelib.problem.checks.system import build_system
 from odelib.problem.expressions.names import name_error
 from odelib.problem.expressions.vocabulary import FUNCTIONS
 from odelib.problem.request import parse_problem
-from odelib.problem.system import SystemDefinition, build_system
+from odelib.problem.system import SystemDefinition
 from tests.odelib.problem.requests import changed, custom, examples, mistakes
 
 GOOD_NAMES = [

@@ -6,7 +6,8 @@ import pytest
 
 from odelib.engines.compiled.codegen import KernelSource
 from odelib.errors import FitError
-from odelib.problem.system import System, SystemDefinition, build_system
+from odelib.problem.checks.system import build_system
+from odelib.problem.system import System, SystemDefinition
 
 
 def system(equations: dict[str, str], parameters: list[str]) -> System:

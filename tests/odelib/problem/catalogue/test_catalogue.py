@@ -11,8 +11,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from odelib.problem.catalogue import CATALOGUE
+from odelib.problem.checks.system import build_system
 from odelib.problem.request import parse_problem
-from odelib.problem.system import System, build_system
+from odelib.problem.system import System
 from tests.odelib.problem.expressions.interpreter import evaluate
 from tests.odelib.problem.requests import examples
 

@@ -1,4 +1,4 @@
-"""What is held out of the fit, and what a penalty names."""
+"""What is held out: some data, and never all of them."""
 
 from __future__ import annotations
 
@@ -8,7 +8,6 @@ from typing import Any
 from odelib.problem.checks.raw import MistakeReport, as_number, as_object
 from odelib.problem.checks.series import located_series
 from odelib.problem.pointers import join
-from odelib.problem.system import DeclaredNames
 
 
 def check_hold_out(raw: Mapping[str, Any], report: MistakeReport) -> None:
@@ -17,7 +16,7 @@ def check_hold_out(raw: Mapping[str, Any], report: MistakeReport) -> None:
     if not isinstance(held, Mapping):
         return
     if ("after" in held) == ("experiments" in held):
-        report.say("/hold_out", "give exactly one of 'after' and 'experiments'")
+        report.add("/hold_out", "give exactly one of 'after' and 'experiments'")
     elif "after" in held:
         _after(held["after"], raw, report)
     else:
@@ -38,9 +37,9 @@ def _after(after: Any, raw: Mapping[str, Any], report: MistakeReport) -> None:
                 held += sum(time is not None and time > border for time in known)
                 kept += sum(time is not None and time <= border for time in known)
     if held and not kept:
-        report.say("/hold_out/after", f"all values are later than {border!r}: nothing is left to fit")
+        report.add("/hold_out/after", f"all values are later than {border!r}: nothing is left to fit")
     elif kept and not held:
-        report.say("/hold_out/after", f"no value is later than {border!r}: nothing is held out")
+        report.add("/hold_out/after", f"no value is later than {border!r}: nothing is held out")
 
 
 def _experiments(names: Any, raw: Mapping[str, Any], report: MistakeReport) -> None:
@@ -50,31 +49,8 @@ def _experiments(names: Any, raw: Mapping[str, Any], report: MistakeReport) -> N
     for i, name in enumerate(names):
         if isinstance(name, str) and name not in known:
             have = ", ".join(repr(entry) for entry in known[:12]) or "none"
-            report.say(join("/hold_out/experiments", i), f"there is no experiment {name!r:.80}; there are {have:.400}")
+            report.add(join("/hold_out/experiments", i), f"there is no experiment {name!r:.80}; there are {have:.400}")
         elif name in names[:i]:
-            report.say(join("/hold_out/experiments", i), f"{name!r:.80} is named already")
+            report.add(join("/hold_out/experiments", i), f"{name!r:.80} is named already")
     if known and all(name in names for name in known):
-        report.say("/hold_out/experiments", "all experiments are held out: nothing is left to fit")
-
-
-def check_penalty(raw: Mapping[str, Any], declared: DeclaredNames, report: MistakeReport) -> None:
-    """All that is wrong with the `names` of `penalty`."""
-    names = as_object(raw.get("penalty")).get("names")
-    if not isinstance(names, list):
-        return
-    known = {**declared.parameters, **declared.states}
-    for i, name in enumerate(names):
-        if not isinstance(name, str):
-            continue
-        pointer = join("/penalty/names", i)
-        report.unknown_names([name], known, pointer, "parameter or state", at_name=False)
-        if name in names[:i]:
-            report.say(pointer, f"{name!r:.80} is named already")
-        if name in declared.states and _computed_everywhere(name, raw):
-            report.say(pointer, f"the initial value of {name!r:.80} is an expression, no unknown")
-
-
-def _computed_everywhere(state: str, raw: Mapping[str, Any]) -> bool:
-    common = as_object(raw.get("initial_state")).get(state)
-    own = [as_object(fields.get("initial_state")).get(state, common) for _, fields in located_series(raw)]
-    return all(isinstance(entry, str) for entry in own)
+        report.add("/hold_out/experiments", "all experiments are held out: nothing is left to fit")

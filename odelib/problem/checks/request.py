@@ -1,0 +1,33 @@
+"""All checks of a request but those of its system, which come first."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from odelib.problem.checks.hold_out import check_hold_out
+from odelib.problem.checks.noise import check_noise
+from odelib.problem.checks.penalty import check_penalty
+from odelib.problem.checks.predictions import check_predictions
+from odelib.problem.checks.raw import MistakeReport
+from odelib.problem.checks.series import check_all_series
+from odelib.problem.checks.sizes import check_sizes
+from odelib.problem.checks.solver import check_solver
+from odelib.problem.checks.system import DeclaredNames
+from odelib.problem.checks.unknowns import check_unknowns
+from odelib.problem.limits import Limits
+
+
+def check_request(
+    raw: Mapping[str, Any], declared: DeclaredNames | None, limits: Limits, report: MistakeReport
+) -> None:
+    """Report everything wrong with the request's meaning. `declared` is None where the system's names are unknown."""
+    if declared:
+        check_unknowns(raw, declared, limits, report)
+        check_penalty(raw, declared, report)
+    check_all_series(raw, declared, limits, report)
+    check_noise(raw, declared, report)
+    check_hold_out(raw, report)
+    check_predictions(raw, declared, limits, report)
+    check_solver(raw, report)
+    check_sizes(raw, limits, report)

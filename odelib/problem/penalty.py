@@ -1,0 +1,21 @@
+"""A penalty on unknowns, added to the loss."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import Field
+
+from odelib.problem.fields import NonNegativeNumber, Omittable, Request, Text
+
+
+class Penalty(Request):
+    """Adds l1·Σ|x − x₀| + l2·Σ(x − x₀)² to the loss, in the caller's units."""
+
+    l1: NonNegativeNumber = 0.0
+    l2: NonNegativeNumber = 0.0
+    names: Annotated[
+        Omittable[list[Text]],
+        Field(min_length=1, description="Parameters and initial values; all free parameters if left out."),
+    ] = None
+    toward: Annotated[Literal["zero", "guess"], Field(description="What x₀ is.")] = "zero"
