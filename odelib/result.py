@@ -1,4 +1,4 @@
-"""What comes back: the result of a fit, flat and typed, absent rather than null."""
+"""The result of a fit: flat, typed models. A field that has no value is left out of the JSON, never null."""
 
 from __future__ import annotations
 
@@ -22,35 +22,36 @@ WarningCode = Literal[
 ]
 
 OUTCOMES: dict[OutcomeCode, str] = {
-    "converged": "the optimum was reached: what could still be gained is far below the noise",
-    "step_limit": "all steps were used before the optimum was reached; allow more steps, or start from this result",
-    "no_progress": "the optimiser found no better point, and yet the optimum is not reached; "
-    "try tighter solver tolerances, other guesses or other stages",
-    "time_limit": "the time limit ended the fit; this is the best point so far",
-    "cancelled": "the fit was cancelled; this is the best point so far",
-    "interrupted": "the fit failed; this is the best point it had evaluated",
+    "converged": "the fit reached an optimum: any further gain is negligible compared with the noise",
+    "step_limit": "the last stage used all its steps before the fit reached an optimum; allow more steps, or start "
+    "another fit from this result",
+    "no_progress": "the optimiser found no better point, although the fit has not reached an optimum; try tighter "
+    "solver tolerances, other guesses or other stages",
+    "time_limit": "the time limit ended the fit; this is the best point found so far",
+    "cancelled": "the fit was cancelled; this is the best point found so far",
+    "interrupted": "the fit failed; this is the best point found before the failure",
 }
 
-SAME = 0.01  # of the best loss: starts that end so near have reached it
+BEST_LOSS_TOLERANCE = 0.01  # relative: a start whose loss is this near to the best has reached it
 
 
 def has_reached(loss: float, best: float) -> bool:
-    """Whether a start ended within a hundredth of the best loss, or a hundredth above one that is negative."""
-    return loss - best <= SAME * max(abs(best), 1.0 if best < 0 else 0.0)
+    """Return whether a start's loss is within 1 % of the best loss, or within 0.01 of a best loss in (−1, 0)."""
+    return loss - best <= BEST_LOSS_TOLERANCE * max(abs(best), 1.0 if best < 0 else 0.0)
 
 
 class Response(BaseModel):
-    """The base of all that the service returns. Clients are told to expect further fields."""
+    """The base of all that the service returns. Clients must ignore fields they do not know."""
 
     model_config = ConfigDict(frozen=True)
 
 
-Column = list[float]
-SparseColumn = list[float | None]
+Numbers = list[float]
+NumbersOrNull = list[float | None]
 
 
 class Outcome(Response):
-    """Whether the fit can be trusted to have found its optimum."""
+    """Whether the fit reached an optimum, or why it ended before."""
 
     code: OutcomeCode
     message: str
@@ -60,16 +61,20 @@ class Estimate(Response):
     """A fitted or fixed value, in the caller's units."""
 
     value: float
-    fixed: Annotated[bool | None, Field(description="Present and true where the value was not fitted.")] = None
+    fixed: Annotated[bool | None, Field(description="Present, and true, if the value was not fitted.")] = None
     standard_error: Annotated[
-        float | None, Field(description="Where uncertainty was asked for; an unknown at its bound has none.")
+        float | None,
+        Field(
+            description="Present if uncertainty was requested; absent for an unknown that ended at a bound or that the "
+            "data do not determine."
+        ),
     ] = None
-    lower_95: float | None = None
-    upper_95: float | None = None
+    lower_95: Annotated[float | None, Field(description="Lower end of the 95 % confidence interval.")] = None
+    upper_95: Annotated[float | None, Field(description="Upper end of the 95 % confidence interval.")] = None
 
 
 class LossParts(Response):
-    """The loss by origin."""
+    """The contributions to the loss."""
 
     data: float
     penalty: float
@@ -84,62 +89,66 @@ class Stopped(Response):
 
 
 class NoiseEstimate(Response):
-    """The scales of one observable's noise; given ones are fixed."""
+    """The noise parameters of one observable; those that the request gave are fixed."""
 
     sigma: Estimate | None = None
     proportional: Estimate | None = None
 
 
 class StageReport(Response):
-    """What a stage did."""
+    """What one stage did."""
 
     kind: str
     steps: int
-    gradients: Annotated[int, Field(description="Evaluations of loss and gradient, failed ones included.")]
-    failed_solves: int
+    gradients: Annotated[int, Field(description="Evaluations of the loss and its gradient, including failed ones.")]
+    failed_solves: Annotated[int, Field(description="Trial points at which the equations could not be solved.")]
     loss: Annotated[float, Field(description="The best loss after this stage.")]
     gradient_norm: Annotated[
         float,
-        Field(description="Euclidean norm of the loss's gradient at the best point, in the caller's units."),
+        Field(description="Euclidean norm of the gradient of the loss at the best point, in the caller's units."),
     ]
     seconds: float
     stopped: Stopped
     start_losses: Annotated[
-        Column | None, Field(description="Of several starts: the loss at which each ended, the least first.")
+        Numbers | None,
+        Field(description="If the stage had several starts: the loss that each reached, in ascending order."),
     ] = None
 
     def reached(self, best: float) -> int:
-        """How many of several starts reached the best loss."""
+        """Return how many of the starts reached the best loss."""
         return sum(has_reached(loss, best) for loss in self.start_losses or [])
 
 
 class Dense(Response):
-    """A trajectory on a fine grid, for drawing. An observable is null where it has no finite value."""
+    """A trajectory on a fine time grid, for plots. Observables are null where they are not finite."""
 
-    times: Column
-    states: dict[str, Column]
-    values: dict[str, SparseColumn]
+    times: Numbers
+    states: dict[str, Numbers]
+    values: dict[str, NumbersOrNull]
 
 
 class Trajectory(Response):
-    """The fitted solution beside one series."""
+    """The fitted trajectory of one series."""
 
     name: str
     initial_state: dict[str, Estimate]
-    parameters: Annotated[dict[str, Estimate] | None, Field(description="Those that are this experiment's own.")] = None
-    derived: Annotated[
-        dict[str, Estimate] | None, Field(description="Derived quantities that are this experiment's own.")
+    parameters: Annotated[
+        dict[str, Estimate] | None, Field(description="The values of the `per_experiment` parameters.")
     ] = None
-    times: Column
-    states: dict[str, Column]
+    derived: Annotated[
+        dict[str, Estimate] | None,
+        Field(description="The derived quantities that differ between experiments."),
+    ] = None
+    times: Numbers
+    states: dict[str, Numbers]
     values: Annotated[
-        dict[str, SparseColumn],
-        Field(description="All the observables, measured or not; null where one has no finite value."),
+        dict[str, NumbersOrNull],
+        Field(description="All observables, whether measured or not; null where not finite."),
     ]
     residuals: Annotated[
-        dict[str, SparseColumn],
+        dict[str, NumbersOrNull],
         Field(
-            description="Data minus model, divided by sigma where one is given; for lognormal noise of the logarithms."
+            description="Data minus model, divided by sigma if it is known; for log-normal noise, of the logarithms."
         ),
     ]
     dense: Dense
@@ -153,91 +162,98 @@ class PredictionError(Response):
 
 
 class PredictionResult(Response):
-    """A computed prediction, or the reason why there is none."""
+    """A prediction, or the reason why it could not be computed."""
 
     name: str
-    times: Column
+    times: Numbers
     initial_state: dict[str, float] | None = None
     parameters: dict[str, float] | None = None
-    states: dict[str, Column] | None = None
-    values: dict[str, Column] | None = None
+    states: dict[str, Numbers] | None = None
+    values: dict[str, Numbers] | None = None
     loss: float | None = None
     rmse: dict[str, float] | None = None
     lower_95: Annotated[
-        dict[str, Column] | None, Field(description="Band of the model's value, where uncertainty was asked for.")
+        dict[str, Numbers] | None,
+        Field(description="Lower end of the 95 % band of the model's value; present if uncertainty was requested."),
     ] = None
-    upper_95: dict[str, Column] | None = None
+    upper_95: Annotated[dict[str, Numbers] | None, Field(description="Upper end of that band.")] = None
     error: PredictionError | None = None
 
 
 class FitWarning(Response):
-    """Something to know before trusting the result."""
+    """A reason to be careful with the result."""
 
     code: WarningCode
     message: str
-    names: list[str] | None = None
+    names: Annotated[
+        list[str] | None, Field(description="The unknowns, observables or predictions that the warning is about.")
+    ] = None
 
 
 class Statistics(Response):
-    """How well the model describes the data; information criteria by the conventions of the documentation."""
+    """How well the model describes the data. The documentation gives the formulas."""
 
-    aic: float | None = None
-    bic: float | None = None
-    r_squared: dict[str, float]
+    aic: Annotated[float | None, Field(description="Akaike's information criterion.")] = None
+    bic: Annotated[float | None, Field(description="The Bayesian information criterion.")] = None
+    r_squared: Annotated[dict[str, float], Field(description="1 − RSS/TSS of each observable whose measurements vary.")]
 
 
 class Covariance(Response):
-    """The covariance of the estimates, in the caller's units."""
+    """The covariance matrix of the estimates, in the caller's units."""
 
     names: list[str]
-    matrix: list[Column]
+    matrix: list[Numbers]
 
 
 class Profile(Response):
-    """The least loss for each of some values of one unknown, the other unknowns free."""
+    """The profile likelihood of one unknown: for each of its values, the lowest loss that the others can reach."""
 
-    values: Annotated[Column, Field(description="Increasing, in the caller's units.")]
-    losses: Column
-    limit: Annotated[float, Field(description="The loss at which the interval ends.")]
+    values: Annotated[Numbers, Field(description="Values of the unknown, increasing, in the caller's units.")]
+    losses: Numbers
+    limit: Annotated[float, Field(description="The loss at which the 95 % confidence interval ends.")]
     parabola: Annotated[
-        Column | None,
-        Field(description="The losses at these values if they followed the covariance, where it is known."),
+        Numbers | None,
+        Field(description="The losses that the covariance predicts at these values, if it is known."),
     ] = None
 
 
 class SolverUsed(Response):
-    """What computed the trajectories."""
+    """The solver that computed the trajectories."""
 
     engine: str
-    method: Annotated[str, Field(description="With + between several where the solver switched, as dopri5+kvaerno5.")]
+    method: Annotated[str, Field(description="Joined by + if the solver switched methods, as in dopri5+kvaerno5.")]
     device: str
 
 
 class FitResult(Response):
-    """The result of a fit, as it stands in `result`."""
+    """The result of a fit: the `result` of an answer."""
 
     loss: float
     loss_parts: LossParts
-    observations: int
+    observations: Annotated[int, Field(description="How many measured values were fitted; nulls do not count.")]
     outcome: Outcome
     parameters: dict[str, Estimate]
-    initial_state: Annotated[dict[str, Estimate], Field(description="The first series'.")]
-    derived: Annotated[dict[str, Estimate] | None, Field(description="The system's derived quantities.")] = None
+    initial_state: Annotated[dict[str, Estimate], Field(description="The initial state of the first series.")]
+    derived: Annotated[dict[str, Estimate] | None, Field(description="The derived quantities of the system.")] = None
     noise: Annotated[
-        dict[str, NoiseEstimate] | None, Field(description="The scales by observable, where `noise` was given.")
+        dict[str, NoiseEstimate] | None,
+        Field(description="The noise parameters of each observable; present if `noise` was given."),
     ] = None
     stages: list[StageReport]
     trajectories: list[Trajectory]
     predictions: list[PredictionResult] | None = None
     hold_out: Annotated[
-        list[PredictionResult] | None, Field(description="What was left out of the fit, predicted and scored.")
+        list[PredictionResult] | None,
+        Field(description="The data that were held out of the fit, predicted and scored."),
     ] = None
-    covariance: Annotated[Covariance | None, Field(description="Where uncertainty was asked for.")] = None
-    profiles: Annotated[dict[str, Profile] | None, Field(description="By unknown, where they were asked for.")] = None
+    covariance: Annotated[Covariance | None, Field(description="Present if uncertainty was requested.")] = None
+    profiles: Annotated[
+        dict[str, Profile] | None, Field(description="Of each free unknown; present if `uncertainty` is `profile`.")
+    ] = None
     warnings: list[FitWarning]
     statistics: Statistics
     solver: SolverUsed
 
     def to_json(self) -> str:
-        """As JSON text; what does not exist is absent."""
+        """Return the result as JSON text, without the fields that have no value."""
         return self.model_dump_json(exclude_none=True)

@@ -13,7 +13,7 @@ from odelib.arrays import Reals
 from odelib.plots.time_series import COLOURS, DATA_COLOUR, plain, short
 from odelib.problem.request import FitProblem
 from odelib.problem.unknowns import Unknown
-from odelib.result import SAME, Estimate, FitResult, Profile, StageReport
+from odelib.result import BEST_LOSS_TOLERANCE, Estimate, FitResult, Profile, StageReport
 
 FINE = 200  # points of a curve
 HIGHEST = 2.0  # limits of the interval: how much of a rise is shown
@@ -116,7 +116,7 @@ def draw_starts(axes: Axes, stage: StageReport, best: float) -> None:
         axes.plot(places[:reached], rises[:reached], "o", color=COLOURS[0], ms=5, label="reached the best")
     if reached < len(rises):
         axes.plot(places[reached:], rises[reached:], "o", color=DATA_COLOUR, ms=4, label="ended elsewhere")
-    linear = max(SAME * abs(best), 1e-6 * float(rises.max()), 1e-12)
+    linear = max(BEST_LOSS_TOLERANCE * abs(best), 1e-6 * float(rises.max()), 1e-12)
     axes.set_yscale("symlog", linthresh=linear)
     axes.set_ylim(-0.5 * linear, 3 * max(float(rises.max()), linear))
     axes.xaxis.set_major_locator(MaxNLocator(6, integer=True))
