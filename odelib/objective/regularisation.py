@@ -10,7 +10,6 @@ from odelib.arrays import Reals
 from odelib.likelihood.absolute_terms import AbsoluteTerms
 from odelib.likelihood.priors import Priors
 from odelib.objective.unknowns import Unknowns
-from odelib.problem.priors import LaplacePrior
 from odelib.problem.request import FitProblem
 
 
@@ -45,8 +44,7 @@ class Regularisation:
         with_prior = [(name, entry.prior) for name, entry in unknowns.entries.items() if entry.prior]
         free_priors = [(name, prior) for name, prior in with_prior if not unknowns.is_fixed(name)]
         self._prior_places = [unknowns.names.index(name) for name, _ in free_priors]
-        self._free_priors = [prior for _, prior in free_priors]
-        self._priors = Priors(self._free_priors)
+        self._priors = Priors([prior for _, prior in free_priors])
         fixed_priors = [(unknowns.entries[n].start, prior) for n, prior in with_prior if unknowns.is_fixed(n)]
         self._constant_prior = Priors([prior for _, prior in fixed_priors]).loss(np.array([x for x, _ in fixed_priors]))
 
@@ -78,20 +76,20 @@ class Regularisation:
         return np.asarray(found / unit / unit)  # the square may overflow
 
     def absolute_terms(self, coordinates: Reals) -> AbsoluteTerms:
-        """The parts of the loss that are heights·|distance of one unknown|: the l1 penalty and Laplace priors."""
+        """The parts of the loss that are heights·|distance of one unknown|: the l1 penalty and priors with kinks."""
         values = self._values(coordinates)
-        tips = [
-            (place, prior.median, 1 / prior.scale)
-            for place, prior in zip(self._prior_places, self._free_priors, strict=True)
-            if isinstance(prior, LaplacePrior)
+        kinks = [
+            (place, kink.location, kink.weight)
+            for place, density in zip(self._prior_places, self._priors.densities, strict=True)
+            for kink in density.kinks
         ]
         if self._l1 > 0:
-            tips += [(place, x, self._l1) for place, x in zip(self._places, self._centre.tolist(), strict=True)]
-        slopes = np.zeros((len(tips), len(values)))
-        for row, (place, _, _) in enumerate(tips):
+            kinks += [(place, x, self._l1) for place, x in zip(self._places, self._centre.tolist(), strict=True)]
+        slopes = np.zeros((len(kinks), len(values)))
+        for row, (place, _, _) in enumerate(kinks):
             slopes[row, place] = 1 / self._unknowns.per_unit(coordinates)[place]
         return AbsoluteTerms(
-            slopes, np.array([values[place] - x for place, x, _ in tips]), np.array([height for _, _, height in tips])
+            slopes, np.array([values[place] - x for place, x, _ in kinks]), np.array([height for _, _, height in kinks])
         )
 
     def _values(self, coordinates: Reals) -> Reals:

@@ -19,7 +19,6 @@ from odelib.engines.base import DifferentiateBy
 from odelib.engines.torch_program import TorchProgram
 from odelib.problem.data_split import split
 from odelib.problem.expressions.parser import parse_expression
-from odelib.problem.priors import support
 from odelib.problem.request import FitProblem
 from odelib.problem.unknowns import Unknown
 
@@ -265,7 +264,7 @@ def _unknown(entry: float | Unknown) -> Unknown:
 
 
 def _bounds(entry: Unknown) -> tuple[float, float]:
-    low, high = support(entry.prior) if entry.prior else (-np.inf, np.inf)
+    low, high = entry.prior.support if entry.prior else (-np.inf, np.inf)
     return (
         low if entry.lower is None else max(entry.lower, low),
         high if entry.upper is None else min(entry.upper, high),

@@ -10,13 +10,14 @@ from __future__ import annotations
 import math
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import ClassVar
 
 import numpy as np
 from scipy.special import gammaln
 
 from odelib.arrays import Booleans, Reals
-from odelib.likelihood.priors import LOG_ROOT_2_PI, information, negative_log, slope
+from odelib.likelihood.priors import LOG_SQRT_2_PI, PriorDensity, prior_density
 from odelib.problem.noise import (
     ESTIMATE,
     AnyNoise,
@@ -26,7 +27,6 @@ from odelib.problem.noise import (
     PoissonNoise,
     StudentTNoise,
 )
-from odelib.problem.priors import AnyPrior, LaplacePrior, LognormalPrior, NormalPrior, support
 
 Floor = float | Reals  # of the estimated scales
 MAX_ITERATIONS = 200
@@ -53,7 +53,7 @@ class Noise(ABC):
     """
 
     estimated: tuple[str, ...] = ()
-    prior: AnyPrior | None = None
+    prior: PriorDensity | None = None
     is_smooth: ClassVar[bool] = True
     needs_sigma: ClassVar[bool] = True
 
@@ -81,7 +81,7 @@ class Noise(ABC):
 
     def prior_loss(self, scales: Reals) -> float:
         """−log of the prior density of the estimated scale; 0 without one."""
-        return negative_log(self.prior, float(scales[0])) if self.prior else 0.0
+        return self.prior.negative_log(float(scales[0])) if self.prior else 0.0
 
     def residuals(self, model: Reals, scales: Reals) -> Reals:
         """Data minus model (of the logarithms, for lognormal noise), divided by the scale where it is given."""
@@ -112,17 +112,14 @@ class Noise(ABC):
 
         A prior far from the measurements leaves two minima; the deeper one is taken.
         """
-        low, high = support(self.prior) if self.prior else (0.0, math.inf)
+        low, high = self.prior.support if self.prior else (0.0, math.inf)
         least, most = np.maximum(low, self._floor), np.maximum(high, self._floor)
-        start = self._start(model)
-        match self.prior:
-            case NormalPrior(mean=centre) | LognormalPrior(median=centre):
-                found = [self._descend(model, at, least, most) for at in (start, np.array([centre]))]
-            case LaplacePrior(median=tip):
-                tip = np.clip(tip, least, most)
-                found = [self._descend(model, start, least, tip), self._descend(model, start, tip, most)]
-            case _:
-                found = [self._descend(model, start, least, most)]
+        starts = [self._start(model)]
+        borders = [least, most]
+        if self.prior:
+            starts += [] if self.prior.centre is None else [np.array([self.prior.centre])]
+            borders[1:1] = [np.clip(kink.location, least, most) for kink in self.prior.kinks]
+        found = [self._descend(model, at, lower, upper) for lower, upper in pairwise(borders) for at in starts]
         return min(found, key=lambda end: end[0])[1]
 
     def _descend(self, model: Reals, start: Reals, least: Floor, most: Floor) -> tuple[float, Reals]:
@@ -153,12 +150,9 @@ class Noise(ABC):
         loss, gradient, matrix = self._score(model, scales)
         if self.prior:
             (x,) = scales.tolist()
-            loss += negative_log(self.prior, x)
-            along = x * slope(self.prior, x)
-            gradient = gradient + along
-            # on either side of its tip a Laplace prior bends in the logarithm alone
-            straight = isinstance(self.prior, LaplacePrior)
-            matrix = matrix + (abs(along) if straight else x * x * information(self.prior, x))
+            loss += self.prior.negative_log(x)
+            gradient = gradient + x * self.prior.derivative(x)
+            matrix = matrix + self.prior.log_information(x)
         return loss, gradient, matrix
 
 
@@ -182,7 +176,7 @@ class Normal(Noise):
 
     def __init__(self, settings: NormalNoise, observed: Reals, sigma: Reals, accuracy: Reals) -> None:
         super().__init__(observed, sigma, accuracy)
-        self.prior = settings.prior
+        self.prior = prior_density(settings.prior) if settings.prior else None
         scales = {"sigma": settings.sigma, "proportional": settings.proportional}
         self.estimated = tuple(name for name, value in scales.items() if value == ESTIMATE)
         self._proportional = settings.proportional if isinstance(settings.proportional, float) else 0.0
@@ -196,7 +190,7 @@ class Normal(Noise):
         proportional, variance = self._spread(model, scales)
         difference = self._difference(model)
         weighted = difference / variance
-        loss = 0.5 * float(weighted @ difference + np.log(variance).sum()) + len(model) * LOG_ROOT_2_PI
+        loss = 0.5 * float(weighted @ difference + np.log(variance).sum()) + len(model) * LOG_SQRT_2_PI
         return loss, proportional**2 * model * (1 / variance - weighted**2) - weighted
 
     def rows(self, model: Reals, scales: Reals) -> list[InformationRows]:
@@ -260,7 +254,7 @@ class _OneScale(Noise):
         accuracy: Reals,
     ) -> None:
         super().__init__(observed, sigma, accuracy)
-        self.prior = settings.prior
+        self.prior = prior_density(settings.prior) if settings.prior else None
         self.estimated = ("sigma",) if settings.sigma == ESTIMATE else ()
 
     def _scale(self, scales: Reals) -> Reals:
@@ -291,7 +285,7 @@ class Lognormal(_OneScale):
         sigma = self._scale(scales)
         residual = self._difference(model) / sigma
         loss = float((0.5 * residual**2 + np.log(sigma) + self._logarithm).sum())
-        return loss + len(model) * LOG_ROOT_2_PI, -residual / (sigma * model)
+        return loss + len(model) * LOG_SQRT_2_PI, -residual / (sigma * model)
 
     def rows(self, model: Reals, scales: Reals) -> list[InformationRows]:
         """See `Noise.rows`."""

@@ -1,4 +1,4 @@
-"""Priors: only with a likelihood, and possible at the guess."""
+"""Checks of priors: they need a likelihood, and must allow the guess."""
 
 from __future__ import annotations
 
@@ -7,32 +7,38 @@ from typing import Any
 
 from odelib.problem.checks.raw import MistakeReport, as_number
 from odelib.problem.pointers import join
+from odelib.problem.priors import PRIORS
 
 
 def check_prior(
     entry: Mapping[str, Any], pointer: str, guess: float | None, report: MistakeReport, *, likelihood: bool
 ) -> None:
-    """All that is wrong with the `prior` of an unknown or of an estimated scale that starts at `guess`."""
+    """Check the `prior` of an unknown, or of an estimated noise scale.
+
+    guess: the unknown's, or the middle between its bounds where the entry has none; None for a noise scale.
+    likelihood: whether the request has one.
+    """
     prior, place = entry.get("prior"), join(pointer, "prior")
     if not isinstance(prior, Mapping):
         return
     if not likelihood:
-        report.add(place, "a prior needs a likelihood to be weighed against: give 'noise' as well")
-    lower, upper = _support(prior)
+        report.add(place, "a prior needs a likelihood; give 'noise' as well")
+    kind = PRIORS.get(str(prior.get("distribution")))
+    if kind is None:
+        return
+    lower_end, upper_end = kind.support_ends
+    lower, upper = _value(lower_end, prior), _value(upper_end, prior)
     if lower is not None and upper is not None and not lower < upper:
-        report.add(join(place, "lower"), f"the lower end {lower!r} is not below the upper end {upper!r}")
+        report.add(join(place, str(lower_end)), f"the lower end {lower!r} is not below the upper end {upper!r}")
     elif guess is not None and (
-        (lower is not None and guess < lower) or (upper is not None and guess > upper) or _is_at_open_end(prior, guess)
+        (lower is not None and guess < lower)
+        or (upper is not None and guess > upper)
+        or (kind.is_open and guess in (lower, upper))
     ):
-        left_out = "" if "guess" in entry else ", the middle between the bounds,"
-        report.add(join(pointer, "guess"), f"the guess {guess!r}{left_out} is impossible by its prior")
+        middle = "" if "guess" in entry else ", the middle between the bounds,"
+        report.add(join(pointer, "guess"), f"the guess {guess!r}{middle} is impossible under its prior")
 
 
-def _support(prior: Mapping[str, Any]) -> tuple[float | None, float | None]:
-    if prior.get("distribution") == "uniform":
-        return as_number(prior.get("lower")), as_number(prior.get("upper"))
-    return (0.0 if prior.get("distribution") in ("lognormal", "half-normal") else None), None
-
-
-def _is_at_open_end(prior: Mapping[str, Any], guess: float) -> bool:
-    return prior.get("distribution") == "lognormal" and guess == 0
+def _value(end: float | str, prior: Mapping[str, Any]) -> float | None:
+    """An end of the support, or None where the field that gives it is not a number."""
+    return as_number(prior.get(end)) if isinstance(end, str) else end

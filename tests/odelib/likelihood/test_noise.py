@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from pydantic import TypeAdapter
 
 from odelib import fit
-from odelib.likelihood.priors import is_far_out
+from odelib.likelihood.priors import prior_density
 from odelib.problem.priors import AnyPrior
 from odelib.problem.request import parse_problem
 from odelib.result import FitResult
@@ -263,6 +263,6 @@ class TestEstimatedScales:
 def test_far_out_is_outside_the_central_95_percent(
     prior: dict[str, Any], inside: list[float], outside: list[float]
 ) -> None:
-    parsed = TypeAdapter(AnyPrior).validate_python(prior)
-    assert not any(is_far_out(parsed, x) for x in inside)
-    assert all(is_far_out(parsed, x) for x in outside)
+    density = prior_density(TypeAdapter(AnyPrior).validate_python(prior))
+    assert not any(density.is_far_out(x) for x in inside)
+    assert all(density.is_far_out(x) for x in outside)
