@@ -63,7 +63,7 @@ bench-coverage: setup  ## count how often 95 % intervals hold the truth, and how
 	@$(BIN)/python -m bench.warnings
 
 openapi: setup  ## write openapi.json anew from the code
-	@$(BIN)/python -m service.http.openapi > openapi.json.new && mv openapi.json.new openapi.json
+	@$(BIN)/python -m service.http.export_openapi > openapi.json.new && mv openapi.json.new openapi.json
 
 docs: setup  ## build the documentation site into site/
 	@NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --strict --quiet

@@ -1,4 +1,4 @@
-"""What can be set from outside, as environment variables that begin with `ODEFIT_`.
+"""The settings of the service: environment variables that begin with `ODEFIT_`.
 
 `docs/settings.md` lists them with those of the worker; a test compares the list with the code.
 """
@@ -19,7 +19,7 @@ _LIMITS = Limits()
 
 
 class ServiceSettings(BaseSettings):
-    """Settings of the HTTP service. An empty variable is the same as none."""
+    """Settings of the HTTP service. An empty variable counts as unset."""
 
     model_config = SettingsConfigDict(env_prefix="ODEFIT_", env_ignore_empty=True, frozen=True)
 
@@ -47,7 +47,7 @@ class ServiceSettings(BaseSettings):
     max_wait_seconds: Annotated[float, Field(ge=0)] = 60.0
 
     def limits(self) -> Limits:
-        """The bounds on a problem, as the problem language knows them."""
+        """Return the limits on a request, in the form that the problem language takes."""
         return Limits(
             observations=self.max_observations,
             states=self.max_states,
@@ -63,23 +63,20 @@ class ServiceSettings(BaseSettings):
 
 
 class UnprotectedHost(Exception):
-    """The service would be reachable from other machines, and anybody could use it."""
+    """The service would be open to anybody on other machines."""
 
 
 def require_key_beyond_loopback(settings: ServiceSettings) -> None:
-    """Refuse a host that other machines can reach unless there is a key.
-
-    Raises `UnprotectedHost`.
-    """
+    """Raise `UnprotectedHost` if other machines can reach the host and no key is set."""
     if settings.api_key is None and not is_loopback(settings.host):
         raise UnprotectedHost(
-            f"the host {settings.host!r} can be reached from other machines, and no key is set; "
+            f"other machines can reach the host {settings.host!r}, and no API key is set; "
             "set ODEFIT_API_KEY, or listen on 127.0.0.1"
         )
 
 
 def is_loopback(host: str) -> bool:
-    """Whether `host` names nothing but this machine; a name counts only if all its addresses do."""
+    """Return whether `host` is only reachable from this machine; for a name, whether all its addresses are."""
     try:
         return ipaddress.ip_address(host).is_loopback
     except ValueError:

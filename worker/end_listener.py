@@ -20,7 +20,7 @@ _ENDED = frozenset(status.encode() for status in ENDED)
 log = structlog.get_logger(__name__)
 
 
-class EndedListener:
+class EndListener:
     """One subscription to the ends of fits, shared by all who wait in this event loop.
 
     It survives restarts of Redis: whenever it has subscribed again, it looks whether what is waited for ended

@@ -10,7 +10,7 @@ from typing import Any
 from pydantic_core import to_json
 
 from worker.celery_app import Messenger, broker_list
-from worker.end_listener import EndedListener
+from worker.end_listener import EndListener
 from worker.errors import (
     FitEnded,
     FitNotFinished,
@@ -30,7 +30,7 @@ from worker.store.upkeep import UpkeepStore
 
 __all__ = [
     "Cancellation",
-    "EndedListener",
+    "EndListener",
     "FitEnded",
     "FitNotFinished",
     "FitNotFound",

@@ -7,11 +7,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from odelib.errors import FieldError
+from odelib.errors import ProblemError
 from service.cli.errors import BAD_REQUEST, FAILED, CommandError
-from service.http.errors import ServiceError
-from service.http.request_body import parse_json
 from service.settings import ServiceSettings
+from service.strict_json import MalformedJsonError, parse_json
 
 
 @dataclass(frozen=True)
@@ -30,10 +29,10 @@ def read_request(path: Path) -> RequestFile:
         raise CommandError(BAD_REQUEST, f"{path} cannot be read: {error.strerror}") from None
     try:
         return RequestFile(body, parse_json(body, ServiceSettings().max_json_depth))
-    except ServiceError as error:
-        places = [entry for entry in error.errors if isinstance(entry, FieldError)]
-        message = f"{path} is not a fit request" if places else f"{path}: {error.detail}"
-        raise CommandError(BAD_REQUEST, message, places) from None
+    except MalformedJsonError as error:
+        raise CommandError(BAD_REQUEST, f"{path}: {error}") from None
+    except ProblemError as error:
+        raise CommandError(BAD_REQUEST, f"{path} is not a valid request:", error.errors) from None
 
 
 def check_writable(*paths: Path | None) -> None:

@@ -1,4 +1,4 @@
-"""The HTTP application: settings, routers, handlers, and no rule."""
+"""The HTTP application: settings, routers and error handlers put together."""
 
 from __future__ import annotations
 
@@ -6,15 +6,21 @@ from fastapi import FastAPI
 
 from service.http.auth import KeyMiddleware
 from service.http.errors import install_handlers
-from service.http.openapi import DESCRIPTION, INTERFACE_VERSION, TITLE, document, operation_id
+from service.http.openapi import DESCRIPTION, INTERFACE_VERSION, TITLE, openapi_document, operation_id
 from service.http.routes import fits, health, systems
 from service.http.state import attach
 from service.settings import ServiceSettings
 from worker.settings import WorkerSettings
 
+ROUTERS = (
+    fits.router,
+    systems.router,
+    health.router,
+)
+
 
 def create_app(settings: ServiceSettings | None = None, queue_settings: WorkerSettings | None = None) -> FastAPI:
-    """The service, its settings from the environment unless they are given."""
+    """Return the application; settings that are not given come from the environment."""
     settings = settings or ServiceSettings()
     app = FastAPI(
         title=TITLE,
@@ -25,11 +31,11 @@ def create_app(settings: ServiceSettings | None = None, queue_settings: WorkerSe
         redirect_slashes=False,
         generate_unique_id_function=operation_id,
     )
-    for module in (fits, systems, health):
-        app.include_router(module.router)
+    for router in ROUTERS:
+        app.include_router(router)
     install_handlers(app)
     if settings.api_key is not None:
         app.add_middleware(KeyMiddleware, key=settings.api_key.get_secret_value())
     attach(app, settings, queue_settings or WorkerSettings())
-    app.openapi = lambda: document(app)  # type: ignore[method-assign]
+    app.openapi = lambda: openapi_document(app)  # type: ignore[method-assign]
     return app

@@ -1,4 +1,4 @@
-"""Who may use the service: whoever has the key."""
+"""Authentication: a request needs the API key, if the service has one."""
 
 from __future__ import annotations
 
@@ -13,28 +13,28 @@ OPEN_PATHS = frozenset({"/health/live", "/health/ready", "/docs", "/openapi.json
 
 
 class KeyMiddleware:
-    """Refuses (401) every request without `Authorization: Bearer KEY`, but for `OPEN_PATHS`."""
+    """Refuses (401) every request without `Authorization: Bearer KEY`, except for `OPEN_PATHS`."""
 
     def __init__(self, app: ASGIApp, key: str) -> None:
         self.app = app
         self._key = key.encode()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Pass the request on, or answer it."""
-        if scope["type"] != "http" or scope["path"] in OPEN_PATHS or self._knows(Headers(scope=scope)):
+        """Pass the request on, or refuse it."""
+        if scope["type"] != "http" or scope["path"] in OPEN_PATHS or self._has_key(Headers(scope=scope)):
             await self.app(scope, receive, send)
         else:
-            await problem_response(_refusal())(scope, receive, send)
+            await problem_response(_unauthorized())(scope, receive, send)
 
-    def _knows(self, headers: Headers) -> bool:
+    def _has_key(self, headers: Headers) -> bool:
         scheme, _, key = headers.get("authorization", "").partition(" ")
-        # Compared in constant time: how long the answer takes must not tell how much of a key was right.
+        # Compared in constant time: the response time must not reveal how much of a key was right.
         return scheme.lower() == "bearer" and hmac.compare_digest(key.strip().encode("latin-1"), self._key)
 
 
-def _refusal() -> ServiceError:
+def _unauthorized() -> ServiceError:
     return ServiceError(
         "unauthorized",
-        "send the header Authorization: Bearer KEY, with the key that the service was started with",
+        "send the header `Authorization: Bearer KEY` with the API key of this service",
         headers={"WWW-Authenticate": "Bearer"},
     )

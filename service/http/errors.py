@@ -1,7 +1,7 @@
 """The one place where an error becomes `application/problem+json` (RFC 9457).
 
-Everything that goes wrong on the way of a request ends in `ServiceError`, whose code decides status, `type` and
-title; the handlers at the end render it. Exceptions of the worker's queue have their code in one table.
+Routes raise `ServiceError` with a code of `ERRORS`, which decides status, `type` and title. The handlers at the end
+render it, and every other exception that can leave a route.
 """
 
 from __future__ import annotations
@@ -19,34 +19,35 @@ from starlette.responses import Response
 from starlette.routing import Match
 
 from odelib.errors import FieldError, ProblemError
+from service.strict_json import MalformedJsonError
 from worker import errors as queue_errors
 
 MEDIA_TYPE = "application/problem+json"
-# The exception itself may tell more of the inside than a caller should know, such as Redis's address.
-_STORE_SILENT = "Redis does not answer; try again, with an Idempotency-Key where a fit must not be submitted twice"
+# In place of the exception's message, which may hold Redis's address or other internals.
+_STORE_UNAVAILABLE = "Redis does not respond; try again, with an Idempotency-Key so that no fit is submitted twice"
 
-# code → status and title. The code stands in `type`, as urn:odefit:error:CODE, and never changes.
+# code → status and title. The code is part of `type`, urn:odefit:error:CODE, and never changes.
 ERRORS: Mapping[str, tuple[int, str]] = {
-    "malformed_json": (400, "The body is not JSON in UTF-8"),
-    "bad_request": (400, "The request cannot be understood"),
-    "unauthorized": (401, "A key is needed"),
-    "not_found": (404, "There is nothing at this address"),
+    "malformed_json": (400, "Malformed JSON"),
+    "bad_request": (400, "Malformed HTTP request"),
+    "unauthorized": (401, "Missing or wrong API key"),
+    "not_found": (404, "No such path"),
     "fit_not_found": (404, "No such fit"),
     "system_not_found": (404, "No such system"),
-    "method_not_allowed": (405, "The address does not have this method"),
-    "fit_ended": (409, "The fit has ended"),
+    "method_not_allowed": (405, "Method not allowed"),
+    "fit_ended": (409, "The fit has already ended"),
     "fit_not_finished": (409, "The fit has not finished"),
-    "request_timeout": (408, "The request did not come in time"),
+    "request_timeout": (408, "The request took too long to arrive"),
     "body_too_large": (413, "The body is too large"),
-    "unsupported_media_type": (415, "The body is not of a media type that is accepted"),
-    "invalid_request": (422, "The request is not a fit problem"),
-    "invalid_parameter": (422, "A query parameter or header is wrong"),
-    "idempotency_conflict": (422, "The idempotency key belongs to another request"),
+    "unsupported_media_type": (415, "Unsupported media type"),
+    "invalid_request": (422, "Invalid fit request"),
+    "invalid_parameter": (422, "Invalid query parameter or header"),
+    "idempotency_conflict": (422, "Idempotency key already used"),
     "queue_full": (429, "The queue is full"),
-    "headers_too_large": (431, "The head of the request is too large"),
-    "internal": (500, "The service has made a mistake"),
+    "headers_too_large": (431, "The headers are too large"),
+    "internal": (500, "Internal error"),
     "too_busy": (503, "The service is busy"),
-    "store_unavailable": (503, "The store does not answer"),
+    "store_unavailable": (503, "The store is unavailable"),
     "store_full": (503, "The store is full"),
 }
 
@@ -60,9 +61,9 @@ class ParameterError:
 
 
 class ServiceError(Exception):
-    """An answer that is an error.
+    """An error response.
 
-    `code` is one of `ERRORS`; `errors` says what is wrong where; `headers` go out with the answer.
+    code: one of `ERRORS`. errors: the mistakes, each with its place. headers: sent with the response.
     """
 
     def __init__(
@@ -82,17 +83,17 @@ class ServiceError(Exception):
 
 
 def invalid_request(errors: Sequence[FieldError]) -> ServiceError:
-    """A body that is JSON but not a fit problem."""
+    """Return the error of a body that is JSON but not a valid fit request."""
     return ServiceError("invalid_request", _summary(errors), errors=errors)
 
 
 def invalid_parameters(errors: Sequence[ParameterError]) -> ServiceError:
-    """Query parameters or headers that are wrong or unknown."""
+    """Return the error of invalid or unknown query parameters or headers."""
     return ServiceError("invalid_parameter", _summary(errors), errors=errors)
 
 
 def problem_response(error: ServiceError) -> Response:
-    """The answer as `application/problem+json`."""
+    """Return the error as `application/problem+json`."""
     body: dict[str, Any] = {
         "type": f"urn:odefit:error:{error.code}",
         "title": error.title,
@@ -104,7 +105,7 @@ def problem_response(error: ServiceError) -> Response:
     return Response(json.dumps(body), error.status, error.headers, MEDIA_TYPE)
 
 
-# What the worker's queue raises → code, and after how many seconds it is worth to try again.
+# Exception of the queue → code, and the Retry-After in seconds where another try may succeed.
 _QUEUE_ERRORS: Mapping[type[queue_errors.WorkerError], tuple[str, int | None]] = {
     queue_errors.StoreUnavailable: ("store_unavailable", 5),
     queue_errors.StoreFull: ("store_full", 60),
@@ -119,16 +120,21 @@ _QUEUE_ERRORS: Mapping[type[queue_errors.WorkerError], tuple[str, int | None]] =
 def install_handlers(app: FastAPI) -> None:
     """Render every exception that can leave a route."""
     app.add_exception_handler(ServiceError, _service_error)
+    app.add_exception_handler(MalformedJsonError, _malformed_json)
     app.add_exception_handler(ProblemError, _problem_error)
     app.add_exception_handler(queue_errors.WorkerError, _queue_error)
     app.add_exception_handler(RequestValidationError, _framework_validation)
     app.add_exception_handler(HTTPException, _framework_error)
-    app.add_exception_handler(Exception, _mistake)
+    app.add_exception_handler(Exception, _internal_error)
 
 
 def _service_error(request: Request, error: Exception) -> Response:
     assert isinstance(error, ServiceError)
     return problem_response(error)
+
+
+def _malformed_json(request: Request, error: Exception) -> Response:
+    return problem_response(ServiceError("malformed_json", str(error)))
 
 
 def _problem_error(request: Request, error: Exception) -> Response:
@@ -141,55 +147,53 @@ def _queue_error(request: Request, error: Exception) -> Response:
         if isinstance(error, kind):
             headers = {} if seconds is None else {"Retry-After": str(seconds)}
             where = [ParameterError("Idempotency-Key", str(error))] if code == "idempotency_conflict" else []
-            detail = _STORE_SILENT if code == "store_unavailable" else str(error)
+            detail = _STORE_UNAVAILABLE if code == "store_unavailable" else str(error)
             return problem_response(ServiceError(code, detail, errors=where, headers=headers))
     raise error
 
 
 def _framework_validation(request: Request, error: Exception) -> Response:
-    """Only query parameters are left to the framework; the body is read by hand."""
+    """Render FastAPI's errors, all of them about query parameters: the service reads bodies itself."""
     assert isinstance(error, RequestValidationError)
-    wrong = [ParameterError(str(details["loc"][-1]), _parameter_detail(details)) for details in error.errors()]
-    return problem_response(invalid_parameters(wrong))
+    mistakes = [ParameterError(str(details["loc"][-1]), _parameter_detail(details)) for details in error.errors()]
+    return problem_response(invalid_parameters(mistakes))
 
 
 def _parameter_detail(details: Mapping[str, Any]) -> str:
-    if details["type"] == "extra_forbidden":
-        return f"there is no query parameter {details['loc'][-1]!r:.80} here"
-    return str(details["msg"])
+    return "unknown query parameter" if details["type"] == "extra_forbidden" else str(details["msg"])
 
 
 def _framework_error(request: Request, error: Exception) -> Response:
     assert isinstance(error, HTTPException)
     if error.status_code == 405:
-        methods = _methods_at(request)
-        detail = f"{request.method} is not available here; available are {', '.join(methods)}"
-        return problem_response(ServiceError("method_not_allowed", detail, headers={"Allow": ", ".join(methods)}))
+        allowed = ", ".join(_methods_at(request))
+        detail = f"this path does not support {request.method}; use {allowed}"
+        return problem_response(ServiceError("method_not_allowed", detail, headers={"Allow": allowed}))
     if error.status_code == 404:
-        return problem_response(ServiceError("not_found", "no route has this path; /docs lists all of them"))
+        return problem_response(ServiceError("not_found", "no route has this path; /docs lists all routes"))
     return problem_response(ServiceError("bad_request", str(error.detail)))
 
 
 def _methods_at(request: Request) -> list[str]:
-    """All methods of all routes that have the request's path."""
+    """Return the methods of all routes that have the request's path."""
     scope = dict(request.scope)
-    found: set[str] = set()
+    methods: set[str] = set()
     for method in ("GET", "POST", "DELETE"):
         scope["method"] = method
         if any(route.matches(scope)[0] is Match.FULL for route in request.app.routes):
-            found.add(method)
-    return sorted(found)
+            methods.add(method)
+    return sorted(methods)
 
 
-def _mistake(request: Request, error: Exception) -> Response:
-    # The framework raises the exception again after this answer, so that the server logs it in full.
+def _internal_error(request: Request, error: Exception) -> Response:
+    # Starlette raises the exception again after this response, so that the server logs it in full.
     return problem_response(
-        ServiceError("internal", "an error that the service did not expect; its log has the details")
+        ServiceError("internal", "an unexpected error occurred; the log of the service has details")
     )
 
 
 def _summary(errors: Sequence[FieldError | ParameterError]) -> str:
     first = errors[0]
-    where = first.pointer or "the whole body" if isinstance(first, FieldError) else first.parameter
+    where = first.pointer or "the whole request" if isinstance(first, FieldError) else first.parameter
     more = f" (and {len(errors) - 1} more)" if len(errors) > 1 else ""
     return f"{where}: {first.detail}{more}"

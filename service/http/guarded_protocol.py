@@ -1,8 +1,7 @@
-"""Connections that cost the service no more than they should: uvicorn's protocol with bounds on what a client may
-leave undone.
+"""uvicorn's HTTP protocol, guarded against slow and silent clients.
 
-A client may send the head of a request slowly, or without end; it may never read an answer, or open connections and
-do nothing. None of this is a request yet, so the application cannot refuse it.
+A client may send headers slowly or without end, never read a response, or open connections and stay silent. The
+application cannot refuse this, because it sees only requests whose headers are complete.
 """
 
 from __future__ import annotations
@@ -24,13 +23,13 @@ from uvicorn.server import ServerState
 from service.http.errors import ServiceError, problem_response
 from service.settings import ServiceSettings
 
-MAX_HEAD_BYTES = 64 * 2**10  # of a request's line and headers, and of what stands between the parts of a body
-_AT_ONCE = struct.pack("ii", 1, 0)
-_OTHER_FILES = 100  # that the process has open beside its connections
+MAX_HEAD_BYTES = 64 * 2**10  # request line and headers; also the bytes between two chunks of a body
+_LINGER_ZERO = struct.pack("ii", 1, 0)  # SO_LINGER on, 0 s: close discards unsent data
+_OTHER_FILES = 100  # files that the process has open besides its connections
 
 
 class ServerConfig(uvicorn.Config):
-    """uvicorn's configuration for `app`, whose connections are guarded."""
+    """uvicorn's configuration for `app` with guarded connections."""
 
     def __init__(self, app: FastAPI, settings: ServiceSettings, **options: Any) -> None:
         super().__init__(
@@ -42,17 +41,18 @@ class ServerConfig(uvicorn.Config):
             server_header=False,
             **options,
         )
-        self.seconds = settings.receive_seconds
-        self.most_connections = min(settings.max_connections, _files() - _OTHER_FILES)
-        # Connections of which a whole request has not come yet, since the longest first.
-        self.awaited: dict[GuardedProtocol, None] = {}
+        self.receive_seconds = settings.receive_seconds
+        self.max_connections = min(settings.max_connections, _max_open_files() - _OTHER_FILES)
+        # Connections that have not sent a complete request yet; the one that has waited longest comes first.
+        self.idle: dict[GuardedProtocol, None] = {}
 
 
 class GuardedProtocol(HttpToolsProtocol):
     """One connection.
 
-    The head of a request must come within `ServerConfig.seconds`, in `MAX_HEAD_BYTES`; an answer must be read at
-    some pace. Where there are too many connections, the one that has been awaited for the longest makes room.
+    The head of a request (request line and headers) must arrive within `ServerConfig.receive_seconds` and
+    `MAX_HEAD_BYTES`; the client must keep reading the response. When there are too many connections, the one that has
+    been idle longest is closed.
     """
 
     def __init__(
@@ -63,156 +63,165 @@ class GuardedProtocol(HttpToolsProtocol):
         _loop: asyncio.AbstractEventLoop | None = None,
     ) -> None:
         super().__init__(config, server_state, app_state, _loop)
-        self._guard = config
-        self._head_bytes = 0  # that came since the last part of a body, or since the request began
-        self._whole = True  # no request has begun that has not come to its end
-        self._unread = 0  # bytes of the answer that waited for the client when last looked at
+        self._config = config
+        self._head_bytes = 0  # received since the last part of a body, or since the request began
+        self._is_complete = True  # False while a request is arriving
+        self._unsent_bytes = 0  # of the response, at the last check
         self._running: RequestResponseCycle | None = None
-        self._late: asyncio.TimerHandle | None = None
-        self._slow: asyncio.TimerHandle | None = None
+        self._head_timer: asyncio.TimerHandle | None = None
+        self._read_timer: asyncio.TimerHandle | None = None
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
-        """Take the connection, if there is room or can be made."""
+        """Accept the connection, closing an idle one if necessary."""
         super().connection_made(transport)
-        if len(self.connections) > self._guard.most_connections and not self._make_room():
-            self._refuse(ServiceError("too_busy", "too many connections are open", headers={"Retry-After": "5"}))
+        if len(self.connections) > self._config.max_connections and not self._close_idle_connection():
+            self._refuse(
+                ServiceError("too_busy", "too many open connections; try again later", headers={"Retry-After": "5"})
+            )
             return
-        self._guard.awaited[self] = None
-        self._late = self.loop.call_later(self._guard.seconds, self._on_late_head)
+        self._config.idle[self] = None
+        self._start_head_timer()
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """Forget the connection."""
+        """Clean up after the connection."""
         super().connection_lost(exc)
-        self._guard.awaited.pop(self, None)
-        self._no_longer_late()
-        self._no_longer_slow()
+        self._config.idle.pop(self, None)
+        self._stop_head_timer()
+        self._stop_read_timer()
 
     def data_received(self, data: bytes) -> None:
-        """Bytes of a request, or of several."""
+        """Receive bytes of one or several requests."""
         if self.transport.is_closing():
             return
-        if self._late is None and self._whole and (self.cycle is None or self.cycle.response_complete):
-            self._late = self.loop.call_later(self._guard.seconds, self._on_late_head)
+        if self._head_timer is None and self._is_complete and (self.cycle is None or self.cycle.response_complete):
+            self._start_head_timer()
         self._head_bytes += len(data)
         super().data_received(data)
         if self._head_bytes > MAX_HEAD_BYTES and not self.transport.is_closing():
             self._refuse(
-                ServiceError("headers_too_large", f"more than {MAX_HEAD_BYTES} bytes of headers; send fewer or shorter")
+                ServiceError(
+                    "headers_too_large", f"the headers exceed {MAX_HEAD_BYTES} bytes; send fewer or shorter headers"
+                )
             )
 
     def on_headers_complete(self) -> None:
-        """The head is there; its body has time by another rule."""
+        """Stop timing the head; the application times the body."""
         self._head_bytes = 0
-        self._whole = False
-        self._no_longer_late()
+        self._is_complete = False
+        self._stop_head_timer()
         super().on_headers_complete()
 
     def on_body(self, body: bytes) -> None:
-        """Part of a body."""
+        """Receive a part of a body."""
         self._head_bytes = 0
         super().on_body(body)
 
     def on_message_complete(self) -> None:
-        """The request is there, and from now on waits for the service, unless it has been answered already."""
+        """Mark the request as complete; the client now waits for the service, unless it has been answered already."""
         self._head_bytes = 0
-        self._whole = True
-        self._no_longer_late()
+        self._is_complete = True
+        self._stop_head_timer()
         if self.cycle.response_complete:
             self.timeout_keep_alive_task = self.loop.call_later(
                 self.timeout_keep_alive, self.timeout_keep_alive_handler
             )
         else:
-            self._guard.awaited.pop(self, None)
+            self._config.idle.pop(self, None)
         super().on_message_complete()
 
     def on_response_complete(self) -> None:
-        """The answer is on its way; the rest of a body that was not wanted has some time to come to its end."""
+        """Mark the connection as idle again; if its body is still arriving, it gets some time for the rest."""
         super().on_response_complete()
         if self.transport.is_closing():
             return
-        if not self._whole:
-            self._late = self.loop.call_later(self._guard.seconds, self.transport.close)
-        elif self.cycle.response_complete:  # and no other request has come behind it
-            self._guard.awaited[self] = None
+        if not self._is_complete:
+            self._head_timer = self.loop.call_later(self._config.receive_seconds, self.transport.close)
+        elif self.cycle.response_complete:  # and no other request has arrived meanwhile
+            self._config.idle[self] = None
 
     def pause_writing(self) -> None:
-        """The client does not take the answer as fast as it comes."""
+        """Start to watch a client that reads the response too slowly."""
         super().pause_writing()
-        self._look_at_reader()
+        self._watch_reader()
 
     def resume_writing(self) -> None:
-        """It has taken most of it."""
+        """Stop to watch the client: it has read most of the response."""
         super().resume_writing()
-        self._no_longer_slow()
+        self._stop_read_timer()
 
     def send_400_response(self, msg: str) -> None:
-        """What came is not HTTP."""
-        self._refuse(ServiceError("bad_request", "what came is not an HTTP request that can be understood"))
+        """Refuse bytes that are not HTTP."""
+        self._refuse(ServiceError("bad_request", "the request is not valid HTTP"))
 
     def _start_asgi_task(self, cycle: RequestResponseCycle, app: ASGI3Application) -> None:
-        self._running = cycle  # not the last one that came, where several were sent without waiting for an answer
+        self._running = cycle  # with pipelining, not the last one received
         super()._start_asgi_task(cycle, app)
 
-    def _no_longer_late(self) -> None:
-        if self._late is not None:
-            self._late.cancel()
-        self._late = None
+    def _start_head_timer(self) -> None:
+        self._head_timer = self.loop.call_later(self._config.receive_seconds, self._on_head_timeout)
 
-    def _no_longer_slow(self) -> None:
-        if self._slow is not None:
-            self._slow.cancel()
-        self._slow = None
+    def _stop_head_timer(self) -> None:
+        if self._head_timer is not None:
+            self._head_timer.cancel()
+        self._head_timer = None
 
-    def _on_late_head(self) -> None:
-        self._late = None
+    def _stop_read_timer(self) -> None:
+        if self._read_timer is not None:
+            self._read_timer.cancel()
+        self._read_timer = None
+
+    def _on_head_timeout(self) -> None:
+        self._head_timer = None
         if self._head_bytes:
-            self._refuse(ServiceError("request_timeout", f"no whole request came within {self._guard.seconds:g} s"))
+            self._refuse(
+                ServiceError("request_timeout", f"the request did not arrive within {self._config.receive_seconds:g} s")
+            )
         else:
             self.transport.close()
 
-    def _look_at_reader(self) -> None:
-        self._unread = self.transport.get_write_buffer_size()
-        self._slow = self.loop.call_later(self._guard.seconds, self._on_slow_reader)
+    def _watch_reader(self) -> None:
+        self._unsent_bytes = self.transport.get_write_buffer_size()
+        self._read_timer = self.loop.call_later(self._config.receive_seconds, self._on_read_timeout)
 
-    def _on_slow_reader(self) -> None:
-        if self.transport.get_write_buffer_size() < self._unread:
-            self._look_at_reader()
+    def _on_read_timeout(self) -> None:
+        if self.transport.get_write_buffer_size() < self._unsent_bytes:
+            self._watch_reader()
         else:
             self._abort()
 
-    def _make_room(self) -> bool:
-        oldest = next(iter(self._guard.awaited), None)
+    def _close_idle_connection(self) -> bool:
+        oldest = next(iter(self._config.idle), None)
         if oldest is None:
             return False
-        del self._guard.awaited[oldest]
+        del self._config.idle[oldest]
         self.connections.discard(oldest)
         oldest._abort()
         return True
 
     def _abort(self) -> None:
-        """Close at once; who is at work on an answer learns of it before the transport says so."""
+        """Close at once, and tell the running request before the transport reports it."""
         if self._running is not None:
             self._running.disconnected = True
-        # With what is still to be sent thrown away: otherwise the kernel would keep it for as long as nobody reads it.
-        self.transport.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _AT_ONCE)
+        # Discard unsent data, which the kernel would otherwise keep for as long as nobody reads it.
+        self.transport.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _LINGER_ZERO)
         self.transport.abort()
 
     def _refuse(self, error: ServiceError) -> None:
-        """Answer without the application, and close."""
+        """Respond without the application, and close."""
         if self.cycle is None or not self.cycle.response_started or self.cycle.response_complete:
-            self.transport.write(_raw(problem_response(error)))
+            self.transport.write(_response_bytes(problem_response(error)))
         self.transport.close()
 
 
-def _raw(response: Response) -> bytes:
+def _response_bytes(response: Response) -> bytes:
     status = HTTPStatus(response.status_code)
     head = [f"HTTP/1.1 {status.value} {status.phrase}".encode()]
     head += [b"%b: %b" % header for header in response.raw_headers]
     return b"\r\n".join([*head, b"connection: close", b"", bytes(response.body)])
 
 
-def _files() -> int:
-    """How many files the process may have open; raised as far as the system lets it."""
+def _max_open_files() -> int:
+    """Raise the limit on open files as far as the system allows, and return it."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     if soft != hard:
         resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))

@@ -1,7 +1,7 @@
-"""What the service answers, as models: they are the answers' description in the OpenAPI document.
+"""The responses of the service as models, which describe them in the OpenAPI document.
 
-Answers are put together from what stands in the store, whose results are not parsed again; tests hold that both
-agree. What does not exist yet is absent, never null.
+Routes assemble responses from what is stored, without parsing results again; tests check that both agree. Fields that
+do not exist yet are absent, never null.
 """
 
 from __future__ import annotations
@@ -13,49 +13,50 @@ from pydantic import BaseModel, Field
 from typing_extensions import TypeAliasType
 
 from odelib.result import FitResult
+from service.http.errors import ERRORS, MEDIA_TYPE
 from worker.states import Status
 
-# Named, so that generated clients have one type for it, whether it stands in an answer or in a query.
+# Named, so that generated clients have one type for it in responses and in queries.
 FitStatus = TypeAliasType("FitStatus", Status)
 
 
 class FitProgress(BaseModel):
-    """Where a running fit stands."""
+    """The progress of a running fit."""
 
-    stage: Annotated[str, Field(description="The kind of the stage that runs.")]
-    step: Annotated[int, Field(description="Steps this stage has done.")]
-    steps: Annotated[int, Field(description="Steps this stage may do.")]
+    stage: Annotated[str, Field(description="The kind of the running stage.")]
+    step: Annotated[int, Field(description="Completed steps of this stage.")]
+    steps: Annotated[int, Field(description="Maximum number of steps of this stage.")]
     loss: Annotated[float, Field(description="The best loss so far.")]
-    fraction: Annotated[float, Field(description="Part of all steps planned, 0 to 1.")]
+    fraction: Annotated[float, Field(description="Completed fraction of all planned steps, 0 to 1.")]
 
 
 class FitFailure(BaseModel):
-    """Why a fit could not succeed: what happened, at which stage, and what can be changed."""
+    """Why a fit failed: what happened, at which stage, and what you can change."""
 
-    type: Annotated[str, Field(description="Stable; further ones may come.")]
+    type: Annotated[str, Field(description="Stable identifier; more may be added.")]
     title: str
     detail: str
 
 
 class Fit(BaseModel):
-    """A fit. What does not exist yet is absent."""
+    """A fit. Fields that do not exist yet are absent."""
 
     id: str
     status: Annotated[
-        FitStatus, Field(description="The job's state; whether the fit converged stands in `result.outcome`.")
+        FitStatus, Field(description="State of the job; `result.outcome` says whether the fit converged.")
     ]
-    system: Annotated[str, Field(description="The catalogue's name, or `custom` for your own definition.")]
+    system: Annotated[str, Field(description="Name of the catalogue system, or `custom` for your own definition.")]
     created_at: datetime
-    started_at: Annotated[datetime | None, Field(description="When the first attempt began.")] = None
+    started_at: Annotated[datetime | None, Field(description="Start of the first attempt.")] = None
     finished_at: datetime | None = None
-    expires_at: Annotated[datetime | None, Field(description="When the fit will be forgotten.")] = None
+    expires_at: Annotated[datetime | None, Field(description="When the fit will be deleted.")] = None
     labels: dict[str, str]
-    attempts: Annotated[int, Field(description="How often a worker took the fit up; 0 while it is queued.")]
+    attempts: Annotated[int, Field(description="Number of times a worker has started the fit; 0 while queued.")]
     progress: FitProgress | None = None
     error: FitFailure | None = None
     result: Annotated[
         FitResult | None,
-        Field(description="There in every end state in which a point had been evaluated; never in lists."),
+        Field(description="Present in every end state if at least one point was evaluated; never in lists."),
     ] = None
 
 
@@ -67,14 +68,14 @@ class FitList(BaseModel):
 
 
 class FitProblemAnswer(BaseModel):
-    """What was asked, with all defaults filled in, and by which versions it was taken."""
+    """The request with all defaults filled in, and the software versions that accepted it."""
 
-    request: Annotated[dict[str, Any], Field(description="Can be sent to `POST /fits` as it stands.")]
+    request: Annotated[dict[str, Any], Field(description="Can be sent to `POST /fits` unchanged.")]
     versions: dict[str, str]
 
 
 class SystemExample(BaseModel):
-    """Values with which a system shows its typical behaviour."""
+    """Values for which a system shows its typical behaviour."""
 
     parameters: dict[str, float]
     initial_state: dict[str, float]
@@ -89,8 +90,8 @@ class SystemDescription(BaseModel):
     states: list[str]
     parameters: list[str]
     constants: dict[str, float]
-    equations: Annotated[dict[str, str], Field(description="Each state's derivative.")]
-    observables: Annotated[dict[str, str], Field(description="What can be measured, as expressions.")]
+    equations: Annotated[dict[str, str], Field(description="The time derivative of each state.")]
+    observables: Annotated[dict[str, str], Field(description="Measurable quantities, as expressions.")]
     example: SystemExample
 
 
@@ -101,20 +102,20 @@ class SystemList(BaseModel):
 
 
 class Liveness(BaseModel):
-    """The process answers."""
+    """The process responds."""
 
     status: Literal["live"]
 
 
 class Readiness(BaseModel):
-    """Redis answers; fits are accepted."""
+    """Redis responds, so fits are accepted."""
 
     status: Literal["ready"]
-    workers: Annotated[int, Field(description="Worker processes that are alive.")]
+    workers: Annotated[int, Field(description="Number of live worker processes.")]
 
 
 class ProblemDetail(BaseModel):
-    """One mistake: `pointer` (RFC 6901) where it stands in the body, or `parameter` of query or headers."""
+    """One mistake: its `pointer` (RFC 6901) into the body, or the query or header `parameter`."""
 
     pointer: str | None = None
     parameter: str | None = None
@@ -122,10 +123,21 @@ class ProblemDetail(BaseModel):
 
 
 class Problem(BaseModel):
-    """An error, after RFC 9457."""
+    """An error (RFC 9457)."""
 
-    type: Annotated[str, Field(description="Stable; further ones may come.")]
+    type: Annotated[str, Field(description="Stable identifier; more may be added.")]
     title: str
     status: int
     detail: str
     errors: list[ProblemDetail] | None = None
+
+
+def error_responses(*statuses: int) -> dict[int | str, dict[str, Any]]:
+    """Return the error responses of a route for the OpenAPI document; 500 is always among them."""
+    return {
+        status: {
+            "description": " · ".join(title for code_status, title in ERRORS.values() if code_status == status),
+            "content": {MEDIA_TYPE: {"schema": {"$ref": f"#/components/schemas/{Problem.__name__}"}}},
+        }
+        for status in (*statuses, 500)
+    }

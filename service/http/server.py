@@ -14,24 +14,24 @@ from service.settings import ServiceSettings, require_key_beyond_loopback
 from worker.log import configure_logging
 from worker.settings import WorkerSettings
 
-_STOP_SECONDS = 10  # for answers under way; who waits for a fit is answered at once
+_SHUTDOWN_SECONDS = 10  # for responses in progress; clients that wait for a fit are answered at once
 
 
 class _Server(uvicorn.Server):
-    """Tells the application that it is to stop before waiting for the answers under way."""
+    """Announces the shutdown to the application before waiting for responses in progress."""
 
     def __init__(self, config: uvicorn.Config, state: State) -> None:
         super().__init__(config)
         self._state = state
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
-        """Stop taking requests, answer those under way, end."""
+        """Stop accepting requests, finish those in progress, and end."""
         self._state.closing.set()
         await super().shutdown(sockets)
 
 
-def run_api(settings: ServiceSettings, listening: socket.socket | None = None) -> None:
-    """Serve until SIGINT or SIGTERM, on `listening` where a socket is handed over.
+def run_api(settings: ServiceSettings, listener: socket.socket | None = None) -> None:
+    """Serve until SIGINT or SIGTERM, on `listener` if given, else on the host and port of the settings.
 
     Raises `UnprotectedHost` for a host beyond loopback without a key.
     """
@@ -40,6 +40,6 @@ def run_api(settings: ServiceSettings, listening: socket.socket | None = None) -
     configure_logging(queue_settings.redis_url, logging.INFO if settings.access_log else logging.WARNING)
     app = create_app(settings, queue_settings)
     config = ServerConfig(
-        app, settings, host=settings.host, port=settings.port, timeout_graceful_shutdown=_STOP_SECONDS
+        app, settings, host=settings.host, port=settings.port, timeout_graceful_shutdown=_SHUTDOWN_SECONDS
     )
-    _Server(config, app.state.service).run(sockets=[listening] if listening else None)
+    _Server(config, app.state.service).run(sockets=[listener] if listener else None)

@@ -1,4 +1,4 @@
-"""What the routes share while the service runs."""
+"""The state that all routes share while the service runs."""
 
 from __future__ import annotations
 
@@ -14,16 +14,16 @@ from fastapi import FastAPI
 from starlette.requests import Request
 
 from odelib.problem.limits import Limits
-from service.http.request_body import Room
+from service.http.request_body import BodyBudget
 from service.settings import ServiceSettings
-from worker.queue import EndedListener, FitQueue
+from worker.queue import EndListener, FitQueue
 from worker.settings import WorkerSettings
 
-SMALL_BODY = 16 * 2**10  # bytes; parsed in less time than it takes to hand it to a thread and back
-# The numbers are measured: with more threads they spend more time on handing the interpreter's lock around than they
-# win, and anyio's own threads, meant for anything, cost three times as much a call.
-_THREADS = 8
-_PARSERS = 2  # as Python objects a body takes some twenty times as much memory
+SMALL_BODY_BYTES = 16 * 2**10  # parsed faster than handed over to a thread
+# Measured: more threads lose more time to contention for the interpreter's lock than they gain, and a call through
+# anyio's general-purpose threads costs three times as much.
+_QUEUE_THREADS = 8
+_MAX_PARSING = 2  # parsed into Python objects, a body takes about twenty times its size in memory
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -31,27 +31,27 @@ T = TypeVar("T")
 
 @dataclass
 class State:
-    """Settings, the queue, room for bodies, and who waits for fits to end.
+    """Settings, queue and listener of one application.
 
-    `closing` is set when the service is asked to stop: whoever waits for a fit is answered at once. `parsers` lets
-    through as many bodies beyond `SMALL_BODY` as may be parsed at a time.
+    closing: set when the service shuts down; requests that wait for a fit are then answered at once.
+    parsing: limits how many bodies above `SMALL_BODY_BYTES` are parsed at a time.
     """
 
     settings: ServiceSettings
     limits: Limits
     queue: FitQueue
-    listener: EndedListener
-    room: Room
+    listener: EndListener
+    body_budget: BodyBudget
     closing: asyncio.Event = field(default_factory=asyncio.Event)
-    parsers: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(_PARSERS))
-    threads: ThreadPoolExecutor = field(default_factory=lambda: ThreadPoolExecutor(_THREADS, "queue"))
+    parsing: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(_MAX_PARSING))
+    threads: ThreadPoolExecutor = field(default_factory=lambda: ThreadPoolExecutor(_QUEUE_THREADS, "queue"))
 
     async def in_thread(self, function: Callable[P, T], *args: P.args, **options: P.kwargs) -> T:
-        """Call what blocks, such as the queue, in a thread."""
+        """Call a blocking function, such as a method of the queue, in a thread."""
         return await asyncio.get_running_loop().run_in_executor(self.threads, partial(function, *args, **options))
 
     async def wait_for_end(self, fit_id: str, seconds: float) -> None:
-        """Return when the fit has ended, the time is over, or the service stops."""
+        """Return when the fit ends, after `seconds`, or when the service shuts down."""
         waits = [
             asyncio.ensure_future(self.listener.wait(fit_id, seconds)),
             asyncio.ensure_future(self.closing.wait()),
@@ -62,17 +62,17 @@ class State:
             for wait in waits:
                 wait.cancel()
         for wait in done:
-            wait.result()  # an error of the listener is the caller's to know
+            wait.result()  # raises an error of the listener
 
 
 def attach(app: FastAPI, settings: ServiceSettings, queue_settings: WorkerSettings) -> None:
-    """Give `app` its state and keep the listener running while the app does."""
+    """Give `app` its state, and keep the listener running while the app runs."""
     app.state.service = State(
         settings,
         settings.limits(),
         FitQueue(queue_settings),
-        EndedListener(queue_settings),
-        Room(settings.max_received_bytes),
+        EndListener(queue_settings),
+        BodyBudget(settings.max_received_bytes),
     )
     app.router.lifespan_context = _lifespan
 
@@ -89,6 +89,6 @@ async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
 
 
 def state_of(request: Request) -> State:
-    """The state of the service that answers this request."""
+    """Return the state of the service that handles this request."""
     state: State = request.app.state.service
     return state

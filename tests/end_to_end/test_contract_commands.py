@@ -126,7 +126,7 @@ def running(stack: Stack) -> list[Json]:
         (changed(DECAY, "/zeta", 1), "/zeta: "),
         ([], "(the whole): "),
         ('{"system": ', "not JSON"),
-        ('{"system": "lorenz", "system": "lorenz"}', "stands twice"),
+        ('{"system": "lorenz", "system": "lorenz"}', "duplicate key 'system'"),
         ("[" * 60 + "]" * 60, "nested too deeply"),
     ],
 )

@@ -10,7 +10,7 @@ import pytest
 from tests.processes import kill_redis, redis_server
 from tests.worker.conftest import Store, open_store
 from worker.attempt_endings import Ending
-from worker.end_listener import EndedListener
+from worker.end_listener import EndListener
 
 LONG = 60.0
 
@@ -21,7 +21,7 @@ async def end(store: Store, *, after: float) -> None:
     await asyncio.to_thread(store.leases.finish, claim, Ending("succeeded", "{}"), "")
 
 
-async def waited(listener: EndedListener, fit_id: str, timeout: float) -> float:
+async def waited(listener: EndListener, fit_id: str, timeout: float) -> float:
     began = time.monotonic()
     await listener.wait(fit_id, timeout)
     return time.monotonic() - began
@@ -30,7 +30,7 @@ async def waited(listener: EndedListener, fit_id: str, timeout: float) -> float:
 @pytest.mark.parametrize("after", [0.0, 0.5])
 def test_the_end_is_told_to_all_who_wait(store: Store, after: float) -> None:
     async def main() -> None:
-        listener = EndedListener(store.settings)
+        listener = EndListener(store.settings)
         await listener.start()
         fit_id = store.submit().record.id
         *times, _ = await asyncio.gather(*(waited(listener, fit_id, LONG) for _ in range(20)), end(store, after=after))
@@ -43,7 +43,7 @@ def test_the_end_is_told_to_all_who_wait(store: Store, after: float) -> None:
 
 def test_what_has_ended_or_is_gone_is_not_waited_for(store: Store) -> None:
     async def main() -> None:
-        listener = EndedListener(store.settings)
+        listener = EndListener(store.settings)
         await listener.start()
         fit_id = store.submit().record.id
         await end(store, after=0)
@@ -56,7 +56,7 @@ def test_what_has_ended_or_is_gone_is_not_waited_for(store: Store) -> None:
 
 def test_the_timeout_ends_the_wait(store: Store) -> None:
     async def main() -> None:
-        listener = EndedListener(store.settings)
+        listener = EndListener(store.settings)
         await listener.start()
         fit_id = store.submit().record.id
         assert 0.3 <= await waited(listener, fit_id, 0.3) < LONG
@@ -71,7 +71,7 @@ def test_an_end_while_redis_was_away_is_not_missed() -> None:
         store = open_store(server.url)
 
         async def main() -> None:
-            listener = EndedListener(store.settings)
+            listener = EndListener(store.settings)
             await listener.start()
             fit_id = store.submit().record.id
             wait = asyncio.create_task(waited(listener, fit_id, LONG))
@@ -90,7 +90,7 @@ def test_an_end_while_redis_was_away_is_not_missed() -> None:
 
 def test_without_redis_it_waits() -> None:
     async def main() -> None:
-        listener = EndedListener(open_store("unix:///no/such/socket").settings)
+        listener = EndListener(open_store("unix:///no/such/socket").settings)
         await listener.start()
         assert 0.3 <= await waited(listener, "x", 0.3) < LONG
         await listener.stop()

@@ -1,4 +1,4 @@
-"""Fits: submit, read, list, cancel, forget."""
+"""The routes of fits: submit, read, list, cancel, delete."""
 
 from __future__ import annotations
 
@@ -13,16 +13,17 @@ from starlette.responses import Response
 from odelib.problem.catalogue import CATALOGUE
 from odelib.problem.request import FitProblem, parse_problem, request_of
 from service.http.errors import ParameterError, invalid_parameters
-from service.http.parameters import NO_PARAMETERS, idempotency_key, problems, seconds_to_wait
-from service.http.request_body import check_headers, digest, parse_json, read_body
-from service.http.schemas import Fit, FitList, FitProblemAnswer, FitStatus
-from service.http.state import SMALL_BODY, State, state_of
+from service.http.parameters import NO_PARAMETERS, idempotency_key, seconds_to_wait
+from service.http.request_body import check_headers, digest, read_body
+from service.http.schemas import Fit, FitList, FitProblemAnswer, FitStatus, error_responses
+from service.http.state import SMALL_BODY_BYTES, State, state_of
+from service.strict_json import parse_json
 from worker.errors import FitNotFound, StoreUnavailable
 from worker.queue import FitRecord, Submission
 from worker.states import ENDED
 
 CUSTOM = "custom"
-_RETRY_AFTER = "1"  # seconds; a small fit has ended by then
+_RETRY_AFTER = "1"  # seconds, which suffice for a small fit
 _FIELDS = (
     "id", "status", "system", "created_at", "started_at", "finished_at", "expires_at", "labels", "attempts",
     "progress", "error",
@@ -35,35 +36,35 @@ router = APIRouter(tags=["fits"])
     "/fits",
     status_code=202,
     response_model=Fit,
-    responses={200: {"model": Fit}, **problems(400, 401, 408, 413, 415, 422, 429, 503)},
+    responses={200: {"model": Fit}, **error_responses(400, 401, 408, 413, 415, 422, 429, 503)},
     dependencies=NO_PARAMETERS,
 )
 async def submit_fit(request: Request) -> Response:
-    """Submit a fit. It is validated now and runs later; with `Prefer: wait=SECONDS` the answer waits for its end."""
+    """Submit a fit. It is validated now and runs later; with `Prefer: wait=SECONDS` the response waits for its end."""
     state = state_of(request)
     seconds = seconds_to_wait(request.headers.getlist("prefer"), state.settings.max_wait_seconds)
     record = await _accept(state, request)
     if seconds:
-        record = await _after(state, record, seconds)
-    answer = _fit_response(record, 200 if record.status in ENDED else 202)
-    answer.headers["Location"] = f"/fits/{record.id}"
-    answer.headers["Retry-After"] = _RETRY_AFTER
+        record = await _wait_for_end(state, record, seconds)
+    response = _fit_response(record, 200 if record.status in ENDED else 202)
+    response.headers["Location"] = f"/fits/{record.id}"
+    response.headers["Retry-After"] = _RETRY_AFTER
     if seconds is not None:
-        answer.headers["Preference-Applied"] = f"wait={seconds}"
-    return answer
+        response.headers["Preference-Applied"] = f"wait={seconds}"
+    return response
 
 
 async def _accept(state: State, request: Request) -> FitRecord:
-    """Read, check and queue. Nothing of the body is kept: it may be large, and the caller may wait long."""
+    """Read, validate and queue. Nothing here outlives the call: the body may be large, and the caller may wait long."""
     headers = request.headers
     check_headers(headers.get("content-type"), headers.get("content-encoding"))
-    with state.room.body() as take:
+    with state.body_budget.body() as reserve:
         length, settings = headers.get("content-length"), state.settings
-        body = await read_body(request.stream(), length, settings.max_body_bytes, settings.receive_seconds, take)
+        body = await read_body(request.stream(), length, settings.max_body_bytes, settings.receive_seconds, reserve)
         key = idempotency_key(headers.get("idempotency-key"))
-        if len(body) <= SMALL_BODY:
+        if len(body) <= SMALL_BODY_BYTES:
             return (await state.in_thread(_submit, state, _parse(state, body), body, key)).record
-        async with state.parsers:
+        async with state.parsing:
             return (await state.in_thread(lambda: _submit(state, _parse(state, body), body, key))).record
 
 
@@ -82,14 +83,14 @@ def _submit(state: State, problem: FitProblem, body: bytes, key: str | None) -> 
     )
 
 
-async def _after(state: State, record: FitRecord, seconds: int) -> FitRecord:
-    """The fit when it has ended, or as it is after `seconds`."""
+async def _wait_for_end(state: State, record: FitRecord, seconds: int) -> FitRecord:
+    """Return the fit once it has ended, or as it is after `seconds`."""
     if record.status in ENDED:
         return record
     await state.wait_for_end(record.id, seconds)
     try:
         return await state.in_thread(state.queue.get, record.id)
-    except (FitNotFound, StoreUnavailable):  # it was accepted, whatever has happened since
+    except (FitNotFound, StoreUnavailable):  # it was accepted all the same
         return record
 
 
@@ -99,33 +100,35 @@ class ListQuery(BaseModel):
     model_config = ConfigDict(extra="forbid")
 
     status: Annotated[FitStatus | None, Field(description="Only fits with this status.")] = None
-    system: Annotated[str | None, Field(description="Only fits of this system; `custom` for definitions.")] = None
-    limit: Annotated[int, Field(ge=1, le=100, description="Fits on a page.")] = 20
-    cursor: Annotated[str | None, Field(description="The `next_cursor` of the page before.")] = None
+    system: Annotated[str | None, Field(description="Only fits of this catalogue system, or `custom`.")] = None
+    limit: Annotated[int, Field(ge=1, le=100, description="Maximum number of fits on a page.")] = 20
+    cursor: Annotated[str | None, Field(description="The `next_cursor` of the previous page.")] = None
 
 
-@router.get("/fits", response_model=FitList, responses=problems(401, 422, 503))
+@router.get("/fits", response_model=FitList, responses=error_responses(401, 422, 503))
 async def list_fits(request: Request, query: Annotated[ListQuery, Query()]) -> Response:
-    """Fits, newest first, without their results."""
+    """List fits, newest first, without their results."""
     if query.system is not None and query.system not in {*CATALOGUE, CUSTOM}:
         known = ", ".join([*CATALOGUE, CUSTOM])
-        raise invalid_parameters([ParameterError("system", f"no system {query.system!r:.80}; there are {known}")])
+        raise invalid_parameters([ParameterError("system", f"no system {query.system!r:.80}; choose one of {known}")])
     state = state_of(request)
     try:
         page = await state.in_thread(
             state.queue.list, status=query.status, system=query.system, limit=query.limit, cursor=query.cursor
         )
     except ValueError:
-        detail = "not a cursor; take next_cursor of the page before, as it stands"
+        detail = "not a cursor; use the next_cursor of the previous page unchanged"
         raise invalid_parameters([ParameterError("cursor", detail)]) from None
     fits = b", ".join(fit_json(record) for record in page.fits)
     after = b"" if page.next_cursor is None else b', "next_cursor": ' + json.dumps(page.next_cursor).encode()
     return Response(b'{"fits": [' + fits + b"]" + after + b"}", media_type="application/json")
 
 
-@router.get("/fits/{fit_id}", response_model=Fit, responses=problems(401, 404, 422, 503), dependencies=NO_PARAMETERS)
+@router.get(
+    "/fits/{fit_id}", response_model=Fit, responses=error_responses(401, 404, 422, 503), dependencies=NO_PARAMETERS
+)
 async def get_fit(request: Request, fit_id: str) -> Response:
-    """A fit as it is now, with its result where there is one."""
+    """Return a fit in its current state, with its result if it has one."""
     state = state_of(request)
     return _fit_response(await state.in_thread(state.queue.get, fit_id))
 
@@ -134,11 +137,11 @@ async def get_fit(request: Request, fit_id: str) -> Response:
     "/fits/{fit_id}/cancel",
     status_code=202,
     response_model=Fit,
-    responses={200: {"model": Fit}, **problems(401, 404, 409, 422, 503)},
+    responses={200: {"model": Fit}, **error_responses(401, 404, 409, 422, 503)},
     dependencies=NO_PARAMETERS,
 )
 async def cancel_fit(request: Request, fit_id: str) -> Response:
-    """Ask a fit to stop. A queued one is cancelled at once, a running one soon, with its best point."""
+    """Cancel a fit. A queued fit ends at once; a running fit ends shortly afterwards and keeps its best point."""
     state = state_of(request)
     cancellation = await state.in_thread(state.queue.cancel, fit_id)
     return _fit_response(cancellation.record, 202 if cancellation.accepted else 200)
@@ -148,11 +151,11 @@ async def cancel_fit(request: Request, fit_id: str) -> Response:
     "/fits/{fit_id}",
     status_code=204,
     response_class=Response,
-    responses=problems(401, 404, 409, 422, 503),
+    responses=error_responses(401, 404, 409, 422, 503),
     dependencies=NO_PARAMETERS,
 )
 async def forget_fit(request: Request, fit_id: str) -> Response:
-    """Forget a finished fit, its result and its idempotency key."""
+    """Delete a finished fit with its result and its idempotency key."""
     state = state_of(request)
     await state.in_thread(state.queue.forget, fit_id)
     return Response(status_code=204)
@@ -161,17 +164,17 @@ async def forget_fit(request: Request, fit_id: str) -> Response:
 @router.get(
     "/fits/{fit_id}/problem",
     response_model=FitProblemAnswer,
-    responses=problems(401, 404, 422, 503),
+    responses=error_responses(401, 404, 422, 503),
     dependencies=NO_PARAMETERS,
 )
 async def get_fit_problem(request: Request, fit_id: str) -> Response:
-    """What was asked, with all defaults filled in."""
+    """Return the request of a fit with all defaults filled in."""
     state = state_of(request)
     return Response(await state.in_thread(state.queue.problem, fit_id), media_type="application/json")
 
 
 def fit_json(record: FitRecord) -> bytes:
-    """A fit as it goes out. The result's text is put in as it was stored."""
+    """Return a fit as JSON. The stored text of its result is inserted unchanged."""
     fields = {name: value for name in _FIELDS if (value := getattr(record, name)) is not None}
     text = json.dumps(fields, allow_nan=False).encode()
     return text if record.result is None else text[:-1] + b', "result": ' + record.result + b"}"

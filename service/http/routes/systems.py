@@ -1,4 +1,4 @@
-"""The catalogue: `GET /systems` and `GET /systems/{name}`."""
+"""The routes of the catalogue of systems."""
 
 from __future__ import annotations
 
@@ -8,16 +8,16 @@ from starlette.responses import Response
 from odelib.problem.catalogue import CATALOGUE
 from odelib.problem.system import System
 from service.http.errors import ServiceError
-from service.http.parameters import NO_PARAMETERS, problems
-from service.http.schemas import SystemDescription, SystemExample, SystemList
+from service.http.parameters import NO_PARAMETERS
+from service.http.schemas import SystemDescription, SystemExample, SystemList, error_responses
 
 router = APIRouter(tags=["systems"], dependencies=NO_PARAMETERS)
 
 
 def describe(system: System) -> SystemDescription:
-    """A catalogue system as the interface shows it."""
+    """Return a catalogue system as a response."""
     if system.example is None:
-        raise ValueError(f"the catalogue's system {system.name!r} has no example")
+        raise ValueError(f"the catalogue system {system.name!r} has no example")
     return SystemDescription(
         name=system.name,
         title=system.title,
@@ -34,18 +34,16 @@ def describe(system: System) -> SystemDescription:
     )
 
 
-@router.get("/systems", response_model=SystemList, responses=problems(401, 422))
+@router.get("/systems", response_model=SystemList, responses=error_responses(401, 422))
 async def list_systems() -> Response:
-    """All systems of the catalogue."""
+    """List all catalogue systems."""
     catalogue = SystemList(systems=[describe(system) for system in CATALOGUE.values()])
     return Response(catalogue.model_dump_json(), media_type="application/json")
 
 
-@router.get("/systems/{name}", response_model=SystemDescription, responses=problems(401, 404, 422))
+@router.get("/systems/{name}", response_model=SystemDescription, responses=error_responses(401, 404, 422))
 async def get_system(name: str) -> Response:
-    """One system of the catalogue."""
+    """Describe one catalogue system."""
     if name not in CATALOGUE:
-        raise ServiceError(
-            "system_not_found", f"there is no system {name!r:.80}; the catalogue has {', '.join(CATALOGUE)}"
-        )
+        raise ServiceError("system_not_found", f"no system {name!r:.80}; choose one of {', '.join(CATALOGUE)}")
     return Response(describe(CATALOGUE[name]).model_dump_json(), media_type="application/json")

@@ -15,7 +15,7 @@ from fastapi.routing import APIRoute
 
 from odelib.problem.request import FitProblem
 from service.http.app import create_app
-from service.http.openapi import document
+from service.http.openapi import openapi_document
 from service.settings import ServiceSettings
 from worker.settings import WorkerSettings
 
@@ -30,7 +30,7 @@ def app() -> FastAPI:
 
 @pytest.fixture(scope="module")
 def made(app: FastAPI) -> Json:
-    return document(app)
+    return openapi_document(app)
 
 
 def operations(made: Json) -> Iterator[tuple[str, Json]]:
