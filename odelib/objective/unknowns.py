@@ -136,7 +136,8 @@ class Unknowns:
     def gradient(self, coordinates: Reals, by_parameters: Reals, by_states: Reals) -> Reals:
         """A derivative by the coordinates, (count,), from those by the `values`: (series, p) and (series, n)."""
         known = self.count + len(self._fixed_values)
-        by_pool = np.bincount(self._state_places.reshape(-1), by_states.reshape(-1), known)
+        size = known + len(self._computed) * self.series_count
+        by_pool = np.bincount(self._state_places.reshape(-1), by_states.reshape(-1), size)
         if self._computed:
             parameters = self.values(coordinates)[0].requires_grad_()
             computed = self._compute(parameters)

@@ -143,14 +143,14 @@ def test_slopes_of_the_observables_are_their_central_differences(name: str) -> N
     layer = Layer(problem.resolved_system, method="dopri5", **TIGHT)
     unknowns = Unknowns(problem, cpu)
     layer.differentiate_by = unknowns.differentiate_by
-    solves = Objective(problem, unknowns, layer, cpu).solves
+    trajectories = Objective(problem, unknowns, layer, cpu).trajectories
 
     def observed(at: Array, observable: str) -> Array:
         with torch.no_grad():
             parameters, states = unknowns.values(at)
-            return solves.observe(solves.states(parameters, states), parameters)[observable].numpy()
+            return trajectories.observe(trajectories.states(parameters, states), parameters)[observable].numpy()
 
-    for observable, slopes in solves.slopes(unknowns.start)[2].items():
+    for observable, slopes in trajectories.slopes(unknowns.start)[2].items():
         for row, found in enumerate(slopes):
             of = central_differences(lambda at, o=observable, row=row: float(observed(at, o)[row]), unknowns.start)
             np.testing.assert_allclose(found, of, rtol=1e-6, atol=1e-7)

@@ -101,3 +101,18 @@ def test_the_gradient_is_what_the_slopes_make_of_derivatives_by_values() -> None
     expected = np.einsum("sp,spc->c", by_parameters, by_parameter) + np.einsum("sn,snc->c", by_states, by_state)
     assert np.count_nonzero(expected) == found.count == 5
     np.testing.assert_allclose(found.gradient(found.start, by_parameters, by_states), expected, rtol=1e-12)
+
+
+def test_an_expression_that_the_last_series_replaces_has_a_gradient() -> None:
+    request = {
+        "system": {"states": ["x"], "parameters": ["a"], "equations": {"x": "-x"}},
+        "experiments": [
+            {"name": "one", "times": [0.0, 1.0], "values": {"x": [1.0, 2.0]}},
+            {"name": "two", "times": [0.0, 1.0], "values": {"x": [1.0, 2.0]}, "initial_state": {"x": 4.0}},
+        ],
+        "parameters": {"a": 2.0},
+        "initial_state": {"x": "a**2"},
+    }
+    found = Unknowns(parse_problem(request), CPU)
+    gradient = found.gradient(found.start, np.zeros((2, 1)), np.ones((2, 1)))
+    assert dict(zip(found.names, gradient, strict=True)) == {"a": 4.0, "x[two]": 1.0}

@@ -97,7 +97,7 @@ def test_states_that_lie_on_one_trajectory_leave_no_gaps_and_give_its_observable
     at = segments.linearise(start, np.array(inner))
     np.testing.assert_allclose(at.gaps, 0, atol=1e-8)
     parameters, states = objective.unknowns.values(start)
-    whole = objective.solves.observe(objective.solves.states(parameters, states), parameters)
+    whole = objective.trajectories.observe(objective.trajectories.states(parameters, states), parameters)
     for name, column in whole.items():
         np.testing.assert_allclose(at.model[name], column.numpy(), rtol=1e-7)
 
@@ -126,7 +126,7 @@ def test_an_angle_is_followed_through_all_its_turns_where_the_model_turns_three_
     wrong = objective.unknowns.coordinates({**truth, "omega0": 3 * 6.37, "psi": 0.2, "R": 0.4})
     _, inner = Segments(objective, 20).follow(wrong, StateEstimates(objective, wrong))
     with torch.no_grad():
-        found = objective.solves.states(*objective.unknowns.values(objective.unknowns.start)).numpy()
+        found = objective.trajectories.states(*objective.unknowns.values(objective.unknowns.start)).numpy()
     assert [state[0] for state in inner] == pytest.approx(found[20:400:20, 0], abs=0.05)
 
 
