@@ -22,7 +22,8 @@ from odelib.problem.catalogue import CATALOGUE
 from odelib.problem.request import FitProblem
 from odelib.problem.resolved import ResolvedProblem, resolve
 from odelib.problem.stages import LeastSquaresStage
-from odelib.report.assemble import Report
+from odelib.report import assemble
+from odelib.report.best_point import BestPoint
 from odelib.result import FitResult, OutcomeCode, SolverUsed, StageReport
 from odelib.uncertainty.profile_likelihood import BetterFound
 
@@ -91,7 +92,8 @@ def partial_result(problem: FitProblem, checkpoint: Checkpoint, code: OutcomeCod
         torch.cat([torch.tensor(columns, dtype=torch.float64).T for columns in states]),
     )
     reports = [StageReport.model_validate(report) for report in checkpoint.reports]
-    return Report(problem, objective, best, reports, lambda: _solver_used(resolved, objective)).partial(code)
+    at = BestPoint.of(problem, objective, best, reports, lambda: _solver_used(resolved, objective))
+    return assemble.partial_result(at, code)
 
 
 def _solver_used(problem: ResolvedProblem, objective: Objective) -> SolverUsed:
@@ -164,7 +166,7 @@ class _Fit:
         """The result. If making it finds a better point, that point's result, its outcome judged anew."""
         for _ in range(MAX_IMPROVEMENTS):
             try:
-                return self._report().complete(code, self._stop_reason_of_report)
+                return assemble.complete_result(self._best_point(), code, self._stop_reason_of_report)
             except BetterFound as better:
                 evaluator = Evaluator(
                     self._objective, better.at, Counts(), None, self._stop_reason_of_report, lambda _: None
@@ -172,10 +174,10 @@ class _Fit:
                 stopped = LeastSquares(LeastSquaresStage(kind="least_squares")).run(evaluator)
                 self._plan.best = evaluator.best
                 code = _OUTCOMES[stopped] if code != "time_limit" else code
-        return self._report().partial("no_progress")
+        return assemble.partial_result(self._best_point(), "no_progress")
 
-    def _report(self) -> Report:
-        return Report(
+    def _best_point(self) -> BestPoint:
+        return BestPoint.of(
             self._request,
             self._objective,
             self._plan.best,
@@ -202,7 +204,7 @@ class _Fit:
         if stop.reason in {"interrupted", "lease_lost"}:
             raise stop
         if stop.reason == "cancelled":  # the caller waits for the answer, so nothing more is solved
-            return self._report().partial("cancelled")
+            return assemble.partial_result(self._best_point(), "cancelled")
         try:
             return self._complete("time_limit")
         except StopRequested as later:

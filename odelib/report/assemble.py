@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
 
 import torch
 
 from odelib.engines.base import StopCheck
-from odelib.objective.objective import Evaluation, Objective
-from odelib.problem.request import FitProblem
 from odelib.report import estimates
 from odelib.report.best_point import BestPoint
 from odelib.report.intervals import NOT_COMPUTED, Intervals, find_intervals
@@ -17,29 +14,7 @@ from odelib.report.predictions import Predictor, unmade_predictions
 from odelib.report.statistics import statistics
 from odelib.report.trajectories import dense_trajectory, fitted_trajectories
 from odelib.report.warnings import Findings, all_warnings
-from odelib.result import OUTCOMES, Dense, FitResult, Outcome, OutcomeCode, PredictionResult, SolverUsed, StageReport
-
-
-@dataclass(frozen=True)
-class Report:
-    """Makes the result of a fit from its best point. The fields are those of `BestPoint`."""
-
-    problem: FitProblem
-    objective: Objective
-    best: Evaluation
-    stages: Sequence[StageReport]
-    solver: Callable[[], SolverUsed]
-
-    def complete(self, outcome: OutcomeCode, stop: StopCheck) -> FitResult:
-        """See `complete_result`."""
-        return complete_result(self._best_point(), outcome, stop)
-
-    def partial(self, outcome: OutcomeCode) -> FitResult:
-        """See `partial_result`."""
-        return partial_result(self._best_point(), outcome)
-
-    def _best_point(self) -> BestPoint:
-        return BestPoint.of(self.problem, self.objective, self.best, self.stages, self.solver)
+from odelib.result import OUTCOMES, Dense, FitResult, Outcome, OutcomeCode, PredictionResult
 
 
 def complete_result(at: BestPoint, outcome: OutcomeCode, stop: StopCheck) -> FitResult:
