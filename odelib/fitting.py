@@ -1,37 +1,35 @@
-"""`fit`: run the stages, then assemble what they found."""
+"""`fit`: evaluate the guess, run the stages, assemble the result."""
 
 from __future__ import annotations
 
-import sys
 import time
-from dataclasses import dataclass, field
-from typing import Any
 
 import numpy as np
 import torch
 
 from odelib.engines.compiled.engine import CompiledEngine
 from odelib.engines.layer import ODELayer
-from odelib.engines.registry import choose, choose_device
+from odelib.engines.registry import choose_device
 from odelib.errors import FitError, SolveError, StopReason, StopRequested
-from odelib.monitor import Checkpoint, Monitor, Progress
+from odelib.monitor import Checkpoint, Monitor
 from odelib.objective.objective import Evaluation, NotFinite, Objective
-from odelib.objective.unknowns import Unknowns
-from odelib.optimisers.base import STOPPED
-from odelib.optimisers.evaluator import Counts, Evaluator, TrialFailed
+from odelib.optimisers.base import StopCode
+from odelib.optimisers.evaluator import Counts, Evaluator
 from odelib.optimisers.least_squares import LeastSquares
+from odelib.optimisers.plan import Plan, Position
 from odelib.optimisers.registry import build_stage
 from odelib.problem.catalogue import CATALOGUE
 from odelib.problem.request import FitProblem
+from odelib.problem.resolved import ResolvedProblem, resolve
 from odelib.problem.stages import LeastSquaresStage
-from odelib.report import assemble as reporting
-from odelib.result import FitResult, OutcomeCode, SolverUsed, StageReport, Stopped
+from odelib.report import assemble
+from odelib.report.best_point import BestPoint
+from odelib.result import FitResult, OutcomeCode, SolverUsed, StageReport
 from odelib.uncertainty.profile_likelihood import BetterFound
 
-RUNNING = "running"
-REPORT_SECONDS = 5.0
+MIN_REPORT_SECONDS = 5.0
 MAX_IMPROVEMENTS = 5  # times that profiles find a better point before the fit gives up
-_OUTCOMES: dict[str, OutcomeCode] = {  # how the last stage stopped → whether the fit can be trusted
+_OUTCOMES: dict[StopCode, OutcomeCode] = {  # why the last stage stopped → how the fit ended
     "converged": "converged",
     "step_limit": "step_limit",
     "no_progress": "no_progress",
@@ -50,14 +48,26 @@ def fit(
 ) -> FitResult:
     """Fit a problem.
 
-    monitor: progress and checkpoints are left there, and the fit stops when asked to there. resume: go on from
-    a checkpoint of an earlier attempt; elapsed: the seconds that earlier attempts ran, for the time limit.
+    Args:
+        problem: a validated request, as `FitProblem.model_validate` makes it.
+        monitor: where progress and checkpoints are left; set its `stop` to stop the fit.
+        resume: a checkpoint of an earlier attempt, to go on from.
+        elapsed: the seconds that earlier attempts ran, which count against the time limit.
 
     Returns the result; its `outcome` says whether the fit converged, was cancelled or ran out of time. Raises
-    `FitError` for a fit that cannot succeed, and `StopRequested` when it was to be interrupted, or was
-    cancelled before any point had been evaluated.
+    `FitError` if the fit cannot succeed, and `StopRequested` if it was interrupted, or cancelled before any
+    point had been evaluated.
+
+    >>> problem = FitProblem.model_validate({
+    ...     "system": {"states": ["c"], "parameters": ["k"], "equations": {"c": "-k*c"}},
+    ...     "data": {"times": [0, 1, 2], "values": {"c": [8.0, 4.0, 2.0]}},
+    ...     "parameters": {"k": 1.0}, "initial_state": {"c": 5.0},
+    ... })
+    >>> result = fit(problem)
+    >>> result.outcome.code, round(result.parameters["k"].value, 4)
+    ('converged', 0.6931)
     """
-    return _Fit(problem, monitor or Monitor(), resume, elapsed).run()
+    return _Fit(resolve(problem), monitor or Monitor(), resume, elapsed).run()
 
 
 def warm_up() -> None:
@@ -71,239 +81,131 @@ def warm_up() -> None:
 
 
 def partial_result(problem: FitProblem, checkpoint: Checkpoint, code: OutcomeCode) -> FitResult:
-    """The best so far of a fit that goes no further, made from its checkpoint without solving anything."""
-    setup = _Setup(problem, torch.device("cpu"), None, problem.solver.device)
-    names = problem.resolved_system.states
-    states = [[series[name] for name in names] for series in checkpoint.states]
+    """The best so far of a fit that will not continue, made from its checkpoint without solving anything."""
+    resolved = resolve(problem)
+    objective = Objective(resolved, torch.device("cpu"))  # nothing is solved, so no GPU is needed
+    states = [[series[name] for name in resolved.system.states] for series in checkpoint.states]
     best = Evaluation(
-        setup.unknowns.coordinates(checkpoint.best),
+        objective.unknowns.coordinates(checkpoint.best),
         checkpoint.loss,
-        np.zeros(setup.unknowns.count),
+        np.zeros(objective.unknowns.count),
         torch.cat([torch.tensor(columns, dtype=torch.float64).T for columns in states]),
     )
     reports = [StageReport.model_validate(report) for report in checkpoint.reports]
-    return reporting.Report(problem, setup.objective, best, reports, setup.solver).partial(code)
+    at = BestPoint.of(problem, objective, best, reports, lambda: _solver_used(resolved, objective))
+    return assemble.partial_result(at, code)
 
 
-class _Setup:
-    """What a problem needs to be evaluated."""
-
-    def __init__(self, problem: FitProblem, device: torch.device, stop: Any, shown_device: str = "auto") -> None:
-        solver = problem.solver
-        self.device = "cuda" if shown_device == "cuda" else device.type
-        engine, method = choose(solver.engine, solver.method, self.device)
-        self.layer = ODELayer(
-            problem.resolved_system,
-            engine=engine.name,
-            method=method,
-            rtol=solver.rtol,
-            atol=solver.atol,
-            max_steps=solver.max_steps,
-        )
-        if stop:
-            self.layer.stop = stop
-        self.unknowns = Unknowns(problem, device)
-        self.layer.differentiate_by = self.unknowns.differentiate_by
-        self.objective = Objective(problem, self.unknowns, self.layer, device)
-
-    def solver(self) -> SolverUsed:
-        """What computed the trajectories so far."""
-        engine = self.layer.engine
-        methods = engine.methods_used or (engine.first_method(self.layer.options),)  # nothing was solved here
-        return SolverUsed(engine=engine.name, method="+".join(methods), device=self.device)
-
-
-@dataclass
-class _Stages:
-    """Where the fit stands in its plan."""
-
-    index: int = 0
-    counts: Counts = field(default_factory=Counts)
-    memory: dict[str, Any] | None = None
-    reports: list[StageReport] = field(default_factory=list)
+def _solver_used(problem: ResolvedProblem, objective: Objective) -> SolverUsed:
+    """What computed the trajectories so far; what would compute them if nothing was solved."""
+    engine = objective.layer.engine
+    methods = engine.methods_used or (engine.first_method(objective.layer.options),)
+    return SolverUsed(engine=engine.name, method="+".join(methods), device=problem.device)
 
 
 class _Fit:
-    def __init__(self, problem: FitProblem, monitor: Monitor, resume: Checkpoint | None, elapsed: float) -> None:
-        self.problem = problem
-        self.monitor = monitor
-        self.deadline = time.monotonic() + problem.time_limit_seconds - elapsed
-        self.setup = _Setup(problem, choose_device(problem.solver.device), self._stop)
-        self.objective, self.unknowns = self.setup.objective, self.setup.unknowns
-        self.resume = resume
-        self.plan = [build_stage(settings, problem.seed) for settings in problem.plan]
-        self.stages = _Stages()
-        self.best: Evaluation | None = None
+    """One attempt at a fit."""
+
+    def __init__(self, problem: ResolvedProblem, monitor: Monitor, resume: Checkpoint | None, elapsed: float) -> None:
+        self._problem, self._request = problem, problem.request
+        self._monitor = monitor
+        self._resume = resume
+        self._deadline = time.monotonic() + self._request.time_limit_seconds - elapsed
+        self._objective = Objective(problem, choose_device(problem.device), self._stop_reason)
+        stages = [build_stage(settings, self._request.seed) for settings in self._request.plan]
+        position = Position.of_checkpoint(resume) if resume else Position()
+        self._plan = Plan(stages, self._objective, monitor, self._stop_reason, position)
 
     def run(self) -> FitResult:
         try:
-            self.best = self._first_evaluation()
-            code = self._run_stages()
-            return self._complete(code)
+            self._plan.best = self._first_evaluation()
+        except StopRequested as stop:
+            return self._stopped_before_any_point(stop)
+        try:
+            return self._complete(self._run_plan())
         except StopRequested as stop:
             return self._stopped(stop)
+
+    def _stop_reason(self) -> StopReason | None:
+        return self._monitor.stop or ("time_limit" if time.monotonic() > self._deadline else None)
+
+    def _stop_reason_of_report(self) -> StopReason | None:
+        """The report has more time than the fit: a tenth of the limit, at least 5 s."""
+        grace = max(MIN_REPORT_SECONDS, 0.1 * self._request.time_limit_seconds)
+        return self._monitor.stop or ("time_limit" if time.monotonic() > self._deadline + grace else None)
+
+    def _first_evaluation(self) -> Evaluation:
+        unknowns = self._objective.unknowns
+        start = unknowns.coordinates(self._resume.best) if self._resume else unknowns.start
+        self._plan.position.counts.gradients += unknowns.count > 0
+        try:
+            return self._objective.evaluate(start)
+        except (SolveError, NotFinite) as error:
+            raise self._guess_failed(error) from error
+
+    def _guess_failed(self, error: SolveError | NotFinite) -> FitError:
+        first = self._plan.next_stage if self._objective.unknowns.count else "evaluation"
+        code = error.code if isinstance(error, SolveError) else "not_finite"
+        return FitError(
+            f"guess_{code}",
+            "The model cannot be evaluated at the guess",
+            f"before the first step of stage {first!r}, at the initial guesses: {error}. "
+            "Change the guesses, the bounds or the solver settings so that the model can be solved where the fit "
+            "starts; simulate the model with these guesses to see what it does",
+        )
+
+    def _run_plan(self) -> OutcomeCode:
+        if self._objective.unknowns.count == 0:
+            return "converged"  # nothing is free, so there is nothing to optimise
+        code = self._plan.run()
+        if code in ("step_limit", "finished", "too_large") and self._plan.is_converged():
+            return "converged"
+        return _OUTCOMES[code]
+
+    def _complete(self, code: OutcomeCode) -> FitResult:
+        """The result. If making it finds a better point, that point's result, its outcome judged anew."""
+        for _ in range(MAX_IMPROVEMENTS):
+            try:
+                return assemble.complete_result(self._best_point(), code, self._stop_reason_of_report)
+            except BetterFound as better:
+                evaluator = Evaluator(
+                    self._objective, better.at, Counts(), None, self._stop_reason_of_report, lambda _: None
+                )
+                stopped = LeastSquares(LeastSquaresStage(kind="least_squares")).run(evaluator)
+                self._plan.best = evaluator.best
+                code = _OUTCOMES[stopped] if code != "time_limit" else code
+        return assemble.partial_result(self._best_point(), "no_progress")
+
+    def _best_point(self) -> BestPoint:
+        return BestPoint.of(
+            self._request,
+            self._objective,
+            self._plan.best,
+            self._plan.reports,
+            lambda: _solver_used(self._problem, self._objective),
+        )
+
+    def _stopped_before_any_point(self, stop: StopRequested) -> FitResult:
+        if stop.reason in {"interrupted", "lease_lost"}:
+            raise stop
+        if self._resume:  # an earlier attempt evaluated a point
+            code: OutcomeCode = "cancelled" if stop.reason == "cancelled" else "time_limit"
+            return partial_result(self._request, self._resume, code)
+        if stop.reason == "cancelled":
+            raise stop
+        raise FitError(
+            "time_limit",
+            "The time limit passed before the first evaluation",
+            f"time_limit_seconds = {self._request.time_limit_seconds:g} passed before the guess was evaluated once; "
+            "raise it, loosen solver.rtol and solver.atol, or lower solver.max_steps",
+        )
 
     def _stopped(self, stop: StopRequested) -> FitResult:
         if stop.reason in {"interrupted", "lease_lost"}:
             raise stop
-        if self.best is None:
-            if self.resume:  # an earlier attempt had a point
-                return partial_result(self.problem, self.resume, self._outcome_of(stop))
-            if stop.reason == "cancelled":
-                raise stop
-            raise FitError(
-                "time_limit",
-                "The time limit came first",
-                f"time_limit_seconds = {self.problem.time_limit_seconds:g} passed before the guess had been "
-                "evaluated once; raise it, loosen solver.rtol and solver.atol, or lower solver.max_steps",
-            )
-        if stop.reason == "cancelled":  # somebody waits for the answer: nothing more is solved
-            return self._report().partial("cancelled")
+        if stop.reason == "cancelled":  # the caller waits for the answer, so nothing more is solved
+            return assemble.partial_result(self._best_point(), "cancelled")
         try:
             return self._complete("time_limit")
         except StopRequested as later:
             return self._stopped(later)
-
-    def _complete(self, code: OutcomeCode) -> FitResult:
-        """The result; where making it shows a better point, that point's, its outcome judged anew."""
-        for _ in range(MAX_IMPROVEMENTS):
-            try:
-                return self._report().complete(code, self._stop_of_report)
-            except BetterFound as better:
-                evaluator = Evaluator(self.objective, better.at, Counts(), None, self._stop_of_report, lambda _: None)
-                stopped = LeastSquares(LeastSquaresStage(kind="least_squares")).run(evaluator)
-                self.best = evaluator.best
-                code = _OUTCOMES[stopped] if code != "time_limit" else code
-        return self._report().partial("no_progress")
-
-    @staticmethod
-    def _outcome_of(stop: StopRequested) -> OutcomeCode:
-        return "cancelled" if stop.reason == "cancelled" else "time_limit"
-
-    def _report(self) -> reporting.Report:
-        if self.best is None:
-            raise AssertionError("no point has been evaluated")
-        return reporting.Report(self.problem, self.objective, self.best, self.stages.reports, self.setup.solver)
-
-    def _stop(self) -> StopReason | None:
-        return self.monitor.stop or ("time_limit" if time.monotonic() > self.deadline else None)
-
-    def _stop_of_report(self) -> StopReason | None:
-        """What is made of the best point has a little more time than the fit: a tenth of its limit, at least 5 s."""
-        grace = max(REPORT_SECONDS, 0.1 * self.problem.time_limit_seconds)
-        return self.monitor.stop or ("time_limit" if time.monotonic() > self.deadline + grace else None)
-
-    def _first_evaluation(self) -> Evaluation:
-        start = self.unknowns.start
-        if self.resume:
-            start = self.unknowns.coordinates(self.resume.best)
-            self._take_up(self.resume)
-        self.stages.counts.gradients += self.unknowns.count > 0
-        try:
-            return self.objective.evaluate(start)
-        except (SolveError, NotFinite) as error:
-            raise self._cannot_start(error) from error
-
-    def _take_up(self, checkpoint: Checkpoint) -> None:
-        reports = [StageReport.model_validate(report) for report in checkpoint.reports]
-        self.stages.index = checkpoint.stage
-        self.stages.memory = checkpoint.optimiser
-        self.stages.reports = [report for report in reports if report.stopped.code != RUNNING]
-        for report in reports:
-            if report.stopped.code == RUNNING:
-                self.stages.counts = Counts(report.steps, report.gradients, report.failed_solves, report.seconds)
-
-    def _cannot_start(self, error: SolveError | NotFinite) -> FitError:
-        first = self.plan[self.stages.index].kind if self.unknowns.count else "evaluation"
-        code = error.code if isinstance(error, SolveError) else "not_finite"
-        return FitError(
-            f"guess_{code}",
-            "The guess cannot be evaluated",
-            f"before the first step of the stage {first!r}, at the initial guesses: {error}. "
-            "Change the guesses, the bounds or the solver's settings so that the model can be solved where the "
-            "fit starts; simulating the model with these guesses shows what it does",
-        )
-
-    def _run_stages(self) -> OutcomeCode:
-        if self.unknowns.count == 0:
-            return "converged"  # nothing is free: the value is what it is
-        while self.stages.index < len(self.plan):
-            self._run_stage(self.stages.index)
-            self.stages = _Stages(self.stages.index + 1, reports=self.stages.reports)
-        code = self.stages.reports[-1].stopped.code
-        return (
-            "converged" if code in ("step_limit", "finished", "too_large") and self._is_converged() else _OUTCOMES[code]
-        )
-
-    def _is_converged(self) -> bool:
-        """Whether the best point is an optimum, although the last stage used all its steps."""
-        if self.best is None:
-            raise AssertionError("no point has been evaluated")
-        evaluator = Evaluator(self.objective, self.best, Counts(), None, self._stop, self._tell)
-        try:
-            return evaluator.is_converged()
-        except TrialFailed:
-            return False
-
-    def _run_stage(self, index: int) -> None:
-        if self.best is None:
-            raise AssertionError("no point has been evaluated")
-        stage = self.plan[index]
-        evaluator = Evaluator(self.objective, self.best, self.stages.counts, self.stages.memory, self._stop, self._tell)
-        self._tell(evaluator)
-        try:
-            code = stage.run(evaluator)
-        except StopRequested as stop:
-            self.best = evaluator.best
-            self._tell(evaluator)
-            self.stages.reports.append(
-                self._stage_report(evaluator, stop.reason, f"the fit was stopped: {stop.reason}")
-            )
-            raise
-        self.best = evaluator.best
-        self._tell(evaluator)
-        self.stages.reports.append(self._stage_report(evaluator, code, STOPPED[code]))
-
-    def _stage_report(self, evaluator: Evaluator, code: str, message: str) -> StageReport:
-        best = evaluator.best
-        gradient = np.abs(best.gradient * self.unknowns.per_unit(best.coordinates))
-        steepest = float(gradient.max(initial=0.0))
-        norm = steepest * float(np.linalg.norm(gradient / steepest)) if 0 < steepest < np.inf else steepest
-        return StageReport(
-            kind=self.plan[self.stages.index].kind,
-            steps=evaluator.counts.steps,
-            gradients=evaluator.counts.gradients,
-            failed_solves=evaluator.counts.failed_solves,
-            loss=best.loss,
-            gradient_norm=min(norm, sys.float_info.max),
-            seconds=evaluator.counts.seconds,
-            stopped=Stopped(code=code, message=message),
-            start_losses=sorted(evaluator.ends) or None,
-        )
-
-    def _tell(self, evaluator: Evaluator) -> None:
-        stages, best = self.plan, evaluator.best
-        planned = sum(stage.steps for stage in stages)
-        before = sum(stage.steps for stage in stages[: self.stages.index])
-        here = stages[self.stages.index]
-        self.monitor.progress = Progress(
-            stage=here.kind,
-            step=evaluator.counts.steps,
-            steps=here.steps,
-            loss=best.loss,
-            fraction=min((before + evaluator.counts.steps) / planned, 1.0),
-        )
-        running = self._stage_report(evaluator, RUNNING, "the stage was still running")
-        self.monitor.checkpoint = Checkpoint(
-            stage=self.stages.index,
-            step=evaluator.counts.steps,
-            best=self.unknowns.free_values(best.coordinates),
-            loss=best.loss,
-            gradient_norm=running.gradient_norm,
-            states=[
-                dict(zip(self.problem.resolved_system.states, best.states[rows].T.tolist(), strict=True))
-                for rows in self.objective.trajectories.slices
-            ],
-            optimiser=evaluator.memory,
-            reports=[report.model_dump(mode="json") for report in (*self.stages.reports, running)],
-        )

@@ -19,11 +19,10 @@ from pypesto import Problem
 from pypesto.optimize import ScipyOptimizer, minimize
 
 from bench.robust_problems import RobustProblem
-from odelib.engines.layer import ODELayer
 from odelib.errors import SolveError
 from odelib.objective.objective import NotFinite, Objective
-from odelib.objective.unknowns import Unknowns
 from odelib.problem.request import parse_problem
+from odelib.problem.resolved import resolve
 
 Guess = Mapping[str, Mapping[str, float]]
 STARTS = 20
@@ -39,10 +38,8 @@ def fitted(problem: RobustProblem, data: Mapping[str, Any], guess: Guess) -> flo
     }
     asked = parse_problem({"system": problem.system, "data": dict(data)} | entries)
     device = torch.device("cpu")
-    unknowns = Unknowns(asked, device)
-    layer = ODELayer(asked.resolved_system, engine="compiled")
-    layer.differentiate_by = unknowns.differentiate_by
-    objective = Objective(asked, unknowns, layer, device)
+    objective = Objective(resolve(asked), device)
+    unknowns = objective.unknowns
 
     def loss(at: NDArray[np.float64]) -> tuple[float, NDArray[np.float64]]:
         try:

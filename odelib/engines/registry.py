@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 
 import torch
 
@@ -10,7 +10,7 @@ from odelib.engines.base import Engine
 from odelib.engines.compiled.engine import CompiledEngine
 from odelib.engines.torchdiffeq import TorchdiffeqEngine
 from odelib.errors import FitError
-from odelib.problem.solver import ABILITIES, able_engines
+from odelib.problem.solver import choose_engine
 
 ENGINES: Mapping[str, type[Engine]] = {engine.name: engine for engine in (CompiledEngine, TorchdiffeqEngine)}
 
@@ -20,17 +20,8 @@ def choose(engine: str, method: str, device: str = "cpu") -> tuple[type[Engine],
 
     Raises `ValueError` for a combination that does not exist, naming those that do.
     """
-    if engine not in ("auto", *ENGINES):
-        raise ValueError(f"engine={engine!r} does not exist; there are 'auto', {_quoted(ENGINES)}")
-    able = able_engines(engine, method, device)
-    if not able:
-        has = "; ".join(
-            f"{name!r} has {_quoted(ability.methods)} on {_quoted(ability.devices)}"
-            for name, ability in ABILITIES.items()
-        )
-        raise ValueError(f"no engine={engine!r} with method={method!r} on device={device!r}: {has}")
-    chosen = ENGINES[able[0]]
-    return chosen, chosen.default_method if method == "auto" else method
+    name, method = choose_engine(engine, method, device)
+    return ENGINES[name], method
 
 
 def choose_device(device: str) -> torch.device:
@@ -47,7 +38,3 @@ def choose_device(device: str) -> torch.device:
             "set solver.device to 'cpu' or 'auto', or run where there is one",
         )
     return torch.device("cpu" if device == "auto" else device)
-
-
-def _quoted(names: Iterable[str]) -> str:
-    return ", ".join(repr(name) for name in names)

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from odelib.arrays import Reals
+from odelib.engines.base import StopCheck, never
 from odelib.engines.layer import ODELayer
 from odelib.errors import OdelibError
 from odelib.likelihood.absolute_terms import AbsoluteTerms
@@ -19,8 +20,7 @@ from odelib.likelihood.measurements import InformationBlock, Measurements, Model
 from odelib.objective.regularisation import Regularisation
 from odelib.objective.trajectories import Trajectories
 from odelib.objective.unknowns import Unknowns
-from odelib.problem.data_split import split
-from odelib.problem.request import FitProblem
+from odelib.problem.resolved import ResolvedProblem
 
 
 class NotFinite(OdelibError):
@@ -66,15 +66,23 @@ class Curvature:
 class Objective:
     """The loss of a problem: that of the measurements, the penalty, and −log of the priors."""
 
-    def __init__(self, problem: FitProblem, unknowns: Unknowns, layer: ODELayer, device: torch.device) -> None:
-        self.unknowns = unknowns
-        self.layer = layer
-        self.fitted, self.held_out = split(problem)
+    def __init__(self, problem: ResolvedProblem, device: torch.device, stop: StopCheck = never) -> None:
+        request, solver = problem.request, problem.request.solver
+        self.unknowns = unknowns = Unknowns(problem, device)
+        self.layer = layer = ODELayer(
+            problem.system,
+            engine=problem.engine,
+            method=problem.method,
+            rtol=solver.rtol,
+            atol=solver.atol,
+            max_steps=solver.max_steps,
+        )
+        layer.stop, layer.differentiate_by = stop, unknowns.differentiate_by
+        self.fitted, self.held_out = problem.fitted, problem.held_out
         self.trajectories = Trajectories(self.fitted, unknowns, layer, device)
-        solver = problem.solver
-        self.measurements = Measurements(self.fitted, problem.noise, rtol=solver.rtol, atol=solver.atol)
+        self.measurements = Measurements(self.fitted, request.noise, rtol=solver.rtol, atol=solver.atol)
         self.regularisation = Regularisation(problem, unknowns)
-        self.has_regularisation = problem.penalty is not None or any(e.prior for e in unknowns.entries.values())
+        self.has_regularisation = request.penalty is not None or any(e.prior for e in unknowns.entries.values())
 
     def evaluate(self, coordinates: Reals) -> Evaluation:
         """Loss, gradient and states at a point. Raises `SolveError` or `NotFinite`."""

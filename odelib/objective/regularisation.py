@@ -10,7 +10,8 @@ from odelib.arrays import Reals
 from odelib.likelihood.absolute_terms import AbsoluteTerms
 from odelib.likelihood.priors import Priors
 from odelib.objective.unknowns import Unknowns
-from odelib.problem.request import FitProblem
+from odelib.problem.penalty import Penalty
+from odelib.problem.resolved import ResolvedProblem
 
 
 @dataclass(frozen=True)
@@ -25,15 +26,15 @@ class Added:
 class Regularisation:
     """Penalty and priors of a problem, over all unknowns; what fixed ones contribute is constant."""
 
-    def __init__(self, problem: FitProblem, unknowns: Unknowns) -> None:
+    def __init__(self, problem: ResolvedProblem, unknowns: Unknowns) -> None:
         self._unknowns = unknowns
-        penalty = problem.penalty
+        penalty = problem.request.penalty
         self._l1, self._l2 = (penalty.l1, penalty.l2) if penalty else (0.0, 0.0)
         self._places: list[int] = []
         self._centre = np.zeros(0)
         constant = 0.0
         if penalty:
-            named = _penalised(problem, unknowns)
+            named = _penalised(penalty, unknowns)
             to_guess = penalty.toward == "guess"
             free = [name for name in named if not unknowns.is_fixed(name)]
             self._places = [unknowns.names.index(name) for name in free]
@@ -96,12 +97,10 @@ class Regularisation:
         return np.array(list(self._unknowns.free_values(coordinates).values()), dtype=np.float64)
 
 
-def _penalised(problem: FitProblem, unknowns: Unknowns) -> list[str]:
+def _penalised(penalty: Penalty, unknowns: Unknowns) -> list[str]:
     """The unknowns that the penalty is over, by their names there."""
-    assert problem.penalty is not None
-    names = problem.penalty.names
-    system = unknowns.system
-    chosen = system.parameters if names is None else names
+    names = penalty.names
+    chosen = unknowns.system.parameters if names is None else names
     found = dict.fromkeys(unknowns.name_of(index, name) for name in chosen for index in range(unknowns.series_count))
     known = [name for name in found if name in unknowns.entries]
     return [name for name in known if not unknowns.is_fixed(name)] if names is None else known

@@ -17,9 +17,7 @@ from torch import Tensor
 from odelib.arrays import Booleans, Reals
 from odelib.engines.base import DifferentiateBy
 from odelib.engines.torch_program import TorchProgram
-from odelib.problem.data_split import split
-from odelib.problem.expressions.parser import parse_expression
-from odelib.problem.request import FitProblem
+from odelib.problem.resolved import ResolvedProblem
 from odelib.problem.unknowns import Unknown
 
 TINY = float(np.finfo(np.float64).tiny)
@@ -43,21 +41,21 @@ class Unknowns:
     out of bounds. log: which are searched in their logarithm.
     """
 
-    def __init__(self, problem: FitProblem, device: torch.device) -> None:
-        system = problem.resolved_system
+    def __init__(self, problem: ResolvedProblem, device: torch.device) -> None:
+        system, request = problem.system, problem.request
         self.system = system
         self.entries: dict[str, Unknown] = {
-            name: _unknown(problem.parameters[name]) for name in system.parameters if name not in problem.per_experiment
+            name: _unknown(request.parameters[name]) for name in system.parameters if name not in request.per_experiment
         }
         self._own: list[dict[str, str]] = []  # for each series, under which name what is its own stands
         self._expressions: list[dict[str, str]] = []  # for each series, the initial values that are expressions
-        idle = set(range(len(problem.series))) - {part.index for part in split(problem)[0]}
+        idle = set(range(len(problem.series))) - {part.index for part in problem.fitted}
         held: dict[str, float] = {}
         for index, series in enumerate(problem.series):
-            stated = {**problem.initial_state, **series.initial_state}
-            own = {name: problem.parameters[name] for name in system.parameters if name in problem.per_experiment}
+            stated = {**request.initial_state, **series.initial_state}
+            own = {name: request.parameters[name] for name in system.parameters if name in request.per_experiment}
             own |= {name: entry for name in system.states if not isinstance(entry := stated[name], str)}
-            suffix = f"[{series.name}]" if problem.experiments else ""
+            suffix = f"[{series.name}]" if request.experiments else ""
             self._own.append({name: name + suffix for name in own})
             self._expressions.append({n: e for n in system.states if isinstance(e := stated[n], str)})
             named = {name + suffix: _unknown(entry) for name, entry in own.items()}
@@ -76,12 +74,11 @@ class Unknowns:
         self.lower, self.upper = self._coordinates(self._lower), self._coordinates(self._upper)
         self._place(problem, device)
 
-    def _place(self, problem: FitProblem, device: torch.device) -> None:
+    def _place(self, problem: ResolvedProblem, device: torch.device) -> None:
         """Where each value is found in one pool: the free ones, the fixed ones, then all that expressions yield."""
         system, count = self.system, len(problem.series)
         texts = list(dict.fromkeys(text for own in self._expressions for text in own.values()))
-        # as long and as deep as was accepted: the limits are the service's
-        parsed = [parse_expression(text, max_characters=len(text), max_levels=1000) for text in texts]
+        parsed = [problem.initial_expressions[text] for text in texts]
         self._program = TorchProgram(parsed, [])
         self._computed = dict(zip(texts, parsed, strict=True))
         place = {name: i for i, name in enumerate([*self.names, *self._fixed])}

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any, Protocol
 
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure, SubFigure
@@ -21,10 +21,7 @@ from odelib.plots.phase_plane import draw_plane, planes_of
 from odelib.plots.time_series import DATA_COLOUR, Curve, Points, draw_residuals, draw_series, experiment_colours
 from odelib.problem.request import FitProblem
 from odelib.problem.system import System
-from odelib.result import FitResult
-
-if TYPE_CHECKING:
-    from odelib.simulation.simulated_data import Simulation  # loads torch, which drawing does not need
+from odelib.result import Dense, FitResult
 
 MAX_BLOCKS = 8
 MAX_PROFILES = 12
@@ -79,12 +76,25 @@ def plot_trajectories(system: System, curves: Sequence[Curve], *, subtitle: str 
     return plot_blocks(system, [Block("", curves)], subtitle=[subtitle] if subtitle else [])
 
 
-def plot_simulation(simulation: Simulation, *, subtitle: str = "") -> Figure:
+class SimulatedSeries(Protocol):
+    """A simulated series, as `odelib.simulation` makes it: simulated data as JSON, and the solution on a fine grid."""
+
+    @property
+    def system(self) -> System: ...  # noqa: D102
+
+    @property
+    def data(self) -> Mapping[str, Any]: ...  # noqa: D102
+
+    @property
+    def dense(self) -> Dense: ...  # noqa: D102
+
+
+def plot_simulation(simulation: SimulatedSeries, *, subtitle: str = "") -> Figure:
     """Draw simulated data over the solution that they were made from."""
     return plot_simulations([simulation], subtitle=subtitle)
 
 
-def plot_simulations(simulations: Sequence[Simulation], *, subtitle: str = "") -> Figure:
+def plot_simulations(simulations: Sequence[SimulatedSeries], *, subtitle: str = "") -> Figure:
     """Draw simulated series over their solutions: one, or experiments of one system, each in its colour."""
     several = len(simulations) > 1
     curves, points = [], []

@@ -7,7 +7,7 @@ the fields must mean together. `FitProblem.model_validate` runs both and reports
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, NamedTuple
 
 from pydantic import (
     BaseModel,
@@ -27,6 +27,7 @@ from odelib.problem.checks.raw import MistakeReport
 from odelib.problem.checks.request import check_request
 from odelib.problem.checks.sizes import too_large
 from odelib.problem.checks.system import DeclaredNames, well_formed_definition
+from odelib.problem.expressions.parser import Expression
 from odelib.problem.fields import Count, Key, Omittable, PositiveNumber, Request, Text, Whole
 from odelib.problem.hold_out import HoldOut
 from odelib.problem.limits import Limits
@@ -41,6 +42,14 @@ from odelib.problem.system import System, SystemChoice, SystemDefinition
 from odelib.problem.unknowns import InitialStateEntry, ParameterEntry
 
 MAX_ERRORS = 1_000  # in one answer
+
+
+class _Checked(NamedTuple):
+    """The resolved system where there is one, the parsed initial values by their text, and all mistakes."""
+
+    system: System | None
+    initial_expressions: Mapping[str, Expression]
+    mistakes: list[FieldError]
 
 
 class FitProblem(Request):
@@ -99,7 +108,7 @@ class FitProblem(Request):
     ] = 3600.0
     labels: Annotated[dict[Key, Text], Field(description="Your own notes; returned as they are.")] = {}
 
-    _system: System | None = PrivateAttr(default=None)
+    _checked: _Checked | None = PrivateAttr(default=None)
 
     @model_validator(mode="wrap")
     @classmethod
@@ -113,21 +122,26 @@ class FitProblem(Request):
             problem = handler(raw)
         except ValidationError as error:
             wrong = form_errors(error, raw, MAX_ERRORS)
-            meaning = _check(raw, limits)[1] if isinstance(raw, dict) else []
+            meaning = _check(raw, limits).mistakes if isinstance(raw, dict) else []
             places = {one.pointer for one in wrong}
             raise _validation_error(wrong + [one for one in meaning if not _is_within(one.pointer, places)]) from None
         # What was validated, not what was sent: in Python, parts of a request may have been models.
-        problem._system, meaning = _check(problem.model_dump(exclude_unset=True), limits)
-        if meaning:
-            raise _validation_error(meaning)
+        problem._checked = _check(problem.model_dump(exclude_unset=True), limits)
+        if problem._checked.mistakes:
+            raise _validation_error(problem._checked.mistakes)
         return problem
 
     @property
     def resolved_system(self) -> System:
         """The system with its expressions parsed."""
-        if self._system is None:  # built without validation, as by model_construct
-            self._system = resolve_system(self.system, Limits())
-        return self._system
+        if self._checked is None or self._checked.system is None:
+            raise ValueError("build a FitProblem with model_validate or parse_problem: model_construct checks nothing")
+        return self._checked.system
+
+    @property
+    def initial_expressions(self) -> Mapping[str, Expression]:
+        """The parsed expressions of initial values, by their text."""
+        return self._checked.initial_expressions if self._checked else {}
 
     @property
     def plan(self) -> list[AnyStage]:
@@ -161,13 +175,12 @@ def field_errors(error: ValidationError) -> list[FieldError]:
     return [FieldError(join("", *details["loc"]), details["msg"]) for details in error.errors(include_url=False)]
 
 
-def _check(raw: Mapping[str, Any], limits: Limits) -> tuple[System | None, list[FieldError]]:
-    """The resolved system where there is one, and everything wrong with the request's meaning."""
+def _check(raw: Mapping[str, Any], limits: Limits) -> _Checked:
     report = MistakeReport()
     raw = {name: _plain(value) for name, value in raw.items()}
     system, declared = _check_system(raw.get("system"), limits, report)
-    check_request(raw, declared, limits, report)
-    return system, report.errors
+    initial_expressions = check_request(raw, declared, limits, report)
+    return _Checked(system, initial_expressions, report.errors)
 
 
 def _check_system(choice: Any, limits: Limits, report: MistakeReport) -> tuple[System | None, DeclaredNames | None]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Annotated, Literal
 
@@ -32,15 +32,16 @@ class Solver(Request):
 
 @dataclass(frozen=True)
 class Ability:
-    """The methods of an engine and the devices it runs on."""
+    """The methods of an engine, the one that `auto` means, and the devices it runs on."""
 
     methods: tuple[str, ...]
+    default_method: str
     devices: tuple[str, ...]
 
 
 ABILITIES: Mapping[str, Ability] = {  # the preferred engine first: `auto` is the first that can
-    "compiled": Ability(("dopri5", "tsit5", "dop853", "kvaerno5"), ("cpu",)),
-    "torchdiffeq": Ability(("dopri5", "dopri8", "bosh3", "fehlberg2", "adaptive_heun"), ("cpu", "cuda")),
+    "compiled": Ability(("dopri5", "tsit5", "dop853", "kvaerno5"), "auto", ("cpu",)),
+    "torchdiffeq": Ability(("dopri5", "dopri8", "bosh3", "fehlberg2", "adaptive_heun"), "dopri5", ("cpu", "cuda")),
 }
 METHODS = tuple(dict.fromkeys(method for ability in ABILITIES.values() for method in ability.methods))
 
@@ -52,3 +53,24 @@ def able_engines(engine: str, method: str, device: str) -> list[str]:
         for name, ability in ABILITIES.items()
         if engine in ("auto", name) and method in ("auto", *ability.methods) and device in ("auto", *ability.devices)
     ]
+
+
+def choose_engine(engine: str, method: str, device: str) -> tuple[str, str]:
+    """The names of the engine and the method for what was asked, `auto` resolved: the first engine that can.
+
+    Raises `ValueError` for a combination that does not exist, naming those that do.
+    """
+    if engine not in ("auto", *ABILITIES):
+        raise ValueError(f"engine={engine!r} does not exist; there are 'auto', {_quoted(ABILITIES)}")
+    able = able_engines(engine, method, device)
+    if not able:
+        has = "; ".join(
+            f"{name!r} has {_quoted(ability.methods)} on {_quoted(ability.devices)}"
+            for name, ability in ABILITIES.items()
+        )
+        raise ValueError(f"no engine={engine!r} with method={method!r} on device={device!r}: {has}")
+    return able[0], ABILITIES[able[0]].default_method if method == "auto" else method
+
+
+def _quoted(names: Iterable[str]) -> str:
+    return ", ".join(repr(name) for name in names)

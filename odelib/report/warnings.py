@@ -1,127 +1,181 @@
-"""The warnings of a result: what to know before trusting it."""
+"""The warnings of a result: reasons to be careful with it.
+
+Each function looks for one kind of warning; `WARNINGS` has them in the order in which a result lists its warnings.
+docs/how-to-add-a-warning.md shows how to add one.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
 
 from odelib.likelihood.residual_tests import structured
-from odelib.objective.objective import Evaluation, Objective, Observed
-from odelib.result import OUTCOMES, FitWarning, OutcomeCode, PredictionResult, StageReport
+from odelib.report.best_point import BestPoint
+from odelib.report.intervals import Intervals
+from odelib.result import OUTCOMES, FitWarning, OutcomeCode, PredictionResult
 
-MIN_STARTS = 5  # with fewer, how many reached the best says nothing
-COARSE = 1e-4  # of the data's squares: with a solver's error of a hundredth of the data nothing can be told
+MIN_STARTS = 5  # with fewer starts, their number at the best loss says little
+COARSE = 1e-4  # of the sum of the data's squares: a solver error of 1 % of the data
 
 
-class Cautions:
-    """Gathers the warnings of a fit at its best point."""
+@dataclass(frozen=True)
+class Findings:
+    """What the warnings of a result are based on.
 
-    def __init__(
-        self, objective: Objective, best: Evaluation, observed: Observed, stages: Sequence[StageReport]
-    ) -> None:
-        self._stages = stages
-        self._objective = objective
-        self._unknowns = objective.unknowns
-        self._best = best
-        self._observed = observed
+    undefined_derived: the derived quantities that are finite in no series.
+    """
 
-    def all(
-        self,
-        code: OutcomeCode,
-        predictions: list[PredictionResult],
-        flat: list[str] | None,
-        no_errors: str | None,
-        open_ends: list[str],
-        not_finite: list[str],
-    ) -> list[FitWarning]:
-        """The warnings, in a fixed order.
+    at: BestPoint
+    outcome: OutcomeCode
+    intervals: Intervals
+    predictions: Sequence[PredictionResult]
+    undefined_derived: Sequence[str]
 
-        flat: the unknowns that take part in a flat direction, None where that is not known. no_errors: why there are
-        none, where they were asked for.
-        """
-        warnings = self._at_bound() + self._not_finite(not_finite) + self._of_trust()
-        if flat is None:
-            warnings += self._idle()
-        warnings += self._coarse()
-        if no_errors:
-            message = f"there are no standard errors: {no_errors}"
-            warnings.append(FitWarning(code="no_uncertainty", message=message))
-        if flat:
-            warnings.append(_flat(flat))
-        if open_ends:
-            message = f"the data do not bound {', '.join(open_ends)} on every side: that end of the interval is open"
-            warnings.append(FitWarning(code="open_interval", message=message, names=open_ends))
-        if code != "converged":
-            warnings.append(FitWarning(code="not_converged", message=OUTCOMES[code]))
-        return warnings + _failed(predictions)
 
-    def _at_bound(self) -> list[FitWarning]:
-        bound = self._unknowns.at_bound(self._best.coordinates)
-        if not bound:
-            return []
-        message = f"{', '.join(bound)} ended at a bound: the best value may lie beyond it"
-        return [FitWarning(code="at_bound", message=message, names=bound)]
+def all_warnings(findings: Findings) -> list[FitWarning]:
+    """Return the warnings of a result, in the order of `WARNINGS`."""
+    return [warning for find in WARNINGS for warning in find(findings)]
 
-    def _of_trust(self) -> list[FitWarning]:
-        """What speaks against the optimum found, or against the model."""
-        warnings = []
-        for stage in self._stages:
-            losses = stage.start_losses or []
-            if len(losses) >= MIN_STARTS and stage.reached(self._best.loss) == 1:
-                message = (
-                    f"one start of {len(losses)} reached the best loss: there may be a better one; ask for more starts"
-                )
-                warnings.append(FitWarning(code="best_found_once", message=message))
-        measurements = self._objective.measurements
-        found = measurements.residuals(self._observed.model, self._observed.scales)
-        if names := structured([pair for part in found for pair in part.items()]):
+
+def at_bound(findings: Findings) -> Iterator[FitWarning]:
+    """Unknowns that ended at a bound."""
+    if names := findings.at.unknowns.at_bound(findings.at.coordinates):
+        message = f"{', '.join(names)} ended at a bound; the best value may lie beyond it"
+        yield FitWarning(code="at_bound", message=message, names=names)
+
+
+def not_finite(findings: Findings) -> Iterator[FitWarning]:
+    """Observables and derived quantities that are null or missing in the result."""
+    model = findings.at.observed.model
+    names = [name for name, column in model.items() if not bool(column.isfinite().all())]
+    if names := [*names, *findings.undefined_derived]:
+        verb = "is" if len(names) == 1 else "are"
+        message = f"{', '.join(names)} {verb} not finite at some times or at the fitted parameters"
+        yield FitWarning(code="not_finite", message=message, names=names)
+
+
+def best_found_once(findings: Findings) -> Iterator[FitWarning]:
+    """Stages with several starts of which only one reached the best loss."""
+    for stage in findings.at.stages:
+        starts = len(stage.start_losses or [])
+        if starts >= MIN_STARTS and stage.reached(findings.at.evaluation.loss) == 1:
             message = (
-                f"the residuals of {', '.join(names)} are not noise: neighbours in time go together; the model misses "
-                "something, or this is not its best fit"
+                f"only 1 of {starts} starts reached the best loss, so a better optimum may exist; increase `starts`"
             )
-            warnings.append(FitWarning(code="structured_residuals", message=message, names=names))
-        r_squared = measurements.r_squared(self._observed.model)
-        if poor := [name for name, value in r_squared.items() if value <= 0]:
-            message = f"a constant describes {', '.join(poor)} as well as the model does"
-            warnings.append(FitWarning(code="no_better_than_constant", message=message, names=poor))
-        return warnings
-
-    def _not_finite(self, derived: list[str]) -> list[FitWarning]:
-        model = self._observed.model
-        empty = [name for name, column in model.items() if not bool(column.isfinite().all())] + derived
-        if not empty:
-            return []
-        message = f"{', '.join(empty)} have no finite value at some times, or at the fitted parameters"
-        return [FitWarning(code="not_finite", message=message, names=empty)]
-
-    def _idle(self) -> list[FitWarning]:
-        """Unknowns along which the loss has no slope at all, where nothing better is known of flat directions."""
-        gradient, held = self._best.gradient, self._unknowns.held(self._best.coordinates)
-        pairs = zip(self._unknowns.names, gradient, held, strict=True)
-        idle = [name for name, slope, at_bound in pairs if slope == 0.0 and not at_bound]
-        if not idle or self._best.loss == 0:
-            return []
-        message = f"the loss does not change with {', '.join(idle)} where the fit ended: nothing is known of them"
-        return [FitWarning(code="flat_direction", message=message, names=idle)]
-
-    def _coarse(self) -> list[FitWarning]:
-        if not self._objective.measurements.is_coarse(self._observed.model, self._observed.scales, COARSE):
-            return []
-        message = "solver.atol is not small beside the data: the trajectories are coarse, and so is the fit; lower it"
-        return [FitWarning(code="coarse_solver", message=message)]
+            yield FitWarning(code="best_found_once", message=message)
 
 
-def _flat(names: list[str]) -> FitWarning:
-    return FitWarning(
-        code="flat_direction",
-        message=f"the data do not determine {', '.join(names)}: changed together in some direction they "
-        "leave the fit as it is; fix one of them, or measure what tells them apart",
-        names=names,
-    )
+def structured_residuals(findings: Findings) -> Iterator[FitWarning]:
+    """Observables whose residuals are correlated in time."""
+    observed = findings.at.observed
+    residuals = findings.at.objective.measurements.residuals(observed.model, observed.scales)
+    if names := structured([column for series in residuals for column in series.items()]):
+        message = (
+            f"the residuals of {', '.join(names)} are correlated in time: the model may miss an effect, or a better "
+            "fit may exist"
+        )
+        yield FitWarning(code="structured_residuals", message=message, names=names)
 
 
-def _failed(predictions: list[PredictionResult]) -> list[FitWarning]:
-    failed = [prediction.name for prediction in predictions if prediction.error]
-    if not failed:
-        return []
-    message = f"{len(failed)} prediction(s) could not be computed; each says why in its error"
-    return [FitWarning(code="prediction_failed", message=message, names=failed)]
+def no_better_than_constant(findings: Findings) -> Iterator[FitWarning]:
+    """Observables with R² ≤ 0."""
+    r_squared = findings.at.objective.measurements.r_squared(findings.at.observed.model)
+    if names := [name for name, value in r_squared.items() if value <= 0]:
+        message = f"the model describes {', '.join(names)} no better than a constant would"
+        yield FitWarning(code="no_better_than_constant", message=message, names=names)
+
+
+def zero_gradient(findings: Findings) -> Iterator[FitWarning]:
+    """Unknowns on which the loss does not depend, if flat directions are not known."""
+    evaluation, unknowns = findings.at.evaluation, findings.at.unknowns
+    if findings.intervals.flat is not None or evaluation.loss == 0:
+        return
+    held = unknowns.held(evaluation.coordinates)
+    entries = zip(unknowns.names, evaluation.gradient, held, strict=True)
+    if names := [name for name, derivative, is_held in entries if derivative == 0.0 and not is_held]:
+        message = f"the data do not determine {', '.join(names)}: at the best point the loss does not change with "
+        message += "it" if len(names) == 1 else "them"
+        yield FitWarning(code="flat_direction", message=message, names=names)
+
+
+def coarse_solver(findings: Findings) -> Iterator[FitWarning]:
+    """A solver error that is large compared with the data."""
+    observed = findings.at.observed
+    if findings.at.objective.measurements.is_coarse(observed.model, observed.scales, COARSE):
+        message = (
+            "solver.atol is not small compared with the data, so the trajectories and the fit are inaccurate; lower it"
+        )
+        yield FitWarning(code="coarse_solver", message=message)
+
+
+NO_UNCERTAINTY = {
+    "all_fixed": "there are no standard errors: every unknown is fixed",
+    "time_limit": "there are no standard errors: the time limit was reached first",
+    "no_derivatives": "there are no standard errors: the model's derivatives could not be computed, because {detail}",
+    "no_scale": "there are no standard errors: the noise scale cannot be estimated, because that needs more "
+    "observations than free unknowns",
+    "profile_time_limit": "the time limit was reached before the profile of {detail!r:.80} and those after it",
+}
+
+
+def no_uncertainty(findings: Findings) -> Iterator[FitWarning]:
+    """Standard errors or profiles that were requested and are missing."""
+    missing = findings.intervals.missing
+    if missing and findings.at.problem.uncertainty != "none":
+        message = NO_UNCERTAINTY[missing.reason].format(detail=missing.detail)
+        yield FitWarning(code="no_uncertainty", message=message)
+
+
+def flat_direction(findings: Findings) -> Iterator[FitWarning]:
+    """Unknowns that take part in a direction in which the loss does not change."""
+    names = findings.intervals.flat
+    if not names:
+        return
+    if len(names) == 1:
+        message = (
+            f"the data do not determine {names[0]}: changing it leaves the fit unchanged; fix it, or add measurements "
+            "that depend on it"
+        )
+    else:
+        message = (
+            f"the data do not determine {', '.join(names)}: some combined change of them leaves the fit unchanged; fix "
+            "one of them, or add measurements that distinguish them"
+        )
+    yield FitWarning(code="flat_direction", message=message, names=names)
+
+
+def open_interval(findings: Findings) -> Iterator[FitWarning]:
+    """Unknowns whose profile does not reach the limit on both sides."""
+    if names := findings.intervals.open_ended:
+        message = f"the data do not bound {', '.join(names)} on both sides; open ends of intervals are left out"
+        yield FitWarning(code="open_interval", message=message, names=names)
+
+
+def not_converged(findings: Findings) -> Iterator[FitWarning]:
+    """An outcome other than `converged`."""
+    if findings.outcome != "converged":
+        yield FitWarning(code="not_converged", message=OUTCOMES[findings.outcome])
+
+
+def prediction_failed(findings: Findings) -> Iterator[FitWarning]:
+    """Predictions that have an error in place of values."""
+    if names := [prediction.name for prediction in findings.predictions if prediction.error]:
+        count = "1 prediction" if len(names) == 1 else f"{len(names)} predictions"
+        message = f"{count} could not be computed; `error` gives the reason"
+        yield FitWarning(code="prediction_failed", message=message, names=names)
+
+
+WARNINGS: tuple[Callable[[Findings], Iterator[FitWarning]], ...] = (
+    at_bound,
+    not_finite,
+    best_found_once,
+    structured_residuals,
+    no_better_than_constant,
+    zero_gradient,
+    coarse_solver,
+    no_uncertainty,
+    flat_direction,
+    open_interval,
+    not_converged,
+    prediction_failed,
+)

@@ -17,6 +17,7 @@ from odelib.objective.unknowns import Unknowns
 from odelib.problem.catalogue import CATALOGUE, resolve_system
 from odelib.problem.limits import Limits
 from odelib.problem.request import FitProblem, parse_problem
+from odelib.problem.resolved import resolve
 from odelib.problem.series import MeasuredSeries
 from odelib.problem.system import System
 from odelib.result import Dense
@@ -134,7 +135,7 @@ def _solve(problem: FitProblem, index: int, times: Reals) -> tuple[dict[str, Rea
         max_steps=solver.max_steps,
         constants=problem.series[index].constants,
     )
-    unknowns = Unknowns(problem, torch.device("cpu"))
+    unknowns = Unknowns(resolve(problem), torch.device("cpu"))
     grid = torch.from_numpy(times)
     with torch.no_grad():
         parameters, initial_state = (values[index] for values in unknowns.values(unknowns.start))

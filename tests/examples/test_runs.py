@@ -91,7 +91,7 @@ def test_a_fit_that_cannot_succeed_says_so(requests: Path, tmp_path: Path, capsy
     request = {**REQUEST, "system": explosion, "parameters": {"k": 50.0}}
     (requests / "lynx-hare.json").write_text(json.dumps(request), "utf-8")
     assert run(tmp_path) == 1
-    assert "lynx-hare failed. The guess cannot be evaluated" in " ".join(capsys.readouterr().out.split())
+    assert "lynx-hare failed. The model cannot be evaluated at the guess" in " ".join(capsys.readouterr().out.split())
 
 
 def test_orbits_are_drawn_where_the_article_has_them(tmp_path: Path) -> None:

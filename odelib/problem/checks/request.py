@@ -15,15 +15,20 @@ from odelib.problem.checks.sizes import check_sizes
 from odelib.problem.checks.solver import check_solver
 from odelib.problem.checks.system import DeclaredNames
 from odelib.problem.checks.unknowns import check_unknowns
+from odelib.problem.expressions.parser import Expression
 from odelib.problem.limits import Limits
 
 
 def check_request(
     raw: Mapping[str, Any], declared: DeclaredNames | None, limits: Limits, report: MistakeReport
-) -> None:
-    """Report everything wrong with the request's meaning. `declared` is None where the system's names are unknown."""
+) -> Mapping[str, Expression]:
+    """Report everything wrong with the request's meaning. `declared` is None where the system's names are unknown.
+
+    Returns the parsed expressions of initial values, by their text.
+    """
+    initial_expressions: Mapping[str, Expression] = {}
     if declared:
-        check_unknowns(raw, declared, limits, report)
+        initial_expressions = check_unknowns(raw, declared, limits, report)
         check_penalty(raw, declared, report)
     check_all_series(raw, declared, limits, report)
     check_noise(raw, declared, report)
@@ -31,3 +36,4 @@ def check_request(
     check_predictions(raw, declared, limits, report)
     check_solver(raw, report)
     check_sizes(raw, limits, report)
+    return initial_expressions

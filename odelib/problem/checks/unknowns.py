@@ -11,23 +11,29 @@ from odelib.problem.checks.raw import MistakeReport, as_number, as_object
 from odelib.problem.checks.series import located_series
 from odelib.problem.checks.system import DeclaredNames
 from odelib.problem.expressions.names import FEW_ERRORS, unknown_names
-from odelib.problem.expressions.parser import parse_expression
+from odelib.problem.expressions.parser import Expression, parse_expression
 from odelib.problem.limits import Limits
 from odelib.problem.pointers import join
 from odelib.problem.unknowns import middle
 
 
-def check_unknowns(raw: Mapping[str, Any], declared: DeclaredNames, limits: Limits, report: MistakeReport) -> None:
-    """All that is wrong with `parameters`, `per_experiment`, `initial_state` and the series' own `initial_state`."""
+def check_unknowns(
+    raw: Mapping[str, Any], declared: DeclaredNames, limits: Limits, report: MistakeReport
+) -> dict[str, Expression]:
+    """All that is wrong with `parameters`, `per_experiment`, `initial_state` and the series' own `initial_state`.
+
+    Returns the parsed expressions of initial values, by their text.
+    """
     likelihood = raw.get("noise") is not None
     _parameters(raw.get("parameters", {}), declared, report, likelihood=likelihood)
     own = _per_experiment(raw, declared, report)
-    _initial_states(raw, declared, limits, report, likelihood=likelihood)
+    expressions = _initial_states(raw, declared, limits, report, likelihood=likelihood)
     series = max(len(located_series(raw)), 1)
     count = len(declared.parameters) - own + series * (own + len(declared.states))
     if count > limits.unknowns:
         several = f" (of {series} experiments)" if series > 1 else ""
         report.add("/system", f"at most {limits.unknowns} parameters and initial values, here are {count}{several}")
+    return expressions
 
 
 def _parameters(given: Any, declared: DeclaredNames, report: MistakeReport, *, likelihood: bool) -> None:
@@ -62,9 +68,10 @@ def _per_experiment(raw: Mapping[str, Any], declared: DeclaredNames, report: Mis
 
 def _initial_states(
     raw: Mapping[str, Any], declared: DeclaredNames, limits: Limits, report: MistakeReport, *, likelihood: bool
-) -> None:
+) -> dict[str, Expression]:
     if not isinstance(raw.get("initial_state", {}), Mapping):
-        return
+        return {}
+    expressions: dict[str, Expression] = {}
     common = as_object(raw.get("initial_state"))
     series = [
         (join(base, "initial_state"), as_object(fields.get("initial_state"))) for base, fields in located_series(raw)
@@ -74,7 +81,8 @@ def _initial_states(
         report.unknown_names(given, declared.states, base, "state")
         for name, entry in given.items():
             if name in declared.states and isinstance(entry, str):
-                _expression(entry, join(base, name), known, limits, report)
+                if entry not in expressions and (parsed := _expression(entry, join(base, name), known, limits, report)):
+                    expressions[entry] = parsed
             elif name in declared.states:
                 _unknown(entry, join(base, name), report, likelihood=likelihood)
     for name in declared.states:
@@ -83,18 +91,22 @@ def _initial_states(
                 join("/initial_state", name),
                 f"the state {name!r:.80} needs an initial value: a guess, or an expression of parameters",
             )
+    return expressions
 
 
-def _expression(text: str, pointer: str, known: Mapping[str, None], limits: Limits, report: MistakeReport) -> None:
+def _expression(
+    text: str, pointer: str, known: Mapping[str, None], limits: Limits, report: MistakeReport
+) -> Expression | None:
     try:
         expression = parse_expression(
             text, max_characters=limits.expression_characters, max_levels=limits.expression_levels
         )
     except ExpressionError as error:
         report.add(pointer, str(error))
-        return
+        return None
     for sentence in unknown_names(expression, known, hints=len(report.errors) < FEW_ERRORS):
         report.add(pointer, f"{sentence} (an initial state may use parameters and constants)")
+    return expression
 
 
 def _unknown(entry: Any, pointer: str, report: MistakeReport, *, likelihood: bool) -> None:

@@ -10,11 +10,10 @@ import torch
 from numpy.typing import NDArray
 
 from odelib import ODELayer
-from odelib.engines.layer import ODELayer as Layer
 from odelib.objective.objective import Objective
-from odelib.objective.unknowns import Unknowns
 from odelib.problem.catalogue import CATALOGUE
 from odelib.problem.request import parse_problem
+from odelib.problem.resolved import resolve
 from tests.engines import ENGINES
 from tests.problems import reference
 
@@ -112,13 +111,11 @@ OBJECTIVES = {
 @pytest.mark.parametrize("engine", ENGINES)
 @pytest.mark.parametrize("name", OBJECTIVES)
 def test_objective_gradient_is_the_central_difference(name: str, engine: str) -> None:
-    problem = parse_problem(OBJECTIVES[name] | {"solver": {"engine": engine} | TIGHT})
-    cpu = torch.device("cpu")
-    layer = Layer(problem.resolved_system, engine=engine, method="dopri5", **TIGHT)
-    unknowns = Unknowns(problem, cpu)
-    objective = Objective(problem, unknowns, layer, cpu)
-    gradient = objective.evaluate(unknowns.start).gradient
-    expected = central_differences(lambda at: objective.evaluate(at).loss, unknowns.start)
+    problem = parse_problem(OBJECTIVES[name] | {"solver": {"engine": engine, "method": "dopri5"} | TIGHT})
+    objective = Objective(resolve(problem), torch.device("cpu"))
+    start = objective.unknowns.start
+    gradient = objective.evaluate(start).gradient
+    expected = central_differences(lambda at: objective.evaluate(at).loss, start)
     np.testing.assert_allclose(gradient, expected, rtol=1e-6, atol=0)
 
 
@@ -138,12 +135,9 @@ def test_states_agree_with_an_independent_solver(system: str, engine: str) -> No
 
 @pytest.mark.parametrize("name", OBJECTIVES)
 def test_slopes_of_the_observables_are_their_central_differences(name: str) -> None:
-    problem = parse_problem(OBJECTIVES[name] | {"solver": TIGHT})
-    cpu = torch.device("cpu")
-    layer = Layer(problem.resolved_system, method="dopri5", **TIGHT)
-    unknowns = Unknowns(problem, cpu)
-    layer.differentiate_by = unknowns.differentiate_by
-    trajectories = Objective(problem, unknowns, layer, cpu).trajectories
+    problem = parse_problem(OBJECTIVES[name] | {"solver": {"method": "dopri5"} | TIGHT})
+    objective = Objective(resolve(problem), torch.device("cpu"))
+    unknowns, trajectories = objective.unknowns, objective.trajectories
 
     def observed(at: Array, observable: str) -> Array:
         with torch.no_grad():

@@ -10,10 +10,9 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from odelib.engines.layer import ODELayer
 from odelib.objective.objective import Objective
-from odelib.objective.unknowns import Unknowns
 from odelib.problem.request import parse_problem
+from odelib.problem.resolved import resolve
 from tests.odelib.problem.requests import examples
 
 CPU = torch.device("cpu")
@@ -98,11 +97,8 @@ def requests(draw: st.DrawFn) -> dict[str, Any]:
 
 
 def objective(request: dict[str, Any], engine: str = "compiled") -> Objective:
-    problem = parse_problem(request)
-    layer = ODELayer(problem.resolved_system, engine=engine, method="dopri5", **TIGHT)
-    found = Unknowns(problem, CPU)
-    layer.differentiate_by = found.differentiate_by
-    return Objective(problem, found, layer, CPU)
+    problem = parse_problem(request | {"solver": {"engine": engine, "method": "dopri5"} | TIGHT})
+    return Objective(resolve(problem), CPU)
 
 
 def check(of: Objective) -> None:

@@ -8,6 +8,7 @@ import torch
 
 from odelib.objective.unknowns import Unknowns
 from odelib.problem.request import parse_problem
+from odelib.problem.resolved import resolve
 
 CPU = torch.device("cpu")
 
@@ -20,7 +21,7 @@ def unknowns(**entries: Any) -> Unknowns:
         "parameters": entries,
         "initial_state": {"x": f"{names[0]} + c"},
     }
-    return Unknowns(parse_problem(request), CPU)
+    return Unknowns(resolve(parse_problem(request)), CPU)
 
 
 def test_free_ones_are_in_order_with_their_bounds_as_coordinates() -> None:
@@ -94,7 +95,7 @@ def test_the_gradient_is_what_the_slopes_make_of_derivatives_by_values() -> None
         "parameters": {"a": {"guess": 2.0, "scale": "log"}, "b": 0.4, "d": {"guess": 5.0, "fixed": True}},
         "initial_state": {"x": "a*b + c", "y": "c/2", "z": {"guess": 0.7, "scale": "log"}},
     }
-    found = Unknowns(parse_problem(request), CPU)
+    found = Unknowns(resolve(parse_problem(request)), CPU)
     generator = np.random.default_rng(0)
     by_parameters, by_states = generator.normal(size=(2, 3)), generator.normal(size=(2, 3))
     by_parameter, by_state = found.slopes(found.start)

@@ -17,6 +17,7 @@ from odelib.monitor import Checkpoint
 from odelib.objective.unknowns import Unknowns
 from odelib.optimisers.multi_start import spread
 from odelib.problem.request import parse_problem
+from odelib.problem.resolved import resolve
 from tests.stopping import Stopper
 
 # x(0) = 2 + sin(3a) + a²/50: many valleys along a
@@ -96,7 +97,7 @@ def test_points_are_spread_over_the_bounds_and_around_the_guess() -> None:
             "initial_state": {"x": {"guess": 1.0, "fixed": True}},
         }
     )
-    unknowns = Unknowns(problem, torch.device("cpu"))
+    unknowns = Unknowns(resolve(problem), torch.device("cpu"))
     points = np.array([list(unknowns.free_values(point).values()) for point in spread(unknowns, 256, seed=0)])
     assert points.shape == (256, 4)
     assert points.min(axis=0) == pytest.approx([0.01, -2.0, 0.6, -0.1], rel=0.2)

@@ -9,13 +9,13 @@ import pytest
 import torch
 from numpy.typing import NDArray
 
-from odelib.engines.layer import ODELayer
 from odelib.fitting import fit
 from odelib.objective.objective import Objective
-from odelib.objective.unknowns import Unknowns
 from odelib.optimisers.multiple_shooting.segments import Segments
 from odelib.optimisers.multiple_shooting.state_estimates import StateEstimates
 from odelib.problem.request import FitProblem, parse_problem
+from odelib.problem.resolved import resolve
+from odelib.problem.solver import Solver
 from odelib.simulation.simulated_data import run_simulation
 
 Array = NDArray[np.float64]
@@ -33,11 +33,8 @@ def simulated(request: dict[str, Any], times: list[float], noise: float = 0.05) 
 
 
 def objective_of(problem: FitProblem) -> Objective:
-    cpu = torch.device("cpu")
-    unknowns = Unknowns(problem, cpu)
-    layer = ODELayer(problem.resolved_system, rtol=1e-10, atol=1e-12)
-    layer.differentiate_by = unknowns.differentiate_by
-    return Objective(problem, unknowns, layer, cpu)
+    tight = problem.model_copy(update={"solver": Solver(rtol=1e-10, atol=1e-12)})
+    return Objective(resolve(tight), torch.device("cpu"))
 
 
 def two_experiments() -> FitProblem:

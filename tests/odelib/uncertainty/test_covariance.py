@@ -165,7 +165,7 @@ def test_where_all_is_fixed_it_says_that_there_is_no_uncertainty() -> None:
     fixed = {"guess": 0.5, "fixed": True}
     result = decay({"k": fixed}, initial_state={"x": fixed})
     (warning,) = [w for w in result.warnings if w.code == "no_uncertainty"]
-    assert "nothing was free" in warning.message
+    assert "every unknown is fixed" in warning.message
 
 
 def test_a_large_one_beside_a_small_one_is_not_determined_either() -> None:

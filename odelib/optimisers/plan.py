@@ -1,0 +1,153 @@
+"""The stages of a fit in order, with the progress and the checkpoints that they leave."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from odelib.engines.base import StopCheck
+from odelib.errors import StopRequested
+from odelib.monitor import Checkpoint, Monitor, Progress
+from odelib.objective.objective import Evaluation, Objective
+from odelib.optimisers.base import STOPPED, Stage, StopCode
+from odelib.optimisers.evaluator import Counts, Evaluator, TrialFailed
+from odelib.result import StageReport, Stopped
+
+RUNNING = "running"
+
+
+@dataclass
+class Position:
+    """Where a plan is.
+
+    index: of the stage that is next or running. counts, memory: what earlier attempts left of that stage.
+    reports: of the finished stages.
+    """
+
+    index: int = 0
+    counts: Counts = field(default_factory=Counts)
+    memory: dict[str, Any] | None = None
+    reports: list[StageReport] = field(default_factory=list)
+
+    @classmethod
+    def of_checkpoint(cls, checkpoint: Checkpoint) -> Position:
+        """Where the attempt was that left this checkpoint."""
+        reports = [StageReport.model_validate(report) for report in checkpoint.reports]
+        position = cls(checkpoint.stage, memory=checkpoint.optimiser)
+        position.reports = [report for report in reports if report.stopped.code != RUNNING]
+        for report in reports:
+            if report.stopped.code == RUNNING:
+                position.counts = Counts(report.steps, report.gradients, report.failed_solves, report.seconds)
+        return position
+
+
+class Plan:
+    """Runs stages one after the other, each from the best point so far.
+
+    best: the best evaluation; set it before `run`.
+    """
+
+    best: Evaluation
+
+    def __init__(
+        self, stages: Sequence[Stage], objective: Objective, monitor: Monitor, stop: StopCheck, position: Position
+    ) -> None:
+        self._stages = stages
+        self._objective = objective
+        self._monitor = monitor
+        self._stop = stop
+        self.position = position
+
+    @property
+    def next_stage(self) -> str:
+        """The kind of the stage that is next or running."""
+        return self._stages[self.position.index].kind
+
+    @property
+    def reports(self) -> list[StageReport]:
+        """What the finished stages did."""
+        return self.position.reports
+
+    def run(self) -> StopCode:
+        """Run what is left of the plan; returns why its last stage stopped. Raises `StopRequested`."""
+        code: StopCode = "finished"
+        while self.position.index < len(self._stages):
+            code = self._run_stage()
+            self.position = Position(self.position.index + 1, reports=self.position.reports)
+        return code
+
+    def is_converged(self) -> bool:
+        """Whether the best point is an optimum, although the last stage may have used all its steps."""
+        try:
+            return self._evaluator(Counts(), None).is_converged()
+        except TrialFailed:
+            return False
+
+    def _evaluator(self, counts: Counts, memory: dict[str, Any] | None) -> Evaluator:
+        return Evaluator(self._objective, self.best, counts, memory, self._stop, self._publish)
+
+    def _run_stage(self) -> StopCode:
+        evaluator = self._evaluator(self.position.counts, self.position.memory)
+        self._publish(evaluator)
+        try:
+            code = self._stages[self.position.index].run(evaluator)
+        except StopRequested as stop:
+            self._finish_stage(evaluator, stop.reason, f"the fit was stopped: {stop.reason}")
+            raise
+        self._finish_stage(evaluator, code, STOPPED[code])
+        return code
+
+    def _finish_stage(self, evaluator: Evaluator, code: str, message: str) -> None:
+        self.best = evaluator.best
+        self._publish(evaluator)
+        self.position.reports.append(self._stage_report(evaluator, code, message))
+
+    def _stage_report(self, evaluator: Evaluator, code: str, message: str) -> StageReport:
+        best, counts = evaluator.best, evaluator.counts
+        gradient = np.abs(best.gradient * self._objective.unknowns.per_unit(best.coordinates))
+        steepest = float(gradient.max(initial=0.0))
+        # scaled before it is squared, which could overflow
+        norm = steepest * float(np.linalg.norm(gradient / steepest)) if 0 < steepest < np.inf else steepest
+        return StageReport(
+            kind=self.next_stage,
+            steps=counts.steps,
+            gradients=counts.gradients,
+            failed_solves=counts.failed_solves,
+            loss=best.loss,
+            gradient_norm=min(norm, sys.float_info.max),
+            seconds=counts.seconds,
+            stopped=Stopped(code=code, message=message),
+            start_losses=sorted(evaluator.ends) or None,
+        )
+
+    def _publish(self, evaluator: Evaluator) -> None:
+        """Leave progress and a checkpoint in the monitor."""
+        index, best, steps = self.position.index, evaluator.best, evaluator.counts.steps
+        planned = sum(stage.steps for stage in self._stages)
+        before = sum(stage.steps for stage in self._stages[:index])
+        self._monitor.progress = Progress(
+            stage=self.next_stage,
+            step=steps,
+            steps=self._stages[index].steps,
+            loss=best.loss,
+            fraction=min((before + steps) / planned, 1.0),
+        )
+        running = self._stage_report(evaluator, RUNNING, "the stage was still running")
+        names = self._objective.unknowns.system.states
+        self._monitor.checkpoint = Checkpoint(
+            stage=index,
+            step=steps,
+            best=self._objective.unknowns.free_values(best.coordinates),
+            loss=best.loss,
+            gradient_norm=running.gradient_norm,
+            states=[
+                dict(zip(names, best.states[rows].T.tolist(), strict=True))
+                for rows in self._objective.trajectories.slices
+            ],
+            optimiser=evaluator.memory,
+            reports=[report.model_dump(mode="json") for report in (*self.position.reports, running)],
+        )

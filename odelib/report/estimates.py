@@ -1,0 +1,157 @@
+"""Estimates with their standard errors and 95 % intervals: unknowns, derived quantities and noise scales."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.autograd.functional import jacobian
+
+from odelib.arrays import Reals
+from odelib.engines.torch_program import TorchProgram
+from odelib.problem.noise import AnyNoise
+from odelib.report.best_point import BestPoint
+from odelib.report.intervals import Intervals
+from odelib.result import Covariance, Estimate, NoiseEstimate
+from odelib.uncertainty.covariance import Errors, Interval
+
+
+def shared_parameters(at: BestPoint, intervals: Intervals) -> dict[str, Estimate]:
+    """The parameters that all series share."""
+    shared = {name: value for name, value in at.values.parameters[0].items() if not at.unknowns.is_own(0, name)}
+    return _estimates(at, intervals, 0, shared)
+
+
+def own_parameters(at: BestPoint, intervals: Intervals, index: int) -> dict[str, Estimate]:
+    """The parameters that a series has for itself (`per_experiment`)."""
+    values = at.values.parameters[index]
+    own = {name: value for name, value in values.items() if at.unknowns.is_own(index, name)}
+    return _estimates(at, intervals, index, own)
+
+
+def initial_state(at: BestPoint, intervals: Intervals, index: int) -> dict[str, Estimate]:
+    """The initial state of a series."""
+    return _estimates(at, intervals, index, at.values.initial_states[index])
+
+
+def _estimates(at: BestPoint, intervals: Intervals, index: int, values: Mapping[str, float]) -> dict[str, Estimate]:
+    """Parameters or initial values of a series; the ends of a profile replace those of the covariance."""
+    estimates = {}
+    for name, value in values.items():
+        unknown = at.unknowns.name_of(index, name)
+        interval = intervals.errors.of(unknown) if intervals.errors else None
+        estimate = _estimate(value, interval, fixed=at.unknowns.is_fixed(unknown))
+        if unknown in intervals.profile_ends:
+            lower, upper = intervals.profile_ends[unknown]
+            estimate = estimate.model_copy(update={"lower_95": lower, "upper_95": upper})
+        estimates[name] = estimate
+    return estimates
+
+
+def covariance(intervals: Intervals) -> Covariance | None:
+    """The covariance matrix of the unknowns that have a standard error; None if it was not computed."""
+    found = intervals.errors.covariance() if intervals.errors else None
+    return Covariance(names=found[0], matrix=found[1]) if found else None
+
+
+def noise_scales(at: BestPoint, intervals: Intervals) -> dict[str, NoiseEstimate] | None:
+    """The noise parameters of each observable, estimated or given; None without `noise`."""
+    if at.problem.noise is None:
+        return None
+    measurements, scales = at.objective.measurements, at.observed.scales
+    by_observable = intervals.errors.of_scales(scales) if intervals.errors else {}
+    found = {}
+    for name in measurements.observables:
+        estimated = measurements.estimated_scales(name)
+        values = scales.get(name, np.zeros(0)).tolist()
+        of_name = by_observable.get(name, [None] * len(estimated))
+        fields = _given_scales(at.problem.noise[name])
+        for scale, value, interval in zip(estimated, values, of_name, strict=True):
+            fields[scale] = _estimate(value, interval)
+        found[name] = NoiseEstimate(**fields)
+    return found
+
+
+def _given_scales(noise: AnyNoise) -> dict[str, Estimate]:
+    given = {scale: getattr(noise, scale, None) for scale in ("sigma", "proportional")}
+    return {scale: Estimate(value=value, fixed=True) for scale, value in given.items() if isinstance(value, float)}
+
+
+def shared_derived(at: BestPoint, intervals: Intervals) -> dict[str, Estimate]:
+    """The derived quantities that have the same value in all series, without those that are not finite."""
+    own = _own_derived_names(at)
+    return _derived(at, intervals.errors, 0, [name for name in at.layer.system.derived if name not in own])
+
+
+def own_derived(at: BestPoint, intervals: Intervals, index: int) -> dict[str, Estimate]:
+    """The derived quantities that a series has for itself, without those that are not finite."""
+    return _derived(at, intervals.errors, index, _own_derived_names(at))
+
+
+def _own_derived_names(at: BestPoint) -> list[str]:
+    """The derived quantities that use `per_experiment` parameters, or constants that a series overrides."""
+    differing = set(at.problem.per_experiment)
+    if at.unknowns.series_count > 1:
+        differing |= {constant for series in at.problem.series for constant in series.constants}
+    return [name for name, expression in at.layer.system.derived.items() if expression.names & differing]
+
+
+def _derived(at: BestPoint, errors: Errors | None, index: int, names: Sequence[str]) -> dict[str, Estimate]:
+    """Derived quantities of a series; their errors by the delta method."""
+    if not names:
+        return {}
+    evaluate = _derived_program(at, index, names)
+    parameters = at.unknowns.values(at.coordinates)[0][index]
+    values = evaluate(parameters).cpu().numpy()
+    intervals: Sequence[Interval | None] = [None] * len(names)
+    if errors:
+        with torch.enable_grad():
+            by_parameters = jacobian(evaluate, parameters).cpu().numpy()  # type: ignore[no-untyped-call]
+        intervals = _delta_method(at, errors, index, values, by_parameters)
+    return {
+        name: _estimate(value, interval)
+        for name, value, interval in zip(names, values.tolist(), intervals, strict=True)
+        if math.isfinite(value)
+    }
+
+
+def _derived_program(at: BestPoint, index: int, names: Sequence[str]) -> Callable[[Tensor], Tensor]:
+    """Return the function from the parameters of a series, (p,), to its derived quantities, (names,)."""
+    system, device = at.layer.system, at.evaluation.states.device
+    program = TorchProgram([system.derived[name] for name in names], [])
+    constants = dict(zip(system.constants, at.unknowns.constants[index].tolist(), strict=True))
+
+    def evaluate(parameters: Tensor) -> Tensor:
+        named = dict(zip(system.parameters, parameters.unbind(), strict=True))
+        return torch.stack(program.bind({**constants, **named}, device)())
+
+    return evaluate
+
+
+def _delta_method(
+    at: BestPoint, errors: Errors, index: int, values: Reals, by_parameters: Reals
+) -> Sequence[Interval | None]:
+    """The intervals of quantities (k,) of a series, from their derivatives with respect to its parameters, (k, p).
+
+    With J the derivatives with respect to the free unknowns, the variances are diag(J·C·Jᵀ), C being the covariance.
+    A quantity that depends only on unknowns at their bounds has no interval, as these have none.
+    """
+    by_unknowns = by_parameters @ at.unknowns.slopes(at.coordinates)[0][index]
+    intervals = errors.along(values, by_unknowns)
+    if not intervals:
+        return [None] * len(values)
+    return [
+        None if interval.standard_error == 0 and row.any() else interval
+        for interval, row in zip(intervals, by_unknowns, strict=True)
+    ]
+
+
+def _estimate(value: float, interval: Interval | None, *, fixed: bool = False) -> Estimate:
+    if interval is None or fixed:
+        return Estimate(value=value, fixed=True if fixed else None)
+    return Estimate(
+        value=value, standard_error=interval.standard_error, lower_95=interval.lower, upper_95=interval.upper
+    )

@@ -1,0 +1,121 @@
+"""What the data say about the unknowns at the best point: flat directions, standard errors and profiles."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from typing import Literal
+
+import numpy as np
+
+from odelib.engines.base import StopCheck
+from odelib.errors import SolveError, StopRequested
+from odelib.likelihood.measurements import InformationBlock
+from odelib.objective.objective import NotFinite
+from odelib.optimisers.evaluator import Counts, Evaluator
+from odelib.report.best_point import BestPoint
+from odelib.result import OutcomeCode, Profile
+from odelib.uncertainty.covariance import Errors, Uncertainty
+from odelib.uncertainty.profile_likelihood import Profiler
+
+RAN_TO_THE_END: tuple[OutcomeCode, ...] = ("converged", "step_limit", "no_progress")
+
+
+@dataclass(frozen=True)
+class Missing:
+    """Why standard errors or profiles are missing. detail: the error, or the first unknown without a profile."""
+
+    reason: Literal["all_fixed", "time_limit", "no_derivatives", "no_scale", "profile_time_limit"]
+    detail: str = ""
+
+
+@dataclass(frozen=True)
+class Intervals:
+    """What is known about the uncertainty of the estimates.
+
+    flat: the unknowns that take part in a flat direction, None if unknown. errors: standard errors, None if not
+    requested or not available. profiles: by unknown. profile_ends: lower and upper end of the intervals that these
+    give, None for an open end. missing: why something that the request may have asked for is not there.
+    """
+
+    flat: list[str] | None = None
+    errors: Errors | None = None
+    profiles: Mapping[str, Profile] = field(default_factory=dict)
+    profile_ends: Mapping[str, tuple[float | None, float | None]] = field(default_factory=dict)
+    missing: Missing | None = None
+
+    @property
+    def open_ended(self) -> list[str]:
+        """The unknowns whose interval has an open end."""
+        return [name for name, ends in self.profile_ends.items() if None in ends]
+
+
+NOT_COMPUTED = Intervals()
+
+
+def find_intervals(at: BestPoint, outcome: OutcomeCode, stop: StopCheck) -> Intervals:
+    """Compute flat directions, and standard errors and profiles if requested.
+
+    Flat directions are also computed without a request if the fit ran to its end and the engine has forward
+    sensitivities, with which they cost no more than one gradient. What the time limit leaves no time for is missing.
+
+    Raises `BetterFound` if a profile finds a lower loss, and `StopRequested` for any reason but the time limit.
+    """
+    requested = at.problem.uncertainty != "none"
+    if not at.unknowns.count:
+        return Intervals(missing=Missing("all_fixed"))
+    if not (requested or (at.layer.engine.has_forward_sensitivities and outcome in RAN_TO_THE_END)):
+        return NOT_COMPUTED
+    blocks = _information(at)
+    if isinstance(blocks, Missing):
+        return Intervals(missing=blocks)
+    added = at.objective.regularisation.information(at.coordinates)
+    uncertainty = Uncertainty(at.unknowns, at.coordinates, blocks, added, at.objective.measurements)
+    if not requested:
+        return Intervals(flat=uncertainty.flat)
+    errors = Errors(uncertainty, at.loss_parts.data)
+    found = Intervals(uncertainty.flat, errors, missing=None if errors.usable else Missing("no_scale"))
+    if at.problem.uncertainty == "profile" and errors.usable:
+        return _with_profiles(found, at, uncertainty, stop)
+    return found
+
+
+def _information(at: BestPoint) -> list[InformationBlock] | Missing:
+    """The information that each observable's measurements contain, or why it could not be computed."""
+    try:
+        return at.objective.blocks(at.coordinates)
+    except StopRequested as request:
+        if request.reason != "time_limit":
+            raise
+        return Missing("time_limit")
+    except (SolveError, NotFinite) as error:
+        return Missing("no_derivatives", str(error))
+
+
+def _with_profiles(found: Intervals, at: BestPoint, uncertainty: Uncertainty, stop: StopCheck) -> Intervals:
+    """Add the profile of each free unknown, until the time limit."""
+    degrees_of_freedom = uncertainty.degrees_of_freedom if uncertainty.estimates_scale else None
+    evaluator = Evaluator(at.objective, at.evaluation, Counts(), None, stop, lambda _: None)
+    profiler = Profiler(evaluator, degrees_of_freedom)
+    widths = _half_widths(at, uncertainty)
+    profiles: dict[str, Profile] = {}
+    ends: dict[str, tuple[float | None, float | None]] = {}
+    missing = found.missing
+    try:
+        for place, name in enumerate(at.unknowns.names):
+            profiles[name], lower, upper = profiler.profile(place, widths[place])
+            ends[name] = (lower, upper)
+    except StopRequested as request:
+        if request.reason != "time_limit":
+            raise
+        missing = Missing("profile_time_limit", name)
+    return replace(found, profiles=profiles, profile_ends=ends, missing=missing)
+
+
+def _half_widths(at: BestPoint, uncertainty: Uncertainty) -> list[float | None]:
+    """Half the widths of the covariance's 95 % intervals, in coordinates; None for an unknown that has none."""
+    matrix = uncertainty.covariance(at.loss_parts.data)
+    if matrix is None:
+        return [None] * at.unknowns.count
+    widths = (uncertainty.quantile or 0.0) * np.sqrt(np.maximum(np.diag(matrix), 0.0))
+    return [float(width) if known and width else None for width, known in zip(widths, uncertainty.known, strict=True)]

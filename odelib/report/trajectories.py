@@ -1,0 +1,83 @@
+"""The fitted trajectories: at the times of the data, with residuals, and on a fine grid for plots."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+
+import torch
+from torch import Tensor
+
+from odelib.errors import SolveError, StopRequested
+from odelib.problem.data_split import SeriesSlice
+from odelib.report.best_point import BestPoint
+from odelib.report.estimates import initial_state, own_derived, own_parameters
+from odelib.report.intervals import Intervals
+from odelib.result import Dense, Trajectory
+
+DENSE_POINTS = 401
+
+
+def fitted_trajectories(at: BestPoint, intervals: Intervals, dense: Sequence[Dense | None]) -> list[Trajectory]:
+    """Return the trajectory of each fitted series.
+
+    dense: of each fitted series; where it is None, the trajectory at the data's times takes its place.
+    """
+    objective, observed = at.objective, at.observed
+    residuals = objective.measurements.residuals(observed.model, observed.scales)
+    found = []
+    for place, (series, rows) in enumerate(zip(objective.fitted, objective.trajectories.slices, strict=True)):
+        states = lists(_by_state(at, at.evaluation.states[rows]))
+        values = lists_with_null({name: column[rows] for name, column in observed.model.items()})
+        found.append(
+            Trajectory(
+                name=series.name,
+                initial_state=initial_state(at, intervals, series.index),
+                parameters=own_parameters(at, intervals, series.index) or None,
+                derived=own_derived(at, intervals, series.index) or None,
+                times=series.times,
+                states=states,
+                values=values,
+                residuals=residuals[place],
+                dense=dense[place] or Dense(times=series.times, states=states, values=values),
+            )
+        )
+    return found
+
+
+def dense_trajectory(at: BestPoint, series: SeriesSlice) -> Dense | None:
+    """Solve a series on a grid of `DENSE_POINTS` times; None if that fails or the time limit is reached."""
+    device = at.evaluation.states.device
+    grid = torch.linspace(series.start, series.times[-1], DENSE_POINTS, dtype=torch.float64, device=device)
+    if series.start == series.times[-1]:
+        grid = grid[:1]
+    grid[-1] = series.times[-1]
+    parameters, start = (values[series.index] for values in at.unknowns.values(at.coordinates))
+    constants = at.unknowns.constants[series.index]
+    try:
+        with torch.enable_grad():  # with the sensitivities, so that the solver takes the same steps as in the fit
+            states = at.layer(grid, start.requires_grad_(), parameters.requires_grad_(), constants).detach()
+    except SolveError:  # max_steps was enough for the data's times, and is a little too low for these
+        return None
+    except StopRequested as request:
+        if request.reason != "time_limit":
+            raise
+        return None
+    model = at.layer.observe(grid, states, parameters.detach(), constants)
+    return Dense(times=grid.tolist(), states=lists(_by_state(at, states)), values=lists_with_null(model))
+
+
+def _by_state(at: BestPoint, states: Tensor) -> dict[str, Tensor]:
+    return dict(zip(at.layer.system.states, states.unbind(-1), strict=True))
+
+
+def lists(tensors: Mapping[str, Tensor]) -> dict[str, list[float]]:
+    """Return tensors as lists of numbers."""
+    return {name: tensor.tolist() for name, tensor in tensors.items()}
+
+
+def lists_with_null(tensors: Mapping[str, Tensor]) -> dict[str, list[float | None]]:
+    """Return tensors as lists of numbers, with None for each number that is not finite."""
+    return {
+        name: [value if math.isfinite(value) else None for value in tensor.tolist()] for name, tensor in tensors.items()
+    }
