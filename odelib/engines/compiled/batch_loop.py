@@ -1,8 +1,8 @@
-"""Solves of several members by one compiled loop: each with its own steps, method and status.
+"""The loop over steps, for a batch of members: each has its own steps, method and status.
 
-A single trajectory is a batch of one. The loop returns after a number of steps and can be called again: between two
-calls Python looks whether somebody asked to stop. All memory is the caller's; no lock of Python's is held, and several
-threads may each take their own range of members.
+A single trajectory is a batch of one. The loop returns after some steps and is called again, so that Python can check
+the stop flag in between. All memory is the caller's. The GIL is released: several threads may each solve their own
+range of members.
 """
 
 from __future__ import annotations
@@ -14,22 +14,21 @@ from typing import Any
 import numpy as np
 
 from odelib.engines.compiled import explicit, implicit
-from odelib.engines.compiled.simd import WIDTH, address, number, padded
-from odelib.engines.compiled.stage_sums import METHODS
+from odelib.engines.compiled.simd import WIDTH, address, load_scalar, padded
 from odelib.engines.compiled.step_control import (
-    BROKEN,
-    CALM,
     DONE,
-    GROW,
-    GROWTH,
     IMPLICIT,
-    JUMPED,
-    LAST_ERROR,
-    LIMITED,
+    LAST_NOT_FINITE,
+    LOG_LAST_ERROR,
+    MAX_FACTOR,
+    MAX_GROWTH,
     MAX_STEPS,
-    MIN_ERROR,
+    MIN_LOG_ERROR,
+    NONSTIFF,
     NOT_FINITE,
+    PASSED,
     RUNNING,
+    STABILITY_LIMITED,
     STATUS,
     STEP,
     STEP_TOO_SMALL,
@@ -42,67 +41,73 @@ from odelib.engines.compiled.step_control import (
     Equations,
     Outputs,
     Tolerances,
-    accepted,
+    accept_step,
     copy,
+    derivatives,
     first_step,
+    initialise,
+    inline_kernel,
     kernel,
-    part,
-    prepare,
-    slopes,
     write_row,
 )
+from odelib.engines.tableaus.registry import METHODS
 
-MIN_ATOL = 1e-300  # what pads a row has no error, and must not ask for none
-GAP = 2.0**-50  # on either side of a jump, in units of the latest time: a few of its roundings
-CLOCK = WIDTH  # numbers of a member's memory that are its `clock`
-# by the method's place in METHODS
+MIN_ATOL = 1e-300  # padding has no error and no size: 0/0 would be NaN
+GAP = 2.0**-50  # on either side of a discontinuity, relative to the latest time: a few roundings
+CONTROLLER = WIDTH  # numbers of a member's memory that are its `controller`
+# by the method's index in METHODS
 ORDERS = np.array([tableau.order for tableau in METHODS])
 ERROR_ORDERS = np.array([tableau.error_order for tableau in METHODS])
 MAIN = np.array([tableau.main for tableau in METHODS])
 MAX_STAGES = max(len(tableau.c) for tableau in METHODS)
 
-# Addresses of the solution and its rate, which last, and of what is of use within a step alone.
-Memory = namedtuple("Memory", "z rate trial before error spare stages newton")
+# Addresses of rows: the solution z and its rate, kept between calls; the others are used within a step only.
+Memory = namedtuple("Memory", "z rate trial buffer error spare stages newton")
 
-explicit_attempt, explicit_outputs, is_stiff = explicit.attempt, explicit.write_outputs, explicit.is_stiff
-implicit_attempt, implicit_outputs, is_calm = implicit.attempt, implicit.write_outputs, implicit.is_calm
+explicit_step, explicit_dense_outputs, is_stiff = explicit.try_step, explicit.write_dense_outputs, explicit.is_stiff
+implicit_step, implicit_dense_outputs, is_nonstiff = (
+    implicit.try_step,
+    implicit.write_dense_outputs,
+    implicit.is_nonstiff,
+)
 IMPLICIT_METHOD, newton_size = implicit.METHOD, implicit.newton_size
 
 
 def member_size(n: int, m: int) -> int:
-    """How many numbers of memory a member needs as long as it is solved."""
+    """How many numbers of memory a member takes while it is solved."""
     start, width = padded(n), padded(m)
-    return CLOCK + width + 2 * (start + n * width)
+    return CONTROLLER + width + 2 * (start + n * width)
 
 
 def scratch_size(n: int, m: int, work: int) -> int:
-    """How many numbers of memory a thread needs."""
+    """How many numbers of memory a thread takes."""
     return (4 + MAX_STAGES) * (padded(n) + n * padded(m)) + implicit.newton_size(n) + work
 
 
 @kernel
-def write_up_to(time: float, equations: Any, z: int, times: Any, count: Any, outputs: Any) -> None:
+def write_outputs_until(time: float, equations: Any, z: int, times: Any, counters: Any, outputs: Any) -> None:
     """Write the solution itself to the outputs up to this time."""
-    while count[WRITTEN] < len(times) and times[count[WRITTEN]] <= time:
-        write_row(equations, z, outputs, count[WRITTEN])
-        count[WRITTEN] += 1
+    while counters[WRITTEN] < len(times) and times[counters[WRITTEN]] <= time:
+        write_row(equations, z, outputs, counters[WRITTEN])
+        counters[WRITTEN] += 1
 
 
 @kernel
 def start(
-    method: int, equations: Any, tolerances: Any, memory: Any, times: Any, clock: Any, count: Any, outputs: Any
+    method: int, equations: Any, tolerances: Any, memory: Any, times: Any, controller: Any, counters: Any, outputs: Any
 ) -> int:
-    """Write the outputs at the first time, and choose the first step; returns RUNNING, DONE or NOT_FINITE."""
-    write_up_to(times[0], equations, memory.z, times, count, outputs)
-    if count[WRITTEN] == len(times):
+    """Write the outputs at the first time and choose the first step; returns RUNNING, DONE or NOT_FINITE."""
+    write_outputs_until(times[0], equations, memory.z, times, counters, outputs)
+    if counters[WRITTEN] == len(times):
         return DONE
     t, span = times[0], times[len(times) - 1] - times[0]
-    slopes(equations, t, memory.z, memory.rate)
-    order = ORDERS[IMPLICIT_METHOD if count[IMPLICIT] else method]
+    derivatives(equations, t, memory.z, memory.rate)
+    order = ORDERS[IMPLICIT_METHOD if counters[IMPLICIT] else method]
     step = first_step(equations, tolerances, order, t, span, memory.z, memory.rate, memory.trial, memory.error)
-    clock[TIME], clock[STEP], clock[LAST_ERROR], clock[GROWTH] = t, step, MIN_ERROR, GROW
+    controller[TIME], controller[STEP] = t, step
+    controller[LOG_LAST_ERROR], controller[MAX_GROWTH] = MIN_LOG_ERROR, MAX_FACTOR
     for k in range(equations.size):
-        if not math.isfinite(number(memory.rate, k)):
+        if not math.isfinite(load_scalar(memory.rate, k)):
             return NOT_FINITE
     return RUNNING
 
@@ -110,103 +115,107 @@ def start(
 @kernel
 def advance(
     method: int, may_switch: bool, equations: Any, tolerances: Any, memory: Any, max_steps: int,
-    pause: int, times: Any, jumps: Any, clock: Any, count: Any, outputs: Any,
+    steps_per_call: int, times: Any, discontinuities: Any, controller: Any, counters: Any, outputs: Any,
 ) -> int:  # fmt: skip
-    """Solve on, for at most `pause` steps; returns RUNNING, DONE or why it cannot go on.
+    """Take at most `steps_per_call` steps; returns RUNNING, DONE or why the solve failed.
 
-    A step ends just before each of the jumps, and the next one begins just behind it.
+    A step ends just before each discontinuity, and the next one begins just after it: a step across would lose the
+    method's order, or miss a short input altogether.
 
-    With `may_switch` the implicit method takes over where the explicit one's steps are limited by stability, and hands
-    back where an explicit one could have taken its steps.
+    With `may_switch` the implicit method takes over once stability limits the explicit one's steps, and hands back once
+    an explicit method could take its steps (Petzold, SIAM J. Sci. Stat. Comput. 4, 1983).
     """
     end, size = times[len(times) - 1], equations.size
     gap = GAP * max(abs(times[0]), abs(end))
     copy(memory.rate, size, memory.stages)
-    for _ in range(pause):
-        if count[STEPS] >= max_steps:
+    for _ in range(steps_per_call):
+        if counters[STEPS] >= max_steps:
             return MAX_STEPS
-        count[STEPS] += 1
-        t, h = clock[TIME], clock[STEP]
-        jump = next_jump(jumps, t + gap, count)
-        border = jump - gap if jump + gap < end else end
-        is_at_border = t + 1.01 * h >= border
-        is_last, is_at_jump = is_at_border and border == end, is_at_border and border < end
-        h = border - t if is_at_border else h
-        reached = jump + gap if is_at_jump else (end if is_last else t + h)
+        counters[STEPS] += 1
+        t, h = controller[TIME], controller[STEP]
+        discontinuity = next_discontinuity(discontinuities, t + gap, counters)
+        target = discontinuity - gap if discontinuity + gap < end else end
+        reaches_target = t + 1.01 * h >= target  # rather a slightly longer step than a tiny one after it
+        is_last, reaches_discontinuity = reaches_target and target == end, reaches_target and target < end
+        h = target - t if reaches_target else h
+        reached = discontinuity + gap if reaches_discontinuity else (end if is_last else t + h)
         if not t + h > t:
-            return NOT_FINITE if count[BROKEN] else STEP_TOO_SMALL
-        norm, norm_of_jacobian = attempt(method, equations, tolerances, memory, t, h, count)
-        if not accepted(norm, ERROR_ORDERS[IMPLICIT_METHOD if count[IMPLICIT] else method], h, clock, count):
+            return NOT_FINITE if counters[LAST_NOT_FINITE] else STEP_TOO_SMALL
+        norm, norm_of_jacobian = try_step(method, equations, tolerances, memory, t, h, counters)
+        error_order = ERROR_ORDERS[IMPLICIT_METHOD if counters[IMPLICIT] else method]
+        if not accept_step(norm, error_order, h, controller, counters):
             continue
-        last_stage = MAIN[IMPLICIT_METHOD if count[IMPLICIT] else method] - 1
-        changes = may_switch and other_suits(method, equations, memory, norm_of_jacobian, h, count)
-        inside = min(reached, border)
-        if times[count[WRITTEN]] <= inside:
-            write_outputs(method, equations, memory, t, h, inside, times, count, outputs)
-        clock[TIME] = reached
+        last_stage = MAIN[IMPLICIT_METHOD if counters[IMPLICIT] else method] - 1
+        switches = may_switch and other_method_suits(method, equations, memory, norm_of_jacobian, h, counters)
+        step_end = min(reached, target)
+        if times[counters[WRITTEN]] <= step_end:
+            write_dense_outputs(method, equations, memory, t, h, step_end, times, counters, outputs)
+        controller[TIME] = reached
         copy(memory.trial, size, memory.z)
-        if is_at_jump:
-            pass_jump(equations, memory, reached, times, count, outputs)
-        else:
+        if reaches_discontinuity:
+            pass_discontinuity(equations, memory, reached, times, counters, outputs)
+        else:  # first same as last (FSAL)
             copy(memory.stages + 8 * size * last_stage, size, memory.stages)
         if is_last:
-            write_end(equations, memory.z, times, outputs)
+            write_final_outputs(equations, memory.z, times, outputs)
             return DONE
-        if changes:
-            switch(clock, count)
+        if switches:
+            switch_method(controller, counters)
     copy(memory.stages, size, memory.rate)
     return RUNNING
 
 
-@part
-def next_jump(jumps: Any, after: float, count: Any) -> float:
-    """The first of the jumps after this time; infinity if there is none."""
-    while count[JUMPED] < len(jumps) and jumps[count[JUMPED]] <= after:
-        count[JUMPED] += 1
-    return jumps[count[JUMPED]] if count[JUMPED] < len(jumps) else math.inf
+@inline_kernel
+def next_discontinuity(discontinuities: Any, after: float, counters: Any) -> float:
+    """The first discontinuity after this time; infinity if there is none."""
+    while counters[PASSED] < len(discontinuities) and discontinuities[counters[PASSED]] <= after:
+        counters[PASSED] += 1
+    return discontinuities[counters[PASSED]] if counters[PASSED] < len(discontinuities) else math.inf
 
 
-@part
-def attempt(method: int, equations: Any, tolerances: Any, memory: Any, t: float, h: float, count: Any) -> Any:
-    """A step of the method at work: its squared error, and ‖J‖ where that is known."""
-    if count[IMPLICIT]:
-        count[USED] |= USED_IMPLICIT
-        return implicit_attempt(equations, tolerances, memory, t, h)
-    count[USED] |= USED_EXPLICIT
-    return explicit_attempt(method, equations, tolerances, memory, t, h), 0.0
+@inline_kernel
+def try_step(method: int, equations: Any, tolerances: Any, memory: Any, t: float, h: float, counters: Any) -> Any:
+    """Compute a step by the active method; returns its squared error norm, and ‖J‖∞ where that is known, else 0."""
+    if counters[IMPLICIT]:
+        counters[USED] |= USED_IMPLICIT
+        return implicit_step(equations, tolerances, memory, t, h)
+    counters[USED] |= USED_EXPLICIT
+    return explicit_step(method, equations, tolerances, memory, t, h), 0.0
 
 
-@part
-def other_suits(method: int, equations: Any, memory: Any, norm_of_jacobian: float, h: float, count: Any) -> bool:
-    """Whether the method that is not at work is the better one by now."""
-    if count[IMPLICIT]:
-        return is_calm(norm_of_jacobian, h, count)
-    return is_stiff(method, equations, memory, h, count)
+@inline_kernel
+def other_method_suits(
+    method: int, equations: Any, memory: Any, norm_of_jacobian: float, h: float, counters: Any
+) -> bool:
+    """Stiffness detection in both directions: whether the method that is not active is now the better one."""
+    if counters[IMPLICIT]:
+        return is_nonstiff(norm_of_jacobian, h, counters)
+    return is_stiff(method, equations, memory, h, counters)
 
 
 @kernel
-def write_outputs(
-    method: int, equations: Any, memory: Any, t: float, h: float, reached: float, times: Any, count: Any,
+def write_dense_outputs(
+    method: int, equations: Any, memory: Any, t: float, h: float, step_end: float, times: Any, counters: Any,
     outputs: Any,
 ) -> None:  # fmt: skip
-    """Fill in the outputs up to the end of an accepted step."""
-    w = count[WRITTEN]
-    if count[IMPLICIT]:
-        count[WRITTEN] = implicit_outputs(equations, memory, t, h, reached, times, w, outputs)
+    """Write the outputs within an accepted step."""
+    w = counters[WRITTEN]
+    if counters[IMPLICIT]:
+        counters[WRITTEN] = implicit_dense_outputs(equations, memory, t, h, step_end, times, w, outputs)
     else:
-        count[WRITTEN] = explicit_outputs(method, equations, memory, t, h, reached, times, w, outputs)
+        counters[WRITTEN] = explicit_dense_outputs(method, equations, memory, t, h, step_end, times, w, outputs)
 
 
 @kernel
-def pass_jump(equations: Any, memory: Any, behind: float, times: Any, count: Any, outputs: Any) -> None:
-    """Write the outputs at the jump itself, and have the next step begin with the rate behind it."""
-    write_up_to(behind, equations, memory.z, times, count, outputs)
-    slopes(equations, behind, memory.z, memory.stages)
+def pass_discontinuity(equations: Any, memory: Any, after: float, times: Any, counters: Any, outputs: Any) -> None:
+    """Write the outputs at the discontinuity, and compute the rate just after it, with which the next step begins."""
+    write_outputs_until(after, equations, memory.z, times, counters, outputs)
+    derivatives(equations, after, memory.z, memory.stages)
 
 
 @kernel
-def write_end(equations: Any, z: int, times: Any, outputs: Any) -> None:
-    """Write the outputs at the last time: the solution itself, not what the interpolant makes of it."""
+def write_final_outputs(equations: Any, z: int, times: Any, outputs: Any) -> None:
+    """Write the outputs at the last time: the solution itself, free of the interpolant's rounding."""
     row = len(times) - 1
     while row >= 0 and times[row] >= times[len(times) - 1]:
         write_row(equations, z, outputs, row)
@@ -214,27 +223,29 @@ def write_end(equations: Any, z: int, times: Any, outputs: Any) -> None:
 
 
 @kernel
-def switch(clock: Any, count: Any) -> None:
-    """The other method goes on with a cautious step, from the rate that both have as their first stage."""
-    count[IMPLICIT] = 1 - count[IMPLICIT]
-    count[CALM] = count[LIMITED] = 0
-    clock[STEP] *= 0.5
-    clock[LAST_ERROR] = MIN_ERROR
+def switch_method(controller: Any, counters: Any) -> None:
+    """Hand over to the other method, with half the step; both take the same rate as their first stage."""
+    counters[IMPLICIT] = 1 - counters[IMPLICIT]
+    counters[NONSTIFF] = counters[STABILITY_LIMITED] = 0
+    controller[STEP] *= 0.5
+    controller[LOG_LAST_ERROR] = MIN_LOG_ERROR
 
 
 @kernel
-def advance_members(
-    first: int, last: int, begin: bool, method: int, may_switch: bool, rates: int, both: int, jacobian: int, n: int,
-    m: int, rtol: float, atol: float, max_steps: int, pause: int, times: Any, jumps: Any, initial_state: Any,
-    values: Any, columns: Any, column: Any, kept: Any, count: Any, scratch: Any, states: Any, sensitivities: Any,
+def advance_batch(
+    first: int, last: int, begin: bool, method: int, may_switch: bool, rates: int, rates_with_sensitivities: int,
+    jacobian: int, n: int, m: int, rtol: float, atol: float, max_steps: int, steps_per_call: int, times: Any,
+    discontinuities: Any, initial_state: Any, values: Any, unknowns: Any, column_of: Any, kept: Any, counters: Any,
+    scratch: Any, states: Any, sensitivities: Any,
 ) -> Any:  # fmt: skip
-    """Carry on with the members from `first` to before `last` that are still running, `pause` steps each.
+    """Take `steps_per_call` steps of each running member from `first` to before `last`.
 
-    Returns how many of them still run then, how many have failed, and the methods used (bits).
-    begin: whether they are to be started first. times: (B, T), or (1, T), shared. jumps: (B, K), or (1, K), in order;
-    see `odelib.engines.discontinuities`. initial_state: (B, n). values: (B, p + constants). columns, column: see
-    `step_control.prepare` and `codegen`. kept: (B, member_size), count: (B, COUNTS), scratch: (scratch_size,), all zero
-    at the start. states: (B, T, n), sensitivities: (B, T, n, m).
+    Returns how many are still running, how many have failed, and the methods used (bits).
+    begin: start the members first. rates, rates_with_sensitivities, jacobian: addresses of the generated kernels.
+    times: (B, T), or (1, T), shared. discontinuities: (B, K), or (1, K), in order; see
+    `odelib.engines.discontinuities`. initial_state: (B, n). values: (B, p + constants). unknowns, column_of: see
+    `step_control.initialise` and `codegen`. kept: (B, member_size), counters: (B, COUNTERS), scratch: (scratch_size,),
+    all zero at first. states: (B, T, n), sensitivities: (B, T, n, m).
     """
     start_of, width = (n + WIDTH - 1) // WIDTH * WIDTH, (m + WIDTH - 1) // WIDTH * WIDTH
     size = start_of + n * width
@@ -245,23 +256,27 @@ def advance_members(
     work = newton + 8 * newton_size(n)
     running, failed, used = 0, 0, 0
     for b in range(first, last):
-        if count[b, STATUS] == RUNNING:
-            own, clock, own_times = address(kept[b]), kept[b, :CLOCK], times[b % len(times)]
-            floors, z = own + 8 * CLOCK, own + 8 * (CLOCK + width)
+        if counters[b, STATUS] == RUNNING:
+            own, controller, own_times = address(kept[b]), kept[b, :CONTROLLER], times[b % len(times)]
+            column_atol, z = own + 8 * CONTROLLER, own + 8 * (CONTROLLER + width)
             memory = Memory(z, z + row, trial, trial + row, trial + 2 * row, trial + 3 * row, stages, newton)
             q = address(values[b])
-            equations = Equations(rates, both, jacobian, q, address(column), work, n, start_of, width, size)
-            tolerances = Tolerances(rtol, max(atol, MIN_ATOL), floors)
+            equations = Equations(
+                rates, rates_with_sensitivities, jacobian, q, address(column_of), work, n, start_of, width, size
+            )
+            tolerances = Tolerances(rtol, max(atol, MIN_ATOL), column_atol)
             outputs = Outputs(address(states[b]), address(sensitivities[b]), m)
             if begin:
-                prepare(equations, m, initial_state[b], values[b], columns, tolerances.atol, z, floors)
-                count[b, STATUS] = start(method, equations, tolerances, memory, own_times, clock, count[b], outputs)
-        if count[b, STATUS] == RUNNING:
-            count[b, STATUS] = advance(
-                method, may_switch, equations, tolerances, memory, max_steps, pause, own_times,
-                jumps[b % len(jumps)], clock, count[b], outputs,
+                initialise(equations, m, initial_state[b], values[b], unknowns, tolerances.atol, z, column_atol)
+                counters[b, STATUS] = start(
+                    method, equations, tolerances, memory, own_times, controller, counters[b], outputs
+                )
+        if counters[b, STATUS] == RUNNING:
+            counters[b, STATUS] = advance(
+                method, may_switch, equations, tolerances, memory, max_steps, steps_per_call, own_times,
+                discontinuities[b % len(discontinuities)], controller, counters[b], outputs,
             )  # fmt: skip
-        running += 1 if count[b, STATUS] == RUNNING else 0
-        failed += 1 if count[b, STATUS] > DONE else 0
-        used |= count[b, USED]
+        running += 1 if counters[b, STATUS] == RUNNING else 0
+        failed += 1 if counters[b, STATUS] > DONE else 0
+        used |= counters[b, USED]
     return running, failed, used

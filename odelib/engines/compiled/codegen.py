@@ -1,9 +1,9 @@
-"""A system → the source of its kernels for Numba: right-hand side, Jacobian, and both with sensitivities.
+"""A system → the source of its kernels for Numba: right-hand side, Jacobian, right-hand side with sensitivities.
 
-The kernels take and give flat arrays. `z` is the state, padded to whole lanes (`simd.py`), followed by the
-sensitivities, row by row: column j of row i is z[start + i·width + j], the derivative of state i by the unknown j;
-`width` is the number of unknowns, `start` that of states, both padded. What pads the state is not written to. `q` are
-parameters, then constants. `column[k]` is the sensitivity column of parameter k, negative where it has none.
+The kernels read and write flat arrays. `z` is the state, padded (see `simd.py`), then the sensitivities row by row:
+z[start + i·width + j] is the derivative of state i by unknown j. `width` is the number of unknowns and `start` that of
+states, both padded; the padding of the state is not written. `q` holds the parameters, then the constants.
+`column_of[k]` is the sensitivity column of parameter k, negative if it has none. `work` is working space.
 """
 
 from __future__ import annotations
@@ -20,10 +20,10 @@ from odelib.engines.symbolic.graph import MAX_OPERATIONS, Graph, too_many_operat
 from odelib.problem.expressions.parser import TIME
 from odelib.problem.system import System
 
-# A larger system is written in pieces of about this size, so that compiling takes time in proportion to the code.
-# Measured for a chain of 100 states with 100 parameters: 22 s with every row's sum written out, 7 s with loops over
-# the entries of the derivatives and pieces that the kernels share, nearly all of it Numba's, 4 ms an operation.
-# Pieces repeat the common subexpressions that cross their borders.
+# A larger system is written as functions of about this size, so that the time to compile grows in proportion to the
+# code. Measured for a chain of 100 states with 100 parameters: 22 s with every row's sum written out, 7 s with loops
+# over the entries of the derivatives and functions that the kernels share; nearly all of it in Numba, 4 ms an
+# operation. Functions repeat the subexpressions that they have in common.
 PIECE_OPERATIONS = 400
 
 _INFIX = {"+": "+", "-": "-", "*": "*", "/": "/", "<": "<", "<=": "<=", ">": ">", ">=": ">="}
@@ -46,20 +46,21 @@ _CALLS = {
     "floor": "floor({0})",
     "neg": "-{0}",
     "where": "({1} if {0} else {2})",
-    "min": "least({0}, {1})",
-    "max": "greatest({0}, {1})",
+    "min": "minimum({0}, {1})",
+    "max": "maximum({0}, {1})",
     "sign": "sign({0})",
-    "power_slope": "power_slope({0}, {1})",
-    "exponent_slope": "exponent_slope({0}, {1}, {2})",
-    "guarded": "guarded({0}, {1})",
-    "less_weight": "less_weight({0}, {1})",
-    "more_weight": "less_weight({1}, {0})",
+    "power_by_base": "power_by_base({0}, {1})",
+    "power_by_exponent": "power_by_exponent({0}, {1}, {2})",
+    "guarded_product": "guarded_product({0}, {1})",
+    "minimum_weight": "minimum_weight({0}, {1})",
+    "maximum_weight": "minimum_weight({1}, {0})",
 }
 
-# what a kernel calls is compiled into it: its text, by which it is found on disk, must change with that
+# A kernel contains the machine code of the functions it calls. The cache finds it by its text, so that the text must
+# change with them.
 _CALLED = hashlib.sha256((inspect.getsource(simd) + inspect.getsource(primitives)).encode()).hexdigest()[:16]
 
-PREAMBLE = f'''"""Made by odelib from a system's equations; see odelib/engines/compiled/codegen.py."""
+PREAMBLE = f'''"""Generated from the equations of a system by odelib/engines/compiled/codegen.py."""
 
 # calls {_CALLED}
 
@@ -68,50 +69,51 @@ import math
 import numpy as np
 from numba import cfunc, njit, types
 
-from odelib.engines.compiled.simd import load, plus, plus_at, splat, store
+from odelib.engines.compiled.simd import add_to_lane, load, multiply_add, splat, store
 from odelib.engines.compiled.primitives import (
-    exponent_slope,
     floor,
-    greatest,
-    guarded,
-    least,
-    less_weight,
-    power_slope,
+    guarded_product,
+    maximum,
+    minimum,
+    minimum_weight,
+    power_by_base,
+    power_by_exponent,
     sign,
 )
 
 reals = types.CPointer(types.float64)
-places = types.CPointer(types.int64)
+integers = types.CPointer(types.int64)
 piece = njit(error_model="numpy", fastmath={{"contract"}}, inline="never")
 '''
 
-ARGUMENTS = "t, z, q, width, column, work, out"
-SCATTER = """\
+ARGUMENTS = "t, z, q, width, column_of, work, out"
+# For a system in pieces. The Jacobian from its entries; then dS/dt = J·S + ∂f/∂p.
+STORE_JACOBIAN = """\
 for e in range(STATE_COUNT):
     out[STATE_ROW[e]*{n} + STATE_COLUMN[e]] = work[e]"""
-SPREAD = """\
+MULTIPLY_SENSITIVITIES = """\
 for k in range({start}, {start} + {n}*width, 4):
     store(out, k, splat(0.0))
 for e in range(STATE_COUNT):
-    to, at, slope = {start} + STATE_ROW[e]*width, {start} + STATE_COLUMN[e]*width, work[e]
+    to, at, entry = {start} + STATE_ROW[e]*width, {start} + STATE_COLUMN[e]*width, work[e]
     for j in range(0, width, 4):
-        store(out, to + j, plus(load(out, to + j), slope, load(z, at + j)))
+        store(out, to + j, multiply_add(load(out, to + j), entry, load(z, at + j)))
 for e in range(PARAMETER_COUNT):
-    j = column[PARAMETER_COLUMN[e]]
+    j = column_of[PARAMETER_COLUMN[e]]
     if j >= 0:
         out[{start} + PARAMETER_ROW[e]*width + j] += work[{border} + e]"""
 
 
 @dataclass(frozen=True)
 class Statement:
-    """One value that a kernel must store: `target` is where, `node` what."""
+    """An assignment in a kernel: `target` = the value of `node`."""
 
     target: str
     node: int
 
 
 class KernelSource:
-    """Writes the kernels of one system. Raises `FitError` where they would have more than `MAX_OPERATIONS`."""
+    """Writes the kernels of one system. Raises `FitError` if they would take more than `MAX_OPERATIONS`."""
 
     def __init__(self, system: System) -> None:
         self._system = system
@@ -123,15 +125,15 @@ class KernelSource:
         self._names = {TIME: "t"}
         self._names |= {state: f"z[{i}]" for i, state in enumerate(states)}
         self._names |= {name: f"q[{i}]" for i, name in enumerate((*parameters, *system.constants))}
-        # entries (row, column, node) of the derivatives that are not zero by structure
+        # entries (row, column, node) of ∂f/∂y and ∂f/∂p that are not structurally zero
         self._by_state = self._entries(states)
         self._by_parameter = self._entries(parameters)
 
     def text(self) -> str:
-        """The module: `rates`, `jacobian` and `rates_with_sensitivities`, each a C function."""
-        slopes = [node for _, _, node in (*self._by_state, *self._by_parameter)]
-        large = len(self._graph.needed([*self._outputs, *slopes])) > PIECE_OPERATIONS
-        lines = self._in_pieces(slopes) if large else self._in_one_piece(slopes)
+        """The source of a module with the C functions `rates`, `jacobian` and `rates_with_sensitivities`."""
+        derivatives = [node for _, _, node in (*self._by_state, *self._by_parameter)]
+        is_large = len(self._graph.needed([*self._outputs, *derivatives])) > PIECE_OPERATIONS
+        lines = self._in_pieces(derivatives) if is_large else self._in_one_piece(derivatives)
         return "\n".join([PREAMBLE, *lines]) + "\n"
 
     @property
@@ -150,20 +152,20 @@ class KernelSource:
     def _rates(self) -> list[Statement]:
         return [Statement(f"out[{i}]", node) for i, node in enumerate(self._outputs)]
 
-    def _in_one_piece(self, slopes: list[int]) -> list[str]:
-        """Slopes as local variables: they stay in registers."""
+    def _in_one_piece(self, derivatives: list[int]) -> list[str]:
+        """Derivatives as local variables, which stay in registers."""
         matrix = [Statement(f"out[{row * self.size + column}]", node) for row, column, node in self._by_state]
-        local = [Statement(f"s{i}", node) for i, node in enumerate(slopes)]
+        local = [Statement(f"s{i}", node) for i, node in enumerate(derivatives)]
         return [
             *_kernel("rates", self._lines(self._rates())),
             *_kernel("jacobian", self._lines(matrix)),
-            *_kernel("rates_with_sensitivities", [*self._lines(self._rates() + local), *self._spread()]),
+            *_kernel("rates_with_sensitivities", [*self._lines(self._rates() + local), *self._sensitivities()]),
         ]
 
-    def _in_pieces(self, slopes: list[int]) -> list[str]:
-        """Slopes in `work`, by functions that the kernels share; what is regular is a loop over indices."""
+    def _in_pieces(self, derivatives: list[int]) -> list[str]:
+        """Derivatives in `work`, computed by functions that the kernels share; loops over their indices."""
         n, border = self.size, len(self._by_state)
-        stored = [Statement(f"work[{i}]", node) for i, node in enumerate(slopes)]
+        stored = [Statement(f"work[{i}]", node) for i, node in enumerate(derivatives)]
         texts: list[str] = []
         calls: dict[str, list[str]] = {}
         for name, group in (("f", self._rates()), ("by_state", stored[:border]), ("by_parameter", stored[border:])):
@@ -173,41 +175,44 @@ class KernelSource:
                 texts += ["", "", "@piece", f"def {name}_{number}({ARGUMENTS}):"]
                 texts += [f"    {line}" for line in self._lines(statements)]
         return [
-            *self._places(),
+            *self._indices(),
             *texts,
             *_kernel("rates", calls["f"]),
-            *_kernel("jacobian", [*calls["by_state"], *SCATTER.format(n=n).splitlines()]),
+            *_kernel("jacobian", [*calls["by_state"], *STORE_JACOBIAN.format(n=n).splitlines()]),
             *_kernel(
                 "rates_with_sensitivities",
-                [*chain(*calls.values()), *SPREAD.format(n=n, start=padded(n), border=border).splitlines()],
+                [
+                    *chain(*calls.values()),
+                    *MULTIPLY_SENSITIVITIES.format(n=n, start=padded(n), border=border).splitlines(),
+                ],
             ),
         ]
 
-    def _places(self) -> list[str]:
+    def _indices(self) -> list[str]:
         lines = []
         for name, entries in (("STATE", self._by_state), ("PARAMETER", self._by_parameter)):
-            for place, index in (("ROW", 0), ("COLUMN", 1)):
-                # one entry at least: a loop over none of them must still compile
-                lines.append(f"{name}_{place} = np.array({[e[index] for e in entries] or [0]}, dtype=np.int64)")
+            for axis, index in (("ROW", 0), ("COLUMN", 1)):
+                # at least one entry: a loop over an empty array must still compile
+                lines.append(f"{name}_{axis} = np.array({[e[index] for e in entries] or [0]}, dtype=np.int64)")
             lines.append(f"{name}_COUNT = {len(entries)}")
         return lines
 
-    def _spread(self) -> list[str]:
-        """dS/dt = J·S + ∂f/∂p from the slopes, four columns at a time."""
+    def _sensitivities(self) -> list[str]:
+        """dS/dt = J·S + ∂f/∂p, four columns at a time."""
         n, start, border = self.size, padded(self.size), len(self._by_state)
         lines = [f"r{c} = load(z, {start} + {c}*width + j)" for c in sorted({c for _, c, _ in self._by_state})]
         for row in range(n):
             lines.append("total = splat(0.0)")
             for i, column in self._of_row(self._by_state, row):
-                lines.append(f"total = plus(total, s{i}, r{column})")
+                lines.append(f"total = multiply_add(total, s{i}, r{column})")
             for i, column in self._of_row(self._by_parameter, row):
-                lines.append(f"total = plus_at(total, s{border + i}, column[{column}] - j)")
+                lines.append(f"total = add_to_lane(total, s{border + i}, column_of[{column}] - j)")
             lines.append(f"store(out, {start} + {row}*width + j, total)")
         return ["for j in range(0, width, 4):", *(f"    {line}" for line in lines)]
 
     @staticmethod
     def _of_row(entries: list[tuple[int, int, int]], row: int) -> list[tuple[int, int]]:
-        """The entries' numbers and columns."""
+        """The numbers and columns of the entries in this row."""
         return [(i, column) for i, (entry_row, column, _) in enumerate(entries) if entry_row == row]
 
     def _pieces(self, statements: list[Statement]) -> Iterable[list[Statement]]:
@@ -227,7 +232,7 @@ class KernelSource:
         written: dict[int, str] = {}
         lines = []
         needed = self._graph.needed([statement.node for statement in statements])
-        self._operations += len(needed)  # pieces repeat each other's
+        self._operations += len(needed)  # pieces repeat common subexpressions
         if self._operations > MAX_OPERATIONS:
             raise too_many_operations()
         for node in needed:
@@ -251,7 +256,7 @@ class KernelSource:
 
 
 def _kernel(name: str, body: list[str]) -> list[str]:
-    signature = "types.void(types.float64, reals, reals, types.int64, places, reals, reals)"
+    signature = "types.void(types.float64, reals, reals, types.int64, integers, reals, reals)"
     head = [
         f'@cfunc({signature}, cache=True, error_model="numpy", fastmath={{"contract"}})',
         f"def {name}({ARGUMENTS}):",

@@ -1,4 +1,4 @@
-"""A step of an explicit method, for all of them: stages, error estimate, outputs within it, signs of stiffness."""
+"""A step of an explicit method: its stages, error estimate, dense output and stiffness detection."""
 
 from __future__ import annotations
 
@@ -6,31 +6,43 @@ from typing import Any
 
 import numpy as np
 
-from odelib.engines.compiled.simd import number
-from odelib.engines.compiled.stage_sums import ERROR, ERROR_LOW, EXPLICIT, SUMS, combine, interpolate
-from odelib.engines.compiled.step_control import FREE, LIMITED, kernel, part, slopes, squared_norm, write_row
+from odelib.engines.compiled.simd import load_scalar
+from odelib.engines.compiled.stage_sums import ERROR, ERROR_LOW, SUMS, combine, interpolate
+from odelib.engines.compiled.step_control import (
+    ACCURACY_LIMITED,
+    STABILITY_LIMITED,
+    derivatives,
+    inline_kernel,
+    kernel,
+    squared_norm,
+    write_row,
+)
+from odelib.engines.tableaus.registry import EXPLICIT
 
-# By the method's place in EXPLICIT: stages before those that only the interpolant needs, all stages, and their times
-# as parts of the step; whether there is a second error estimate.
+# By the method's index: the number of main stages, before those that only the interpolant needs; of all stages; the
+# nodes cᵢ; whether there is a second error estimate.
 MAIN = np.array([tableau.main for tableau in EXPLICIT])
 STAGES = np.array([len(tableau.c) for tableau in EXPLICIT])
 NODES = np.array([np.pad(tableau.c, (0, STAGES.max() - len(tableau.c))) for tableau in EXPLICIT])
 TWO_ESTIMATES = np.array([bool(tableau.error_low.any()) for tableau in EXPLICIT])
 
-# Stiffness as in DOPRI5 (Hairer and Wanner, IV.2): h·|λ|, estimated from the last two stages, at the border of the
-# region of stability in so many steps, with not as many in a row elsewhere between them.
-STABILITY_BORDER, LIMITED_STEPS, FREE_STEPS = 3.25, 15, 6
+# Stiffness detection as in DOPRI5: see `is_stiff`.
+STABILITY_BOUND, STIFF_AFTER, RESET_AFTER = 3.25, 15, 6
 
 
-@part
-def attempt(method: int, equations: Any, tolerances: Any, memory: Any, t: float, h: float) -> Any:
-    """The squared error of a step; the solution at its end is `memory.trial`, the rate there the last main stage."""
+@inline_kernel
+def try_step(method: int, equations: Any, tolerances: Any, memory: Any, t: float, h: float) -> Any:
+    """Compute a step; returns its squared error norm.
+
+    kᵢ = f(t + cᵢ·h, y + h·Σⱼ aᵢⱼ·kⱼ), with k₀ the last step's last main stage (first same as last, FSAL). The new
+    solution is the argument of the last main stage, `memory.trial`.
+    """
     size, main = equations.size, MAIN[method]
     for index in range(1, main):
-        # the last but one is kept: `count_stiffness` compares the two
-        argument = memory.before if index == main - 2 else memory.trial
+        # `is_stiff` compares the arguments of the last two main stages: the first of them needs memory of its own
+        argument = memory.buffer if index == main - 2 else memory.trial
         combine(method * SUMS + index, memory.z, memory.stages, size, h, argument)
-        slopes(equations, t + NODES[method, index] * h, argument, memory.stages + 8 * size * index)
+        derivatives(equations, t + NODES[method, index] * h, argument, memory.stages + 8 * size * index)
     combine(method * SUMS + ERROR, memory.z, memory.stages, size, h, memory.error)
     low = 0
     if TWO_ESTIMATES[method]:
@@ -40,14 +52,17 @@ def attempt(method: int, equations: Any, tolerances: Any, memory: Any, t: float,
 
 
 @kernel
-def write_outputs(
+def write_dense_outputs(
     method: int, equations: Any, memory: Any, t: float, h: float, end: float, times: Any, written: int, outputs: Any
 ) -> int:
-    """Fill in the outputs up to `end` of an accepted step; returns how many are written then."""
+    """Write the outputs of an accepted step up to the time `end`; returns how many are written in all.
+
+    The stages that only the interpolant needs are computed here, in steps with an output.
+    """
     size = equations.size
     for index in range(MAIN[method], STAGES[method]):
         combine(method * SUMS + index, memory.z, memory.stages, size, h, memory.spare)
-        slopes(equations, t + NODES[method, index] * h, memory.spare, memory.stages + 8 * size * index)
+        derivatives(equations, t + NODES[method, index] * h, memory.spare, memory.stages + 8 * size * index)
     while written < len(times) and times[written] <= end:
         interpolate(method, (times[written] - t) / h, memory.z, memory.stages, size, h, memory.spare)
         write_row(equations, memory.spare, outputs, written)
@@ -55,20 +70,26 @@ def write_outputs(
     return written
 
 
-@part
-def is_stiff(method: int, equations: Any, memory: Any, h: float, count: Any) -> bool:
-    """Whether stability has limited many steps, of which this was the last; counts them."""
+@inline_kernel
+def is_stiff(method: int, equations: Any, memory: Any, h: float, counters: Any) -> bool:
+    """Whether stability has limited many steps, of which this is the last; counts them.
+
+    As in DOPRI5 (Hairer and Wanner, Solving ODEs II, IV.2): the last two main stages, both at t + h, estimate
+    the dominant eigenvalue by |λ| ≈ ‖k_s - k_(s-1)‖/‖Y_s - Y_(s-1)‖. A step with h·|λ| beyond the boundary of the
+    stability region was limited by stability. After STIFF_AFTER such steps the system counts as stiff; RESET_AFTER
+    others in a row reset the count. The states decide, not the sensitivities: these have the same Jacobian.
+    """
     size, main = equations.size, MAIN[method]
     after, before = memory.stages + 8 * size * (main - 1), memory.stages + 8 * size * (main - 2)
     change, distance = 0.0, 0.0
     for i in range(equations.n):
-        change += (number(after, i) - number(before, i)) ** 2
-        distance += (number(memory.trial, i) - number(memory.before, i)) ** 2
-    if h * h * change > STABILITY_BORDER**2 * distance > 0.0:
-        count[LIMITED] += 1
-        count[FREE] = 0
+        change += (load_scalar(after, i) - load_scalar(before, i)) ** 2
+        distance += (load_scalar(memory.trial, i) - load_scalar(memory.buffer, i)) ** 2
+    if h * h * change > STABILITY_BOUND**2 * distance > 0.0:
+        counters[STABILITY_LIMITED] += 1
+        counters[ACCURACY_LIMITED] = 0
     else:
-        count[FREE] += 1
-        if count[FREE] >= FREE_STEPS:
-            count[LIMITED] = 0
-    return bool(count[LIMITED] >= LIMITED_STEPS)
+        counters[ACCURACY_LIMITED] += 1
+        if counters[ACCURACY_LIMITED] >= RESET_AFTER:
+            counters[STABILITY_LIMITED] = 0
+    return bool(counters[STABILITY_LIMITED] >= STIFF_AFTER)

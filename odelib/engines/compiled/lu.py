@@ -1,4 +1,7 @@
-"""Linear equations for the implicit methods: dense LU, for matrices of a few to a few hundred rows."""
+"""Dense LU factorisation for the implicit method, for matrices of a few to a few hundred rows.
+
+Not LAPACK: its calls cost more than factorising a matrix of a few rows.
+"""
 
 from __future__ import annotations
 
@@ -10,19 +13,19 @@ from odelib.engines.compiled.step_control import kernel
 
 @kernel
 def factorise(matrix: Any, pivots: Any) -> bool:
-    """LU with partial pivoting, in place; False where the matrix is singular or not finite."""
+    """Factorise P·A = L·U in place, with partial pivoting; False if the matrix is singular or not finite."""
     n = len(matrix)
     for k in range(n):
-        best, place = abs(matrix[k, k]), k
+        largest, pivot = abs(matrix[k, k]), k
         for i in range(k + 1, n):
-            if abs(matrix[i, k]) > best:
-                best, place = abs(matrix[i, k]), i
-        if not (best > 0.0 and math.isfinite(best)):
+            if abs(matrix[i, k]) > largest:
+                largest, pivot = abs(matrix[i, k]), i
+        if not (largest > 0.0 and math.isfinite(largest)):
             return False
-        pivots[k] = place
-        if place != k:
+        pivots[k] = pivot
+        if pivot != k:
             for j in range(n):
-                matrix[k, j], matrix[place, j] = matrix[place, j], matrix[k, j]
+                matrix[k, j], matrix[pivot, j] = matrix[pivot, j], matrix[k, j]
         inverse = 1.0 / matrix[k, k]
         for i in range(k + 1, n):
             if matrix[i, k] != 0.0:
@@ -34,14 +37,17 @@ def factorise(matrix: Any, pivots: Any) -> bool:
 
 
 @kernel
-def back_substitute(matrix: Any, pivots: Any, right: Any) -> None:  # noqa: C901  loops within loops, and no more
-    """Solve for the columns of `right` (n, m), in place."""
+def back_substitute(matrix: Any, pivots: Any, right: Any) -> None:  # noqa: C901  only nested loops
+    """Solve A·X = right, (n, m), in place, with A factorised by `factorise`.
+
+    Zero factors are skipped, which makes sparse matrices cheaper.
+    """
     n, m = right.shape
     for k in range(n):
-        place = pivots[k]
-        if place != k:
+        pivot = pivots[k]
+        if pivot != k:
             for j in range(m):
-                right[k, j], right[place, j] = right[place, j], right[k, j]
+                right[k, j], right[pivot, j] = right[pivot, j], right[k, j]
         for i in range(k + 1, n):
             factor = matrix[i, k]
             if factor != 0.0:

@@ -1,4 +1,4 @@
-"""What generated kernels call: functions whose slopes at the edges are torch's, and a call by address."""
+"""Functions that generated kernels call, with torch's conventions at kinks, and the call of a kernel by its address."""
 
 from __future__ import annotations
 
@@ -12,20 +12,20 @@ from numba.extending import intrinsic
 
 
 @njit(error_model="numpy")
-def least(a: float, b: float) -> float:
-    """The lesser of two; NaN if either is."""
+def minimum(a: float, b: float) -> float:
+    """The smaller of two; NaN if either is NaN."""
     return a if a < b or math.isnan(a) else b
 
 
 @njit(error_model="numpy")
-def greatest(a: float, b: float) -> float:
-    """The greater of two; NaN if either is."""
+def maximum(a: float, b: float) -> float:
+    """The larger of two; NaN if either is NaN."""
     return a if a > b or math.isnan(a) else b
 
 
 @njit(error_model="numpy")
 def floor(a: float) -> float:
-    """The next lower whole number, as a real number: Python's own is an integer, which overflows."""
+    """The floor as a float64: `math.floor` returns an integer, which overflows."""
     whole: float = np.floor(a)
     return whole
 
@@ -37,45 +37,46 @@ def sign(a: float) -> float:
 
 
 @njit(error_model="numpy")
-def less_weight(a: float, b: float) -> float:
-    """The slope of min(a, b) by a: a half at a tie."""
+def minimum_weight(a: float, b: float) -> float:
+    """The derivative of min(a, b) by a: ½ at a tie, as in torch."""
     return 1.0 if a < b else (0.5 if a == b else 0.0)
 
 
 @njit(error_model="numpy")
-def guarded(factor: float, slope: float) -> float:
-    """factor·slope; 0 where the slope is, even if the factor is infinite or none."""
-    return 0.0 if slope == 0.0 else factor * slope
+def guarded_product(factor: float, derivative: float) -> float:
+    """factor·derivative; 0 where the derivative is 0, even if the factor is infinite or NaN."""
+    return 0.0 if derivative == 0.0 else factor * derivative
 
 
 @njit(error_model="numpy")
-def power_slope(base: float, exponent: float) -> float:
-    """The slope of base**exponent by base; 0 for the exponent 0, also at the base 0."""
+def power_by_base(base: float, exponent: float) -> float:
+    """The derivative of base**exponent by base; 0 for the exponent 0, even at the base 0."""
     return 0.0 if exponent == 0.0 else exponent * base ** (exponent - 1.0)
 
 
 @njit(error_model="numpy")
-def exponent_slope(base: float, exponent: float, power: float) -> float:
-    """The slope of base**exponent by the exponent; 0 at the base 0 for exponents from 0 on."""
+def power_by_exponent(base: float, exponent: float, power: float) -> float:
+    """The derivative of base**exponent by the exponent; 0 at the base 0 for exponents ≥ 0."""
     return 0.0 if base == 0.0 and exponent >= 0.0 else power * math.log(base)
 
 
 def _call_kernel(
-    _context: Any, kernel: Any, t: Any, z: Any, q: Any, width: Any, column: Any, work: Any, out: Any
+    _context: Any, kernel: Any, t: Any, z: Any, q: Any, width: Any, column_of: Any, work: Any, out: Any
 ) -> Any:
-    """Call a generated kernel, without Python in between.
+    """Call a generated kernel from compiled code.
 
-    The kernel and what it reads and writes are told by their addresses, `t` and `width` by value.
+    A C call through a pointer, so that one compiled loop serves all systems. The kernel and its arrays are passed by
+    address, `t` and `width` by value.
     """
-    signature = types.void(kernel, t, z, q, width, column, work, out)
+    signature = types.void(kernel, t, z, q, width, column_of, work, out)
 
     def codegen(context: Any, builder: Any, _signature: Any, arguments: Any) -> Any:
         double, integer = ir.DoubleType(), ir.IntType(64)
-        reals, places = double.as_pointer(), integer.as_pointer()
-        kinds = [double, reals, reals, integer, places, reals, reals]
+        reals, integers = double.as_pointer(), integer.as_pointer()
+        kinds = [double, reals, reals, integer, integers, reals, reals]
         pointer = builder.inttoptr(arguments[0], ir.FunctionType(ir.VoidType(), kinds).as_pointer())
         given = [
-            builder.inttoptr(argument, kind) if kind in (reals, places) else argument
+            builder.inttoptr(argument, kind) if kind in (reals, integers) else argument
             for argument, kind in zip(arguments[1:], kinds, strict=True)
         ]
         builder.call(pointer, given)

@@ -1,7 +1,8 @@
-"""Sums of a step's derivatives with a method's coefficients, which stand in the machine code as numbers.
+"""The sums h·Σ aᵢⱼ·kⱼ of all methods, with the tableaus' coefficients as constants in the machine code.
 
-`combine` and `interpolate` know all methods, by their places in `METHODS`: zeros vanish, and every sum is one pass
-over memory.
+A loop over a tableau's row would load each coefficient and multiply by zeros. Here every sum is one pass over memory
+that reads only the stages with a nonzero coefficient. A switch over the methods' indices in `METHODS` selects the sum,
+so that one compiled loop serves all methods.
 """
 
 from __future__ import annotations
@@ -15,25 +16,20 @@ from numba import types
 from numba.core import cgutils
 
 from odelib.arrays import Reals
-from odelib.engines.compiled.simd import DOUBLE, FUSED, PLACE, REAL, VECTOR, WIDTH, at, broadcast, operation
-from odelib.engines.tableaus.dop853 import DOP853
-from odelib.engines.tableaus.dopri5 import DOPRI5
-from odelib.engines.tableaus.kvaerno5 import KVAERNO5
-from odelib.engines.tableaus.tableau import Tableau
-from odelib.engines.tableaus.tsit5 import TSIT5
+from odelib.engines.compiled.simd import DOUBLE, FUSED, INDEX, LLVM_VECTOR, REAL, WIDTH, at, broadcast, operation
+from odelib.engines.tableaus.registry import METHODS
 
-EXPLICIT: tuple[Tableau, ...] = (DOPRI5, TSIT5, DOP853)
-METHODS: tuple[Tableau, ...] = (*EXPLICIT, KVAERNO5)
-# A method's sums have the numbers method·SUMS + i: the argument of stage i for i < ERROR, then the error estimates.
+# Sum i of a method has the number method·SUMS + i: the argument of stage i for i < ERROR, then the error estimates.
 ERROR, ERROR_LOW, SUMS = 30, 31, 32
 _INTEGER = ir.IntType(64)
 
 
-@operation(types.none, PLACE, PLACE, PLACE, PLACE, REAL, PLACE)
+@operation(types.none, INDEX, INDEX, INDEX, INDEX, REAL, INDEX)
 def combine(builder: Any, which: Any, base: Any, stages: Any, size: Any, h: Any, out: Any) -> None:
-    """out = base + h·Σ weights·stages for the argument of a stage; h·Σ weights·stages for an error estimate.
+    """out = base + h·Σ aᵢⱼ·kⱼ for the argument of a stage; out = h·Σ eⱼ·kⱼ for an error estimate.
 
-    which: the sum's number. base, stages, out: addresses; of `size` numbers, for `stages` of that many a stage.
+    which: the number of the sum. base, stages, out: addresses of rows of `size` numbers, one after the other for
+    `stages`.
     """
 
     def sum_of(row: Reals, base: Any) -> Callable[[], None]:
@@ -45,12 +41,12 @@ def combine(builder: Any, which: Any, base: Any, stages: Any, size: Any, h: Any,
         first = method * SUMS
         cases |= {first + i: sum_of(row[:i], base) for i, row in enumerate(tableau.a)}
         cases |= {first + ERROR: sum_of(tableau.error, None), first + ERROR_LOW: sum_of(tableau.error_low, None)}
-    _choose(builder, which, cases)
+    _switch(builder, which, cases)
 
 
-@operation(types.none, PLACE, REAL, PLACE, PLACE, PLACE, REAL, PLACE)
+@operation(types.none, INDEX, REAL, INDEX, INDEX, INDEX, REAL, INDEX)
 def interpolate(builder: Any, method: Any, theta: Any, base: Any, stages: Any, size: Any, h: Any, out: Any) -> None:
-    """out = base + h·Σ weights(θ)·stages: the solution within a step, when the part θ of it is over."""
+    """Dense output: out = base + h·Σ bⱼ(θ)·kⱼ, the solution at t + θ·h."""
 
     def sum_of(interpolant: Reals) -> Callable[[], None]:
         def write() -> None:
@@ -59,19 +55,19 @@ def interpolate(builder: Any, method: Any, theta: Any, base: Any, stages: Any, s
 
         return write
 
-    _choose(builder, method, {place: sum_of(tableau.interpolant) for place, tableau in enumerate(METHODS)})
+    _switch(builder, method, {index: sum_of(tableau.interpolant) for index, tableau in enumerate(METHODS)})
 
 
 def _polynomial(builder: Any, coefficients: Reals, theta: Any) -> Any:
-    """Σ coefficients[d]·θ^(d+1)."""
+    """Σ coefficients[d]·θ^(d+1), by Horner's scheme."""
     value = DOUBLE(float(coefficients[-1]))
     for coefficient in reversed(coefficients[:-1]):
         value = builder.fadd(builder.fmul(value, theta, flags=FUSED), DOUBLE(float(coefficient)), flags=FUSED)
     return builder.fmul(value, theta)
 
 
-def _choose(builder: Any, which: Any, cases: Mapping[int, Callable[[], None]]) -> None:
-    """Do what is written by the case of this number."""
+def _switch(builder: Any, which: Any, cases: Mapping[int, Callable[[], None]]) -> None:
+    """Run the code that the case of this number writes."""
     end = builder.append_basic_block("end")
     switch = builder.switch(which, end)
     for number, write in cases.items():
@@ -88,7 +84,7 @@ def _sum(builder: Any, weights: Mapping[int, Any], base: Any, stages: Any, size:
     starts = [builder.mul(size, _INTEGER(stage)) for stage in weights]
     factors = [broadcast(builder, weight) for weight in weights.values()]
     with cgutils.for_range_slice(builder, _INTEGER(0), size, _INTEGER(WIDTH), _INTEGER) as (k, _):
-        total = ir.Constant(VECTOR, [0.0] * WIDTH)
+        total = ir.Constant(LLVM_VECTOR, [0.0] * WIDTH)
         for start, factor in zip(starts, factors, strict=True):
             value = builder.load(at(builder, stages, builder.add(start, k)), align=8)
             total = builder.fadd(total, builder.fmul(factor, value, flags=FUSED), flags=FUSED)

@@ -1,7 +1,7 @@
-"""What all loops over steps share: where a solve stands, the error's norm, the first step and the next one.
+"""Shared by all methods: a solve's state, the error norm, and the step controller.
 
-Memory is told by addresses (see `lanes`). A solve's numbers lie in rows of whole lanes: the state, n numbers padded
-to `start`, then for each state its sensitivities, m numbers padded to `width`; with zeros.
+Memory is passed by address (see `simd`). A solution takes one row of numbers: n states padded to `start`, then for each
+state its m sensitivities padded to `width`. Padding holds zeros.
 """
 
 from __future__ import annotations
@@ -15,109 +15,130 @@ from numba import njit
 from odelib.engines.compiled.primitives import call_kernel
 from odelib.engines.compiled.simd import (
     WIDTH,
-    larger,
-    largest,
+    absolute,
+    add_square,
+    divide,
     load,
-    number,
-    plus,
-    plus_square,
-    put,
-    quotient,
-    size_of,
+    load_scalar,
+    max_of_lanes,
+    maximum,
+    multiply,
+    multiply_add,
     splat,
     store,
-    times,
-    total,
+    store_scalar,
+    sum_of_lanes,
 )
 
-# Where a solve stands, or how it ended.
+# status of a solve: still running, or how it ended
 RUNNING, DONE, MAX_STEPS, NOT_FINITE, STEP_TOO_SMALL = range(5)
-# places in `clock`: time, step, logarithm of the last accepted step's error, how much a step may grow
-TIME, STEP, LAST_ERROR, GROWTH = range(4)
-# places in `count`: one of the codes above, steps tried, outputs written, whether the implicit method is at work, which
-# methods have been (bits), whether the last step rejected had no finite error, and in a row: calm steps of the implicit
-# method, steps of an explicit one limited by stability, steps that were not; and discontinuities that lie behind
-STATUS, STEPS, WRITTEN, IMPLICIT, USED, BROKEN, CALM, LIMITED, FREE, JUMPED = range(10)
-COUNTS = 10
+# indices into `controller`: time, step size, log of the error of the last accepted step, largest factor by which the
+# next step may grow
+TIME, STEP, LOG_LAST_ERROR, MAX_GROWTH = range(4)
+# indices into `counters`: status, steps tried, outputs written, whether the implicit method is active, methods used
+# (bits), whether the last rejected step had an error that is not finite; steps in a row: of the implicit method where
+# the system is not stiff, of an explicit one limited by stability, of an explicit one limited by accuracy; and
+# discontinuities passed
+(
+    STATUS, STEPS, WRITTEN, IMPLICIT, USED, LAST_NOT_FINITE, NONSTIFF, STABILITY_LIMITED, ACCURACY_LIMITED, PASSED,
+) = range(10)  # fmt: skip
+COUNTERS = 10
 USED_EXPLICIT, USED_IMPLICIT = 1, 2
 
-SAFETY, SHRINK, GROW = 0.9, 0.2, 10.0
-BETA = 0.04  # of the PI controller (Hairer and Wanner, IV.2): h ∝ error^(-(1/k - 0.75·BETA)) · last^BETA
-MIN_ERROR = math.log(1e-4)  # that the controller takes the last step for
+# PI controller (Hairer and Wanner, Solving ODEs II, IV.2): h *= SAFETY·e^(0.75·BETA - 1/k)·e_last^BETA, with k the
+# order of the error estimate plus 1. With BETA = 0 the step size oscillates wherever stability limits it, and many
+# steps are rejected.
+SAFETY, MIN_FACTOR, MAX_FACTOR = 0.9, 0.2, 10.0
+BETA = 0.04
+MIN_LOG_ERROR = math.log(1e-4)  # a smaller last error counts as this: one very accurate step must not shrink the next
 
 kernel = njit(cache=True, nogil=True, error_model="numpy", fastmath={"contract"})
-# a call with views of arrays takes longer than what is done in it: what each step calls once becomes a part of the loop
-part = njit(cache=True, nogil=True, error_model="numpy", fastmath={"contract"}, forceinline=True)
+# for functions called once in every step: passing views of arrays would cost more than what they compute
+inline_kernel = njit(cache=True, nogil=True, error_model="numpy", fastmath={"contract"}, forceinline=True)
 
-# What is solved: addresses of the kernels `rates`, `both` (rates with sensitivities) and `jacobian`, of their
-# parameters q, their columns and their working space; the number of states, and the layout of memory. Numba compiles
-# tuples made by `namedtuple` alone.
-Equations = namedtuple("Equations", "rates both jacobian q column work n start width size")
-# How accurately: weights of the sensitivities enter by `floors`, the address of atol/weight for each column.
-Tolerances = namedtuple("Tolerances", "rtol atol floors")
+# The problem. rates, rates_with_sensitivities, jacobian: addresses of the generated kernels; q, column_of, work: of
+# what they read (see `codegen`); n: states; start, width, size: layout of a row. Numba compiles a tuple only if it is
+# made by `namedtuple`.
+Equations = namedtuple("Equations", "rates rates_with_sensitivities jacobian q column_of work n start width size")
+# Tolerances on the states, and the address of the absolute tolerance of each sensitivity column.
+Tolerances = namedtuple("Tolerances", "rtol atol column_atol")
 # Addresses of a member's outputs: states (T, n) and sensitivities (T, n, m); and m.
 Outputs = namedtuple("Outputs", "states sensitivities m")
 
 
-@part
-def slopes(equations: Any, t: float, z: int, out: int) -> None:
-    """The derivatives of states and sensitivities."""
+@inline_kernel
+def derivatives(equations: Any, t: float, z: int, out: int) -> None:
+    """dy/dt = f(t, y) and dS/dt = J·S + ∂f/∂p."""
     e = equations
-    call_kernel(e.both, t, z, e.q, e.width, e.column, e.work, out)
+    call_kernel(e.rates_with_sensitivities, t, z, e.q, e.width, e.column_of, e.work, out)
 
 
 @kernel
 def mean_square(sums: Any, low: Any, n: int) -> Any:
-    """Of four sums of squares over n numbers; with `low`, those of a second estimate, combined as in DOP853."""
-    tiny = splat(1e-300)
-    return times(times(sums, splat(1.0 / n)), quotient(sums, plus(plus(tiny, 1.0, sums), 0.01, low)))
+    """The squared error norm from sums of squares over n states.
+
+    With two estimates as in DOP853 (Hairer, Nørsett and Wanner, II.10): e² = e₅²·e₅²/(e₅² + 0.01·e₃²). Without a
+    second one `low` is 0 and e² = e₅².
+    """
+    tiny = splat(1e-300)  # 0/0 would be NaN
+    return multiply(
+        multiply(sums, splat(1.0 / n)),
+        divide(sums, multiply_add(multiply_add(tiny, 1.0, sums), 0.01, low)),
+    )
 
 
 @kernel
 def squared_norm(equations: Any, tolerances: Any, error: int, low: int, old: int, new: int) -> Any:
-    """The largest of the mean squares over the states and over each column of sensitivities, of error/tolerance.
+    """The squared error norm: the largest of the states' and of each sensitivity column's.
 
-    Column j counts in units of the states: weight[j]·∂y/∂p_j, as CVODES's pbar. low: the address of a second error
-    estimate, or 0. Not finite if anything is not.
+    Each is the mean over the states of (error/(atol + rtol·max(|old|, |new|)))². Column j counts as s_j·∂y/∂p_j, in the
+    states' units, with s_j = |p_j| (CVODES's `pbar`), so that the norm does not depend on the units of p. One mean over
+    everything would let many small columns hide a large error. low: the address of a second error estimate, or 0. The
+    result is not finite if any entry is not.
     """
     e, rtol = equations, tolerances.rtol
     atol = splat(tolerances.atol)
     sums, low_sums = splat(0.0), splat(0.0)
     for k in range(0, e.start, WIDTH):
-        scale = plus(atol, rtol, larger(size_of(load(old, k)), size_of(load(new, k))))
-        sums = plus_square(sums, quotient(load(error, k), scale))
+        scale = multiply_add(atol, rtol, maximum(absolute(load(old, k)), absolute(load(new, k))))
+        sums = add_square(sums, divide(load(error, k), scale))
         if low != 0:
-            low_sums = plus_square(low_sums, quotient(load(low, k), scale))
-    # the four lanes together are one sum here
-    worst = everything = mean_square(splat(total(sums)), splat(total(low_sums)), e.n)
+            low_sums = add_square(low_sums, divide(load(low, k), scale))
+    # the lanes hold different states: one sum; below they hold different columns
+    worst = everything = mean_square(splat(sum_of_lanes(sums)), splat(sum_of_lanes(low_sums)), e.n)
     for j in range(0, e.width, WIDTH):
-        floor = load(tolerances.floors, j)
+        column_atol = load(tolerances.column_atol, j)
         sums, low_sums = splat(0.0), splat(0.0)
         for k in range(e.start + j, e.size, e.width):
-            scale = plus(floor, rtol, larger(size_of(load(old, k)), size_of(load(new, k))))
-            sums = plus_square(sums, quotient(load(error, k), scale))
+            scale = multiply_add(column_atol, rtol, maximum(absolute(load(old, k)), absolute(load(new, k))))
+            sums = add_square(sums, divide(load(error, k), scale))
             if low != 0:
-                low_sums = plus_square(low_sums, quotient(load(low, k), scale))
+                low_sums = add_square(low_sums, divide(load(low, k), scale))
         column = mean_square(sums, low_sums, e.n)
-        worst, everything = larger(worst, column), plus(everything, 1.0, column)
-    return largest(worst) if math.isfinite(total(everything)) else total(everything)
+        worst, everything = maximum(worst, column), multiply_add(everything, 1.0, column)
+    # `maximum` drops a NaN; the sum of all keeps it
+    return max_of_lanes(worst) if math.isfinite(sum_of_lanes(everything)) else sum_of_lanes(everything)
 
 
 @kernel
 def first_step(
     equations: Any, tolerances: Any, order: int, t: float, span: float, z: int, rate: int, trial: int, change: int
 ) -> float:
-    """A first step size from the solution's first and second derivative (Hairer, Nørsett and Wanner, II.4)."""
+    """The size of the first step (Hairer, Nørsett and Wanner, II.4).
+
+    An explicit Euler step of size h₀ = 0.01·‖y‖/‖y'‖ gives ‖y''‖ ≈ ‖f(t + h₀, y + h₀·y') - y'‖/h₀; then
+    h₁ = (0.01/max(‖y'‖, ‖y''‖))^(1/order), at most 100·h₀.
+    """
     size = equations.size
     d0 = math.sqrt(squared_norm(equations, tolerances, z, 0, z, z))
     d1 = math.sqrt(squared_norm(equations, tolerances, rate, 0, z, z))
     h = min(1e-6 if d0 < 1e-5 or d1 < 1e-5 else 0.01 * d0 / d1, span)
     for k in range(0, size, WIDTH):
-        store(trial, k, plus(load(z, k), h, load(rate, k)))
-        store(change, k, splat(0.0))  # where the equations write nothing
-    slopes(equations, t + h, trial, change)
+        store(trial, k, multiply_add(load(z, k), h, load(rate, k)))
+        store(change, k, splat(0.0))  # the padding, which the equations do not write
+    derivatives(equations, t + h, trial, change)
     for k in range(0, size, WIDTH):
-        store(change, k, plus(load(change, k), -1.0, load(rate, k)))
+        store(change, k, multiply_add(load(change, k), -1.0, load(rate, k)))
     d2 = math.sqrt(squared_norm(equations, tolerances, change, 0, z, z)) / h
     if not math.isfinite(d2):
         return h * 1e-3
@@ -126,64 +147,69 @@ def first_step(
     return min(100.0 * h, h1, span)
 
 
-@part
-def accepted(norm: float, error_order: int, h: float, clock: Any, count: Any) -> bool:
-    """Whether a step with this squared error stands; sets the size of the next one."""
+@inline_kernel
+def accept_step(norm: float, error_order: int, h: float, controller: Any, counters: Any) -> bool:
+    """Whether a step with this squared error norm is accepted; sets the size of the next one.
+
+    After a rejection the last error says nothing about the next step: the factor is the elementary one, e^(-exponent),
+    and the step after it must not grow.
+    """
     log = 0.5 * math.log(max(norm, 1e-60))
     exponent = 1.0 / (error_order + 1.0) - 0.75 * BETA
-    if not norm <= 1.0:
+    if not norm <= 1.0:  # nor where it is NaN
         finite = math.isfinite(norm)
-        count[BROKEN] = 0 if finite else 1
-        clock[GROWTH] = 1.0
-        clock[STEP] = h * (max(SHRINK, SAFETY * math.exp(-exponent * log)) if finite else SHRINK)
+        counters[LAST_NOT_FINITE] = 0 if finite else 1
+        controller[MAX_GROWTH] = 1.0
+        controller[STEP] = h * (max(MIN_FACTOR, SAFETY * math.exp(-exponent * log)) if finite else MIN_FACTOR)
         return False
-    factor = SAFETY * math.exp(BETA * clock[LAST_ERROR] - exponent * log)
-    clock[STEP] = h * min(clock[GROWTH], max(SHRINK, factor))
-    clock[GROWTH] = GROW
-    clock[LAST_ERROR] = max(log, MIN_ERROR)
+    factor = SAFETY * math.exp(BETA * controller[LOG_LAST_ERROR] - exponent * log)
+    controller[STEP] = h * min(controller[MAX_GROWTH], max(MIN_FACTOR, factor))
+    controller[MAX_GROWTH] = MAX_FACTOR
+    controller[LOG_LAST_ERROR] = max(log, MIN_LOG_ERROR)
     return True
 
 
-@part
+@inline_kernel
 def copy(source: int, size: int, target: int) -> None:
-    """Copy `size` numbers, whole lanes."""
+    """Copy `size` numbers, a multiple of WIDTH."""
     for k in range(0, size, WIDTH):
         store(target, k, load(source, k))
 
 
 @kernel
-def write_row(equations: Any, row: int, outputs: Any, place: int) -> None:
-    """An output without what pads it."""
+def write_row(equations: Any, row: int, outputs: Any, index: int) -> None:
+    """Write a row to the outputs at this index, without its padding."""
     n, m = equations.n, outputs.m
-    states, sensitivities = outputs.states + 8 * place * n, outputs.sensitivities + 8 * place * n * m
+    states, sensitivities = outputs.states + 8 * index * n, outputs.sensitivities + 8 * index * n * m
     for i in range(n):
-        put(states, i, number(row, i))
+        store_scalar(states, i, load_scalar(row, i))
     whole = m - m % WIDTH
     for i in range(n):
         source, target = equations.start + i * equations.width, i * m
         for j in range(0, whole, WIDTH):
             store(sensitivities, target + j, load(row, source + j))
         for j in range(whole, m):
-            put(sensitivities, target + j, number(row, source + j))
+            store_scalar(sensitivities, target + j, load_scalar(row, source + j))
 
 
 @kernel
-def prepare(
-    equations: Any, m: int, initial_state: Any, values: Any, columns: Any, atol: float, z: int, floors: int
+def initialise(
+    equations: Any, m: int, initial_state: Any, values: Any, unknowns: Any, atol: float, z: int, column_atol: int
 ) -> None:
-    """The solution at its start, and the tolerances' floors.
+    """Write the initial row and the absolute tolerances of the sensitivity columns.
 
-    columns (m,): of what the sensitivities are, the number of a state, or n + that of a parameter. A sensitivity counts
-    in units of its unknown's size, one where that is 0.
+    unknowns (m,): what each column differentiates by, the index of a state or n + that of a parameter. The sensitivity
+    of state i by the initial value of state i starts at 1, all others at 0. Column j has the tolerance atol/s_j, with
+    s_j the size of its unknown, 1 where that is 0: see `squared_norm`.
     """
     n, start, width = equations.n, equations.start, equations.width
     for k in range(equations.size):
-        put(z, k, initial_state[k] if k < n else 0.0)
+        store_scalar(z, k, initial_state[k] if k < n else 0.0)
     for j in range(width):
-        put(floors, j, 1.0)
+        store_scalar(column_atol, j, 1.0)
     for j in range(m):
-        unknown = columns[j]
+        unknown = unknowns[j]
         weight = abs(initial_state[unknown] if unknown < n else values[unknown - n])
-        put(floors, j, atol / weight if weight > 0.0 else atol)
+        store_scalar(column_atol, j, atol / weight if weight > 0.0 else atol)
         if unknown < n:
-            put(z, start + unknown * width + j, 1.0)
+            store_scalar(z, start + unknown * width + j, 1.0)

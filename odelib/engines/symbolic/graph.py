@@ -165,7 +165,7 @@ class _Chain:
         """As `scaled`, for a factor that may be infinite: a slope that a choice made 0 stays 0."""
         if slope is None or self.value(slope) is not None:
             return self.scaled(factor, slope)
-        return self.make("guarded", factor, slope)
+        return self.make("guarded_product", factor, slope)
 
 
 Rule = Callable[[_Chain, Slopes], int | None]
@@ -191,8 +191,8 @@ def _power(c: _Chain, s: Slopes) -> int | None:
         elif number == 2.0:
             by_base = c.scaled(c.times(c.graph.number(2.0), base), s[0])
         elif number != 0.0:
-            by_base = c.guarded(c.make("power_slope", base, exponent), s[0])
-    by_exponent = c.guarded(c.make("exponent_slope", base, exponent, c.node), s[1]) if s[1] is not None else None
+            by_base = c.guarded(c.make("power_by_base", base, exponent), s[0])
+    by_exponent = c.guarded(c.make("power_by_exponent", base, exponent, c.node), s[1]) if s[1] is not None else None
     return c.plus(by_base, by_exponent)
 
 
@@ -200,8 +200,8 @@ def _extreme(weight: str) -> Rule:
     def rule(c: _Chain, s: Slopes) -> int | None:
         a, b = c.operands
         # the weight is the slope that may be 0, and what it weighs may be infinite
-        first = c.make("guarded", s[0], c.make(weight, a, b)) if s[0] is not None else None
-        second = c.make("guarded", s[1], c.make(weight, b, a)) if s[1] is not None else None
+        first = c.make("guarded_product", s[0], c.make(weight, a, b)) if s[0] is not None else None
+        second = c.make("guarded_product", s[1], c.make(weight, b, a)) if s[1] is not None else None
         return c.plus(first, second)
 
     return rule
@@ -245,8 +245,8 @@ _RULES: Mapping[str, Rule] = {
     "/": _quotient,
     "**": _power,
     "neg": lambda c, s: None if s[0] is None else c.make("neg", s[0]),
-    "min": _extreme("less_weight"),
-    "max": _extreme("more_weight"),
+    "min": _extreme("minimum_weight"),
+    "max": _extreme("maximum_weight"),
     "where": _choice,
     "abs": _function(lambda c, a: c.make("sign", a)),
     "exp": _function(lambda c, _: c.node),

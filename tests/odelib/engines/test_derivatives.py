@@ -39,7 +39,7 @@ def examples(count: int, **more: Any) -> settings:
 # ---------------------------------------------------------------------------------------- the graph, interpreted
 
 
-def _less_weight(a: float, b: float) -> float:
+def _minimum_weight(a: float, b: float) -> float:
     return 1.0 if a < b else 0.5 if a == b else 0.0
 
 
@@ -58,11 +58,11 @@ _MEANING: Mapping[str, Callable[..., Any]] = {
     **{name: getattr(np, name) for name in ("exp", "log", "log10", "sqrt", "sin", "cos", "tan", "floor", "sign")},
     **{name: getattr(np, name) for name in ("sinh", "cosh", "tanh")},
     **{f"a{name}": getattr(np, f"arc{name}") for name in ("sin", "cos", "tan")},
-    "less_weight": _less_weight,
-    "more_weight": lambda a, b: _less_weight(b, a),
-    "guarded": lambda a, b: 0.0 if b == 0 else a * b,
-    "power_slope": _power_slope,
-    "exponent_slope": _exponent_slope,
+    "minimum_weight": _minimum_weight,
+    "maximum_weight": lambda a, b: _minimum_weight(b, a),
+    "guarded_product": lambda a, b: 0.0 if b == 0 else a * b,
+    "power_by_base": _power_slope,
+    "power_by_exponent": _exponent_slope,
 }  # fmt: skip
 
 

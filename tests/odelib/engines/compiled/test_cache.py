@@ -173,7 +173,7 @@ class TestWhoMayWrite:
 
 
 def test_the_number_of_kernels_is_bounded_and_the_unused_go_first(folder: Path) -> None:
-    with patch.object(cache, "MOST_FILES", 3):
+    with patch.object(cache, "MAX_FILES", 3):
         for number in (1, 2, 3):
             load(f"number = {number}", folder)
             time.sleep(0.02)
@@ -189,7 +189,7 @@ def test_the_number_of_kernels_is_bounded_and_the_unused_go_first(folder: Path) 
 def test_what_has_been_compiled_goes_with_its_source(folder: Path, text: str) -> None:
     load_anew(text, folder)
     assert compiled(folder)
-    with patch.object(cache, "MOST_FILES", 1):
+    with patch.object(cache, "MAX_FILES", 1):
         time.sleep(0.02)
         load("number = 9", folder)
     assert compiled(folder) == {}

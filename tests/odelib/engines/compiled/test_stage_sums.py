@@ -9,8 +9,9 @@ import pytest
 from numba import njit
 
 from odelib.engines.compiled.simd import address, padded
-from odelib.engines.compiled.stage_sums import ERROR, ERROR_LOW, METHODS, SUMS, combine, interpolate
+from odelib.engines.compiled.stage_sums import ERROR, ERROR_LOW, SUMS, combine, interpolate
 from odelib.engines.compiled.step_control import Equations, Tolerances, squared_norm
+from odelib.engines.tableaus.registry import METHODS
 from odelib.engines.tableaus.tableau import Reals, Tableau
 
 SIZE, H, THETA = 12, 0.3, 0.37
