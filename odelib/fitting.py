@@ -17,7 +17,7 @@ from odelib.optimisers.base import StopCode
 from odelib.optimisers.evaluator import Counts, Evaluator
 from odelib.optimisers.least_squares import LeastSquares
 from odelib.optimisers.plan import Plan, Position
-from odelib.optimisers.registry import build_stage
+from odelib.optimisers.registry import build_optimiser
 from odelib.problem.catalogue import CATALOGUE
 from odelib.problem.request import FitProblem
 from odelib.problem.resolved import ResolvedProblem, resolve
@@ -25,7 +25,7 @@ from odelib.problem.stages import LeastSquaresStage
 from odelib.report import assemble
 from odelib.report.best_point import BestPoint
 from odelib.result import FitResult, OutcomeCode, SolverUsed, StageReport
-from odelib.uncertainty.profile_likelihood import BetterFound
+from odelib.uncertainty.profile_likelihood import BetterOptimumFound
 
 MIN_REPORT_SECONDS = 5.0
 MAX_IMPROVEMENTS = 5  # times that profiles find a better point before the fit gives up
@@ -112,7 +112,7 @@ class _Fit:
         self._resume = resume
         self._deadline = time.monotonic() + self._request.time_limit_seconds - elapsed
         self._objective = Objective(problem, choose_device(problem.device), self._stop_reason)
-        stages = [build_stage(settings, self._request.seed) for settings in self._request.plan]
+        stages = [build_optimiser(settings, self._request.seed) for settings in self._request.plan]
         position = Position.of_checkpoint(resume) if resume else Position()
         self._plan = Plan(stages, self._objective, monitor, self._stop_reason, position)
 
@@ -167,7 +167,7 @@ class _Fit:
         for _ in range(MAX_IMPROVEMENTS):
             try:
                 return assemble.complete_result(self._best_point(), code, self._stop_reason_of_report)
-            except BetterFound as better:
+            except BetterOptimumFound as better:
                 evaluator = Evaluator(
                     self._objective, better.at, Counts(), None, self._stop_reason_of_report, lambda _: None
                 )

@@ -19,7 +19,7 @@ import typer
 from pydantic import BaseModel
 
 from odelib.errors import ProblemError, SolveError
-from odelib.optimisers.base import STOPPED
+from odelib.optimisers.base import STOP_MESSAGES
 from odelib.problem.catalogue import CATALOGUE
 from odelib.problem.expressions.vocabulary import FUNCTIONS
 from odelib.problem.hold_out import HoldOut
@@ -228,7 +228,7 @@ def models_in(annotation: Any) -> list[type[BaseModel]]:
 
 
 def test_every_code_is_described() -> None:
-    assert missing([*get_args(OutcomeCode), *get_args(WarningCode), *STOPPED], "results") == []
+    assert missing([*get_args(OutcomeCode), *get_args(WarningCode), *STOP_MESSAGES], "results") == []
     endings = (died_too_often(3), no_gpu(60.0), our_mistake("KeyError"), out_of_memory(1))
     of_fits = [json.loads(text)["type"].rpartition(":")[2] for text in endings]
     solves = [name for code in SolveError.MESSAGES for name in (code, f"guess_{code}")]

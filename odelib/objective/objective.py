@@ -42,7 +42,7 @@ class Evaluation:
 
 
 @dataclass(frozen=True)
-class Observed:
+class ModelOutput:
     """The model's observables at the fitted series' times, (N,) each, and the scales of the noise beside them."""
 
     model: Model
@@ -50,7 +50,7 @@ class Observed:
 
 
 @dataclass(frozen=True)
-class Curvature:
+class GaussNewton:
     """How the loss bends around a point.
 
     rows: their squares sum up to the Gauss–Newton matrix, (k, count), which for noise with tips is the expected
@@ -105,47 +105,49 @@ class Objective:
     def _with_added(self, coordinates: Reals, value: float, gradient: Reals, states: Tensor) -> Evaluation:
         """The evaluation, penalty and priors added to loss and gradient of the measurements."""
         if self.has_regularisation:
-            added = self.regularisation.at(coordinates)
+            added = self.regularisation.evaluate(coordinates)
             value += added.penalty + added.prior
             gradient = gradient + added.gradient
         if not math.isfinite(value) or not np.isfinite(gradient).all():
             raise NotFinite(self._not_finite(value, gradient))
         return Evaluation(coordinates.copy(), value, gradient, states)
 
-    def observed(self, coordinates: Reals, states: Tensor) -> Observed:
+    def model_output(self, coordinates: Reals, states: Tensor) -> ModelOutput:
         """The observables and scales of a point whose states are known."""
         model = self.trajectories.observe(states, self.unknowns.values(coordinates)[0])
-        return Observed(model, self.measurements.concentrated_scales(model))
+        return ModelOutput(model, self.measurements.concentrated_scales(model))
 
-    def blocks(self, coordinates: Reals) -> list[InformationBlock]:
+    def information_blocks(self, coordinates: Reals) -> list[InformationBlock]:
         """The expected information of the measurements about coordinates and scales.
 
         By forward sensitivities: one solve a series, whatever the number of observations. Raises as `evaluate`.
         """
-        _, model, slopes = self.trajectories.slopes(coordinates)
+        _, model, slopes = self.trajectories.linearise(coordinates)
         return self._finite(self.measurements.information(model, slopes, self.measurements.concentrated_scales(model)))
 
-    def curvature(self, coordinates: Reals) -> Curvature:
+    def gauss_newton(self, coordinates: Reals) -> GaussNewton:
         """How the loss bends around a point; estimated scales go with it, as in `evaluate`. Raises as that."""
-        _, model, slopes = self.trajectories.slopes(coordinates)
-        return self._curvature(coordinates, model, slopes, self.measurements.concentrated_scales(model))
+        _, model, slopes = self.trajectories.linearise(coordinates)
+        return self._gauss_newton(coordinates, model, slopes, self.measurements.concentrated_scales(model))
 
-    def linearise(self, coordinates: Reals) -> tuple[Evaluation, Curvature]:
+    def linearise(self, coordinates: Reals) -> tuple[Evaluation, GaussNewton]:
         """`evaluate` and `curvature` by one solve a series, by forward sensitivities alone."""
-        states, model, slopes = self.trajectories.slopes(coordinates)
+        states, model, slopes = self.trajectories.linearise(coordinates)
         scales = self.measurements.concentrated_scales(model)
         value, by_model = self._data(model, scales)
         gradient = np.zeros(self.unknowns.count)
         for name, slope in by_model.items():
             gradient += slope @ slopes[name]
         evaluation = self._with_added(coordinates, value, gradient, states)
-        return evaluation, self._curvature(coordinates, model, slopes, scales)
+        return evaluation, self._gauss_newton(coordinates, model, slopes, scales)
 
-    def _curvature(self, coordinates: Reals, model: Model, slopes: Mapping[str, Reals], scales: Scales) -> Curvature:
+    def _gauss_newton(
+        self, coordinates: Reals, model: Model, slopes: Mapping[str, Reals], scales: Scales
+    ) -> GaussNewton:
         blocks = self._finite(self.measurements.information(model, slopes, scales))
         added = np.diag(np.sqrt(self.regularisation.information(coordinates)))
-        rows = [without_scales(block) for block in blocks]
-        return Curvature(
+        rows = [eliminate_scales(block) for block in blocks]
+        return GaussNewton(
             rows=np.concatenate([*rows, added]),
             smooth=np.concatenate([*(r for r, b in zip(rows, blocks, strict=True) if b.is_smooth), added]),
             absolute_terms=AbsoluteTerms.joined(
@@ -183,7 +185,7 @@ def _backwards(model: Model, slopes: Mapping[str, Reals], values: Sequence[Tenso
     return [np.zeros(each.shape) if by is None else by.cpu().numpy() for by, each in zip(found, values, strict=True)]
 
 
-def without_scales(block: InformationBlock) -> Reals:
+def eliminate_scales(block: InformationBlock) -> Reals:
     """The rows by the unknowns alone, the scales going with them: what the scales' own rows cannot explain of them."""
     if not np.any(block.scale_jacobian):
         return block.jacobian

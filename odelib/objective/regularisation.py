@@ -15,7 +15,7 @@ from odelib.problem.resolved import ResolvedProblem
 
 
 @dataclass(frozen=True)
-class Added:
+class RegularisationTerms:
     """Penalty and −log prior at a point, and their joint derivative by the coordinates."""
 
     penalty: float
@@ -49,7 +49,7 @@ class Regularisation:
         fixed_priors = [(unknowns.entries[n].start, prior) for n, prior in with_prior if unknowns.is_fixed(n)]
         self._constant_prior = Priors([prior for _, prior in fixed_priors]).loss(np.array([x for x, _ in fixed_priors]))
 
-    def at(self, coordinates: Reals) -> Added:
+    def evaluate(self, coordinates: Reals) -> RegularisationTerms:
         """What is added at a point."""
         values = self._values(coordinates)
         distance = values[self._places] - self._centre
@@ -61,7 +61,7 @@ class Regularisation:
         at_priors = values[self._prior_places]
         slope[self._prior_places] += self._priors.gradient(at_priors)
         prior = self._constant_prior + self._priors.loss(at_priors)
-        return Added(penalty, prior, slope / self._unknowns.per_unit(coordinates))
+        return RegularisationTerms(penalty, prior, slope / self._unknowns.coordinate_derivative(coordinates))
 
     def contradicts_a_prior(self, coordinates: Reals) -> bool:
         """Whether an unknown is where its prior hardly expected it."""
@@ -73,7 +73,7 @@ class Regularisation:
         found = np.zeros(len(values))
         found[self._places] += 2 * self._l2
         found[self._prior_places] += self._priors.information(values[self._prior_places])
-        unit = self._unknowns.per_unit(coordinates)
+        unit = self._unknowns.coordinate_derivative(coordinates)
         return np.asarray(found / unit / unit)  # the square may overflow
 
     def absolute_terms(self, coordinates: Reals) -> AbsoluteTerms:
@@ -88,7 +88,7 @@ class Regularisation:
             kinks += [(place, x, self._l1) for place, x in zip(self._places, self._centre.tolist(), strict=True)]
         slopes = np.zeros((len(kinks), len(values)))
         for row, (place, _, _) in enumerate(kinks):
-            slopes[row, place] = 1 / self._unknowns.per_unit(coordinates)[place]
+            slopes[row, place] = 1 / self._unknowns.coordinate_derivative(coordinates)[place]
         return AbsoluteTerms(
             slopes, np.array([values[place] - x for place, x, _ in kinks]), np.array([height for _, _, height in kinks])
         )
@@ -101,6 +101,8 @@ def _penalised(penalty: Penalty, unknowns: Unknowns) -> list[str]:
     """The unknowns that the penalty is over, by their names there."""
     names = penalty.names
     chosen = unknowns.system.parameters if names is None else names
-    found = dict.fromkeys(unknowns.name_of(index, name) for name in chosen for index in range(unknowns.series_count))
+    found = dict.fromkeys(
+        unknowns.qualified_name(index, name) for name in chosen for index in range(unknowns.series_count)
+    )
     known = [name for name in found if name in unknowns.entries]
     return [name for name in known if not unknowns.is_fixed(name)] if names is None else known

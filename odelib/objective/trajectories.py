@@ -17,7 +17,7 @@ from odelib.objective.observable_sensitivities import observable_sensitivities
 from odelib.objective.unknowns import Unknowns
 from odelib.problem.data_split import SeriesSlice
 
-Observed = dict[str, Tensor]
+Observables = dict[str, Tensor]
 
 
 @dataclass(frozen=True)
@@ -73,17 +73,17 @@ class Trajectories:
         states = found[0] if len(found) == 1 else torch.cat(found)
         return states if self._order is None else states.index_select(0, self._order)
 
-    def observe(self, states: Tensor, parameters: Tensor) -> Observed:
+    def observe(self, states: Tensor, parameters: Tensor) -> Observables:
         """The observables, (N,) each, from the states (N, n) and the parameters (series, p)."""
         return self.layer.observe(self.times, states, *self._at_rows(parameters))
 
-    def slopes(self, coordinates: Reals) -> tuple[Tensor, Observed, dict[str, Reals]]:
+    def linearise(self, coordinates: Reals) -> tuple[Tensor, Observables, dict[str, Reals]]:
         """The states (N, n) and observables at a point, and the latter's derivatives by its coordinates, (N, count).
 
         By forward sensitivities: one solve a series, whatever the number of times. Raises as `states`.
         """
         parameters, initial_states = self.unknowns.values(coordinates)
-        by_parameter, by_state = self.unknowns.slopes(coordinates)
+        by_parameter, by_state = self.unknowns.jacobians(coordinates)
         states, along = self._sensitivities(parameters, initial_states, by_parameter, by_state)
         pieces = [(rows, by_parameter[index]) for rows, index in zip(self.slices, self._names, strict=True)]
         return states, *observable_sensitivities(

@@ -143,11 +143,11 @@ class Unknowns:
                 (through,) = torch.autograd.grad(computed, parameters, by_computed)
                 by_parameters = by_parameters + through.cpu().numpy()
         by_pool[:known] += np.bincount(self._parameter_places.reshape(-1), by_parameters.reshape(-1), known)
-        return by_pool[: self.count] / self.per_unit(coordinates)
+        return by_pool[: self.count] / self.coordinate_derivative(coordinates)
 
-    def slopes(self, coordinates: Reals) -> tuple[Reals, Reals]:
+    def jacobians(self, coordinates: Reals) -> tuple[Reals, Reals]:
         """The derivatives of `values`: (series, p, count) and (series, n, count)."""
-        unit = np.diag(1 / self.per_unit(coordinates)) if self.count else np.zeros((0, 0))
+        unit = np.diag(1 / self.coordinate_derivative(coordinates)) if self.count else np.zeros((0, 0))
         pool = np.concatenate([unit, np.zeros((len(self._fixed), self.count))])
         by_parameter = pool[self._parameter_places]
         if not self._computed:
@@ -176,11 +176,11 @@ class Unknowns:
             [dict(zip(self.system.states, row, strict=True)) for row in states.tolist()],
         )
 
-    def name_of(self, index: int, name: str) -> str:
+    def qualified_name(self, index: int, name: str) -> str:
         """Under which name a parameter or initial value of a series stands here."""
         return self._own[index].get(name, name)
 
-    def is_own(self, index: int, name: str) -> bool:
+    def is_per_experiment(self, index: int, name: str) -> bool:
         """Whether a parameter is a series' own."""
         return name in self._own[index]
 
@@ -202,7 +202,7 @@ class Unknowns:
                     values[full] = value
         return self.clip(self.coordinates(values))
 
-    def pinned(self, place: int, coordinate: float) -> Unknowns:
+    def with_fixed(self, place: int, coordinate: float) -> Unknowns:
         """The same unknowns, one of them held where a coordinate says."""
         other = copy(self)
         other.lower, other.upper = self.lower.copy(), self.upper.copy()
@@ -213,7 +213,7 @@ class Unknowns:
         """The nearest coordinates within the bounds."""
         return np.clip(coordinates, self.lower, self.upper)
 
-    def per_unit(self, coordinates: Reals) -> Reals:
+    def coordinate_derivative(self, coordinates: Reals) -> Reals:
         """d coordinate / d value, which turns a gradient in coordinates into one in the caller's units."""
         positive = np.maximum(self._free(coordinates), TINY)  # one that runs towards 0 may underflow
         return 1 / np.where(self.log, positive, 1.0)
@@ -232,17 +232,23 @@ class Unknowns:
         """Whether this parameter or initial value, by its name here, is not fitted."""
         return name in self._fixed
 
-    def at_bound(self, coordinates: Reals) -> list[str]:
+    def names_at_bound(self, coordinates: Reals) -> list[str]:
         """The free unknowns that lie at one of their bounds."""
-        return [name for name, held in zip(self.names, self.held(coordinates), strict=True) if held]
+        return [name for name, at_bound in zip(self.names, self.at_bound(coordinates), strict=True) if at_bound]
 
-    def held(self, coordinates: Reals, gradient: Reals | None = None) -> Booleans:
-        """Which coordinates lie at a bound; with a gradient, only those that the bound keeps from descending."""
-        room = 1e-10 * np.maximum(np.abs(coordinates), self.magnitudes(coordinates))
-        low, high = coordinates <= self.lower + room, coordinates >= self.upper - room
-        if gradient is None:
-            return low | high
+    def at_bound(self, coordinates: Reals) -> Booleans:
+        """Which coordinates lie at a bound, to within rounding, (count,)."""
+        low, high = self._at_bounds(coordinates)
+        return low | high
+
+    def active_bounds(self, coordinates: Reals, gradient: Reals) -> Booleans:
+        """Which coordinates lie at a bound that keeps the loss from falling further, (count,)."""
+        low, high = self._at_bounds(coordinates)
         return (low & (gradient > 0)) | (high & (gradient < 0))
+
+    def _at_bounds(self, coordinates: Reals) -> tuple[Booleans, Booleans]:
+        room = 1e-10 * np.maximum(np.abs(coordinates), self.magnitudes(coordinates))
+        return coordinates <= self.lower + room, coordinates >= self.upper - room
 
     def _free(self, coordinates: Reals) -> Reals:
         """The free unknowns in the caller's units, (count,)."""

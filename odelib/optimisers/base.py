@@ -8,7 +8,7 @@ from odelib.optimisers.evaluator import Evaluator
 
 StopCode = Literal["converged", "step_limit", "no_progress", "solve_failed", "finished", "too_large"]
 
-STOPPED: dict[StopCode, str] = {
+STOP_MESSAGES: dict[StopCode, str] = {
     "converged": "what could still be gained is far below the noise",
     "step_limit": "all steps of the stage were used",
     "no_progress": "no better point was found along the directions tried, and the optimum is not reached",

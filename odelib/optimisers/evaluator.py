@@ -18,7 +18,7 @@ from odelib.arrays import Reals
 from odelib.errors import SolveError, StopReason, StopRequested
 from odelib.likelihood.fisher_information import fisher_information
 from odelib.likelihood.residual_tests import structured
-from odelib.objective.objective import Curvature, Evaluation, NotFinite, Objective
+from odelib.objective.objective import Evaluation, GaussNewton, NotFinite, Objective
 
 KINK = 0.1  # of a gain that would be negligible: a tip of the loss so near is where the point stands
 CHECKPOINT_SECONDS = 0.25  # how often a step leaves a checkpoint, at most
@@ -78,17 +78,17 @@ class Evaluator:
         """Loss and gradient at a point within the bounds. Raises `TrialFailed`, and `StopRequested`."""
         if np.array_equal(coordinates, self._latest.coordinates):
             return self._latest
-        with self.one_gradient():
+        with self.count_gradient():
             return self._keep(self.objective.evaluate(coordinates))
 
-    def linearise(self, coordinates: Reals) -> tuple[Evaluation, Curvature]:
+    def linearise(self, coordinates: Reals) -> tuple[Evaluation, GaussNewton]:
         """As `evaluate`, with the Gauss–Newton matrix there."""
-        with self.one_gradient():
+        with self.count_gradient():
             evaluation, curvature = self.objective.linearise(coordinates)
             return self._keep(evaluation), curvature
 
     @contextmanager
-    def one_gradient(self) -> Iterator[None]:
+    def count_gradient(self) -> Iterator[None]:
         """Around the work of one gradient: counted, and not begun if the fit is to stop. Raises `TrialFailed`."""
         if reason := self._stop():
             raise StopRequested(reason)
@@ -130,7 +130,7 @@ class Evaluator:
         """Whether there is nothing to gain, the valley is no odd one, and the residuals look like noise."""
         if not self.is_done() or self.may_be_local_minimum():
             return False
-        observed = self.objective.observed(self.best.coordinates, self.best.states)
+        observed = self.objective.model_output(self.best.coordinates, self.best.states)
         found = self.objective.measurements.residuals(observed.model, observed.scales)
         return not structured([pair for nested in found for pair in nested.items()])
 
@@ -144,10 +144,10 @@ class Evaluator:
         if self.objective.regularisation.contradicts_a_prior(at):
             return True
         try:
-            rows = self.objective.curvature(at).rows
+            rows = self.objective.gauss_newton(at).rows
         except (SolveError, NotFinite):
             return True
-        free = ~self.unknowns.held(at, self.best.gradient)
+        free = ~self.unknowns.active_bounds(at, self.best.gradient)
         return len(fisher_information(rows * self.unknowns.magnitudes(at), free).flat) > 0
 
     def threshold(self, at: Evaluation) -> float:
@@ -159,7 +159,7 @@ class Evaluator:
         measurements = self.objective.measurements
         freedom = max(measurements.observations - self.unknowns.count, 1)
         square = 1.0 if measurements.is_likelihood else at.loss / freedom
-        observed = self.objective.observed(at.coordinates, at.states)
+        observed = self.objective.model_output(at.coordinates, at.states)
         return max(1e-3 * square, measurements.solver_error(observed.model, observed.scales))
 
     def is_converged(self) -> bool:
@@ -169,18 +169,18 @@ class Evaluator:
         """
         limit = self.threshold(self.best)
         try:
-            found = self.objective.curvature(self.best.coordinates)
+            found = self.objective.gauss_newton(self.best.coordinates)
         except (SolveError, NotFinite) as error:
             raise TrialFailed(error) from error
         return self.predicted_gain(self.best, found, limit) < limit
 
-    def predicted_gain(self, at: Evaluation, curvature: Curvature, limit: float) -> float:
+    def predicted_gain(self, at: Evaluation, curvature: GaussNewton, limit: float) -> float:
         """½·gᵀBg with B the inverse of the Gauss–Newton matrix, unknowns at a bound and flat directions left out.
 
         At a tip of the loss (nearer than a small part of `limit`) the shortest of its gradients counts, by B's measure.
         """
         scales = self.unknowns.magnitudes(at.coordinates)
-        free = ~self.unknowns.held(at.coordinates, at.gradient)
+        free = ~self.unknowns.active_bounds(at.coordinates, at.gradient)
         inverse = fisher_information(curvature.rows * scales, free).inverse
         gradient = at.gradient * scales
         tips, signs = curvature.absolute_terms.near_kinks(KINK * limit)
@@ -201,9 +201,9 @@ class _Nested(Evaluator):
         self._whole = whole
 
     @contextmanager
-    def one_gradient(self) -> Iterator[None]:
+    def count_gradient(self) -> Iterator[None]:
         """See `Evaluator.one_gradient`."""
-        with self._whole.one_gradient():
+        with self._whole.count_gradient():
             yield
 
     def _keep(self, evaluation: Evaluation) -> Evaluation:

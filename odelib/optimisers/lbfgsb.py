@@ -64,7 +64,7 @@ class _Run:
         self.memory = min(max(10, evaluator.unknowns.count), 30)
         self.check_again = 0
         self.small_gains = 0
-        held = evaluator.unknowns.held(self.iterate.coordinates, self.iterate.gradient)
+        held = evaluator.unknowns.active_bounds(self.iterate.coordinates, self.iterate.gradient)
         slope = np.where(held, 0.0, self.iterate.gradient * self.scales)
         self.steepest = float(np.abs(slope).max(initial=0.0))
         unit = slope / self.steepest if self.steepest > 0 else slope  # its square neither over- nor underflows
@@ -152,7 +152,7 @@ class _Run:
         """½·gᵀBg with B the inverse Hessian that the last pairs tell of, without what a bound holds."""
         if not self.pairs:
             return np.inf
-        free = ~self.evaluator.unknowns.held(self.iterate.coordinates, self.iterate.gradient)
+        free = ~self.evaluator.unknowns.active_bounds(self.iterate.coordinates, self.iterate.gradient)
         gradient = np.where(free, self.factor * self.iterate.gradient * self.scales, 0.0)
         pairs = [(np.where(free, change, 0.0), np.where(free, bend, 0.0)) for change, bend in self.pairs]
         return float(0.5 * gradient @ two_loop_product(pairs, gradient)) / self.factor

@@ -14,7 +14,7 @@ import numpy as np
 from scipy.optimize import lsq_linear
 
 from odelib.arrays import Reals
-from odelib.objective.objective import Curvature, Evaluation
+from odelib.objective.objective import Evaluation, GaussNewton
 from odelib.optimisers.base import StopCode
 from odelib.optimisers.evaluator import Evaluator, TrialFailed
 from odelib.problem.stages import LeastSquaresStage
@@ -54,7 +54,7 @@ class Descent:
 
 
 def descend(
-    evaluator: Evaluator, at: Evaluation, curvature: Curvature, *, steps: int, negligible: float | None = None
+    evaluator: Evaluator, at: Evaluation, curvature: GaussNewton, *, steps: int, negligible: float | None = None
 ) -> Descent:
     """Go downhill from a point, for at most so many accepted steps.
 
@@ -94,7 +94,7 @@ def descend(
 class _Model:
     """The loss around a point, in scaled coordinates: a quadratic part and absolute_terms."""
 
-    def __init__(self, evaluator: Evaluator, at: Evaluation, curvature: Curvature, scales: Reals) -> None:
+    def __init__(self, evaluator: Evaluator, at: Evaluation, curvature: GaussNewton, scales: Reals) -> None:
         rows, absolute_terms = curvature.smooth * scales, curvature.absolute_terms
         self._matrix = rows.T @ rows
         self._slopes = absolute_terms.jacobian * scales
@@ -137,7 +137,7 @@ class _Model:
         return np.asarray(lsq_linear(root, target, bounds=(self._low, self._high), method="bvls").x)
 
 
-def _try(evaluator: Evaluator, at: Evaluation, coordinates: Reals) -> tuple[Evaluation, Curvature] | None:
+def _try(evaluator: Evaluator, at: Evaluation, coordinates: Reals) -> tuple[Evaluation, GaussNewton] | None:
     if np.array_equal(coordinates, at.coordinates):
         return None
     try:

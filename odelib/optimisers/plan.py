@@ -13,7 +13,7 @@ from odelib.engines.base import StopCheck
 from odelib.errors import StopRequested
 from odelib.monitor import Checkpoint, Monitor, Progress
 from odelib.objective.objective import Evaluation, Objective
-from odelib.optimisers.base import STOPPED, Stage, StopCode
+from odelib.optimisers.base import STOP_MESSAGES, Stage, StopCode
 from odelib.optimisers.evaluator import Counts, Evaluator, TrialFailed
 from odelib.result import StageReport, Stopped
 
@@ -98,7 +98,7 @@ class Plan:
         except StopRequested as stop:
             self._finish_stage(evaluator, stop.reason, f"the fit was stopped: {stop.reason}")
             raise
-        self._finish_stage(evaluator, code, STOPPED[code])
+        self._finish_stage(evaluator, code, STOP_MESSAGES[code])
         return code
 
     def _finish_stage(self, evaluator: Evaluator, code: str, message: str) -> None:
@@ -108,7 +108,7 @@ class Plan:
 
     def _stage_report(self, evaluator: Evaluator, code: str, message: str) -> StageReport:
         best, counts = evaluator.best, evaluator.counts
-        gradient = np.abs(best.gradient * self._objective.unknowns.per_unit(best.coordinates))
+        gradient = np.abs(best.gradient * self._objective.unknowns.coordinate_derivative(best.coordinates))
         steepest = float(gradient.max(initial=0.0))
         # scaled before it is squared, which could overflow
         norm = steepest * float(np.linalg.norm(gradient / steepest)) if 0 < steepest < np.inf else steepest

@@ -18,7 +18,7 @@ from odelib.problem.stages import (
 )
 
 
-def build_stage(settings: AnyStage, seed: int) -> Stage:
+def build_optimiser(settings: AnyStage, seed: int) -> Stage:
     """The optimiser for a request's stage; seed: of whatever is random in it."""
     match settings:
         case AdamStage():

@@ -20,8 +20,8 @@ from odelib.result import OUTCOMES, Dense, FitResult, Outcome, OutcomeCode, Pred
 def complete_result(at: BestPoint, outcome: OutcomeCode, stop: StopCheck) -> FitResult:
     """Return the result with its uncertainty, dense trajectories and predictions.
 
-    If `stop` reports the time limit, what is left of these is missing. Raises `BetterFound` if a profile finds a lower
-    loss than the best point's, and `StopRequested` for any other reason to stop.
+    If `stop` reports the time limit, what is left of these is missing. Raises `BetterOptimumFound` if a profile finds a
+    lower loss than the best point's, and `StopRequested` for any other reason to stop.
     """
     at.layer.stop = stop
     intervals = find_intervals(at, outcome, stop)

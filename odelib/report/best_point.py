@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from odelib.arrays import Reals
 from odelib.engines.layer import ODELayer
-from odelib.objective.objective import Evaluation, Objective, Observed
+from odelib.objective.objective import Evaluation, ModelOutput, Objective
 from odelib.objective.unknowns import Point, Unknowns
 from odelib.problem.request import FitProblem
 from odelib.result import LossParts, SolverUsed, StageReport
@@ -26,7 +26,7 @@ class BestPoint:
     objective: Objective
     evaluation: Evaluation
     values: Point
-    observed: Observed
+    observed: ModelOutput
     loss_parts: LossParts
     stages: Sequence[StageReport]
     solver: Callable[[], SolverUsed]
@@ -41,7 +41,7 @@ class BestPoint:
         solver: Callable[[], SolverUsed],
     ) -> BestPoint:
         """Make the best point from its evaluation."""
-        observed = objective.observed(evaluation.coordinates, evaluation.states)
+        observed = objective.model_output(evaluation.coordinates, evaluation.states)
         return cls(
             problem=problem,
             objective=objective,
@@ -69,9 +69,9 @@ class BestPoint:
         return self.objective.layer
 
 
-def _loss_parts(objective: Objective, evaluation: Evaluation, observed: Observed) -> LossParts:
+def _loss_parts(objective: Objective, evaluation: Evaluation, observed: ModelOutput) -> LossParts:
     measurements = objective.measurements
-    added = objective.regularisation.at(evaluation.coordinates)
+    added = objective.regularisation.evaluate(evaluation.coordinates)
     return LossParts(
         data=measurements.loss(observed.model, observed.scales)[0],
         penalty=added.penalty,

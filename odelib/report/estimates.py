@@ -16,19 +16,21 @@ from odelib.problem.noise import AnyNoise
 from odelib.report.best_point import BestPoint
 from odelib.report.intervals import Intervals
 from odelib.result import Covariance, Estimate, NoiseEstimate
-from odelib.uncertainty.covariance import Errors, Interval
+from odelib.uncertainty.covariance import Interval, StandardErrors
 
 
 def shared_parameters(at: BestPoint, intervals: Intervals) -> dict[str, Estimate]:
     """The parameters that all series share."""
-    shared = {name: value for name, value in at.values.parameters[0].items() if not at.unknowns.is_own(0, name)}
+    shared = {
+        name: value for name, value in at.values.parameters[0].items() if not at.unknowns.is_per_experiment(0, name)
+    }
     return _estimates(at, intervals, 0, shared)
 
 
 def own_parameters(at: BestPoint, intervals: Intervals, index: int) -> dict[str, Estimate]:
     """The parameters that a series has for itself (`per_experiment`)."""
     values = at.values.parameters[index]
-    own = {name: value for name, value in values.items() if at.unknowns.is_own(index, name)}
+    own = {name: value for name, value in values.items() if at.unknowns.is_per_experiment(index, name)}
     return _estimates(at, intervals, index, own)
 
 
@@ -41,7 +43,7 @@ def _estimates(at: BestPoint, intervals: Intervals, index: int, values: Mapping[
     """Parameters or initial values of a series; the ends of a profile replace those of the covariance."""
     estimates = {}
     for name, value in values.items():
-        unknown = at.unknowns.name_of(index, name)
+        unknown = at.unknowns.qualified_name(index, name)
         interval = intervals.errors.of(unknown) if intervals.errors else None
         estimate = _estimate(value, interval, fixed=at.unknowns.is_fixed(unknown))
         if unknown in intervals.profile_ends:
@@ -99,7 +101,7 @@ def _own_derived_names(at: BestPoint) -> list[str]:
     return [name for name, expression in at.layer.system.derived.items() if expression.names & differing]
 
 
-def _derived(at: BestPoint, errors: Errors | None, index: int, names: Sequence[str]) -> dict[str, Estimate]:
+def _derived(at: BestPoint, errors: StandardErrors | None, index: int, names: Sequence[str]) -> dict[str, Estimate]:
     """Derived quantities of a series; their errors by the delta method."""
     if not names:
         return {}
@@ -132,15 +134,15 @@ def _derived_program(at: BestPoint, index: int, names: Sequence[str]) -> Callabl
 
 
 def _delta_method(
-    at: BestPoint, errors: Errors, index: int, values: Reals, by_parameters: Reals
+    at: BestPoint, errors: StandardErrors, index: int, values: Reals, by_parameters: Reals
 ) -> Sequence[Interval | None]:
     """The intervals of quantities (k,) of a series, from their derivatives with respect to its parameters, (k, p).
 
     With J the derivatives with respect to the free unknowns, the variances are diag(J·C·Jᵀ), C being the covariance.
     A quantity that depends only on unknowns at their bounds has no interval, as these have none.
     """
-    by_unknowns = by_parameters @ at.unknowns.slopes(at.coordinates)[0][index]
-    intervals = errors.along(values, by_unknowns)
+    by_unknowns = by_parameters @ at.unknowns.jacobians(at.coordinates)[0][index]
+    intervals = errors.of_functions(values, by_unknowns)
     if not intervals:
         return [None] * len(values)
     return [

@@ -15,7 +15,7 @@ from odelib.objective.objective import NotFinite
 from odelib.optimisers.evaluator import Counts, Evaluator
 from odelib.report.best_point import BestPoint
 from odelib.result import OutcomeCode, Profile
-from odelib.uncertainty.covariance import Errors, Uncertainty
+from odelib.uncertainty.covariance import ParameterCovariance, StandardErrors
 from odelib.uncertainty.profile_likelihood import Profiler
 
 RAN_TO_THE_END: tuple[OutcomeCode, ...] = ("converged", "step_limit", "no_progress")
@@ -39,7 +39,7 @@ class Intervals:
     """
 
     flat: list[str] | None = None
-    errors: Errors | None = None
+    errors: StandardErrors | None = None
     profiles: Mapping[str, Profile] = field(default_factory=dict)
     profile_ends: Mapping[str, tuple[float | None, float | None]] = field(default_factory=dict)
     missing: Missing | None = None
@@ -59,7 +59,7 @@ def find_intervals(at: BestPoint, outcome: OutcomeCode, stop: StopCheck) -> Inte
     Flat directions are also computed without a request if the fit ran to its end and the engine has forward
     sensitivities, with which they cost no more than one gradient. What the time limit leaves no time for is missing.
 
-    Raises `BetterFound` if a profile finds a lower loss, and `StopRequested` for any reason but the time limit.
+    Raises `BetterOptimumFound` if a profile finds a lower loss, and `StopRequested` for any reason but the time limit.
     """
     requested = at.problem.uncertainty != "none"
     if not at.unknowns.count:
@@ -70,12 +70,12 @@ def find_intervals(at: BestPoint, outcome: OutcomeCode, stop: StopCheck) -> Inte
     if isinstance(blocks, Missing):
         return Intervals(missing=blocks)
     added = at.objective.regularisation.information(at.coordinates)
-    uncertainty = Uncertainty(at.unknowns, at.coordinates, blocks, added, at.objective.measurements)
+    uncertainty = ParameterCovariance(at.unknowns, at.coordinates, blocks, added, at.objective.measurements)
     if not requested:
         return Intervals(flat=uncertainty.flat)
-    errors = Errors(uncertainty, at.loss_parts.data)
-    found = Intervals(uncertainty.flat, errors, missing=None if errors.usable else Missing("no_scale"))
-    if at.problem.uncertainty == "profile" and errors.usable:
+    errors = StandardErrors(uncertainty, at.loss_parts.data)
+    found = Intervals(uncertainty.flat, errors, missing=None if errors.available else Missing("no_scale"))
+    if at.problem.uncertainty == "profile" and errors.available:
         return _with_profiles(found, at, uncertainty, stop)
     return found
 
@@ -83,7 +83,7 @@ def find_intervals(at: BestPoint, outcome: OutcomeCode, stop: StopCheck) -> Inte
 def _information(at: BestPoint) -> list[InformationBlock] | Missing:
     """The information that each observable's measurements contain, or why it could not be computed."""
     try:
-        return at.objective.blocks(at.coordinates)
+        return at.objective.information_blocks(at.coordinates)
     except StopRequested as request:
         if request.reason != "time_limit":
             raise
@@ -92,7 +92,7 @@ def _information(at: BestPoint) -> list[InformationBlock] | Missing:
         return Missing("no_derivatives", str(error))
 
 
-def _with_profiles(found: Intervals, at: BestPoint, uncertainty: Uncertainty, stop: StopCheck) -> Intervals:
+def _with_profiles(found: Intervals, at: BestPoint, uncertainty: ParameterCovariance, stop: StopCheck) -> Intervals:
     """Add the profile of each free unknown, until the time limit."""
     degrees_of_freedom = uncertainty.degrees_of_freedom if uncertainty.estimates_scale else None
     evaluator = Evaluator(at.objective, at.evaluation, Counts(), None, stop, lambda _: None)
@@ -112,10 +112,12 @@ def _with_profiles(found: Intervals, at: BestPoint, uncertainty: Uncertainty, st
     return replace(found, profiles=profiles, profile_ends=ends, missing=missing)
 
 
-def _half_widths(at: BestPoint, uncertainty: Uncertainty) -> list[float | None]:
+def _half_widths(at: BestPoint, uncertainty: ParameterCovariance) -> list[float | None]:
     """Half the widths of the covariance's 95 % intervals, in coordinates; None for an unknown that has none."""
-    matrix = uncertainty.covariance(at.loss_parts.data)
+    matrix = uncertainty.matrix(at.loss_parts.data)
     if matrix is None:
         return [None] * at.unknowns.count
     widths = (uncertainty.quantile or 0.0) * np.sqrt(np.maximum(np.diag(matrix), 0.0))
-    return [float(width) if known and width else None for width, known in zip(widths, uncertainty.known, strict=True)]
+    return [
+        float(width) if known and width else None for width, known in zip(widths, uncertainty.determined, strict=True)
+    ]

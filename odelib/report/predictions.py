@@ -21,7 +21,7 @@ from odelib.problem.predictions import Prediction
 from odelib.report.best_point import BestPoint
 from odelib.report.trajectories import lists
 from odelib.result import PredictionError, PredictionResult
-from odelib.uncertainty.covariance import Errors
+from odelib.uncertainty.covariance import StandardErrors
 
 # Tolerances are never looser than these. Under them a method of order 2 or 3 would need too many steps.
 RTOL, ATOL = 1e-10, 1e-12
@@ -76,7 +76,7 @@ class Predictor:
     """
 
     at: BestPoint
-    errors: Errors | None
+    errors: StandardErrors | None
     stop: StopCheck
 
     def predict(self, asked: Prediction) -> PredictionResult:
@@ -183,7 +183,7 @@ class Predictor:
         if not self.errors:
             return None, None
         unknowns, system = self.at.unknowns, solve.layer.system
-        of_parameters, of_initial_state = (each[index] for each in unknowns.slopes(self.at.coordinates))
+        of_parameters, of_initial_state = (each[index] for each in unknowns.jacobians(self.at.coordinates))
         of_parameters[[i for i, name in enumerate(system.parameters) if name in asked.parameters]] = 0.0
         of_initial_state[[i for i, name in enumerate(system.states) if name in (asked.initial_state or {})]] = 0.0
         try:
@@ -196,7 +196,7 @@ class Predictor:
             return None, None
         lower, upper = {}, {}
         for name, column in model.items():
-            intervals = self.errors.along(column.cpu().numpy(), derivatives[name][-len(asked.times) :])
+            intervals = self.errors.of_functions(column.cpu().numpy(), derivatives[name][-len(asked.times) :])
             if intervals is not None:
                 lower[name], upper[name] = [i.lower for i in intervals], [i.upper for i in intervals]
         return lower or None, upper or None

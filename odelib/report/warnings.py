@@ -39,7 +39,7 @@ def all_warnings(findings: Findings) -> list[FitWarning]:
 
 def at_bound(findings: Findings) -> Iterator[FitWarning]:
     """Unknowns that ended at a bound."""
-    if names := findings.at.unknowns.at_bound(findings.at.coordinates):
+    if names := findings.at.unknowns.names_at_bound(findings.at.coordinates):
         message = f"{', '.join(names)} ended at a bound; the best value may lie beyond it"
         yield FitWarning(code="at_bound", message=message, names=names)
 
@@ -90,7 +90,7 @@ def zero_gradient(findings: Findings) -> Iterator[FitWarning]:
     evaluation, unknowns = findings.at.evaluation, findings.at.unknowns
     if findings.intervals.flat is not None or evaluation.loss == 0:
         return
-    held = unknowns.held(evaluation.coordinates)
+    held = unknowns.at_bound(evaluation.coordinates)
     entries = zip(unknowns.names, evaluation.gradient, held, strict=True)
     if names := [name for name, derivative, is_held in entries if derivative == 0.0 and not is_held]:
         message = f"the data do not determine {', '.join(names)}: at the best point the loss does not change with "

@@ -20,7 +20,7 @@ from scipy import stats
 from odelib.arrays import Reals
 from odelib.likelihood.fisher_information import FLAT_TOLERANCE, fisher_information
 from odelib.likelihood.measurements import InformationBlock, Measurements, Scales
-from odelib.objective.objective import without_scales
+from odelib.objective.objective import eliminate_scales
 from odelib.objective.unknowns import Unknowns
 
 
@@ -33,7 +33,7 @@ class Interval:
     upper: float
 
 
-class Uncertainty:
+class ParameterCovariance:
     """The covariance of the free unknowns.
 
     names: those that have a standard error: not at a bound, in no flat direction. flat: the names that take part in a
@@ -50,15 +50,15 @@ class Uncertainty:
     ) -> None:
         self.unknowns = unknowns
         self.coordinates = coordinates
-        free = ~unknowns.held(coordinates)
+        free = ~unknowns.at_bound(coordinates)
         units = unknowns.magnitudes(coordinates)
         extra = np.diag(np.sqrt(added)) * units
-        found = fisher_information(np.concatenate([*(without_scales(b) * units for b in blocks), extra]), free)
+        found = fisher_information(np.concatenate([*(eliminate_scales(b) * units for b in blocks), extra]), free)
         participants = found.in_flat_direction()
         names = np.array(unknowns.names, dtype=object)
         self.flat: list[str] = names[participants].tolist()
-        self.known = free & ~participants
-        self.names: list[str] = names[self.known].tolist()
+        self.determined = free & ~participants
+        self.names: list[str] = names[self.determined].tolist()
         self.flat_directions = found.flat * units  # in the coordinates themselves
         self.is_likelihood = measurements.is_likelihood
         self.estimates_scale = measurements.estimates_scale
@@ -76,11 +76,11 @@ class Uncertainty:
         self.factors = dict.fromkeys((b.name for b in blocks), 1.0)
         if self.is_likelihood and self.estimates_scale:
             self.factors |= {b.name: b.measurements / max(b.measurements - taken[b.name], 1.0) for b in estimated}
-            shares = [without_scales(b) * units / np.sqrt(self.factors[b.name]) for b in blocks]
+            shares = [eliminate_scales(b) * units / np.sqrt(self.factors[b.name]) for b in blocks]
             found = fisher_information(np.concatenate([*shares, extra]), free)
         self._inverse = found.inverse * np.outer(units, units)
 
-    def covariance(self, data_loss: float) -> Reals | None:
+    def matrix(self, data_loss: float) -> Reals | None:
         """Of all coordinates, zero where there is none; None without a degree of freedom for the scale.
 
         data_loss: the data's part of the loss.
@@ -98,15 +98,15 @@ def _taken(block: InformationBlock, inverse: Reals, units: Reals) -> float:
     return float(np.einsum("ij,jk,ik->", along, inverse, along, optimize=True))
 
 
-class Errors:
+class StandardErrors:
     """Standard errors, intervals and bands from an uncertainty whose scale is known.
 
-    usable: whether there are any; not without a degree of freedom from which the scale could be estimated.
+    available: whether there are any; not without a degree of freedom from which the scale could be estimated.
     """
 
-    def __init__(self, uncertainty: Uncertainty, data_loss: float) -> None:
-        matrix = uncertainty.covariance(data_loss)
-        self.usable = matrix is not None
+    def __init__(self, uncertainty: ParameterCovariance, data_loss: float) -> None:
+        matrix = uncertainty.matrix(data_loss)
+        self.available = matrix is not None
         self._matrix = matrix if matrix is not None else np.zeros((0, 0))
         self._quantile = uncertainty.quantile or 0.0
         self._uncertainty = uncertainty
@@ -115,7 +115,7 @@ class Errors:
 
     def of(self, name: str) -> Interval | None:
         """The interval of an unknown; None where it has none. On a log scale it is made in the logarithm."""
-        if not self.usable or name not in self._uncertainty.names:
+        if not self.available or name not in self._uncertainty.names:
             return None
         place = self._unknowns.names.index(name)
         error, value = float(np.sqrt(self._matrix[place, place])), self._values[name]
@@ -128,7 +128,7 @@ class Errors:
 
         They lie around the scale without what the fit has taken from it: the likeliest one is too small.
         """
-        if not self.usable:
+        if not self.available:
             return {}
         found = {}
         for block in self._uncertainty.blocks:
@@ -148,12 +148,12 @@ class Errors:
         upper = value * factor
         return Interval(value * error, value / factor, upper) if np.isfinite(upper) else None
 
-    def along(self, values: Reals, slopes: Reals) -> list[Interval] | None:
+    def of_functions(self, values: Reals, slopes: Reals) -> list[Interval] | None:
         """The intervals of quantities with these slopes (k, free unknowns) by the coordinates.
 
         None where a flat direction moves them, or there is no degree of freedom.
         """
-        if not self.usable or not self._settled(slopes):
+        if not self.available or not self._settled(slopes):
             return None
         errors = np.sqrt(np.maximum(np.einsum("ki,ij,kj->k", slopes, self._matrix, slopes), 0.0))
         reach = self._quantile * errors
@@ -163,12 +163,12 @@ class Errors:
 
     def covariance(self) -> tuple[list[str], list[list[float]]] | None:
         """Names and covariance matrix in the caller's units."""
-        if not self.usable:
+        if not self.available:
             return None
         values = np.array(list(self._values.values()))
         units = np.where(self._unknowns.log, values, 1.0)
         matrix = self._matrix * np.outer(units, units)
-        known = self._uncertainty.known
+        known = self._uncertainty.determined
         return self._uncertainty.names, matrix[np.ix_(known, known)].tolist()
 
     def _settled(self, slopes: Reals) -> bool:

@@ -31,7 +31,7 @@ STEPS = 50  # of least squares at one point
 UNKNOWN_WIDTH = 0.1  # magnitudes: how far an end may be away where the covariance does not tell
 
 
-class BetterFound(Exception):
+class BetterOptimumFound(Exception):
     """A profile went below the best loss: the optimum was none. `at` is the better point."""
 
     def __init__(self, at: Evaluation) -> None:
@@ -75,7 +75,7 @@ class Profiler:
         """The profile of a coordinate with its interval's ends, in the caller's units; None where it is open.
 
         width: how far from the best value the covariance's interval ends, None where there is none. Raises
-        `BetterFound`, and `StopRequested`.
+        `BetterOptimumFound`, and `StopRequested`.
         """
         best, least = float(self._best.coordinates[place]), self._best.loss
         step = width or UNKNOWN_WIDTH * float(self._loop.unknowns.magnitudes(self._best.coordinates)[place])
@@ -183,14 +183,14 @@ class Profiler:
     def _descended(self, place: int, value: float, start: Reals) -> Evaluation | None:
         """The bottom of the valley of a point, one coordinate held at a value, wherever the point has it."""
         evaluator = self._loop.nested()
-        evaluator.unknowns = self._loop.unknowns.pinned(place, value)
+        evaluator.unknowns = self._loop.unknowns.with_fixed(place, value)
         try:
             at, curvature = evaluator.linearise(evaluator.unknowns.clip(start))
         except TrialFailed:
             return None
         end = descend(evaluator, at, curvature, steps=STEPS, negligible=self._negligible).end
         if end.loss < self._best.loss - self._negligible:
-            raise BetterFound(end)
+            raise BetterOptimumFound(end)
         return end
 
     def _root_of_rise(self, at: Evaluation) -> float:

@@ -8,7 +8,7 @@ import pytest
 
 from odelib.fitting import fit
 from odelib.monitor import Checkpoint
-from odelib.optimisers.registry import build_stage
+from odelib.optimisers.registry import build_optimiser
 from odelib.problem.request import parse_problem
 from odelib.result import FitResult
 from tests.failures.conftest import END_SECONDS, Stack, result_of
@@ -17,7 +17,7 @@ from tests.processes import WorkerProcess, wait_for, wait_for_end
 from worker.queue import FitRecord
 from worker.states import ENDED
 
-STAGES = get_args(get_type_hints(build_stage)["settings"])
+STAGES = get_args(get_type_hints(build_optimiser)["settings"])
 KINDS = [get_args(stage.model_fields["kind"].annotation)[0] for stage in STAGES]
 # Each alone takes some seconds, in many steps: cycles of the seasons, and the stage.
 SLOW: dict[str, tuple[float, dict[str, Any]]] = {

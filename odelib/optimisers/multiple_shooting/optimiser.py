@@ -165,7 +165,7 @@ class ShootingSearch:
         """Residuals and gaps in their units, with their derivatives; None where it cannot be solved."""
         inner = variables[self.count :].reshape(self.segments.inner, self.segments.state_count)
         try:
-            with self.evaluator.one_gradient():
+            with self.evaluator.count_gradient():
                 found = self.segments.linearise(variables[: self.count], inner)
         except TrialFailed:
             return None

@@ -127,7 +127,7 @@ class Segments:
         found = self._layer.sensitivities(self._times, starts, parameters, constants)
         if found.failures:
             raise next(iter(found.failures.values()))
-        by_parameter, by_start = self._unknowns.slopes(coordinates)
+        by_parameter, by_start = self._unknowns.jacobians(coordinates)
         # what follows is by a segment's own start and parameters first: few beside the variables of all segments
         along = np.concatenate([found.by_initial_state, found.by_parameters], axis=-1)
         model, slopes = self._observe(found.states, along, parameters, constants)

@@ -144,7 +144,7 @@ def test_slopes_of_the_observables_are_their_central_differences(name: str) -> N
             parameters, states = unknowns.values(at)
             return trajectories.observe(trajectories.states(parameters, states), parameters)[observable].numpy()
 
-    for observable, slopes in trajectories.slopes(unknowns.start)[2].items():
+    for observable, slopes in trajectories.linearise(unknowns.start)[2].items():
         for row, found in enumerate(slopes):
             of = central_differences(lambda at, o=observable, row=row: float(observed(at, o)[row]), unknowns.start)
             np.testing.assert_allclose(found, of, rtol=1e-6, atol=1e-7)

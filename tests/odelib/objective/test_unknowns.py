@@ -67,19 +67,19 @@ def test_magnitudes_as_the_contract_says() -> None:
 def test_held_are_those_at_a_bound_that_want_to_leave_it() -> None:
     found = unknowns(a={"guess": 1.0, "lower": 0.0, "upper": 2.0}, b={"guess": 1.0, "lower": 0.0, "upper": 2.0})
     at = np.array([0.0, 2.0])
-    assert found.at_bound(at) == ["a", "b"]
-    assert found.held(at, np.array([1.0, 1.0])).tolist() == [True, False]
-    assert found.held(at, np.array([-1.0, -1.0])).tolist() == [False, True]
+    assert found.names_at_bound(at) == ["a", "b"]
+    assert found.active_bounds(at, np.array([1.0, 1.0])).tolist() == [True, False]
+    assert found.active_bounds(at, np.array([-1.0, -1.0])).tolist() == [False, True]
 
 
 def test_gradients_in_the_callers_units() -> None:
     found = unknowns(a={"guess": 4.0, "scale": "log"}, b=3.0)
-    np.testing.assert_allclose(found.per_unit(found.start), [0.25, 1.0])
+    np.testing.assert_allclose(found.coordinate_derivative(found.start), [0.25, 1.0])
 
 
 def test_an_unknown_that_ran_to_zero_has_a_finite_unit() -> None:
     found = unknowns(a={"guess": 2.0, "scale": "log"})
-    assert np.isfinite(found.per_unit(np.array([-1000.0]))).all()
+    assert np.isfinite(found.coordinate_derivative(np.array([-1000.0]))).all()
 
 
 def test_the_gradient_is_what_the_slopes_make_of_derivatives_by_values() -> None:
@@ -98,7 +98,7 @@ def test_the_gradient_is_what_the_slopes_make_of_derivatives_by_values() -> None
     found = Unknowns(resolve(parse_problem(request)), CPU)
     generator = np.random.default_rng(0)
     by_parameters, by_states = generator.normal(size=(2, 3)), generator.normal(size=(2, 3))
-    by_parameter, by_state = found.slopes(found.start)
+    by_parameter, by_state = found.jacobians(found.start)
     expected = np.einsum("sp,spc->c", by_parameters, by_parameter) + np.einsum("sn,snc->c", by_states, by_state)
     assert np.count_nonzero(expected) == found.count == 5
     np.testing.assert_allclose(found.gradient(found.start, by_parameters, by_states), expected, rtol=1e-12)
@@ -114,6 +114,6 @@ def test_an_expression_that_the_last_series_replaces_has_a_gradient() -> None:
         "parameters": {"a": 2.0},
         "initial_state": {"x": "a**2"},
     }
-    found = Unknowns(parse_problem(request), CPU)
+    found = Unknowns(resolve(parse_problem(request)), CPU)
     gradient = found.gradient(found.start, np.zeros((2, 1)), np.ones((2, 1)))
     assert dict(zip(found.names, gradient, strict=True)) == {"a": 4.0, "x[two]": 1.0}

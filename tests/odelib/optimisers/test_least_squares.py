@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from odelib.likelihood.absolute_terms import AbsoluteTerms
-from odelib.objective.objective import Curvature
+from odelib.objective.objective import GaussNewton
 from odelib.optimisers.least_squares import _Model
 
 
@@ -21,7 +21,7 @@ def test_a_matrix_that_rounding_leaves_singular_still_gives_a_step_downhill(boun
     at: Any = SimpleNamespace(coordinates=np.ones(2), gradient=np.array([1e7, 1e7]))
     with pytest.raises(np.linalg.LinAlgError):
         np.linalg.cholesky(rows.T @ rows + 1e-3 * np.eye(2))
-    model = _Model(evaluator, at, Curvature(rows, rows, none), np.ones(2))
+    model = _Model(evaluator, at, GaussNewton(rows, rows, none), np.ones(2))
     move = model.move(1e-3)
     assert move.sum() == pytest.approx(-1e-9, rel=1e-3)
     assert np.abs(move).max() < 1e-8  # how far it goes along the flat direction is rounding, another on each machine
