@@ -1,9 +1,13 @@
-"""Measured values of several observables with their noise: loss, residuals and information of a model."""
+"""The measurements of all observables with their noise: loss, residuals and expected information of a model.
+
+The model's values are stacked: N is the number of times of all series slices, one slice after the other. An observable
+is measured at n of these N rows.
+"""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -11,39 +15,46 @@ from torch import Tensor
 
 from odelib.arrays import Integers, Reals
 from odelib.likelihood.absolute_terms import AbsoluteTerms
-from odelib.likelihood.noise.base import Noise, noise_of
+from odelib.likelihood.noise.base import MeasuredValues, NoiseDistribution
+from odelib.likelihood.noise.registry import noise_distribution
 from odelib.problem.data_split import SeriesSlice
 from odelib.problem.noise import AnyNoise
 
-Model = Mapping[str, Tensor]  # (N,) for each observable: the rows of all parts
-Scales = Mapping[str, Reals]  # the estimated scales of each observable
-NONE: Reals = np.zeros(0)  # the scales of an observable of which none is estimated
+Model = Mapping[str, Tensor]  # the values of each observable, (N,)
+Scales = Mapping[str, Reals]  # the estimated scales of each observable that has any
+NO_SCALES: Reals = np.zeros(0)
+MAX_SOLVER_ERROR = 1e-6  # of what the data themselves add to a loss
 
 
 @dataclass(frozen=True)
-class _Column:
-    """One observable: in which rows it was measured, what was measured, and how that scatters.
+class _Observable:
+    """The measurements of one observable.
 
-    has_sigma: whether the data give a sigma everywhere, or the noise does.
+    rows, values, solver_error: (n,). solver_error: of each value, by the solver's tolerances.
+    has_sigma: whether the data or the noise give a sigma for every value.
+    needs_sigma: whether the noise has one.
     """
 
     rows: Integers
-    observed: Reals
+    values: Reals
+    solver_error: Reals
     has_sigma: bool
-    noise: Noise
+    needs_sigma: bool
+    noise: NoiseDistribution
 
-    def of(self, model: Tensor) -> Reals:
-        """The model where there are measurements."""
+    def measured(self, model: Tensor) -> Reals:
+        """The model's values at the measurements, (n,)."""
         everywhere: Reals = model.detach().cpu().numpy()
         return everywhere[self.rows]
 
 
 @dataclass(frozen=True)
 class InformationBlock:
-    """The expected information of one observable's measurements, as rows whose squares sum up to it.
+    """The expected information of one observable's measurements, as Jacobians J whose JᵀJ is the information.
 
-    jacobian: (k, unknowns), scale_jacobian: (k, scales of this observable). The rows from `measurements` on
-    are the information about the spread. is_smooth: whether the loss curves as the information says, without kinks.
+    jacobian: (k, unknowns). scale_jacobian: (k, scales), by the logarithms of this observable's estimated scales.
+    The first `measurements` rows are the information about the location, one for each; the rest is about the spread.
+    is_smooth: whether the loss curves as the information says, without kinks.
     """
 
     name: str
@@ -54,215 +65,235 @@ class InformationBlock:
 
 
 class Measurements:
-    """What was measured in some parts of the series.
+    """The measurements in some slices of the series.
 
-    noise: by observable; without any the loss is the sum of (residual/sigma)². rtol, atol: the solver's.
+    noise: by observable; without it the loss is the sum of (residual/sigma)². rtol, atol: the solver's tolerances.
     """
 
     def __init__(
         self,
-        parts: Sequence[SeriesSlice],
+        slices: Sequence[SeriesSlice],
         noise: Mapping[str, AnyNoise] | None,
         *,
         rtol: float,
         atol: float,
     ) -> None:
         self.is_likelihood = noise is not None
-        self._parts = parts
-        self._times = [time for part in parts for time in part.times]
-        self._borders = np.cumsum([0, *(len(part.times) for part in parts)])
-        self._columns: dict[str, _Column] = {}
-        self._accuracy: dict[str, Reals] = {}
-        for name in dict.fromkeys(name for part in parts for name in part.values):
-            found = list(_measured(parts, name))
+        self._slices = slices
+        self._times = [time for each in slices for time in each.times]
+        self._borders = np.cumsum([0, *(len(each.times) for each in slices)])  # the first row of each slice, and N
+        self._observables: dict[str, _Observable] = {}
+        for name in dict.fromkeys(name for each in slices for name in each.values):
+            found = list(_measured(slices, name))
             if not found:
                 continue
-            rows, values, sigmas = zip(*found, strict=True)
-            observed = np.array(values, dtype=np.float64)
-            sigma = np.array([1.0 if s is None else s for s in sigmas])
-            self._accuracy[name] = atol + rtol * np.abs(observed)
+            rows, values, sigmas = (list(column) for column in zip(*found, strict=True))
+            data = MeasuredValues(
+                values=np.array(values, dtype=np.float64),
+                sigma=np.array([1.0 if sigma is None else sigma for sigma in sigmas], dtype=np.float64),
+                solver_error=atol + rtol * np.abs(np.array(values, dtype=np.float64)),
+            )
             settings = noise[name] if noise is not None else None
-            self._columns[name] = _Column(
+            self._observables[name] = _Observable(
                 rows=np.array(rows, dtype=np.int64),
-                observed=observed,
-                has_sigma=None not in sigmas or isinstance(getattr(settings, "sigma", None), float),
-                noise=noise_of(settings, observed, sigma, self._accuracy[name]),
+                values=data.values,
+                solver_error=data.solver_error,
+                has_sigma=None not in sigmas or (settings is not None and "sigma" in settings.given_scales),
+                needs_sigma=settings is not None and "sigma" in settings.scales,
+                noise=noise_distribution(settings, data),
             )
 
     @property
     def observations(self) -> int:
-        """How many values there are."""
-        return sum(len(column.observed) for column in self._columns.values())
+        """The number of measured values."""
+        return sum(len(observable.values) for observable in self._observables.values())
 
     @property
     def observables(self) -> list[str]:
-        """Those of which there are measurements."""
-        return list(self._columns)
+        """The names of the observables that are measured."""
+        return list(self._observables)
 
     @property
     def estimates_scale(self) -> bool:
-        """Whether the spread of the measurements is known from the fit alone."""
+        """Whether a spread of the measurements is known from the fit only."""
         if self.is_likelihood:
             return self.scale_count > 0
-        return not all(column.has_sigma for column in self._columns.values())
+        return not all(observable.has_sigma for observable in self._observables.values())
 
     @property
     def scale_count(self) -> int:
-        """How many scales are estimated."""
-        return sum(len(column.noise.estimated) for column in self._columns.values())
+        """The number of estimated scales."""
+        return sum(len(observable.noise.estimated_scales) for observable in self._observables.values())
 
     def estimated_scales(self, name: str) -> tuple[str, ...]:
-        """Which scales of an observable are estimated."""
-        return self._columns[name].noise.estimated
-
-    def values_and_units(self, part: float) -> tuple[dict[str, tuple[Integers, Reals]], dict[str, Reals]]:
-        """Rows and values of each observable's measurements, and a unit for each: this part of their spread."""
-        measured, units = {}, {}
-        for name, column in self._columns.items():
-            values = column.observed
-            spread = float(values.std()) or float(np.abs(values).max()) or 1.0
-            measured[name] = column.rows, values
-            units[name] = np.full(len(values), part * spread)
-        return measured, units
+        """The names of the estimated scales of an observable."""
+        return self._observables[name].noise.estimated_scales
 
     def has_known_scale(self, name: str) -> bool:
         """Whether an observable's noise needs no scale, or one is given for all its measurements."""
-        column = self._columns[name]
-        return not column.noise.estimated and (column.has_sigma or not column.noise.needs_sigma)
+        observable = self._observables[name]
+        return not observable.noise.estimated_scales and (observable.has_sigma or not observable.needs_sigma)
+
+    def values_and_units(self, fraction: float) -> tuple[dict[str, tuple[Integers, Reals]], dict[str, Reals]]:
+        """Return rows and values of each observable, (n,), and units, (n,): this fraction of the values' spread."""
+        measured, units = {}, {}
+        for name, observable in self._observables.items():
+            values = observable.values
+            spread = float(values.std()) or float(np.abs(values).max()) or 1.0
+            measured[name] = observable.rows, values
+            units[name] = np.full(len(values), fraction * spread)
+        return measured, units
 
     def concentrated_scales(self, model: Model) -> Scales:
-        """The likeliest scales beside this model."""
+        """Return the estimated scales that minimise the loss of this model, with their priors."""
         if not self.is_likelihood:
             return {}
         return {
-            name: column.noise.concentrated_scales(column.of(model[name]))
-            for name, column in self._columns.items()
-            if column.noise.estimated
+            name: observable.noise.concentrated_scales(observable.measured(model[name]))
+            for name, observable in self._observables.items()
+            if observable.noise.estimated_scales
         }
 
     def loss(self, model: Model, scales: Scales) -> tuple[float, dict[str, Reals]]:
-        """The sum of squares, or the negative log-likelihood, and its derivatives by each measured observable, (N,).
+        """Return the negative log-likelihood or the sum of squares, and its derivatives by each observable, (N,).
 
-        Neither is finite where the model is not, or is none that the noise can have.
+        Not finite where the model is not finite, or has values that the noise cannot be around.
         """
-        total, slopes = 0.0, {}
+        total, derivatives = 0.0, {}
         with np.errstate(all="ignore"):
-            for name, column in self._columns.items():
-                loss, slope = column.noise.loss(column.of(model[name]), scales.get(name, NONE))
+            for name, observable in self._observables.items():
+                loss, by_model = observable.noise.loss(observable.measured(model[name]), scales.get(name, NO_SCALES))
                 total += loss
-                slopes[name] = np.zeros(len(self._times))
-                slopes[name][column.rows] = slope
-        return total, slopes
+                derivatives[name] = np.zeros(len(self._times))
+                derivatives[name][observable.rows] = by_model
+        return total, derivatives
 
     def prior_loss(self, scales: Scales) -> float:
-        """−log of the prior densities of the scales."""
-        return sum(column.noise.prior_loss(scales[name]) for name, column in self._columns.items() if name in scales)
+        """Return −log of the prior densities of the estimated scales."""
+        return sum(self._observables[name].noise.prior_loss(values) for name, values in scales.items())
 
-    def information(self, model: Model, slopes: Mapping[str, Reals], scales: Scales) -> list[InformationBlock]:
-        """The information of each observable's measurements. slopes: the model's by the unknowns, (N, count)."""
+    def information(self, model: Model, sensitivities: Mapping[str, Reals], scales: Scales) -> list[InformationBlock]:
+        """Return the expected information of each observable's measurements.
+
+        sensitivities: of each observable by the unknowns, (N, unknowns).
+        """
         blocks = []
-        for name, column in self._columns.items():
-            at = column.of(model[name])
-            rows = column.noise.rows(at, scales.get(name, NONE))
-            slope = slopes[name][column.rows]
-            along = np.concatenate([part.along[:, None] * slope for part in rows])
+        for name, observable in self._observables.items():
+            at = observable.measured(model[name])
+            factors = observable.noise.information(at, scales.get(name, NO_SCALES))
+            by_unknowns = sensitivities[name][observable.rows]
             blocks.append(
                 InformationBlock(
-                    name, along, np.concatenate([part.scales for part in rows]), len(at), column.noise.is_smooth
+                    name=name,
+                    jacobian=np.concatenate([factor.by_model[:, None] * by_unknowns for factor in factors]),
+                    scale_jacobian=np.concatenate([factor.by_log_scales for factor in factors]),
+                    measurements=len(at),
+                    is_smooth=observable.noise.is_smooth,
                 )
             )
         return blocks
 
-    def absolute_terms(self, model: Model, slopes: Mapping[str, Reals], scales: Scales) -> AbsoluteTerms:
-        """The measurements whose part of the loss has a tip where the model meets them."""
+    def absolute_terms(self, model: Model, sensitivities: Mapping[str, Reals], scales: Scales) -> AbsoluteTerms:
+        """Return the terms of the loss that have a kink where the model meets a measurement."""
         found = []
-        for name, column in self._columns.items():
-            at = column.of(model[name])
-            offsets, heights = column.noise.absolute_terms(at, scales.get(name, NONE))
-            rows = column.rows[: len(offsets)]
-            found.append(AbsoluteTerms(slopes[name][rows], offsets, heights))
+        for name, observable in self._observables.items():
+            at = observable.measured(model[name])
+            offsets, weights = observable.noise.absolute_terms(at, scales.get(name, NO_SCALES))
+            rows = observable.rows[: len(offsets)]  # all or none
+            found.append(AbsoluteTerms(sensitivities[name][rows], offsets, weights))
         return AbsoluteTerms.joined(found)
 
     def solver_error(self, model: Model, scales: Scales) -> float:
-        """What the solver's error in each value would add to the loss of a perfect fit.
+        """Return the loss that the solver's error in each value would add to a perfect fit.
 
-        Not more than a millionth of what the data themselves would add, lest anything counts as perfect beside an
-        atol as large as the data.
+        It is capped at `MAX_SOLVER_ERROR` of the loss that the data themselves would add: otherwise any fit would count
+        as perfect if `atol` is as large as the data.
         """
-        return min(self._weighed(model, scales, self._accuracy), 1e-6 * self.squares(model, scales))
+        return min(self._loss_of_solver_errors(model, scales), MAX_SOLVER_ERROR * self._loss_of_data(model, scales))
 
-    def squares(self, model: Model, scales: Scales) -> float:
-        """What the data would add to the loss of a perfect fit if they were errors."""
-        return self._weighed(model, scales, {n: c.observed for n, c in self._columns.items()})
+    def is_coarse(self, model: Model, scales: Scales, fraction: float) -> bool:
+        """Whether the solver's errors add more than this fraction of what the data themselves would add to a loss."""
+        return self._loss_of_solver_errors(model, scales) > fraction * self._loss_of_data(model, scales)
 
-    def is_coarse(self, model: Model, scales: Scales, part: float) -> bool:
-        """Whether the solver's error is more than this part of the data, in terms of the loss."""
-        return self._weighed(model, scales, self._accuracy) > part * self.squares(model, scales)
+    def _loss_of_solver_errors(self, model: Model, scales: Scales) -> float:
+        return self._loss_of(model, scales, {name: each.solver_error for name, each in self._observables.items()})
 
-    def _weighed(self, model: Model, scales: Scales, errors: Mapping[str, Reals]) -> float:
+    def _loss_of_data(self, model: Model, scales: Scales) -> float:
+        return self._loss_of(model, scales, {name: each.values for name, each in self._observables.items()})
+
+    def _loss_of(self, model: Model, scales: Scales, errors: Mapping[str, Reals]) -> float:
+        """The loss ½·Σ I·e² that errors e in the values of a perfect fit add, by the information I about each value."""
         total = 0.0
-        for name, column in self._columns.items():
-            rows = column.noise.rows(column.of(model[name]), scales.get(name, NONE))
-            total += 0.5 * float(np.square(errors[name] * rows[0].along).sum())
+        for name, observable in self._observables.items():
+            at = observable.measured(model[name])
+            about_location = observable.noise.information(at, scales.get(name, NO_SCALES))[0]
+            total += 0.5 * float(np.square(errors[name] * about_location.by_model).sum())
         return total
 
     def unscaled_residuals(self, model: Model) -> dict[str, Reals]:
-        """Data minus model of each observable."""
-        return {name: column.observed - column.of(model[name]) for name, column in self._columns.items()}
+        """Return data minus model of each observable, (n,)."""
+        return {name: each.values - each.measured(model[name]) for name, each in self._observables.items()}
 
-    def residuals(self, model: Model, scales: Scales) -> list[dict[str, list[float | None]]]:
-        """For each part the residuals at its times, None where nothing was measured; see `Noise.residuals`."""
-        borders = self._borders
-        found = [{name: [None] * len(part.times) for name in part.values} for part in self._parts]
-        sparse: list[dict[str, list[float | None]]] = found  # type: ignore[assignment]
-        for name, column in self._columns.items():
-            values = column.noise.residuals(column.of(model[name]), scales.get(name, NONE)).tolist()
-            rows = column.rows
-            owners = np.searchsorted(borders, rows, side="right") - 1
-            for owner, row, value in zip(owners.tolist(), (rows - borders[owners]).tolist(), values, strict=True):
-                sparse[owner][name][row] = value if math.isfinite(value) else None
-        return sparse
+    def residuals(self, model: Model) -> list[dict[str, list[float | None]]]:
+        """Return the residuals of each slice at its times, None where nothing is measured or a residual is not finite.
+
+        See `NoiseDistribution.residuals`.
+        """
+        found: list[dict[str, list[float | None]]] = [
+            {name: [None] * len(each.times) for name in each.values} for each in self._slices
+        ]
+        for name, observable in self._observables.items():
+            values = observable.noise.residuals(observable.measured(model[name])).tolist()
+            owners = self._owners(observable.rows)
+            places = observable.rows - self._borders[owners]
+            for owner, place, value in zip(owners.tolist(), places.tolist(), values, strict=True):
+                found[owner][name][place] = value if math.isfinite(value) else None
+        return found
 
     def r_squared(self, model: Model) -> dict[str, float]:
-        """1 − RSS/TSS of the unscaled residuals; left out where all measurements are equal."""
+        """Return 1 − RSS/TSS of the unscaled residuals, of the observables whose values are not all equal."""
         result = {}
         for name, residual in self.unscaled_residuals(model).items():
-            values = self._columns[name].observed
+            values = self._observables[name].values
             total = float(np.square(values - values.mean()).sum())
             if total > 0:
                 result[name] = 1 - float(residual @ residual) / total
         return result
 
     def describe_invalid(self, model: Model) -> str | None:
-        """Where the model's values first are no numbers, or none that the noise can have, in words."""
-        for name, column in self._columns.items():
-            values = column.of(model[name])
-            bad = column.rows[~np.isfinite(values)]
-            if len(bad):
-                return f"the observable {name!r} is not a finite number {self._where(int(bad[0]))}"
-            low = column.rows[column.noise.impossible(values)]
-            if len(low):
-                return f"the observable {name!r} is not above 0 {self._where(int(low[0]))}, as its noise needs it to be"
+        """Describe the first value of the model that is not finite or that the noise cannot be around, if any."""
+        for name, observable in self._observables.items():
+            values = observable.measured(model[name])
+            not_finite = observable.rows[~np.isfinite(values)]
+            if len(not_finite):
+                return f"the observable {name!r} is not a finite number {self._where(int(not_finite[0]))}"
+            impossible = observable.rows[observable.noise.is_impossible(values)]
+            if len(impossible):
+                rule = observable.noise.model_rule
+                return f"the observable {name!r} is not {rule} {self._where(int(impossible[0]))}, as its noise requires"
         return None
 
     def _where(self, row: int) -> str:
         """Time and experiment of a row, in words."""
         where = f"at t = {self._times[row]:.6g}"
-        if len(self._parts) == 1:
+        if len(self._slices) == 1:
             return where
-        owner = self._parts[int(np.searchsorted(self._borders, row, side="right")) - 1]
+        owner = self._slices[int(self._owners(np.array([row]))[0])]
         return f"{where} in the experiment {owner.name!r:.80}"
 
+    def _owners(self, rows: Integers) -> Integers:
+        """The index of the slice to which each row belongs."""
+        return np.asarray(np.searchsorted(self._borders, rows, side="right") - 1)
 
-def _measured(parts: Sequence[SeriesSlice], name: str) -> list[tuple[int, float, float | None]]:
+
+def _measured(slices: Sequence[SeriesSlice], name: str) -> Iterator[tuple[int, float, float | None]]:
     """Row, value and the data's sigma, if any, of each measurement of an observable."""
-    found = []
     first = 0
-    for part in parts:
-        sigma: Sequence[float | None] = part.sigma.get(name) or [None] * len(part.times)
-        column = part.values.get(name) or [None] * len(part.times)
-        for i, (value, scale) in enumerate(zip(column, sigma, strict=True)):
+    for each in slices:
+        missing: list[float | None] = [None] * len(each.times)
+        sigmas: Sequence[float | None] = each.sigma.get(name) or missing
+        column = each.values.get(name) or missing
+        for i, (value, sigma) in enumerate(zip(column, sigmas, strict=True)):
             if value is not None:
-                found.append((first + i, value, scale))
-        first += len(part.times)
-    return found
+                yield first + i, value, sigma
+        first += len(each.times)

@@ -131,7 +131,7 @@ class Evaluator:
         if not self.is_done() or self.may_be_local_minimum():
             return False
         observed = self.objective.model_output(self.best.coordinates, self.best.states)
-        found = self.objective.measurements.residuals(observed.model, observed.scales)
+        found = self.objective.measurements.residuals(observed.model)
         return not structured([pair for nested in found for pair in nested.items()])
 
     def may_be_local_minimum(self) -> bool:

@@ -1,14 +1,18 @@
-"""Noise: how measurements scatter around an observable. The model's value is the median, for Poisson the mean."""
+"""Noise: how measurements scatter around an observable. The model's value is the median, for Poisson noise the mean.
+
+A distribution is a class here, with its facts that checks need, and its likelihood in `odelib/likelihood/noise/`.
+"""
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal
+from collections.abc import Mapping
+from typing import Annotated, Any, ClassVar, Literal, get_args
 
 from pydantic import Discriminator, Field, Tag
 from typing_extensions import TypeAliasType
 
 from odelib.problem.fields import Omittable, PositiveNumber, Request
-from odelib.problem.priors import Prior
+from odelib.problem.priors import Prior, PriorSettings
 
 ESTIMATE: Literal["estimate"] = "estimate"
 
@@ -24,51 +28,109 @@ Scale = TypeAliasType(
         Discriminator(_form_of_scale),
     ],
 )
-_Sigma = Annotated[Omittable[Scale], Field(description="Left out where the data give one.")]
-_OnePrior = Annotated[Omittable[Prior], Field(description="Of the scale that is estimated.")]
+_Sigma = Annotated[Omittable[Scale], Field(description="Omit it where the data give a sigma.")]
+_ScalePrior = Annotated[Omittable[Prior], Field(description="Prior of the estimated scale.")]
 
 
-class NormalNoise(Request):
-    """Standard deviation `sigma`; with `proportional` √(sigma² + (proportional·model)²)."""
+class NoiseSettings(Request):
+    """The base of all noise distributions.
+
+    scales: the fields that are scales, each a number or "estimate". A distribution that has "sigma" takes it from the
+    data where the field is omitted. value_rule: the values that the distribution can yield, in words; empty for all.
+    """
+
+    scales: ClassVar[tuple[str, ...]] = ()
+    value_rule: ClassVar[str] = ""
+
+    @classmethod
+    def can_yield(cls, value: float) -> bool:
+        """Whether a measurement can have this value."""
+        return True
+
+    @property
+    def given_scales(self) -> dict[str, float]:
+        """The scales that are numbers."""
+        given = {scale: getattr(self, scale) for scale in self.scales}
+        return {scale: value for scale, value in given.items() if isinstance(value, float)}
+
+    @property
+    def estimated_scales(self) -> tuple[str, ...]:
+        """The names of the scales that are estimated."""
+        return tuple(scale for scale in self.scales if getattr(self, scale) == ESTIMATE)
+
+    @property
+    def scale_prior(self) -> PriorSettings | None:
+        """The prior of the estimated scale, if any."""
+        return getattr(self, "prior", None)
+
+
+class NormalNoise(NoiseSettings):
+    """Normal noise with standard deviation `sigma`, or √(sigma² + (proportional·model)²) with `proportional`."""
+
+    scales = ("sigma", "proportional")
 
     distribution: Literal["normal"]
     sigma: _Sigma = None
     proportional: Annotated[
         Omittable[Scale], Field(description="The part of the standard deviation that grows with the model's value.")
     ] = None
-    prior: _OnePrior = None
+    prior: _ScalePrior = None
 
 
-class LognormalNoise(Request):
-    """The logarithm is normal with standard deviation `sigma`; values above 0."""
+class LognormalNoise(NoiseSettings):
+    """Normal noise of the logarithm, with standard deviation `sigma`. Positive values only."""
+
+    scales = ("sigma",)
+    value_rule = "values must be above 0"
 
     distribution: Literal["lognormal"]
     sigma: _Sigma = None
-    prior: _OnePrior = None
+    prior: _ScalePrior = None
+
+    @classmethod
+    def can_yield(cls, value: float) -> bool:
+        """See `NoiseSettings.can_yield`."""
+        return value > 0
 
 
-class LaplaceNoise(Request):
-    """`sigma` is the scale b: the mean absolute deviation."""
+class LaplaceNoise(NoiseSettings):
+    """Laplace noise; `sigma` is its scale b, the mean absolute deviation."""
+
+    scales = ("sigma",)
 
     distribution: Literal["laplace"]
     sigma: _Sigma = None
-    prior: _OnePrior = None
+    prior: _ScalePrior = None
 
 
-class StudentTNoise(Request):
-    """Student's t with scale `sigma`: robust against outliers."""
+class StudentTNoise(NoiseSettings):
+    """Student's t noise with scale `sigma`: robust against outliers."""
+
+    scales = ("sigma",)
 
     distribution: Literal["student-t"]
     sigma: _Sigma = None
     degrees_of_freedom: PositiveNumber = 4.0
-    prior: _OnePrior = None
+    prior: _ScalePrior = None
 
 
-class PoissonNoise(Request):
-    """Counts: whole values from 0 on."""
+class PoissonNoise(NoiseSettings):
+    """Counts: whole numbers of at least 0."""
+
+    value_rule = "values must be whole and not below 0"
 
     distribution: Literal["poisson"]
+
+    @classmethod
+    def can_yield(cls, value: float) -> bool:
+        """See `NoiseSettings.can_yield`."""
+        return value >= 0 and value.is_integer()
 
 
 AnyNoise = NormalNoise | LognormalNoise | LaplaceNoise | StudentTNoise | PoissonNoise
 Noise = TypeAliasType("Noise", Annotated[AnyNoise, Field(discriminator="distribution")])
+
+# by the word on the wire
+DISTRIBUTIONS: Mapping[str, type[NoiseSettings]] = {
+    get_args(kind.model_fields["distribution"].annotation)[0]: kind for kind in get_args(AnyNoise)
+}

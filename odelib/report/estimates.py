@@ -12,7 +12,6 @@ from torch.autograd.functional import jacobian
 
 from odelib.arrays import Reals
 from odelib.engines.torch_program import TorchProgram
-from odelib.problem.noise import AnyNoise
 from odelib.report.best_point import BestPoint
 from odelib.report.intervals import Intervals
 from odelib.result import Covariance, Estimate, NoiseEstimate
@@ -70,16 +69,12 @@ def noise_scales(at: BestPoint, intervals: Intervals) -> dict[str, NoiseEstimate
         estimated = measurements.estimated_scales(name)
         values = scales.get(name, np.zeros(0)).tolist()
         of_name = by_observable.get(name, [None] * len(estimated))
-        fields = _given_scales(at.problem.noise[name])
+        given = at.problem.noise[name].given_scales
+        fields = {scale: Estimate(value=value, fixed=True) for scale, value in given.items()}
         for scale, value, interval in zip(estimated, values, of_name, strict=True):
             fields[scale] = _estimate(value, interval)
         found[name] = NoiseEstimate(**fields)
     return found
-
-
-def _given_scales(noise: AnyNoise) -> dict[str, Estimate]:
-    given = {scale: getattr(noise, scale, None) for scale in ("sigma", "proportional")}
-    return {scale: Estimate(value=value, fixed=True) for scale, value in given.items() if isinstance(value, float)}
 
 
 def shared_derived(at: BestPoint, intervals: Intervals) -> dict[str, Estimate]:

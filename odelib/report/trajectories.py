@@ -24,7 +24,7 @@ def fitted_trajectories(at: BestPoint, intervals: Intervals, dense: Sequence[Den
     dense: of each fitted series; where it is None, the trajectory at the data's times takes its place.
     """
     objective, observed = at.objective, at.observed
-    residuals = objective.measurements.residuals(observed.model, observed.scales)
+    residuals = objective.measurements.residuals(observed.model)
     found = []
     for place, (series, rows) in enumerate(zip(objective.fitted, objective.trajectories.slices, strict=True)):
         states = lists(_by_state(at, at.evaluation.states[rows]))

@@ -68,7 +68,7 @@ def best_found_once(findings: Findings) -> Iterator[FitWarning]:
 def structured_residuals(findings: Findings) -> Iterator[FitWarning]:
     """Observables whose residuals are correlated in time."""
     observed = findings.at.observed
-    residuals = findings.at.objective.measurements.residuals(observed.model, observed.scales)
+    residuals = findings.at.objective.measurements.residuals(observed.model)
     if names := structured([column for series in residuals for column in series.items()]):
         message = (
             f"the residuals of {', '.join(names)} are correlated in time: the model may miss an effect, or a better "

@@ -178,13 +178,13 @@ class TestNoise:
     def test_a_prediction_of_what_has_no_noise_cannot_be_scored(self) -> None:
         body = changed(NOISY, {"/noise/predator": ABSENT, "/data/values/predator": ABSENT})
         scored = {"name": "p", "times": [1.0], "values": {"predator": [1.0]}}
-        refused({"/predictions": [scored]}, "/predictions/0/values/predator", body=body, saying="no noise")
+        refused({"/predictions": [scored]}, "/predictions/0/values/predator", body=body, saying="no noise to score")
 
     def test_a_prior_is_of_the_one_scale_that_is_estimated(self) -> None:
         prior = {"distribution": "half-normal", "scale": 1.0}
-        refused({"/noise/prey/prior": prior}, "/noise/prey/prior", body=NOISY, saying="no scale is")
+        refused({"/noise/prey/prior": prior}, "/noise/prey/prior", body=NOISY, saying="here 0 are")
         both = {"distribution": "normal", "sigma": "estimate", "proportional": "estimate"}
-        refused({"/noise/prey": both | {"prior": prior}}, "/noise/prey/prior", body=NOISY, saying="both scales are")
+        refused({"/noise/prey": both | {"prior": prior}}, "/noise/prey/prior", body=NOISY, saying="here 2 are")
         accepted({"/noise/prey": both | {"sigma": 0.1, "prior": prior}}, body=NOISY)
 
 

@@ -1,0 +1,94 @@
+"""Normal noise, whose standard deviation may grow with the model's value."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+
+from odelib.arrays import Reals
+from odelib.likelihood.noise.base import InformationFactor, MeasuredValues, ScaledNoise, root_mean_square
+from odelib.likelihood.noise.scale import ScaleScore
+from odelib.likelihood.priors import LOG_SQRT_2_PI
+from odelib.problem.noise import NormalNoise
+
+
+class Normal(ScaledNoise):
+    """Normal with variance v = σ² + (p·m)², p being `proportional` and m the model's value.
+
+    L = Σ ½·d²/v + ½·log v + ½·log 2π with d = y − m. It is no location–scale family, for p makes v depend on m.
+    """
+
+    settings_type = NormalNoise
+
+    def __init__(self, settings: NormalNoise, data: MeasuredValues) -> None:
+        super().__init__(settings, data)
+        self._proportional = settings.given_scales.get("proportional", 0.0)
+        floor = root_mean_square(data.solver_error)
+        relative_floor = floor / max(root_mean_square(data.values), floor)
+        self._floor = np.array([floor if name == "sigma" else relative_floor for name in self.estimated_scales])
+
+    def loss(self, model: Reals, scales: Reals) -> tuple[float, Reals]:
+        """See `NoiseDistribution.loss`. dL/dm = p²·m·(1/v − d²/v²) − d/v, since dv/dm = 2·p²·m."""
+        proportional, variance = self._variance(model, scales)
+        difference = self._difference(model)
+        weighted = difference / variance
+        loss = 0.5 * float(weighted @ difference + np.log(variance).sum()) + len(model) * LOG_SQRT_2_PI
+        return loss, proportional**2 * model * (1 / variance - weighted**2) - weighted
+
+    def information(self, model: Reals, scales: Reals) -> list[InformationFactor]:
+        """See `NoiseDistribution.information`.
+
+        Of any normal distribution it is ∇m∇mᵀ/v + ∇v∇vᵀ/(2v²) (Kay, Fundamentals of Statistical Signal Processing,
+        1993, section 3.9).
+        """
+        proportional, variance = self._variance(model, scales)
+        about_mean = InformationFactor(variance**-0.5, np.zeros((len(model), len(self.estimated_scales))))
+        about_variance = InformationFactor(
+            math.sqrt(2) * proportional**2 * model / variance,
+            self._variance_by_log_scales(model, scales) / (math.sqrt(2) * variance[:, None]),
+        )
+        return [about_mean, about_variance]
+
+    def residuals(self, model: Reals) -> Reals:
+        """See `NoiseDistribution.residuals`."""
+        difference = self._difference(model)
+        return difference if self.estimated_scales else difference / np.sqrt(self._variance(model, np.zeros(0))[1])
+
+    def _variance(self, model: Reals, scales: Reals) -> tuple[float, Reals]:
+        """Return p, and v of each measurement, (n,)."""
+        estimated = dict(zip(self.estimated_scales, scales.tolist(), strict=True))
+        sigma = estimated.get("sigma", self._sigma)
+        proportional = estimated.get("proportional", self._proportional)
+        return proportional, sigma**2 + (proportional * model) ** 2
+
+    def _variance_by_log_scales(self, model: Reals, scales: Reals) -> Reals:
+        """The derivatives of v by the logarithms of the estimated scales, (n, scales): 2σ² and 2(p·m)²."""
+        columns = np.zeros((len(model), len(scales)))
+        for place, (name, value) in enumerate(zip(self.estimated_scales, scales.tolist(), strict=True)):
+            columns[:, place] = 2 * value**2 * (1.0 if name == "sigma" else model**2)
+        return columns
+
+    def _initial_scales(self, model: Reals) -> Reals:
+        """σ² = Σd²/n, or p² = Σd²/Σm²; half of each where both are estimated."""
+        square = float(np.mean((self._values - model) ** 2)) / len(self.estimated_scales)
+        relative = square / max(float(np.mean(model**2)), 1e-300)
+        return np.sqrt([square if name == "sigma" else relative for name in self.estimated_scales])
+
+    def _initial_scales_are_optimal(self) -> bool:
+        """With σ only, dL/d(log σ) = Σ (1 − d²/σ²) is 0 there."""
+        return self.estimated_scales == ("sigma",) and self._proportional == 0.0
+
+    def _scale_floor(self) -> Reals:
+        return self._floor
+
+    def _scale_score(self, model: Reals, scales: Reals) -> ScaleScore:
+        """With V = dv/d(log scales): the gradient ½·Σ (1/v − d²/v²)·V, the information Σ VVᵀ/(2v²)."""
+        _, variance = self._variance(model, scales)
+        square = (self._values - model) ** 2
+        by_log_scales = self._variance_by_log_scales(model, scales)
+        return ScaleScore(
+            0.5 * float((np.log(variance) + square / variance).sum()),
+            0.5 * (1 / variance - square / variance**2) @ by_log_scales,
+            0.5 * (by_log_scales / variance[:, None] ** 2).T @ by_log_scales,
+        )
