@@ -27,7 +27,6 @@ from examples.article import DEFAULT_TIME_LIMIT_SECONDS, REQUESTS, article_probl
 from odelib.errors import OdelibError
 from odelib.fitting import fit
 from odelib.monitor import Checkpoint, Monitor
-from odelib.plots.content import with_gaps
 from odelib.plots.figures import plot_result, plot_trajectories, save
 from odelib.plots.time_series import Curve
 from odelib.problem.catalogue import CATALOGUE
@@ -105,9 +104,8 @@ def _orbit(name: str, problem: Any, start: dict[str, float]) -> Curve:
     ends = [float(problem["times"]["start"]), float(problem["validation"]["until"])]
     request = {"system": name, "parameters": problem["truth"]["parameters"], "initial_state": start, "times": ends}
     dense = run_simulation(request).dense
-    return Curve(
-        ", ".join(f"{k} = {v:.3g}" for k, v in start.items()), dense.times, dense.states, with_gaps(dense.values)
-    )
+    label = ", ".join(f"{k} = {v:.3g}" for k, v in start.items())
+    return Curve(label, dense.times, dense.states, dense.values)
 
 
 def compare(name: str, result: FitResult) -> Table:

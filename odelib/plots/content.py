@@ -1,9 +1,8 @@
-"""What a picture of a fit shows: which curves and points stand side by side, and in which colours."""
+"""What the figure of a fit contains: its sections, and the curves and points of each, with labels and colours."""
 
 from __future__ import annotations
 
-import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from odelib.plots.time_series import DATA_COLOUR, Curve, Points, experiment_colours
@@ -13,16 +12,16 @@ from odelib.problem.series import MeasuredSeries
 from odelib.problem.system import System
 from odelib.result import FitResult, PredictionResult
 
-MAX_PANELS = 12
+MAX_PANELS = 12  # of a section
 MAX_NAMED = 12  # experiments in a legend
-RESIDUAL_SHARE = 0.45  # of a panel's height
+RESIDUAL_HEIGHT = 0.45  # of a panel's
 
 
 @dataclass(frozen=True)
-class Block:
-    """What stands side by side: some curves and points over time, and in the system's planes.
+class Section:
+    """A part of a figure with its own title: panels over time, and the phase planes of the system beside them.
 
-    `residuals` have a panel of their own below each observable that has some.
+    All its curves and points share these panels. Observables with residuals have a second panel for them below.
     """
 
     title: str
@@ -30,128 +29,136 @@ class Block:
     points: Sequence[Points] = ()
     residuals: Sequence[Points] = ()
 
-    def panels(self, system: System) -> list[str]:
-        """The observables to draw: all, or where these are many, those with data first."""
+    def observables(self, system: System) -> list[str]:
+        """Return the observables to draw: all, or `MAX_PANELS` of them, those with measurements first."""
         measured = [n for n in system.observables if any(n in points.values for points in self.points)]
-        rest = [n for n in system.observables if n not in measured]
+        others = [n for n in system.observables if n not in measured]
         if len(system.observables) <= MAX_PANELS:
             return list(system.observables)
-        return (measured + rest)[:MAX_PANELS]
+        return (measured + others)[:MAX_PANELS]
 
-    def shares(self, system: System) -> list[float]:
-        """The heights of the panels below each other, the highest being 1."""
+    def height_ratios(self, system: System) -> list[float]:
+        """Return the relative heights of the panels over time, from top to bottom."""
         with_residuals = {name for points in self.residuals for name in points.values}
-        shares: list[float] = []
-        for name in self.panels(system):
-            shares += [1.0, RESIDUAL_SHARE] if name in with_residuals else [1.0]
-        return shares
+        ratios: list[float] = []
+        for name in self.observables(system):
+            ratios += [1.0, RESIDUAL_HEIGHT] if name in with_residuals else [1.0]
+        return ratios
 
 
-def fit_blocks(asked: FitProblem, found: FitResult) -> list[Block]:
-    """The measured series with what continues them in one block, then one for each other prediction."""
-    by_name = {prediction.name: prediction for prediction in asked.predictions}
-    solved = [(by_name[p.name], p) for p in found.predictions or [] if p.error is None]
-    own = [_prediction_block(*pair) for pair in solved if pair[0].initial_state is not None]
-    return [_series_block(asked, found, [pair for pair in solved if pair[0].initial_state is None]), *own]
+def fit_sections(problem: FitProblem, result: FitResult) -> list[Section]:
+    """Return the section of the measured series and of predictions that continue them, then one for each other."""
+    requested = {prediction.name: prediction for prediction in problem.predictions}
+    solved = [(requested[p.name], p) for p in result.predictions or [] if p.error is None]
+    continuing = [pair for pair in solved if pair[0].initial_state is None]
+    others = [_prediction_section(*pair) for pair in solved if pair[0].initial_state is not None]
+    return [_series_section(problem, result, continuing), *others]
 
 
 @dataclass(frozen=True)
-class _Look:
-    """How a series is drawn: alone, or as one of several experiments that the colour tells apart.
+class _SeriesStyle:
+    """How a series is drawn: as the only one, or as one of several experiments, each in its own colour.
 
-    Of several only the curves stand in the legend, by the experiments' names: a label that begins with "_" does not.
+    Of several experiments the legend only has the curves, under the experiments' names. is_named: whether this one is
+    among those that the legend has room for.
     """
 
     series: MeasuredSeries
-    several: bool
-    named: bool
-    colour: str
-
-    def fit(self) -> str:
-        return ("" if self.named else "_") + self.series.name if self.several else "fit"
-
-    def word(self, text: str) -> str:
-        return "_" + text if self.several else text
+    is_one_of_several: bool
+    is_named: bool
+    experiment_colour: str
 
     @property
-    def own_colour(self) -> str | None:
-        return self.colour if self.several else None
+    def fit_label(self) -> str:
+        """The label of the fitted curve."""
+        return ("" if self.is_named else "_") + self.series.name if self.is_one_of_several else "fit"
+
+    def label(self, text: str) -> str:
+        """Return the label of anything else; it is hidden if there are several experiments."""
+        return "_" + text if self.is_one_of_several else text
+
+    @property
+    def curve_colour(self) -> str | None:
+        return self.experiment_colour if self.is_one_of_several else None
 
     @property
     def data_colour(self) -> str:
-        return self.colour if self.several else DATA_COLOUR
+        return self.experiment_colour if self.is_one_of_several else DATA_COLOUR
 
 
-def _series_block(
-    asked: FitProblem, found: FitResult, continuing: Sequence[tuple[Prediction, PredictionResult]]
-) -> Block:
-    several = len(asked.series) > 1
-    colours = experiment_colours(len(asked.series))
-    looks = {
-        series.name: _Look(series, several, place < MAX_NAMED, colours[place])
-        for place, series in enumerate(asked.series)
-    }
+def _series_section(
+    problem: FitProblem, result: FitResult, continuing: Sequence[tuple[Prediction, PredictionResult]]
+) -> Section:
+    """The section of the measured series; continuing: the predictions that start from the fitted initial state."""
+    styles = _styles(problem.series)
     curves, points, residuals = [], [], []
-    fitted = {trajectory.name: len(trajectory.times) for trajectory in found.trajectories}
-    for trajectory in found.trajectories:
-        look, dense = looks[trajectory.name], trajectory.dense
-        curves.append(Curve(look.fit(), dense.times, dense.states, with_gaps(dense.values), own_colour=look.own_colour))
-        points.append(_measured(look, slice(len(trajectory.times))))
-        scatter = {name: column for name, column in trajectory.residuals.items() if set(column) != {None}}
-        residuals.append(Points(look.word("data"), trajectory.times, scatter, colour=look.data_colour))
-    for held in found.hold_out or []:
-        look = looks[held.name]
-        points.append(_measured(look, slice(fitted.get(held.name, 0), None), held=True))
-        if held.error is None:
-            label = look.word("held out") if held.name in fitted else look.fit()
-            curves.append(_curve(held, label, look.own_colour))
-    for prediction, result in continuing:
-        chosen = looks.get(prediction.experiment or "")
-        curves.append(_curve(result, f"prediction {result.name!r}", chosen.own_colour if chosen else None))
-        points += _given(prediction)
-    title = f"{len(asked.series)} experiments" if several else f"Series {asked.series[0].name!r}"
-    return Block(title, curves, points, residuals)
+    fitted = {trajectory.name: len(trajectory.times) for trajectory in result.trajectories}
+    for trajectory in result.trajectories:
+        style, dense = styles[trajectory.name], trajectory.dense
+        curves.append(Curve(style.fit_label, dense.times, dense.states, dense.values, fixed_colour=style.curve_colour))
+        points.append(_measurements(style, slice(len(trajectory.times))))
+        measured = {name: column for name, column in trajectory.residuals.items() if set(column) != {None}}
+        residuals.append(Points(style.label("data"), trajectory.times, measured, colour=style.data_colour))
+    for held_out in result.hold_out or []:
+        style = styles[held_out.name]
+        points.append(_measurements(style, slice(fitted.get(held_out.name, 0), None), held_out=True))
+        if held_out.error is None:
+            label = style.label("held out") if held_out.name in fitted else style.fit_label
+            curves.append(_prediction_curve(held_out, label, style.curve_colour))
+    for requested, prediction in continuing:
+        of_experiment = styles.get(requested.experiment or "")
+        colour = of_experiment.curve_colour if of_experiment else None
+        curves.append(_prediction_curve(prediction, f"prediction {prediction.name!r}", colour))
+        points += _given_values(requested)
+    count = len(problem.series)
+    title = f"{count} experiments" if count > 1 else f"Series {problem.series[0].name!r}"
+    return Section(title, curves, points, residuals)
 
 
-def _measured(look: _Look, part: slice, *, held: bool = False) -> Points:
-    """The measurements of a series at some of its times, rings where they were held out."""
-    series = look.series
+def _styles(series: Sequence[MeasuredSeries]) -> dict[str, _SeriesStyle]:
+    colours = experiment_colours(len(series))
+    return {
+        one.name: _SeriesStyle(one, len(series) > 1, place < MAX_NAMED, colours[place])
+        for place, one in enumerate(series)
+    }
+
+
+def _measurements(style: _SeriesStyle, rows: slice, *, held_out: bool = False) -> Points:
+    """The measurements of a series in some of its rows."""
+    series = style.series
     sigma = {n: s if isinstance(s, list) else [s] * len(series.times) for n, s in series.sigma.items()}
     return Points(
-        look.word("held-out data" if held else "data"),
-        series.times[part],
-        {name: column[part] for name, column in series.values.items()},
-        {name: column[part] for name, column in sigma.items()},
-        open=held,
-        colour=look.data_colour,
+        style.label("held-out data" if held_out else "data"),
+        series.times[rows],
+        {name: column[rows] for name, column in series.values.items()},
+        {name: column[rows] for name, column in sigma.items()},
+        hollow=held_out,
+        colour=style.data_colour,
     )
 
 
-def _prediction_block(asked: Prediction, found: PredictionResult) -> Block:
-    start = ", ".join(f"{name} = {value:.4g}" for name, value in list((found.initial_state or {}).items())[:4])
-    score = f"; loss {found.loss:.4g}" if found.loss is not None else ""
-    curves = [_curve(found, "prediction", None, dashed=False)]
-    return Block(f"Prediction {asked.name!r} from {start}{score}", curves, list(_given(asked)))
+def _prediction_section(requested: Prediction, prediction: PredictionResult) -> Section:
+    """The section of a prediction with its own initial state."""
+    start = ", ".join(f"{name} = {value:.4g}" for name, value in list((prediction.initial_state or {}).items())[:4])
+    score = f"; loss {prediction.loss:.4g}" if prediction.loss is not None else ""
+    curves = [_prediction_curve(prediction, "prediction", None, dashed=False)]
+    title = f"Prediction {requested.name!r} from {start}{score}"
+    return Section(title, curves, list(_given_values(requested)))
 
 
-def _given(asked: Prediction) -> Iterator[Points]:
-    if asked.values:
-        yield Points("given values", asked.times, asked.values, open=True)
+def _given_values(requested: Prediction) -> Iterator[Points]:
+    if requested.values:
+        yield Points("given values", requested.times, requested.values, hollow=True)
 
 
-def _curve(found: PredictionResult, label: str, colour: str | None, *, dashed: bool = True) -> Curve:
+def _prediction_curve(prediction: PredictionResult, label: str, colour: str | None, *, dashed: bool = True) -> Curve:
     return Curve(
         label,
-        found.times,
-        found.states or {},
-        found.values or {},
+        prediction.times,
+        prediction.states or {},
+        prediction.values or {},
         dashed,
-        lower=found.lower_95 or {},
-        upper=found.upper_95 or {},
-        own_colour=colour,
+        lower=prediction.lower_95 or {},
+        upper=prediction.upper_95 or {},
+        fixed_colour=colour,
     )
-
-
-def with_gaps(columns: Mapping[str, Sequence[float | None]]) -> dict[str, list[float]]:
-    """For matplotlib, which leaves a gap where a value is NaN."""
-    return {name: [math.nan if value is None else value for value in column] for name, column in columns.items()}

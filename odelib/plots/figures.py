@@ -1,6 +1,6 @@
-"""Pictures: time series with data and residuals, phase plane, polar where a system has an angle; profiles and starts.
+"""Figures of fits and simulations: time series, residuals and phase planes, then profiles and waterfall plots.
 
-Only `Figure` objects are used, never pyplot: nothing is shared between threads and no display is needed.
+They are made without pyplot, so that threads share nothing and no display is needed.
 """
 
 from __future__ import annotations
@@ -15,69 +15,73 @@ from typing import Any, Protocol
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure, SubFigure
 
-from odelib.plots.content import Block, fit_blocks, with_gaps
-from odelib.plots.diagnostics import draw_profile, draw_starts, profile_panels, stages_with_starts
+from odelib.plots.content import Section, fit_sections
 from odelib.plots.phase_plane import draw_plane, planes_of
+from odelib.plots.profiles import draw_profile, profile_panels
 from odelib.plots.time_series import DATA_COLOUR, Curve, Points, draw_residuals, draw_series, experiment_colours
+from odelib.plots.waterfall import draw_waterfall, stages_with_starts
 from odelib.problem.request import FitProblem
 from odelib.problem.system import System
 from odelib.result import Dense, FitResult
 
-MAX_BLOCKS = 8
+MAX_SECTIONS = 8
 MAX_PROFILES = 12
+MAX_ESTIMATES = 8  # in the subtitle
 GRID_COLUMNS = 4
-SERIES_WIDTH = 6.8  # inches, as all sizes of figures
+SERIES_WIDTH = 6.8  # this and all sizes below: inches
 PLANE_WIDTH = 4.3
 PANEL_HEIGHT = 1.55
-BLOCK_HEIGHT = 3.9
-GRID_HEIGHT = 2.3  # of a row
+MIN_SECTION_HEIGHT = 3.9
+GRID_ROW_HEIGHT = 2.3
 
 
 @dataclass(frozen=True)
-class Grid:
-    """Panels of one kind beside and below each other: for each, what draws it into its axes."""
+class PanelGrid:
+    """Panels of one kind in a grid, under a title. panels: functions that draw one panel each."""
 
     title: str
     panels: Sequence[Callable[[Axes], None]]
 
     @property
     def height(self) -> float:
-        """In inches, with the title."""
-        return GRID_HEIGHT * math.ceil(len(self.panels) / GRID_COLUMNS) + 0.7
+        """The height with the title, in inches."""
+        return GRID_ROW_HEIGHT * math.ceil(len(self.panels) / GRID_COLUMNS) + 0.7
 
-    def draw(self, part: SubFigure) -> None:
-        """Draw title, panels and one legend for all."""
-        part.suptitle(self.title, fontsize=11, fontweight="bold", x=0.012, ha="left")
+    def draw(self, figure: SubFigure) -> None:
+        """Draw the title, the panels and their common legend."""
+        figure.suptitle(self.title, fontsize=11, fontweight="bold", x=0.012, ha="left")
         rows = math.ceil(len(self.panels) / GRID_COLUMNS)
-        drawn = [part.add_subplot(rows, GRID_COLUMNS, 1 + place) for place in range(len(self.panels))]
+        drawn = [figure.add_subplot(rows, GRID_COLUMNS, 1 + place) for place in range(len(self.panels))]
         for axes, draw in zip(drawn, self.panels, strict=True):
             draw(axes)
-        _add_legend(part, drawn)
+        _add_legend(figure, drawn)
 
 
 def plot_result(problem: FitProblem | Mapping[str, Any], result: FitResult | Mapping[str, Any]) -> Figure:
-    """Draw a fit: its series with the fitted trajectories, then each prediction.
+    """Draw a fit.
 
-    `problem` and `result` are the request and the `result`, as objects or as their JSON. Experiments share the
-    panels, each in its colour. What was held out and predictions that continue the data stand beside them, those
-    from an initial state of their own each in its own block. Profiles of unknowns and the losses at which several
-    starts ended stand below, where the result has them.
-    Raises pydantic's `ValidationError` where one is not what it should be.
+    The first section has the measured series with the fitted trajectories, held-out data, and the predictions that
+    continue the series; experiments share its panels, each in its own colour. Predictions with their own initial state
+    follow, each in its own section, then the profiles and the waterfall plots that the result has data for.
+
+    problem, result: the request and its `result`, as objects or parsed JSON. Raises pydantic's `ValidationError` for
+    JSON that is not valid.
     """
     asked = problem if isinstance(problem, FitProblem) else FitProblem.model_validate(dict(problem))
     found = result if isinstance(result, FitResult) else FitResult.model_validate(dict(result))
-    blocks = fit_blocks(asked, found)
     notes = [note for note in (_summary(found), _estimates(found)) if note]
-    return plot_blocks(asked.resolved_system, blocks, subtitle=notes, trust=_trust(asked, found))
+    return plot_sections(
+        asked.resolved_system, fit_sections(asked, found), subtitle=notes, grids=_diagnostics(asked, found)
+    )
 
 
 def plot_trajectories(system: System, curves: Sequence[Curve], *, subtitle: str = "") -> Figure:
-    """Draw solutions over each other, as of one system from several initial states."""
-    return plot_blocks(system, [Block("", curves)], subtitle=[subtitle] if subtitle else [])
+    """Draw trajectories of one system in the same panels, such as from several initial states."""
+    return plot_sections(system, [Section("", curves)], subtitle=[subtitle] if subtitle else [])
 
 
 class SimulatedSeries(Protocol):
-    """A simulated series, as `odelib.simulation` makes it: simulated data as JSON, and the solution on a fine grid."""
+    """A simulated series as `odelib.simulation` makes it: its data as JSON, and its trajectory on a fine time grid."""
 
     @property
     def system(self) -> System: ...  # noqa: D102
@@ -90,115 +94,122 @@ class SimulatedSeries(Protocol):
 
 
 def plot_simulation(simulation: SimulatedSeries, *, subtitle: str = "") -> Figure:
-    """Draw simulated data over the solution that they were made from."""
+    """Draw simulated data and the trajectory without noise."""
     return plot_simulations([simulation], subtitle=subtitle)
 
 
 def plot_simulations(simulations: Sequence[SimulatedSeries], *, subtitle: str = "") -> Figure:
-    """Draw simulated series over their solutions: one, or experiments of one system, each in its colour."""
+    """Draw a simulated series, or experiments of one system, each in its own colour, and trajectories without noise."""
     several = len(simulations) > 1
     curves, points = [], []
     for simulation, colour in zip(simulations, experiment_colours(len(simulations)), strict=True):
         dense, data = simulation.dense, simulation.data
         label = data["name"] if several else "without noise"
-        curves.append(Curve(label, dense.times, dense.states, with_gaps(dense.values), own_colour=colour))
-        shown = "_simulated data" if several else "simulated data"
-        points.append(Points(shown, data["times"], data["values"], colour=colour if several else DATA_COLOUR))
-    return plot_blocks(simulations[0].system, [Block("", curves, points)], subtitle=[subtitle] if subtitle else [])
+        curves.append(Curve(label, dense.times, dense.states, dense.values, fixed_colour=colour))
+        data_label = "_simulated data" if several else "simulated data"
+        points.append(Points(data_label, data["times"], data["values"], colour=colour if several else DATA_COLOUR))
+    notes = [subtitle] if subtitle else []
+    return plot_sections(simulations[0].system, [Section("", curves, points)], subtitle=notes)
 
 
-def plot_blocks(
-    system: System, blocks: Sequence[Block], *, subtitle: Sequence[str] = (), trust: Sequence[Grid] = ()
+def plot_sections(
+    system: System, sections: Sequence[Section], *, subtitle: Sequence[str] = (), grids: Sequence[PanelGrid] = ()
 ) -> Figure:
-    """Draw blocks below each other, at most `MAX_BLOCKS`, a last line says how many are left out; then the grids."""
-    drawn = blocks[:MAX_BLOCKS]
-    missing = len(blocks) - len(drawn)
-    notes = [*subtitle, *([f"{missing} more are not drawn"] if missing else [])]
-    heights = [max(BLOCK_HEIGHT, PANEL_HEIGHT * sum(block.shares(system))) + 0.5 for block in drawn]
-    heights += [grid.height for grid in trust]
+    """Draw sections below each other, then the grids of panels.
+
+    Only the first `MAX_SECTIONS` are drawn; the subtitle then says how many are left out.
+    """
+    drawn = sections[:MAX_SECTIONS]
+    left_out = len(sections) - len(drawn)
+    notes = [*subtitle, *([f"{left_out} more are not shown"] if left_out else [])]
+    heights = [max(MIN_SECTION_HEIGHT, PANEL_HEIGHT * sum(section.height_ratios(system))) + 0.5 for section in drawn]
+    heights += [grid.height for grid in grids]
     head = 0.55 + 0.25 * len(notes)
     width = SERIES_WIDTH + PLANE_WIDTH * max(1, len(planes_of(system)))
     figure = Figure(figsize=(width, head + sum(heights)), layout="constrained")
     parts = figure.subfigures(1 + len(heights), 1, height_ratios=[head, *heights], squeeze=False)[:, 0]
-    _write_head(parts[0], head, system.title or "Custom system", notes)
-    for part, block in zip(parts[1:], drawn, strict=False):
-        _draw_block(part, system, block)
-    for part, grid in zip(parts[1 + len(drawn) :], trust, strict=True):
+    _draw_head(parts[0], head, system.title or "Custom system", notes)
+    for part, section in zip(parts[1:], drawn, strict=False):
+        _draw_section(part, system, section)
+    for part, grid in zip(parts[1 + len(drawn) :], grids, strict=True):
         grid.draw(part)
     return figure
 
 
 def check_picture_path(path: str | Path) -> None:
-    """Raise `ValueError` if `save` could not write `path`: to be known before a long fit, not after it."""
+    """Raise `ValueError` if `save` could not write to `path`. Call it before a long fit rather than after."""
     formats = sorted(Figure().canvas.get_supported_filetypes())
     if Path(path).suffix.removeprefix(".").lower() not in formats:
-        raise ValueError(f"{str(path)!r} is no picture's name; it must end in one of .{', .'.join(formats)}")
+        raise ValueError(f"{str(path)!r} is not the name of a picture: it must end in one of .{', .'.join(formats)}")
     if not Path(path).absolute().parent.is_dir():
         raise ValueError(f"{str(path)!r} cannot be written: there is no folder {str(Path(path).parent)!r}")
 
 
 def save(figure: Figure, path: str | Path) -> None:
-    """Write the figure; the ending of `path` chooses the format. Raises `ValueError` for one that is none."""
+    """Write a figure in the format that the ending of `path` names. Raises `ValueError` if there is no such format."""
     check_picture_path(path)
     figure.savefig(path, dpi=150, facecolor="white")
 
 
-def _trust(asked: FitProblem, found: FitResult) -> list[Grid]:
-    """What says how far to trust the fit: its profiles, and where its starts ended."""
-    profiles = profile_panels(asked, found)
-    missing = len(profiles) - MAX_PROFILES
-    title = "Profile likelihoods" + (
-        f" (the first {MAX_PROFILES}; {missing} more are not drawn)" if missing > 0 else ""
-    )
+def _diagnostics(problem: FitProblem, result: FitResult) -> list[PanelGrid]:
+    """The panels that show how far to trust a fit: its profiles and waterfall plots."""
+    profiles, stages = profile_panels(problem, result), stages_with_starts(result)
+    left_out = len(profiles) - MAX_PROFILES
+    title = "Profile likelihoods"
+    if left_out > 0:
+        title += f" (the first {MAX_PROFILES}; {left_out} more are not shown)"
     grids = [
-        Grid(title, [partial(draw_profile, panel=panel) for panel in profiles[:MAX_PROFILES]]),
-        Grid("Starts", [partial(draw_starts, stage=stage, best=found.loss) for stage in stages_with_starts(found)]),
+        PanelGrid(title, [partial(draw_profile, panel=panel) for panel in profiles[:MAX_PROFILES]]),
+        PanelGrid("Waterfall", [partial(draw_waterfall, stage=stage, best_loss=result.loss) for stage in stages]),
     ]
     return [grid for grid in grids if grid.panels]
 
 
 def _summary(result: FitResult) -> str:
-    return f"loss {result.loss:.6g} over {result.observations} values, {result.outcome.code.replace('_', ' ')}"
+    return f"loss {result.loss:.6g}, {result.observations} observations, {result.outcome.code.replace('_', ' ')}"
 
 
 def _estimates(result: FitResult) -> str:
     shown = [f"{name} = {estimate.value:.4g}" for name, estimate in result.parameters.items()]
-    return ",   ".join(shown[:8]) + (f"   and {len(shown) - 8} more" if len(shown) > 8 else "")
+    left_out = len(shown) - MAX_ESTIMATES
+    return ",   ".join(shown[:MAX_ESTIMATES]) + (f"   and {left_out} more" if left_out > 0 else "")
 
 
-def _write_head(part: SubFigure, height: float, title: str, notes: Sequence[str]) -> None:
-    part.text(0.012, 1 - 0.15 / height, title, fontsize=15, fontweight="bold", va="top")
+def _draw_head(figure: SubFigure, height: float, title: str, notes: Sequence[str]) -> None:
+    figure.text(0.012, 1 - 0.15 / height, title, fontsize=15, fontweight="bold", va="top")
     for i, note in enumerate(notes):
-        part.text(0.012, 1 - (0.5 + 0.25 * i) / height, note, fontsize=10, color="#444444", va="top")
+        figure.text(0.012, 1 - (0.5 + 0.25 * i) / height, note, fontsize=10, color="#444444", va="top")
 
 
-def _draw_block(part: SubFigure, system: System, block: Block) -> None:
-    if block.title:
-        part.suptitle(block.title, fontsize=11, fontweight="bold", x=0.012, ha="left")
+def _draw_section(figure: SubFigure, system: System, section: Section) -> None:
+    """Draw the panels over time on the left, and the phase planes, if the system has any, on the right."""
+    if section.title:
+        figure.suptitle(section.title, fontsize=11, fontweight="bold", x=0.012, ha="left")
     planes = planes_of(system)
     if not planes:
-        _draw_stack(part, system, block)
+        _draw_time_series(figure, system, section)
         return
     widths = [SERIES_WIDTH, PLANE_WIDTH * len(planes)]
-    left, right = part.subfigures(1, 2, width_ratios=widths, squeeze=False)[0]
-    _draw_stack(left, system, block)
+    left, right = figure.subfigures(1, 2, width_ratios=widths, squeeze=False)[0]
+    _draw_time_series(left, system, section)
     for i, plane in enumerate(planes):
-        draw_plane(right, (1, len(planes), i + 1), plane, block.curves, block.points)
+        draw_plane(right, (1, len(planes), i + 1), plane, section.curves, section.points)
 
 
-def _draw_stack(part: SubFigure, system: System, block: Block) -> None:
-    shares = block.shares(system)
-    stack = part.subplots(len(shares), 1, sharex=True, squeeze=False, height_ratios=shares)[:, 0]
-    free = iter(stack)
-    for name in block.panels(system):
-        draw_series(next(free), name, block.curves, block.points)
-        if any(name in points.values for points in block.residuals):
-            draw_residuals(next(free), name, block.residuals)
-    stack[-1].set_xlabel("time")
-    _add_legend(part, stack)
+def _draw_time_series(figure: SubFigure, system: System, section: Section) -> None:
+    """Draw the panels over time below each other, with a common time axis."""
+    ratios = section.height_ratios(system)
+    panels = figure.subplots(len(ratios), 1, sharex=True, squeeze=False, height_ratios=ratios)[:, 0]
+    next_panel = iter(panels)
+    for name in section.observables(system):
+        draw_series(next(next_panel), name, section.curves, section.points)
+        if any(name in points.values for points in section.residuals):
+            draw_residuals(next(next_panel), name, section.residuals)
+    panels[-1].set_xlabel("time")
+    _add_legend(figure, panels)
 
 
-def _add_legend(part: SubFigure, drawn: Iterable[Axes]) -> None:
-    """One legend above the panels, each label once."""
-    legend = {label: handle for axes in drawn for handle, label in zip(*axes.get_legend_handles_labels(), strict=True)}
-    part.legend(list(legend.values()), list(legend), loc="outside upper right", ncols=4, frameon=False, fontsize=9)
+def _add_legend(figure: SubFigure, panels: Iterable[Axes]) -> None:
+    """Draw one legend above the panels, with each label once."""
+    legend = {label: handle for axes in panels for handle, label in zip(*axes.get_legend_handles_labels(), strict=True)}
+    figure.legend(list(legend.values()), list(legend), loc="outside upper right", ncols=4, frameon=False, fontsize=9)
