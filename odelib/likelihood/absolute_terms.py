@@ -1,4 +1,8 @@
-"""The terms of a loss that have a kink: Laplace noise, Laplace priors, the l1 penalty."""
+"""The terms of a loss that have a kink: from Laplace noise, Laplace priors and the l1 penalty.
+
+The loss is Σ weight·|offset| beside its smooth part. At a kink its gradient jumps, so that a quadratic model of the
+whole loss would be wrong however short the step: optimisers treat these terms exactly.
+"""
 
 from __future__ import annotations
 
@@ -12,7 +16,10 @@ from odelib.arrays import Reals
 
 @dataclass(frozen=True)
 class AbsoluteTerms:
-    """Terms weights·|offsets| of a loss, (k,) each, with the offsets' Jacobian by the coordinates, (k, count)."""
+    """Terms weights·|offsets| of a loss at a point.
+
+    jacobian: the derivatives of the offsets by the coordinates, (k, count). offsets, weights: (k,), weights above 0.
+    """
 
     jacobian: Reals
     offsets: Reals
@@ -20,14 +27,14 @@ class AbsoluteTerms:
 
     @staticmethod
     def joined(absolute_terms: Sequence[AbsoluteTerms]) -> AbsoluteTerms:
-        """All of them."""
+        """Concatenate several groups of terms."""
         return AbsoluteTerms(
-            np.concatenate([one.jacobian for one in absolute_terms]),
-            np.concatenate([one.offsets for one in absolute_terms]),
-            np.concatenate([one.weights for one in absolute_terms]),
+            np.concatenate([terms.jacobian for terms in absolute_terms]),
+            np.concatenate([terms.offsets for terms in absolute_terms]),
+            np.concatenate([terms.weights for terms in absolute_terms]),
         )
 
     def near_kinks(self, limit: float) -> tuple[Reals, Reals]:
-        """The terms of at most `limit`: Jacobian times weights, (m, count), and the signs of the offsets, (m,)."""
-        chosen = self.weights * np.abs(self.offsets) <= limit
-        return self.weights[chosen, None] * self.jacobian[chosen], np.sign(self.offsets[chosen])
+        """Return the terms of at most `limit`: Jacobian times weights, (m, count), and signs of the offsets, (m,)."""
+        is_near = self.weights * np.abs(self.offsets) <= limit
+        return self.weights[is_near, None] * self.jacobian[is_near], np.sign(self.offsets[is_near])

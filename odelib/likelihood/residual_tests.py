@@ -1,4 +1,4 @@
-"""Whether residuals look like noise: neighbours in time that go together are structure the model has missed."""
+"""Test whether residuals look like independent noise. Neighbours in time that resemble each other are structure."""
 
 from __future__ import annotations
 
@@ -10,31 +10,44 @@ from scipy import stats
 
 from odelib.arrays import Reals
 
-LEVEL = 1e-3  # of all tests of a fit together, that clean residuals are called structured
-MIN_RESIDUALS = 12  # residuals of one observable in one series: with less nothing can be told
+LEVEL = 1e-3  # the probability that any column of independent noise is called structured
+MIN_RESIDUALS = 12  # with fewer in a column the tests have hardly any power
 
 
 def structured(columns: Sequence[tuple[str, Sequence[float | None]]]) -> list[str]:
-    """The names of the columns of residuals, in order of time, that are structured.
+    """Return the names of the columns that are structured.
 
-    By the correlation of neighbours (whose standard error is 1/√n without any), by their signs' runs (Wald and
-    Wolfowitz, 1940); at a level that holds for all columns together (Bonferroni).
+    columns: name and residuals in order of time, None where missing; one for each observable and series.
+
+    Two tests run on each column: of the correlation of neighbours, and of the number of runs of equal signs. The
+    level is divided by the number of all tests (Bonferroni).
     """
-    tested = [(name, np.array([v for v in column if v is not None], dtype=np.float64)) for name, column in columns]
-    tested = [(name, values) for name, values in tested if len(values) >= MIN_RESIDUALS and np.any(values != 0)]
-    found = [name for name, values in tested if _p_value(values) < LEVEL / (2 * len(tested))]
-    return list(dict.fromkeys(found))
+    found = [(name, np.array([v for v in column if v is not None], dtype=np.float64)) for name, column in columns]
+    tested = [(name, values) for name, values in found if len(values) >= MIN_RESIDUALS and np.any(values != 0)]
+    names = [
+        name
+        for name, values in tested
+        if min(_correlation_p_value(values), _runs_p_value(values)) < LEVEL / (2 * len(tested))
+    ]
+    return list(dict.fromkeys(names))
 
 
-def _p_value(values: Reals) -> float:
-    """The smaller p-value of the two tests."""
-    ranks = stats.rankdata(values) - (len(values) + 1) / 2  # outliers must not hide what the others show
+def _correlation_p_value(values: Reals) -> float:
+    """The p-value of the lag-1 correlation of the ranks, whose standard error is 1/√n for independent noise.
+
+    Of the ranks, because one outlier would hide the correlation of all the others.
+    """
+    ranks = stats.rankdata(values) - (len(values) + 1) / 2
     correlation = float(ranks[1:] @ ranks[:-1] / (ranks @ ranks)) if np.any(ranks) else 0.0
-    return min(float(stats.norm.sf(correlation * math.sqrt(len(values)))), _runs(values))
+    return float(stats.norm.sf(correlation * math.sqrt(len(values))))
 
 
-def _runs(values: Reals) -> float:
-    """The p-value of so few runs of equal signs."""
+def _runs_p_value(values: Reals) -> float:
+    """The p-value of so few runs of equal signs (Wald and Wolfowitz, Annals of Mathematical Statistics 11, 1940).
+
+    With n₊ and n₋ signs, n in all, their number is about normal with mean μ = 1 + 2·n₊·n₋/n and variance
+    (μ − 1)(μ − 2)/(n − 1). All signs are equal with probability ½ⁿ⁻¹.
+    """
     signs = values[values != 0] > 0
     above, below = int(signs.sum()), int((~signs).sum())
     if min(above, below) == 0:
