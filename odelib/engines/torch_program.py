@@ -13,7 +13,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from odelib.problem.expressions.parser import TIME, Expression, Name, Number, Operation, in_pairs, walk
+from odelib.problem.expressions.parser import TIME, Expression, Name, Number, Operation, reduce_pairwise, walk
 
 _FUNCTIONS: Mapping[str, Callable[..., Any]] = {
     "+": operator.add,
@@ -113,7 +113,7 @@ class TorchProgram:
 
     def _operation(self, node: Operation, operands: tuple[int, ...]) -> int:
         if node.operator in ("min", "max"):  # torch takes two at a time
-            return in_pairs(operands, lambda a, b: self._instruction(node.operator, (a, b)))
+            return reduce_pairwise(operands, lambda a, b: self._instruction(node.operator, (a, b)))
         return self._instruction(node.operator, operands)
 
     def _instruction(self, name: str, operands: tuple[int, ...]) -> int:

@@ -1,1 +1,1 @@
-"""What is asked: the problem language, without any numerics."""
+"""The problem language: what a fit request says, as models and checks. Nothing here loads the numerics."""

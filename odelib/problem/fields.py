@@ -8,16 +8,18 @@ from typing import Annotated, Any, TypeVar
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field
 from pydantic_core import PydanticCustomError
 
-MAX_COUNT = 2**53  # beyond it a JSON number is no longer a whole number everywhere
+MAX_COUNT = 2**53  # above it, not every whole number is a double, and JSON clients round
+NULL = "null is allowed only for a missing measurement"
+NOT_UNICODE = "the string is not valid Unicode: it contains half of a surrogate pair"
 
 
 def _unicode(text: str) -> str:
-    """JSON can hold half of a surrogate pair, which no other part of the way can."""
+    """Refuse half of a surrogate pair, which JSON can hold but UTF-8 cannot."""
     if not text.isascii():
         try:
             text.encode("utf-8")
         except UnicodeEncodeError:
-            raise PydanticCustomError("not_unicode", "the text is not Unicode: half of a surrogate pair") from None
+            raise PydanticCustomError("not_unicode", NOT_UNICODE) from None
     return text
 
 
@@ -30,13 +32,12 @@ def _unicode_key(name: str) -> str:
 
 def _not_null(value: Any) -> Any:
     if value is None:
-        raise PydanticCustomError(
-            "null", "null stands for a missing measurement and nothing else; leave the field out instead"
-        )
+        raise PydanticCustomError("null", NULL + "; leave the field out instead")
     return value
 
 
-def _describe_as_there(schema: dict[str, Any]) -> None:
+def _without_null(schema: dict[str, Any]) -> None:
+    """Describe a field that may be omitted as if it were given: null is not a value of it."""
     schema.pop("default", None)
     (member,) = [member for member in schema.pop("anyOf") if member != {"type": "null"}]
     schema.update(member)
@@ -48,7 +49,7 @@ def _whole(value: Any) -> Any:
 
 T = TypeVar("T")
 
-# Strict: `true` or a number in quotes is not a number. JSON knows one kind of number: 1 is a float and 3.0 a count.
+# Strict: true and quoted numbers are rejected. JSON has one type of number, so 1 is also a float and 3.0 also a count.
 Number = Annotated[float, Field(strict=True, allow_inf_nan=False)]
 PositiveNumber = Annotated[float, Field(strict=True, allow_inf_nan=False, gt=0)]
 NonNegativeNumber = Annotated[float, Field(strict=True, allow_inf_nan=False, ge=0)]
@@ -57,26 +58,26 @@ Count = Annotated[int, BeforeValidator(_whole), Field(strict=True, ge=1, le=MAX_
 Text = Annotated[str, Field(strict=True), AfterValidator(_unicode)]
 Key = Annotated[str, Field(strict=True), AfterValidator(_unicode_key)]  # the name of an entry
 Label = Annotated[str, Field(strict=True, min_length=1, max_length=200), AfterValidator(_unicode)]
-# The first wrong entry ends the reading of a list, lest one of a million wrong entries yields a million errors;
-# odelib.problem.checks.form finds the others.
+# Pydantic stops reading a list at its first invalid entry: a million of them would otherwise give a million errors.
+# odelib.problem.checks.form finds the next ones.
 Numbers = Annotated[list[Number], Field(strict=True, fail_fast=True)]
 NumbersOrNull = Annotated[list[Number | None], Field(strict=True, fail_fast=True)]
 PositiveNumbers = Annotated[list[PositiveNumber], Field(strict=True, fail_fast=True)]
-# A field that may be left out. It is None then, but null is not what may stand there.
-Omittable = Annotated[T | None, BeforeValidator(_not_null), Field(json_schema_extra=_describe_as_there)]
+# A field that may be omitted. It is then None in Python, but a request must not set it to null.
+Omittable = Annotated[T | None, BeforeValidator(_not_null), Field(json_schema_extra=_without_null)]
 
 
 class Request(BaseModel):
-    """The base of all that a caller sends: unknown fields are refused, nothing changes after validation."""
+    """The base of all models that a caller sends: unknown fields are refused, and a validated model is immutable."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
 
 def json_type(value: Any) -> str:
-    """The tag of `value` in a union of JSON types.
+    """Return the tag of a value's JSON type, by which pydantic chooses the member of a union.
 
-    Such unions are named (`TypeAliasType`), so that generated clients have a name for them. Their tags start with
-    "~", and `odelib.problem.checks.form` takes them out of the pointers.
+    Unions of JSON types are named (`TypeAliasType`), so that generated clients have a name for them. Their tags start
+    with "~"; `odelib.problem.checks.form` removes them from pointers.
     """
     if isinstance(value, Request | Mapping):
         return "~object"

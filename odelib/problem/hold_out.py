@@ -1,4 +1,4 @@
-"""Data that the fit does not use and that score its predictions."""
+"""Data that are left out of the fit and then used to score it."""
 
 from __future__ import annotations
 
@@ -10,10 +10,13 @@ from odelib.problem.fields import Label, Number, Omittable, Request
 
 
 class HoldOut(Request):
-    """What is left out of the fit, and scored. Exactly one of the two."""
+    """Data left out of the fit and used to score it. Give exactly one of the fields."""
 
-    after: Annotated[Omittable[Number], Field(description="Times later than this one.")] = None
+    after: Annotated[Omittable[Number], Field(description="Holds out all measurements later than this time.")] = None
     experiments: Annotated[
         Omittable[list[Label]],
-        Field(min_length=1, description="Names; their initial states stay at the guess."),
+        Field(
+            min_length=1,
+            description="Holds out the experiments of these names; their free initial states stay at the guess.",
+        ),
     ] = None

@@ -1,27 +1,27 @@
-"""How large a problem may be. The service takes these from its settings; the library uses the defaults."""
+"""How large a problem may be. The service takes these limits from its settings; the library uses the defaults."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
-from odelib.problem.expressions import parser as expressions
+from odelib.problem.expressions import parser
 
 
 @dataclass(frozen=True)
 class Limits:
-    """Upper bounds on the parts of a problem; a problem beyond one is refused before anything is built."""
+    """Upper bounds on the parts of a problem. A problem that exceeds one is refused before anything is built."""
 
     observations: int = 200_000
     states: int = 1_000
     unknowns: int = 2_000
-    expression_characters: int = expressions.MAX_CHARACTERS
-    expression_levels: int = expressions.MAX_LEVELS
-    definition_characters: int = 500_000  # of all expressions together; parsing takes some 2 µs for each
+    expression_characters: int = parser.MAX_CHARACTERS
+    expression_levels: int = parser.MAX_LEVELS
+    definition_characters: int = 500_000  # in all expressions together; parsing takes about 2 µs for each
     stages: int = 20
     experiments: int = 1_000
     starts: int = 1_000
     predicted_values: int = 500_000
     predictions: int = 10_000
-    names: int = 5_000  # parameters, constants and observables each
+    names: int = 5_000  # parameters, constants and observables, each
     labels: int = 100
-    fields: int = 200_000  # of all objects together
+    fields: int = 200_000  # in all objects together

@@ -12,10 +12,13 @@ from odelib.problem.fields import NonNegativeNumber, Omittable, Request, Text
 class Penalty(Request):
     """Adds l1·Σ|x − x₀| + l2·Σ(x − x₀)² to the loss, in the caller's units."""
 
-    l1: NonNegativeNumber = 0.0
-    l2: NonNegativeNumber = 0.0
+    l1: Annotated[NonNegativeNumber, Field(description="Weight of the absolute deviations.")] = 0.0
+    l2: Annotated[NonNegativeNumber, Field(description="Weight of the squared deviations.")] = 0.0
     names: Annotated[
         Omittable[list[Text]],
-        Field(min_length=1, description="Parameters and initial values; all free parameters if left out."),
+        Field(
+            min_length=1,
+            description="Parameters, and states for their initial values; all free parameters if omitted.",
+        ),
     ] = None
-    toward: Annotated[Literal["zero", "guess"], Field(description="What x₀ is.")] = "zero"
+    toward: Annotated[Literal["zero", "guess"], Field(description="The value of x₀.")] = "zero"

@@ -1,13 +1,21 @@
-"""JSON pointers (RFC 6901)."""
+"""JSON Pointers (RFC 6901)."""
 
 from __future__ import annotations
 
 
 def join(base: str, *parts: str | int) -> str:
-    """`base` with further parts, each escaped."""
+    """Append parts to the pointer `base`, escaping each.
+
+    >>> join("/data/values", "a/b", 3)
+    '/data/values/a~1b/3'
+    """
     return base + "".join("/" + str(part).replace("~", "~0").replace("/", "~1") for part in parts)
 
 
 def split(pointer: str) -> list[str]:
-    """The parts of a pointer, as they were before `join` escaped them."""
+    """Return the parts of a pointer, unescaped.
+
+    >>> split("/data/values/a~1b/3")
+    ['data', 'values', 'a/b', '3']
+    """
     return [part.replace("~1", "/").replace("~0", "~") for part in pointer.split("/")[1:]]

@@ -1,7 +1,7 @@
-"""What is asked: the body of `POST /fits`, shared by HTTP, command line and library.
+"""A fit request: the body of `POST /fits`, the FILE.json of the command line, and the input of `odelib.fit`.
 
-The models here hold the form (types, required fields, no unknown ones); `odelib.problem.checks` holds what
-the fields must mean together. `FitProblem.model_validate` runs both and reports everything at once.
+The models define the form: types, required fields, no unknown fields. `odelib.problem.checks` defines what the fields
+must mean together. `FitProblem.model_validate` checks both and reports all mistakes at once.
 """
 
 from __future__ import annotations
@@ -41,11 +41,11 @@ from odelib.problem.stages import AnyStage, Stage, default_plan, with_starts
 from odelib.problem.system import System, SystemChoice, SystemDefinition
 from odelib.problem.unknowns import InitialStateEntry, ParameterEntry
 
-MAX_ERRORS = 1_000  # in one answer
+MAX_ERRORS = 1_000  # reported at once
 
 
 class _Checked(NamedTuple):
-    """The resolved system where there is one, the parsed initial values by their text, and all mistakes."""
+    """The system (None if it is invalid), the parsed expressions of initial values by their text, and all mistakes."""
 
     system: System | None
     initial_expressions: Mapping[str, Expression]
@@ -55,58 +55,62 @@ class _Checked(NamedTuple):
 class FitProblem(Request):
     """A fit request: the body of `POST /fits`."""
 
-    system: Annotated[SystemChoice, Field(description="A catalogue name, or a definition.")]
-    data: Annotated[Omittable[Series], Field(description="One measured series.")] = None
+    system: Annotated[SystemChoice, Field(description="Name of a catalogue system, or a definition.")]
+    data: Annotated[Omittable[Series], Field(description="A single measured series.")] = None
     experiments: Annotated[
         Omittable[list[Experiment]],
         Field(
             min_length=1,
-            description="In place of `data`: series that share the parameters, each with its own initial state.",
+            description="In place of `data`: several series, which share the parameters; each has its own initial "
+            "state.",
         ),
     ] = None
     per_experiment: Annotated[
-        list[Text], Field(description="Names of the parameters that are each experiment's own, from the same guess.")
+        list[Text],
+        Field(description="Names of parameters that each experiment has its own value of, fitted from the same guess."),
     ] = []
     parameters: Annotated[dict[Key, ParameterEntry], Field(description="A guess for each parameter.")] = {}
     initial_state: Annotated[
         dict[Key, InitialStateEntry],
-        Field(description="A guess for each state, or an expression of parameters and constants."),
+        Field(description="For each state a guess, or an expression of parameters and constants."),
     ] = {}
     noise: Annotated[
         Omittable[dict[Key, Noise]],
         Field(
-            description="How each observable's measurements scatter; the loss is then the negative log-likelihood. "
-            "Left out, it is the sum of (residual/sigma)²."
+            description="Noise distribution of each measured observable; the loss is then the negative "
+            "log-likelihood. If omitted, the loss is the sum of (residual/sigma)²."
         ),
     ] = None
-    penalty: Omittable[Penalty] = None
+    penalty: Annotated[Omittable[Penalty], Field(description="Penalty on unknowns, added to the loss.")] = None
     starts: Annotated[
         Omittable[Count],
-        Field(description="From how many starting points the optimum is sought; the stage `multi_start` does it."),
+        Field(description="Number of starting points, for the stage `multi_start`."),
     ] = None
     stages: Annotated[
         list[Stage],
         Field(
             min_length=1,
-            description="What to run, in order; the service chooses if left out.",
+            description="Optimisers to run, in order; chosen by the service if omitted.",
             default_factory=lambda fields: default_plan(fields.get("starts")),
         ),
     ]
-    solver: Solver = Solver()
-    predictions: list[Prediction] = []
+    solver: Annotated[Solver, Field(description="How trajectories are computed.")] = Solver()
+    predictions: Annotated[list[Prediction], Field(description="Trajectories to compute from the fitted values.")] = []
     uncertainty: Annotated[
         Literal["none", "covariance", "profile"],
         Field(
-            description="`covariance`: standard errors, 95 % intervals, the covariance matrix and bands. `profile`: "
-            "the intervals by profile likelihoods, and these, as well."
+            description="`covariance`: standard errors, 95 % intervals, the covariance matrix and prediction bands. "
+            "`profile`: in addition, profile likelihoods, from which the intervals are then taken."
         ),
     ] = "none"
-    hold_out: Omittable[HoldOut] = None
-    seed: Whole = 0
+    hold_out: Annotated[Omittable[HoldOut], Field(description="Data to leave out of the fit and to score it with.")] = (
+        None
+    )
+    seed: Annotated[Whole, Field(description="Seed of all random choices.")] = 0
     time_limit_seconds: Annotated[
-        PositiveNumber, Field(le=31_536_000, description="Running time over all attempts.")
+        PositiveNumber, Field(le=31_536_000, description="Limit on the running time, over all attempts.")
     ] = 3600.0
-    labels: Annotated[dict[Key, Text], Field(description="Your own notes; returned as they are.")] = {}
+    labels: Annotated[dict[Key, Text], Field(description="Your own notes, returned unchanged.")] = {}
 
     _checked: _Checked | None = PrivateAttr(default=None)
 
@@ -116,16 +120,16 @@ class FitProblem(Request):
         if isinstance(raw, FitProblem):
             return raw
         limits = info.context if isinstance(info.context, Limits) else Limits()
-        if isinstance(raw, dict) and (huge := too_large(raw, limits)):
-            raise _validation_error(huge)
+        if isinstance(raw, dict) and (errors := too_large(raw, limits)):
+            raise _validation_error(errors)
         try:
             problem = handler(raw)
         except ValidationError as error:
-            wrong = form_errors(error, raw, MAX_ERRORS)
-            meaning = _check(raw, limits).mistakes if isinstance(raw, dict) else []
-            places = {one.pointer for one in wrong}
-            raise _validation_error(wrong + [one for one in meaning if not _is_within(one.pointer, places)]) from None
-        # What was validated, not what was sent: in Python, parts of a request may have been models.
+            of_form = form_errors(error, raw, MAX_ERRORS)
+            of_meaning = _check(raw, limits).mistakes if isinstance(raw, dict) else []
+            places = {mistake.pointer for mistake in of_form}
+            raise _validation_error(of_form + [m for m in of_meaning if not _is_within(m.pointer, places)]) from None
+        # Check the validated request rather than `raw`, which may contain models.
         problem._checked = _check(problem.model_dump(exclude_unset=True), limits)
         if problem._checked.mistakes:
             raise _validation_error(problem._checked.mistakes)
@@ -135,7 +139,7 @@ class FitProblem(Request):
     def resolved_system(self) -> System:
         """The system with its expressions parsed."""
         if self._checked is None or self._checked.system is None:
-            raise ValueError("build a FitProblem with model_validate or parse_problem: model_construct checks nothing")
+            raise ValueError("FitProblem.model_construct checks nothing; use parse_problem or model_validate")
         return self._checked.system
 
     @property
@@ -145,19 +149,21 @@ class FitProblem(Request):
 
     @property
     def plan(self) -> list[AnyStage]:
-        """The stages to run: those asked for, after as many starts as are asked for."""
+        """The stages to run: `stages`, preceded by `multi_start` if `starts` is given and no stage does it."""
         return with_starts(self.stages, self.starts) if self.starts else self.stages
 
     @property
     def series(self) -> Sequence[MeasuredSeries]:
-        """The measured series, in order, those held out among them."""
+        """All measured series, in order, including those held out."""
         return [self.data] if self.data else self.experiments or []
 
 
 def parse_problem(raw: Any, limits: Limits | None = None) -> FitProblem:
-    """Validate the parsed body of a fit request.
+    """Validate the parsed JSON of a fit request. Raises `ProblemError` with all mistakes and their JSON pointers.
 
-    Raises `ProblemError` with all mistakes at once, each with its JSON pointer.
+    >>> parse_problem({"system": "lorenz", "parameters": {"sigma": 10.0, "rho": 28.0}})
+    Traceback (most recent call last):
+    odelib.errors.ProblemError: ...
     """
     try:
         return FitProblem.model_validate(raw, context=limits or Limits())
@@ -166,16 +172,17 @@ def parse_problem(raw: Any, limits: Limits | None = None) -> FitProblem:
 
 
 def request_of(problem: FitProblem) -> dict[str, Any]:
-    """The request with all defaults filled in, as JSON; it can be sent as it stands."""
+    """Return the request as JSON with all defaults filled in. It is itself a valid request."""
     return problem.model_dump(mode="json", exclude_none=True)
 
 
 def field_errors(error: ValidationError) -> list[FieldError]:
-    """The mistakes that `FitProblem.model_validate` found, as pointers and sentences."""
+    """Return the mistakes in an error that `FitProblem.model_validate` raised."""
     return [FieldError(join("", *details["loc"]), details["msg"]) for details in error.errors(include_url=False)]
 
 
 def _check(raw: Mapping[str, Any], limits: Limits) -> _Checked:
+    """Check what the fields mean together."""
     report = MistakeReport()
     raw = {name: _plain(value) for name, value in raw.items()}
     system, declared = _check_system(raw.get("system"), limits, report)
@@ -184,7 +191,7 @@ def _check(raw: Mapping[str, Any], limits: Limits) -> _Checked:
 
 
 def _check_system(choice: Any, limits: Limits, report: MistakeReport) -> tuple[System | None, DeclaredNames | None]:
-    """The system where it can be had, and its names, which stand even where an expression is wrong."""
+    """Return the system, or None if it is invalid, and its names if at least these can be read."""
     definition = well_formed_definition(choice) if isinstance(choice, Mapping) else None
     declared = DeclaredNames.of(definition) if definition else None
     resolvable = definition or choice
@@ -199,13 +206,18 @@ def _check_system(choice: Any, limits: Limits, report: MistakeReport) -> tuple[S
 
 
 def _plain(value: Any) -> Any:
-    """In Python, parts of a request may be models already."""
+    """Return JSON in place of models: in Python, parts of a request may be models already."""
+    if isinstance(value, list):
+        return [_plain(entry) for entry in value]
     return value.model_dump(exclude_unset=True) if isinstance(value, BaseModel) else value
 
 
 def _validation_error(errors: list[FieldError]) -> ValidationError:
     if len(errors) > MAX_ERRORS:
-        errors = [*errors[:MAX_ERRORS], FieldError("", f"more than {MAX_ERRORS} mistakes; these are the first")]
+        errors = [
+            *errors[:MAX_ERRORS],
+            FieldError("", f"there are more than {MAX_ERRORS} mistakes; only the first are listed"),
+        ]
     return ValidationError.from_exception_data(
         FitProblem.__name__,
         [
@@ -220,7 +232,7 @@ def _validation_error(errors: list[FieldError]) -> ValidationError:
 
 
 def _is_within(pointer: str, places: set[str]) -> bool:
-    """Whether the thing at `pointer`, or something around it, has one of `places`."""
+    """Whether `pointer`, or the pointer of something that contains it, is in `places`."""
     while pointer not in places:
         if not pointer:
             return False

@@ -20,7 +20,7 @@ from odelib.problem.fields import (
 )
 from odelib.problem.unknowns import InitialStateEntry
 
-Measurements = dict[Key, NumbersOrNull]
+Measurements = dict[Key, NumbersOrNull]  # by observable
 SigmaEntry = TypeAliasType(
     "SigmaEntry",
     Annotated[
@@ -31,28 +31,29 @@ SigmaEntry = TypeAliasType(
 
 
 class MeasuredSeries(Request):
-    """What one measured series holds, whatever its name."""
+    """The fields that all measured series have in common."""
 
     name: str
     times: Annotated[
         Numbers,
-        Field(min_length=1, description="Non-decreasing, in your own unit; equal times are replicates."),
+        Field(min_length=1, description="Non-decreasing, in any unit; equal times are replicates."),
     ]
     values: Annotated[
         Measurements,
-        Field(min_length=1, description="Per observable one number per time, null where missing."),
+        Field(min_length=1, description="For each observable one number per time, null if the measurement is missing."),
     ]
     start_time: Annotated[
-        Omittable[Number], Field(description="When the initial state holds; the first time if left out.")
+        Omittable[Number], Field(description="Time at which the initial state holds; the first time if omitted.")
     ] = None
     sigma: Annotated[
         dict[Key, SigmaEntry],
-        Field(description="Per observable the standard deviation: one, or one per time."),
+        Field(description="For each observable its standard deviation: one number, or one per time."),
     ] = {}
     initial_state: Annotated[
-        dict[Key, InitialStateEntry], Field(description="Replaces the request's entries name by name.")
+        dict[Key, InitialStateEntry],
+        Field(description="Replaces entries of the request's `initial_state`, name by name."),
     ] = {}
-    constants: Annotated[dict[Key, Number], Field(description="Override the system's constants.")] = {}
+    constants: Annotated[dict[Key, Number], Field(description="Replaces constants of the system, name by name.")] = {}
 
     @property
     def start(self) -> float:
@@ -61,12 +62,12 @@ class MeasuredSeries(Request):
 
 
 class Series(MeasuredSeries):
-    """The only measured series."""
+    """A single measured series."""
 
-    name: Annotated[Label, Field(description="By which the result names this series.")] = "data"
+    name: Annotated[Label, Field(description="Name of this series in the result.")] = "data"
 
 
 class Experiment(MeasuredSeries):
     """One of several measured series."""
 
-    name: Annotated[Label, Field(description="Unique; by which the result and predictions name this experiment.")]
+    name: Annotated[Label, Field(description="Unique name of this experiment in predictions and the result.")]

@@ -1,4 +1,4 @@
-"""Which engines there are, and what each can do: the names a request may use, without the engines themselves."""
+"""The solver settings of a request, and the methods and devices that each engine supports."""
 
 from __future__ import annotations
 
@@ -15,19 +15,20 @@ class Solver(Request):
     """How trajectories are computed."""
 
     engine: Annotated[
-        Literal["auto", "compiled", "torchdiffeq"], Field(description="`auto`: the compiled one where it can.")
+        Literal["auto", "compiled", "torchdiffeq"],
+        Field(description="`auto`: the first of the others that has the method and runs on the device."),
     ] = "auto"
     method: Annotated[
         Literal["auto", "dopri5", "tsit5", "dop853", "kvaerno5", "dopri8", "bosh3", "fehlberg2", "adaptive_heun"],
-        Field(description="`auto`: explicit, and implicit where the system turns out to be stiff."),
+        Field(description="`auto`: an explicit method, or an implicit one if the system turns out to be stiff."),
     ] = "auto"
     device: Annotated[
         Literal["auto", "cpu", "cuda"],
-        Field(description="`auto`: a GPU where that pays and one is there; `cuda` fails where none can be had."),
+        Field(description="`auto`: a GPU if there is one and it is faster. `cuda`: fails if there is no GPU."),
     ] = "auto"
-    rtol: PositiveNumber = 1e-6
-    atol: PositiveNumber = 1e-8
-    max_steps: Annotated[Count, Field(le=2**31 - 1, description="Of the solver, per trajectory.")] = 100_000
+    rtol: Annotated[PositiveNumber, Field(description="Relative tolerance of each step.")] = 1e-6
+    atol: Annotated[PositiveNumber, Field(description="Absolute tolerance of each step, in the states' units.")] = 1e-8
+    max_steps: Annotated[Count, Field(le=2**31 - 1, description="Maximum number of steps per trajectory.")] = 100_000
 
 
 @dataclass(frozen=True)

@@ -1,7 +1,7 @@
-"""A system is data: states, parameters, constants, equations and observables.
+"""A system: states, parameters, constants, equations and observables.
 
-`SystemDefinition` is what a caller writes; `System` is the same with its expressions parsed, from which every
-engine makes its functions. The catalogue's systems take the same path as a caller's.
+A caller writes a `SystemDefinition`. `odelib.problem.checks.system` checks it, parses its expressions and makes a
+`System`, from which every engine generates its functions. Catalogue systems are made in the same way.
 """
 
 from __future__ import annotations
@@ -18,20 +18,23 @@ from odelib.problem.fields import Key, Number, Request, Text, json_type
 
 
 class SystemDefinition(Request):
-    """A system written by the caller."""
+    """A system defined by the caller."""
 
     states: Annotated[list[Text], Field(min_length=1, description="Names of the states, in order.")]
     parameters: Annotated[list[Text], Field(description="Names of the parameters, in order.")] = []
     constants: Annotated[
-        dict[Key, Number], Field(description="Numbers that are never fitted; a series may override them.")
+        dict[Key, Number], Field(description="Numbers that are never fitted; a series may replace them.")
     ] = {}
-    equations: Annotated[dict[Key, Text], Field(description="For each state the expression of its derivative.")]
+    equations: Annotated[
+        dict[Key, Text], Field(description="For each state its derivative with respect to time, as an expression.")
+    ]
     observables: Annotated[
         dict[Key, Text],
-        Field(description="What is measured, as expressions. Without any, each state is observed."),
+        Field(description="The measured quantities, as expressions; by default each state is observed."),
     ] = {}
     derived: Annotated[
-        dict[Key, Text], Field(description="Functions of parameters and constants, reported like parameters.")
+        dict[Key, Text],
+        Field(description="Expressions of parameters and constants, reported in the result like parameters."),
     ] = {}
 
 
@@ -46,7 +49,7 @@ SystemChoice = TypeAliasType(
 
 @dataclass(frozen=True)
 class Example:
-    """Values with which a catalogue system shows its typical behaviour."""
+    """Values at which a catalogue system shows its typical behaviour."""
 
     parameters: Mapping[str, float]
     initial_state: Mapping[str, float]
@@ -55,10 +58,10 @@ class Example:
 
 @dataclass(frozen=True)
 class System:
-    """A checked system: names in order, expressions parsed.
+    """A checked system with its expressions parsed.
 
-    `equations` is in the order of `states`. `angles` maps a state that is an angle to the state that is its
-    radius, for polar plots.
+    equations: in the order of `states`. angles: maps a state that is an angle to the state that is its radius, for
+    polar plots.
     """
 
     name: str
@@ -73,7 +76,7 @@ class System:
     derived: Mapping[str, Expression] = field(default_factory=dict)
 
     def definition(self) -> SystemDefinition:
-        """The system as a caller would write it."""
+        """Return the definition that a caller would write for this system."""
         own = {n: e.text for n, e in self.observables.items()}
         return SystemDefinition(
             states=list(self.states),

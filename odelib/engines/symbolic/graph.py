@@ -12,7 +12,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 from odelib.errors import FitError
-from odelib.problem.expressions.parser import Expression, Name, Number, in_pairs, walk
+from odelib.problem.expressions.parser import Expression, Name, Number, reduce_pairwise, walk
 
 # A derivative may be far longer than what it is taken of: a product of 1,400 parameters has, by each of them, a
 # million operations. A chain of 1,000 reactions comes to 24,000; compiling takes some 4 ms for each.
@@ -113,7 +113,7 @@ class Graph:
 
     def _operation(self, operator: str, operands: Sequence[int]) -> int:
         if operator in ("min", "max"):
-            return in_pairs(operands, lambda a, b: self._node(Entry(operator, (a, b))))
+            return reduce_pairwise(operands, lambda a, b: self._node(Entry(operator, (a, b))))
         return self._node(Entry(operator, tuple(operands)))
 
     def _slope(self, node: int, slopes: Mapping[int, int]) -> int | None:

@@ -1,4 +1,4 @@
-"""The systems that a request may ask for by name, one file each. A new file is found without being listed."""
+"""The systems that a request can name. Each is one file here, and a new file is found by itself."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from odelib.problem.checks.system import build_system
 from odelib.problem.limits import Limits
 from odelib.problem.system import System, SystemDefinition
 
-# The order in which clients have always seen these; any further systems follow by name.
+# These keep the order in which clients have always seen them; later systems follow by name.
 _FIRST = ("lotka-volterra", "stuart-landau", "lorenz", "kuramoto")
 
 
@@ -20,7 +20,7 @@ def _find_systems() -> dict[str, System]:
     for file in pkgutil.iter_modules(__path__):
         system: System = importlib.import_module(f"{__name__}.{file.name}").SYSTEM
         if system.name in found:
-            raise ValueError(f"two files of the catalogue define a system named {system.name!r}")
+            raise ValueError(f"two catalogue files define a system named {system.name!r}")
         found[system.name] = system
     names = [*_FIRST, *sorted(found.keys() - set(_FIRST))]
     return {name: found[name] for name in names}
@@ -30,12 +30,11 @@ CATALOGUE: Mapping[str, System] = _find_systems()
 
 
 def resolve_system(choice: str | SystemDefinition, limits: Limits) -> System:
-    """The catalogue's system, or the caller's definition checked. Raises `ProblemError`."""
+    """Return the catalogue system of this name, or build the system of a definition. Raises `ProblemError`."""
     if isinstance(choice, SystemDefinition):
         return build_system(choice, limits=limits)
     if choice not in CATALOGUE:
-        known = ", ".join(CATALOGUE)
-        raise ProblemError(
-            [FieldError("", f"no system {choice!r:.80} in the catalogue; it has {known}; or write a definition")]
-        )
+        names = ", ".join(CATALOGUE)
+        detail = f"the catalogue has no system {choice!r:.80}; choose one of {names}, or write a definition"
+        raise ProblemError([FieldError("", detail)])
     return CATALOGUE[choice]

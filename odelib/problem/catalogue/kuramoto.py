@@ -1,7 +1,7 @@
 """The order parameter of N Kuramoto oscillators, reduced to two equations.
 
 The ansatz has an order n: R^(2n) with n = 1 after Ott and Antonsen (2008), n = 2 after Hannay, Forger and
-Booth (2018). The constant `order` is n. The full model stands in `odelib.simulation.kuramoto_network`.
+Booth (2018). The constant `order` is n. `odelib.simulation.kuramoto_network` simulates the full model.
 """
 
 from odelib.problem.checks.system import build_system

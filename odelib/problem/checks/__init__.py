@@ -1,5 +1,5 @@
-"""What the fields of a request must mean together, checked on the raw JSON.
+"""Checks of what the fields of a request must mean together; they read the raw JSON.
 
-Working on the raw body lets these checks report beside the errors of form: a caller learns of a missing guess
-and of a misspelt field from one answer. Whatever has the wrong form is skipped here; the models report it.
+Reading the raw body, they can report beside the errors of form: one answer tells a caller of a missing guess and of a
+misspelt field. Values of the wrong form are skipped here, because the models report them.
 """

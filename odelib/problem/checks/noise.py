@@ -33,7 +33,7 @@ def check_noise(raw: Mapping[str, Any], declared: DeclaredNames | None, report: 
         if name not in noise:
             report.add(join("/noise", name), f"{name!r:.80} is measured, so it needs a noise distribution")
     if declared:
-        report.unknown_names(noise, declared.observables, "/noise", "observable")
+        report.add_unknown_names(noise, declared.observables, "/noise", "observable")
     for name, entry in noise.items():
         if name in observed:
             _check_scales(as_object(entry), name, series, report)

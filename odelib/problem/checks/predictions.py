@@ -1,12 +1,11 @@
-"""Predictions: none starts before the data, none names what there is not."""
+"""Predictions: they start no earlier than the data, and their names exist."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from itertools import islice
 from typing import Any
 
-from odelib.problem.checks.raw import MistakeReport, as_number, as_object
+from odelib.problem.checks.raw import MistakeReport, as_list, as_number, as_object, listed
 from odelib.problem.checks.series import check_increasing, check_values, located_series, start_of
 from odelib.problem.checks.system import DeclaredNames
 from odelib.problem.limits import Limits
@@ -16,11 +15,11 @@ from odelib.problem.pointers import join
 def check_predictions(
     raw: Mapping[str, Any], declared: DeclaredNames | None, limits: Limits, report: MistakeReport
 ) -> None:
-    """All that is wrong with `predictions`."""
+    """Check `predictions` against the system and the series."""
     predictions = raw.get("predictions")
     if not isinstance(predictions, list):
         return
-    series = _Series(raw)
+    series = _SeriesFacts(raw)
     total = 0
     for i, entry in enumerate(predictions):
         fields, base = as_object(entry), f"/predictions/{i}"
@@ -32,11 +31,11 @@ def check_predictions(
         if "values" in fields:
             check_values(as_object(fields["values"]), times, join(base, "values"), declared, report)
     if total > limits.predicted_values:
-        report.add("/predictions", f"at most {limits.predicted_values} predicted values, here are {total}")
+        report.add("/predictions", f"at most {limits.predicted_values} values can be predicted, but there are {total}")
 
 
-class _Series:
-    """What predictions need to know of the series, found once: there may be thousands of either."""
+class _SeriesFacts:
+    """The facts about the series that predictions need, computed once: there may be thousands of either."""
 
     def __init__(self, raw: Mapping[str, Any]) -> None:
         self._all = [fields for _, fields in located_series(raw)]
@@ -48,11 +47,10 @@ class _Series:
         self.names = dict.fromkeys(given) if all(isinstance(name, str) for name in given) else {}
         self.are_several = len(given) > 1
         self.have_constants = any(as_object(fields.get("constants")) for fields in self._all)
-        own = raw.get("per_experiment")
-        self.own_parameters = [name for name in own if isinstance(name, str)] if isinstance(own, list) else []
+        self.own_parameters = [name for name in as_list(raw.get("per_experiment")) if isinstance(name, str)]
 
     def of(self, prediction: Mapping[str, Any]) -> Mapping[str, Any]:
-        """The series that a prediction goes on from, nothing where that is not one."""
+        """Return the series that a prediction continues, or an empty one if there is no single such series."""
         name = prediction.get("experiment")
         chosen = (
             self._all if "experiment" not in prediction else self._by_name.get(name if isinstance(name, str) else "")
@@ -69,28 +67,30 @@ def _times(fields: Mapping[str, Any], base: str, data: Mapping[str, Any], report
     if "initial_state" not in fields and start is not None and first is not None and first < start:
         report.add(
             join(base, "times", 0),
-            f"{first!r} is before the data's start at {start!r}; give an initial_state to predict from there",
+            f"{first!r} is before the start of the data at {start!r}; give 'initial_state' to predict from there",
         )
 
 
 def _experiment(
-    fields: Mapping[str, Any], base: str, series: _Series, declared: DeclaredNames | None, report: MistakeReport
+    fields: Mapping[str, Any], base: str, series: _SeriesFacts, declared: DeclaredNames | None, report: MistakeReport
 ) -> None:
     if "experiment" in fields:
         name = fields["experiment"]
         if isinstance(name, str) and series.names and name not in series.names:
-            have = ", ".join(repr(entry) for entry in islice(series.names, 12))
-            report.add(join(base, "experiment"), f"there is no experiment {name!r:.80}; there is {have:.400}")
-    elif series.are_several and declared and _depends(fields, series, declared):
+            report.add(
+                join(base, "experiment"),
+                f"no series is named {name!r:.80}; the names are {listed(map(repr, series.names)):.400}",
+            )
+    elif series.are_several and declared and _depends_on_experiment(fields, series, declared):
         report.add(
             join(base, "experiment"),
-            "name the experiment: there are several, and the prediction depends on which; or give all that is an "
-            "experiment's own in initial_state and parameters",
+            "the prediction depends on the experiment: name one, or set everything that differs between them in "
+            "'initial_state' and 'parameters'",
         )
 
 
-def _depends(fields: Mapping[str, Any], series: _Series, declared: DeclaredNames) -> bool:
-    """Whether anything that the prediction takes from the fit is an experiment's own."""
+def _depends_on_experiment(fields: Mapping[str, Any], series: _SeriesFacts, declared: DeclaredNames) -> bool:
+    """Whether any value that the prediction takes from the fit differs between experiments."""
     state, parameters = as_object(fields.get("initial_state")), as_object(fields.get("parameters"))
     return (
         series.have_constants
@@ -102,5 +102,5 @@ def _depends(fields: Mapping[str, Any], series: _Series, declared: DeclaredNames
 def _names(fields: Mapping[str, Any], base: str, declared: DeclaredNames | None, report: MistakeReport) -> None:
     if declared:
         parameters, state = as_object(fields.get("parameters")), as_object(fields.get("initial_state"))
-        report.unknown_names(parameters, declared.parameters, join(base, "parameters"), "parameter")
-        report.unknown_names(state, declared.states, join(base, "initial_state"), "state")
+        report.add_unknown_names(parameters, declared.parameters, join(base, "parameters"), "parameter")
+        report.add_unknown_names(state, declared.states, join(base, "initial_state"), "state")

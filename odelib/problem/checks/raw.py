@@ -1,4 +1,4 @@
-"""Reading raw JSON of which nothing is known yet."""
+"""Reading JSON that has not been validated, and collecting the mistakes in it."""
 
 from __future__ import annotations
 
@@ -10,35 +10,55 @@ from typing import Any
 from odelib.errors import FieldError
 from odelib.problem.pointers import join
 
+MAX_NAMES = 12  # that an error lists
+
 
 class MistakeReport:
-    """Gathers what is wrong."""
+    """Collects mistakes, each with its pointer."""
 
     def __init__(self) -> None:
         self.errors: list[FieldError] = []
 
     def add(self, pointer: str, detail: str) -> None:
-        """Note one mistake."""
+        """Add one mistake."""
         self.errors.append(FieldError(pointer, detail))
 
-    def unknown_names(
+    def add_unknown_names(
         self, given: Iterable[str], known: Mapping[str, None], base: str, kind: str, *, at_name: bool = True
     ) -> None:
-        """Note every name in `given` that the system does not have, at the name below `base`, or at `base` itself."""
-        has = ", ".join(islice(known, 12)) + (", …" if len(known) > 12 else "") or "none"
+        """Add a mistake for every name in `given` that is not in `known`.
+
+        at_name: point to the name below `base` rather than to `base` itself.
+        """
         for name in given:
             if name not in known:
-                self.add(join(base, name) if at_name else base, f"the system has no {kind} {name!r:.80}; it has {has}")
+                pointer = join(base, name) if at_name else base
+                self.add(pointer, f"the system has no {kind} {name!r:.80}; it has {listed(known)}")
+
+
+def listed(names: Iterable[str]) -> str:
+    """Return the first names, separated by commas.
+
+    >>> listed(["a", "b"])
+    'a, b'
+    """
+    shown = list(islice(names, MAX_NAMES + 1))
+    return ", ".join([*shown[:MAX_NAMES], *(["…"] if len(shown) > MAX_NAMES else [])]) or "none"
 
 
 def as_object(value: Any) -> Mapping[str, Any]:
-    """The JSON object, or an empty one where something else stands."""
+    """Return the JSON object, or an empty one in place of any other value."""
     return value if isinstance(value, Mapping) else {}
 
 
+def as_list(value: Any) -> list[Any]:
+    """Return the JSON array, or an empty one in place of any other value."""
+    return value if isinstance(value, list) else []
+
+
 def as_number(value: Any) -> float | None:
-    """The finite number, or None where something else stands."""
-    if type(value) is float:  # nearly always; the rest is slower
+    """Return the finite number, or None in place of any other value."""
+    if type(value) is float:  # the common case; the rest is slower
         return value if math.isfinite(value) else None
     if isinstance(value, bool) or not isinstance(value, int | float):
         return None

@@ -1,4 +1,4 @@
-"""All checks of a request but those of its system, which come first."""
+"""All checks of a request except those of its system, which come first."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from odelib.problem.limits import Limits
 def check_request(
     raw: Mapping[str, Any], declared: DeclaredNames | None, limits: Limits, report: MistakeReport
 ) -> Mapping[str, Expression]:
-    """Report everything wrong with the request's meaning. `declared` is None where the system's names are unknown.
+    """Report everything that is wrong between the fields. declared: None if the system's names cannot be read.
 
     Returns the parsed expressions of initial values, by their text.
     """

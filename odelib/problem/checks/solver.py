@@ -1,4 +1,4 @@
-"""The solver: engine, method and device together."""
+"""The solver: an engine that has the method and runs on the device."""
 
 from __future__ import annotations
 
@@ -10,16 +10,16 @@ from odelib.problem.solver import ABILITIES, METHODS, able_engines
 
 
 def check_solver(raw: Mapping[str, Any], report: MistakeReport) -> None:
-    """A combination of engine, method and device that does not exist is refused, with those that do."""
+    """Check that some engine supports the combination of engine, method and device."""
     solver = as_object(raw.get("solver"))
     engine, method, device = (solver.get(name, "auto") for name in ("engine", "method", "device"))
     if engine not in ("auto", *ABILITIES) or method not in ("auto", *METHODS) or device not in ("auto", "cpu", "cuda"):
-        return  # the model says which word is not one
+        return  # the model reports the invalid word
     if able_engines(engine, method, device):
         return
     if engine != "auto" and method not in ("auto", *ABILITIES[engine].methods):
-        has = ", ".join(ABILITIES[engine].methods)
-        report.add("/solver/method", f"the engine {engine!r} has no method {method!r}; it has {has}; or use 'auto'")
+        methods = ", ".join(ABILITIES[engine].methods)
+        report.add("/solver/method", f"the engine {engine!r} has no method {method!r}; use 'auto' or one of {methods}")
     else:
-        engines = ", ".join(name for name in able_engines("auto", "auto", device))
-        report.add("/solver/device", f"{device!r} goes with the engine {engines} and its methods")
+        engines = " or ".join(repr(name) for name in able_engines("auto", "auto", device))
+        report.add("/solver/device", f"the device {device!r} requires the engine {engines} and one of its methods")

@@ -1,4 +1,4 @@
-"""A definition: names are unique, every state has an equation, expressions use names that exist."""
+"""A system definition: names are unique, every state has an equation, expressions use names that exist."""
 
 from __future__ import annotations
 
@@ -6,13 +6,17 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from odelib.errors import ExpressionError, FieldError, ProblemError
-from odelib.problem.expressions.names import FEW_ERRORS, name_error, unknown_names
-from odelib.problem.expressions.parser import Expression, Name, parse_expression
+from odelib.errors import ProblemError
+from odelib.problem.checks.expressions import check_expression
+from odelib.problem.checks.raw import MistakeReport
+from odelib.problem.expressions.names import name_error
+from odelib.problem.expressions.parser import Expression, Name
 from odelib.problem.expressions.vocabulary import TIME
 from odelib.problem.limits import Limits
 from odelib.problem.pointers import join
 from odelib.problem.system import Example, System, SystemDefinition
+
+Parsed = dict[str, Expression | None]  # None in place of an expression that is wrong
 
 
 @dataclass(frozen=True)
@@ -26,7 +30,7 @@ class DeclaredNames:
 
     @classmethod
     def of(cls, system: System | SystemDefinition) -> DeclaredNames:
-        """The names in `system`, whether or not its expressions are well."""
+        """Return the names in `system`, whether or not its expressions are valid."""
         return cls(
             dict.fromkeys(system.states),
             dict.fromkeys(system.parameters),
@@ -36,9 +40,9 @@ class DeclaredNames:
 
 
 def well_formed_definition(raw: Mapping[str, Any]) -> SystemDefinition | None:
-    """The definition in `raw` as far as it has the right form; None where not even its names are certain.
+    """Return the well-formed parts of the definition `raw`, or None if not even its names can be read.
 
-    With it the expressions can be checked beside the errors of form. What is left out here has such an error.
+    The expressions in it can then be checked beside the errors of form, which report the parts left out here.
     """
     states, parameters = raw.get("states"), raw.get("parameters", [])
     named = [raw.get(field, {}) for field in ("constants", "equations", "observables", "derived")]
@@ -70,32 +74,16 @@ def build_system(
 ) -> System:
     """Check a definition and parse its expressions.
 
-    Raises `ProblemError` with every mistake, pointers relative to the definition (`/equations/x`).
+    Raises `ProblemError` with every mistake. Pointers are relative to the definition (`/equations/x`).
     """
-    parser = _Parser(limits or Limits())
-    parser.errors = _name_errors(definition, parser.limits)
-    known = dict.fromkeys((*definition.states, *definition.parameters, *definition.constants, TIME))
-    equations = _equations(definition, parser, known)
-    observables = {
-        observable: parser.expression(text, join("/observables", observable), known)
-        for observable, text in definition.observables.items()
-    }
-    if not definition.observables:
-        observables = {state: Expression(state, Name(state), frozenset({state})) for state in definition.states}
-    for observable, expression in observables.items():
-        if observable in equations and expression and expression.tree != Name(observable):
-            parser.add(
-                join("/observables", observable),
-                f"an observable may bear the state's name {observable!r:.80} only if it is that state; "
-                "rename the observable",
-            )
-    constant = dict.fromkeys((*definition.parameters, *definition.constants))
-    derived = {
-        name: parser.expression(text, join("/derived", name), constant, hint=" (derived: of parameters and constants)")
-        for name, text in definition.derived.items()
-    }
-    if parser.errors:
-        raise ProblemError(parser.errors)
+    limits = limits or Limits()
+    report = MistakeReport()
+    _check_names(definition, limits, report)
+    equations = _equations(definition, limits, report)
+    observables = _observables(definition, limits, report)
+    derived = _derived(definition, limits, report)
+    if report.errors:
+        raise ProblemError(report.errors)
     return System(
         name=name,
         states=tuple(definition.states),
@@ -110,75 +98,84 @@ def build_system(
     )
 
 
-def _equations(
-    definition: SystemDefinition, parser: _Parser, known: Mapping[str, None]
-) -> dict[str, Expression | None]:
-    equations: dict[str, Expression | None] = {}
-    for state in dict.fromkeys(definition.states):
-        pointer = join("/equations", state)
-        if state in definition.equations:
-            equations[state] = parser.expression(definition.equations[state], pointer, known)
-        else:
-            equations[state] = None
-            parser.add(pointer, f"the state {state!r:.80} has no equation")
-    for extra in definition.equations:
-        if extra not in equations:
-            parser.add(join("/equations", extra), f"{extra!r:.80} is not a state; it stands in no list of states")
-    return equations
-
-
-class _Parser:
-    """Parses expressions and gathers what is wrong with them."""
-
-    def __init__(self, limits: Limits) -> None:
-        self.limits = limits
-        self.errors: list[FieldError] = []
-
-    def add(self, pointer: str, detail: str) -> None:
-        self.errors.append(FieldError(pointer, detail))
-
-    def expression(self, text: Any, pointer: str, known: Mapping[str, None], hint: str = "") -> Expression | None:
-        if not isinstance(text, str):
-            return None  # not in a definition that was validated
-        try:
-            expression = parse_expression(
-                text,
-                max_characters=self.limits.expression_characters,
-                max_levels=self.limits.expression_levels,
-            )
-        except ExpressionError as error:
-            self.add(pointer, str(error))
-            return None
-        unknown = unknown_names(expression, known, hints=len(self.errors) < FEW_ERRORS)
-        for sentence in unknown:
-            self.add(pointer, sentence + hint)
-        return None if unknown else expression
-
-
-def _name_errors(definition: SystemDefinition, limits: Limits) -> list[FieldError]:
-    lists: dict[str, list[tuple[str, str]]] = {
+def _check_names(definition: SystemDefinition, limits: Limits, report: MistakeReport) -> None:
+    """Report too many names, or else names that are invalid or occur twice."""
+    names: dict[str, list[tuple[str, str]]] = {
         "states": [(f"/states/{i}", name) for i, name in enumerate(definition.states)],
         "parameters": [(f"/parameters/{i}", name) for i, name in enumerate(definition.parameters)],
         "constants": [(join("/constants", name), name) for name in definition.constants],
         "observables": [(join("/observables", name), name) for name in definition.observables],
         "derived": [(join("/derived", name), name) for name in definition.derived],
     }
-    errors = []
-    for kind, entries in lists.items():
-        most = limits.states if kind == "states" else limits.names
-        if len(entries) > most:
-            errors.append(FieldError(f"/{kind}", f"at most {most} {kind} are allowed, here are {len(entries)}"))
-    if errors:
-        return errors
+    for field, entries in names.items():
+        limit = limits.states if field == "states" else limits.names
+        if len(entries) > limit:
+            report.add(f"/{field}", f"at most {limit} {field} are allowed, but there are {len(entries)}")
+    if report.errors:
+        return
     seen: dict[str, str] = {}
-    for kind, entries in lists.items():
+    for field, entries in names.items():
         for pointer, name in entries:
-            if problem := name_error(name):
-                errors.append(FieldError(pointer, problem))
-            elif name in seen and not (kind == "observables" and seen[name] == "states"):
-                errors.append(
-                    FieldError(pointer, f"{name!r:.80} stands among the {seen[name]} already; names are unique")
-                )
+            if error := name_error(name):
+                report.add(pointer, error)
+            elif name in seen and not (field == "observables" and seen[name] == "states"):
+                report.add(pointer, f"{name!r:.80} is already in {seen[name]!r}; names must be unique")
             else:
-                seen.setdefault(name, kind)
-    return errors
+                seen.setdefault(name, field)
+
+
+def _known(definition: SystemDefinition) -> dict[str, None]:
+    """Return the names that equations and observables can use."""
+    return dict.fromkeys((*definition.states, *definition.parameters, *definition.constants, TIME))
+
+
+def _equations(definition: SystemDefinition, limits: Limits, report: MistakeReport) -> Parsed:
+    known = _known(definition)
+    equations: Parsed = {}
+    for state in dict.fromkeys(definition.states):
+        pointer = join("/equations", state)
+        text = definition.equations.get(state)
+        if text is not None:
+            equations[state] = check_expression(text, known, pointer, limits, report)
+        else:
+            equations[state] = None
+            report.add(pointer, f"the state {state!r:.80} has no equation")
+    for name in definition.equations:
+        if name not in equations:
+            report.add(join("/equations", name), f"{name!r:.80} has an equation but is not in 'states'")
+    return equations
+
+
+def _observables(definition: SystemDefinition, limits: Limits, report: MistakeReport) -> Parsed:
+    if not definition.observables:
+        return {state: Expression(state, Name(state), frozenset({state})) for state in definition.states}
+    states, known = set(definition.states), _known(definition)
+    observables = _expressions(definition.observables, "/observables", known, limits, report)
+    for name, expression in observables.items():
+        if name in states and expression and expression.tree != Name(name):
+            report.add(
+                join("/observables", name),
+                f"an observable can be named after the state {name!r:.80} only if it is that state; rename it",
+            )
+    return observables
+
+
+def _derived(definition: SystemDefinition, limits: Limits, report: MistakeReport) -> Parsed:
+    known = dict.fromkeys((*definition.parameters, *definition.constants))
+    scope = "'derived' can use only parameters and constants"
+    return _expressions(definition.derived, "/derived", known, limits, report, scope=scope)
+
+
+def _expressions(
+    texts: Mapping[str, Any],
+    base: str,
+    known: Mapping[str, None],
+    limits: Limits,
+    report: MistakeReport,
+    scope: str = "",
+) -> Parsed:
+    return {
+        name: check_expression(text, known, join(base, name), limits, report, scope=scope)
+        for name, text in texts.items()
+        if isinstance(text, str)  # always, unless this is what `well_formed_definition` returned
+    }

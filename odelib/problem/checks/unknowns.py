@@ -1,26 +1,25 @@
-"""Parameters and initial states: every one has an entry, guesses lie in their bounds, expressions are well."""
+"""Parameters and initial states: none is missing, guesses are within their bounds, expressions are valid."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from typing import Any
 
-from odelib.errors import ExpressionError
+from odelib.problem.checks.expressions import check_expression
 from odelib.problem.checks.priors import check_prior
 from odelib.problem.checks.raw import MistakeReport, as_number, as_object
 from odelib.problem.checks.series import located_series
 from odelib.problem.checks.system import DeclaredNames
-from odelib.problem.expressions.names import FEW_ERRORS, unknown_names
-from odelib.problem.expressions.parser import Expression, parse_expression
+from odelib.problem.expressions.parser import Expression
 from odelib.problem.limits import Limits
 from odelib.problem.pointers import join
-from odelib.problem.unknowns import middle
+from odelib.problem.unknowns import centre
 
 
 def check_unknowns(
     raw: Mapping[str, Any], declared: DeclaredNames, limits: Limits, report: MistakeReport
 ) -> dict[str, Expression]:
-    """All that is wrong with `parameters`, `per_experiment`, `initial_state` and the series' own `initial_state`.
+    """Check `parameters`, `per_experiment`, `initial_state` and the series' own `initial_state`.
 
     Returns the parsed expressions of initial values, by their text.
     """
@@ -31,15 +30,18 @@ def check_unknowns(
     series = max(len(located_series(raw)), 1)
     count = len(declared.parameters) - own + series * (own + len(declared.states))
     if count > limits.unknowns:
-        several = f" (of {series} experiments)" if series > 1 else ""
-        report.add("/system", f"at most {limits.unknowns} parameters and initial values, here are {count}{several}")
+        where = f" in {series} experiments" if series > 1 else ""
+        report.add(
+            "/system",
+            f"at most {limits.unknowns} parameters and initial values are allowed, but there are {count}{where}",
+        )
     return expressions
 
 
 def _parameters(given: Any, declared: DeclaredNames, report: MistakeReport, *, likelihood: bool) -> None:
     if not isinstance(given, Mapping):
         return
-    report.unknown_names(given, declared.parameters, "/parameters", "parameter")
+    report.add_unknown_names(given, declared.parameters, "/parameters", "parameter")
     for name in declared.parameters:
         if name in given:
             _unknown(given[name], join("/parameters", name), report, likelihood=likelihood)
@@ -48,20 +50,20 @@ def _parameters(given: Any, declared: DeclaredNames, report: MistakeReport, *, l
 
 
 def _per_experiment(raw: Mapping[str, Any], declared: DeclaredNames, report: MistakeReport) -> int:
-    """Checks the names that are each experiment's own; returns how many there are."""
+    """Check `per_experiment`; return the number of parameters in it."""
     names = raw.get("per_experiment")
     if not isinstance(names, list):
         return 0
     if names and "data" in raw:
-        report.add("/per_experiment", "there is one series only; give 'experiments' in place of 'data'")
+        report.add("/per_experiment", "'data' is a single series; give 'experiments' instead")
     seen: set[str] = set()
     for i, name in enumerate(names):
         if not isinstance(name, str):
             continue
         pointer = join("/per_experiment", i)
-        report.unknown_names([name], declared.parameters, pointer, "parameter", at_name=False)
+        report.add_unknown_names([name], declared.parameters, pointer, "parameter", at_name=False)
         if name in seen:
-            report.add(pointer, f"{name!r:.80} is named already")
+            report.add(pointer, f"{name!r:.80} is listed more than once")
         seen.add(name)
     return len(seen & set(declared.parameters))
 
@@ -77,36 +79,25 @@ def _initial_states(
         (join(base, "initial_state"), as_object(fields.get("initial_state"))) for base, fields in located_series(raw)
     ]
     known = {**declared.parameters, **declared.constants}
+    scope = "an initial state can use only parameters and constants"
     for base, given in (("/initial_state", common), *series):
-        report.unknown_names(given, declared.states, base, "state")
+        report.add_unknown_names(given, declared.states, base, "state")
         for name, entry in given.items():
+            pointer = join(base, name)
             if name in declared.states and isinstance(entry, str):
-                if entry not in expressions and (parsed := _expression(entry, join(base, name), known, limits, report)):
+                if entry not in expressions and (
+                    parsed := check_expression(entry, known, pointer, limits, report, scope=scope)
+                ):
                     expressions[entry] = parsed
             elif name in declared.states:
-                _unknown(entry, join(base, name), report, likelihood=likelihood)
+                _unknown(entry, pointer, report, likelihood=likelihood)
     for name in declared.states:
         if name not in common and not all(name in own for _, own in series):
             report.add(
                 join("/initial_state", name),
-                f"the state {name!r:.80} needs an initial value: a guess, or an expression of parameters",
+                f"the state {name!r:.80} needs an initial value: a guess, or an expression of parameters and constants",
             )
     return expressions
-
-
-def _expression(
-    text: str, pointer: str, known: Mapping[str, None], limits: Limits, report: MistakeReport
-) -> Expression | None:
-    try:
-        expression = parse_expression(
-            text, max_characters=limits.expression_characters, max_levels=limits.expression_levels
-        )
-    except ExpressionError as error:
-        report.add(pointer, str(error))
-        return None
-    for sentence in unknown_names(expression, known, hints=len(report.errors) < FEW_ERRORS):
-        report.add(pointer, f"{sentence} (an initial state may use parameters and constants)")
-    return expression
 
 
 def _unknown(entry: Any, pointer: str, report: MistakeReport, *, likelihood: bool) -> None:
@@ -114,11 +105,11 @@ def _unknown(entry: Any, pointer: str, report: MistakeReport, *, likelihood: boo
         return
     guess, lower, upper = (as_number(entry.get(name)) for name in ("guess", "lower", "upper"))
     if "guess" not in entry and not ("lower" in entry and "upper" in entry):
-        report.add(join(pointer, "guess"), "a guess may be left out only between two bounds")
+        report.add(join(pointer, "guess"), "a guess is required unless both bounds are given")
     if entry.get("scale") == "log":
         for name, value in (("guess", guess), ("lower", lower), ("upper", upper)):
             if value is not None and value <= 0:
-                report.add(join(pointer, name), f"must be above 0 on a log scale, is {value:g}")
+                report.add(join(pointer, name), f"must be greater than 0 on a log scale, not {value:g}")
     if lower is not None and upper is not None and lower > upper:
         report.add(join(pointer, "lower"), f"the lower bound {lower!r} is above the upper bound {upper!r}")
     elif guess is not None and lower is not None and guess < lower:
@@ -127,5 +118,5 @@ def _unknown(entry: Any, pointer: str, report: MistakeReport, *, likelihood: boo
         report.add(join(pointer, "guess"), f"the guess {guess!r} is above the upper bound {upper!r}")
     scale = entry.get("scale", "linear")
     if "guess" not in entry and lower is not None and upper is not None and lower <= upper:
-        guess = middle(lower, upper, scale) if scale == "linear" or lower > 0 else None
+        guess = centre(lower, upper, scale) if scale == "linear" or lower > 0 else None
     check_prior(entry, pointer, guess, report, likelihood=likelihood)

@@ -1,7 +1,7 @@
-"""Text → checked tree, by a whitelist over Python's own `ast`. Nothing is ever evaluated as Python.
+"""Parses a string into a checked tree, by a whitelist over Python's `ast`. Nothing is ever evaluated as Python.
 
-The tree has four kinds of node, plain and immutable, from which every engine makes its own function.
-Numbers stay numbers as written: no constant is folded here, so `9**9**9` costs nothing.
+The tree consists of immutable nodes of three types, from which every engine generates its own functions. Constants
+are not folded, so parsing `9**9**9` costs nothing.
 """
 
 from __future__ import annotations
@@ -13,15 +13,22 @@ from dataclasses import dataclass, field
 from typing import TypeVar
 
 from odelib.errors import ExpressionError
-from odelib.problem.expressions.hints import NESTED, TOO_LARGE, check_characters, hint_of, no_function, syntax_hint
+from odelib.problem.expressions.hints import (
+    NESTED,
+    OUT_OF_RANGE,
+    check_characters,
+    function_hint,
+    node_hint,
+    syntax_hint,
+)
 from odelib.problem.expressions.vocabulary import CONSTANTS, FUNCTIONS
-from odelib.problem.expressions.vocabulary import TIME as TIME  # noqa: PLC0414 (exported again for those who walk a tree)
+from odelib.problem.expressions.vocabulary import TIME as TIME  # noqa: PLC0414 (for modules that walk a tree)
 
 T = TypeVar("T")
 MAX_CHARACTERS = 10_000
 MAX_LEVELS = 100
-# Python's parser goes one level deeper with every term of a sum; how deep it can go depends on the stack of the
-# caller. This stays well below, so that what one process accepts no other refuses.
+# Python's parser recurses once per term of a sum, and how deep it can go depends on the caller's stack. This limit is
+# far below, so that all processes accept the same expressions.
 MAX_TERMS = 2_000
 
 _BINARY: Mapping[type[ast.operator], str] = {
@@ -48,8 +55,8 @@ class Name:
 class Operation:
     """An operator, function or comparison on other nodes.
 
-    `operator` is one of `+ - * / ** neg`, a comparison, or the name of a function. Sums and products are
-    binary and lean to the left, as written.
+    operator: one of `+ - * / ** neg`, a comparison, or the name of a function. Sums and products are binary and
+    associate to the left, as written.
     """
 
     operator: str
@@ -64,20 +71,23 @@ class Expression:
     """A checked expression: its text, its tree, and the names it uses."""
 
     text: str
-    # The text says all: comparing or printing the tree of a long sum would recurse once for every term.
+    # The text determines the rest. Comparing or printing the tree of a long sum would recurse once per term.
     tree: Node = field(compare=False, repr=False)
     names: frozenset[str] = field(compare=False, repr=False)
 
 
 def parse_expression(text: str, *, max_characters: int = MAX_CHARACTERS, max_levels: int = MAX_LEVELS) -> Expression:
-    """Parse `text` against the whitelist.
+    """Parse `text`. Raises `ExpressionError`, with a hint, for everything that is not on the whitelist.
 
-    The names it uses are returned, not checked: the system knows them. Raises `ExpressionError`.
+    The names it uses are collected, but not checked: only the system knows which exist.
+
+    >>> sorted(parse_expression("-k*x + pi").names)
+    ['k', 'x']
     """
     if len(text) > max_characters:
         raise ExpressionError(
-            f"an expression may have {max_characters} characters, this one has {len(text)}; split it, "
-            "for instance with an observable or a further state"
+            f"at most {max_characters} characters are allowed in an expression, but this one has {len(text)}; "
+            "split it into several observables or states"
         )
     text = text.strip()
     check_characters(text)
@@ -92,7 +102,7 @@ def parse_expression(text: str, *, max_characters: int = MAX_CHARACTERS, max_lev
 
 
 def walk(node: Node) -> Iterator[Node]:
-    """Every node of the tree, operands before what uses them, without recursion."""
+    """Yield every node of the tree, operands before the operation that uses them, without recursion."""
     stack: list[tuple[Node, bool]] = [(node, False)]
     while stack:
         current, expanded = stack.pop()
@@ -103,10 +113,10 @@ def walk(node: Node) -> Iterator[Node]:
             yield current
 
 
-def in_pairs(operands: Sequence[T], combine: Callable[[T, T], T]) -> T:
-    """All operands combined two at a time, the winners again, as in a tournament.
+def reduce_pairwise(operands: Sequence[T], combine: Callable[[T, T], T]) -> T:
+    """Combine operands pairwise, then the results pairwise, and so on, as in a tournament.
 
-    So each takes part in few combinations, and what follows one of them through all (a derivative) stays short.
+    Each of n operands then takes part in log2(n) combinations instead of up to n, which keeps derivatives short.
     """
     row = list(operands)
     while len(row) > 1:
@@ -117,13 +127,13 @@ def in_pairs(operands: Sequence[T], combine: Callable[[T, T], T]) -> T:
 
 def _too_deep(max_levels: int) -> ExpressionError:
     return ExpressionError(
-        f"{NESTED}, or has too many terms in one sum; {max_levels} levels and {MAX_TERMS} terms are allowed: "
-        "set groups of terms in parentheses"
+        f"{NESTED}, or a sum or product in it is too long; at most {max_levels} levels and {MAX_TERMS} terms are "
+        "allowed; group terms in parentheses"
     )
 
 
 class _Converter:
-    """Python's syntax tree → ours; refuses everything that is not on the whitelist."""
+    """Converts Python's syntax tree into ours; refuses everything that is not on the whitelist."""
 
     def __init__(self, max_levels: int, names: set[str]) -> None:
         self.max_levels = max_levels
@@ -146,20 +156,20 @@ class _Converter:
             case ast.Call():
                 return self._call(node, level)
             case ast.Compare():
-                raise ExpressionError("a comparison may only stand as the first argument of where(condition, a, b)")
-        raise ExpressionError(hint_of(node.op if isinstance(node, ast.UnaryOp) else node))
+                raise ExpressionError("a comparison is allowed only as the first argument of where(condition, a, b)")
+        raise ExpressionError(node_hint(node.op if isinstance(node, ast.UnaryOp) else node))
 
     def _chain(self, node: ast.BinOp, level: int) -> Node:
-        # A long sum leans to the left: a + b + c is ((a + b) + c). It is one level, however many terms it has.
+        # A sum associates to the left: a + b + c is ((a + b) + c). However many terms it has, it counts as one level.
         rest: list[ast.BinOp] = []
         family = _family(node.op)
         current: ast.expr = node
         while isinstance(current, ast.BinOp) and family and _family(current.op) == family:
             rest.append(current)
             current = current.left
-        if not family:  # a power, or what is refused
+        if not family:  # a power, or an operator that is not allowed
             if type(node.op) not in _BINARY:
-                raise ExpressionError(hint_of(node.op))
+                raise ExpressionError(node_hint(node.op))
             return Operation("**", (self.convert(node.left, level + 1), self.convert(node.right, level + 1)))
         if len(rest) >= MAX_TERMS:
             raise _too_deep(self.max_levels)
@@ -170,36 +180,37 @@ class _Converter:
 
     def _number(self, node: ast.Constant) -> Number:
         if isinstance(node.value, bool) or not isinstance(node.value, int | float):
-            what = "imaginary numbers" if isinstance(node.value, complex) else f"{node.value!r}"
-            raise ExpressionError(f"{what:.60} cannot stand in an expression; it has real numbers and names")
+            what = "imaginary numbers are" if isinstance(node.value, complex) else f"{node.value!r:.60} is"
+            raise ExpressionError(f"{what} not allowed in an expression; use real numbers and names")
         try:
             value = float(node.value)
         except OverflowError:
             value = math.inf
         if not math.isfinite(value):
-            raise ExpressionError(TOO_LARGE)
+            raise ExpressionError(OUT_OF_RANGE)
         return Number(value)
 
     def _name(self, node: ast.Name) -> Node:
         if node.id in CONSTANTS:
             return Number(CONSTANTS[node.id])
         if node.id in FUNCTIONS:
-            raise ExpressionError(f"{node.id!r} is a function and needs its arguments, as in {node.id}(…)")
+            raise ExpressionError(f"{node.id!r} is a function and needs arguments, as in {node.id}(…)")
         self.names.add(node.id)
         return Name(node.id)
 
     def _call(self, node: ast.Call, level: int) -> Node:
         if not isinstance(node.func, ast.Name):
-            raise ExpressionError("only functions can be called; a product is written with '*', as in 2*(x + 1)")
+            raise ExpressionError("only functions can be called; write products with '*', as in 2*(x + 1)")
         if node.func.id not in FUNCTIONS:
-            raise ExpressionError(no_function(node.func.id))
+            raise ExpressionError(function_hint(node.func.id))
         name = node.func.id
-        fewest, most = FUNCTIONS[name]
+        minimum, maximum = FUNCTIONS[name]
         if node.keywords or any(isinstance(argument, ast.Starred) for argument in node.args):
-            raise ExpressionError(f"{name}() takes plain arguments only, without names or stars")
-        if not fewest <= len(node.args) <= most:
-            wanted = str(fewest) if fewest == most else f"{fewest} to {most}"
-            raise ExpressionError(f"{name}() takes {wanted} argument(s), here are {len(node.args)}")
+            raise ExpressionError(f"{name}() takes plain arguments only, without names or '*'")
+        if not minimum <= len(node.args) <= maximum:
+            wanted = "1 argument" if maximum == 1 else f"{minimum} arguments"
+            wanted = wanted if minimum == maximum else f"{minimum} to {maximum} arguments"
+            raise ExpressionError(f"{name}() takes {wanted}, not {len(node.args)}")
         if name != "where":
             return Operation(name, tuple(self.convert(argument, level + 1) for argument in node.args))
         condition, *branches = node.args
@@ -209,10 +220,10 @@ class _Converter:
 
     def _comparison(self, node: ast.expr, level: int) -> Node:
         if not isinstance(node, ast.Compare) or len(node.ops) != 1:
-            raise ExpressionError("the first argument of where() must be one comparison, as in where(x > 1, a, b)")
+            raise ExpressionError("the first argument of where() must be a single comparison, as in where(x > 1, a, b)")
         operator = type(node.ops[0])
         if operator not in _COMPARISONS:
-            raise ExpressionError(hint_of(node.ops[0]))
+            raise ExpressionError(node_hint(node.ops[0]))
         return Operation(
             _COMPARISONS[operator],
             (self.convert(node.left, level + 1), self.convert(node.comparators[0], level + 1)),

@@ -5,12 +5,12 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 
-_OF_ONE_ARGUMENT = (
+_UNARY = (
     "abs", "exp", "log", "log10", "sqrt", "sin", "cos", "tan", "asin", "acos", "atan", "sinh", "cosh", "tanh",
     "erf", "floor", "sign",
 )  # fmt: skip
-FUNCTIONS: Mapping[str, tuple[int, int]] = {  # name → fewest and most arguments
-    **dict.fromkeys(_OF_ONE_ARGUMENT, (1, 1)),
+FUNCTIONS: Mapping[str, tuple[int, int]] = {  # name → minimum and maximum number of arguments
+    **dict.fromkeys(_UNARY, (1, 1)),
     "min": (2, 50),
     "max": (2, 50),
     "where": (3, 3),

@@ -172,10 +172,10 @@ def test_equations_are_those_of_the_states_in_their_order() -> None:
     ("equations", "found"),
     [
         ({}, {"/system/equations/x": "the state 'x' has no equation"}),
-        ({"x": "1", "y": "1"}, {"/system/equations/y": "'y' is not a state; it stands in no list of states"}),
-        ({"x": "1", "a": "1"}, {"/system/equations/a": "'a' is not a state; it stands in no list of states"}),
-        ({"x": "-a*y"}, {"/system/equations/x": "unknown name 'y'; known here are x, a, t"}),
-        ({"x": "-A*x"}, {"/system/equations/x": "unknown name 'A'; known here are x, a, t"}),
+        ({"x": "1", "y": "1"}, {"/system/equations/y": "'y' has an equation but is not in 'states'"}),
+        ({"x": "1", "a": "1"}, {"/system/equations/a": "'a' has an equation but is not in 'states'"}),
+        ({"x": "-a*y"}, {"/system/equations/x": "unknown name 'y'; the known names are x, a, t"}),
+        ({"x": "-A*x"}, {"/system/equations/x": "unknown name 'A'; the known names are x, a, t"}),
     ],
 )
 def test_every_state_has_an_equation_and_nothing_else_has(equations: dict[str, str], found: dict[str, str]) -> None:
@@ -186,7 +186,7 @@ def test_a_misspelt_name_is_proposed() -> None:
     body = custom(parameters=["alpha"], equations={"x": "-alhpa*x"})
     assert mistakes(body) == {"/system/equations/x": "unknown name 'alhpa'; did you mean 'alpha'?"}
     body = custom(parameters=["alpha"], equations={"x": "-alpha*cosh"})
-    assert "'cosh' is a function and needs its arguments" in mistakes(body)["/system/equations/x"]
+    assert "'cosh' is a function and needs arguments" in mistakes(body)["/system/equations/x"]
 
 
 def test_the_contracts_hints() -> None:

@@ -28,7 +28,7 @@ def test_what_is_not_an_object(body: Any) -> None:
 def test_nothing_at_all_lacks_system_and_data() -> None:
     assert mistakes({}) == {
         "/system": "'system' is required",
-        "/data": "'data' is required, or 'experiments' where there are several series",
+        "/data": "'data' is required, or 'experiments' for several series",
     }
 
 
@@ -113,7 +113,9 @@ def test_observables_that_the_system_does_not_have(where: str, name: str) -> Non
 
 
 def test_a_state_is_not_observed_where_the_system_names_observables() -> None:
-    refused({"/data/values/predator": [1.0] * 4}, "/data/values/predator", body=FULL, saying="only they are observed")
+    refused(
+        {"/data/values/predator": [1.0] * 4}, "/data/values/predator", body=FULL, saying="observed only through them"
+    )
 
 
 def test_a_wrong_value_under_an_odd_name_keeps_its_place() -> None:
@@ -161,7 +163,7 @@ def test_only_a_number_is_a_number(pointer: str, value: Any) -> None:
     if pointer == "/initial_state/predator" and value == "1":
         assert found == {}  # an expression
     elif pointer == "/data/sigma/prey" and value == [1.0]:
-        assert found == {pointer: "1 sigmas for 4 times"}
+        assert found == {pointer: "the list must have one sigma for each time (4), but its length is 1"}
     else:
         assert [one for one in found if one == pointer or one.startswith(pointer + "/")] == list(found)
 
@@ -169,7 +171,7 @@ def test_only_a_number_is_a_number(pointer: str, value: Any) -> None:
 @pytest.mark.parametrize("pointer", NUMBERS)
 @pytest.mark.parametrize("value", BEYOND_DOUBLE_PRECISION)
 def test_numbers_beyond_double_precision(pointer: str, value: float) -> None:
-    refused({pointer: value}, pointer, body=FULL, saying="beyond double precision")
+    refused({pointer: value}, pointer, body=FULL, saying="outside the range of double precision")
 
 
 @pytest.mark.parametrize("pointer", COUNTS)
@@ -215,17 +217,21 @@ def test_the_wrong_json_type_at_every_place(pointer: str, value: Any) -> None:
 @pytest.mark.parametrize(
     ("pointer", "value", "sentence"),
     [
-        ("/parameters/delta", "1.2", "must be a number, or an object with guess and bounds"),
-        ("/parameters/delta", True, "must be a number; true is not one"),
-        ("/parameters/alpha/guess", "1.2", "must be a number; a text in quotes is not one"),
-        ("/data/times/0", None, "null stands for a missing measurement and nothing else"),
-        ("/initial_state/prey", [1.0], "must be a number, an expression in quotes, or an object with guess and bounds"),
-        ("/data/sigma/prey", "0.1", "must be a number above 0, or a list with one for each time"),
-        ("/system", 5, "must be the name of a catalogue system, or a definition"),
+        ("/parameters/delta", "1.2", "must be a number or an object with a guess or bounds"),
+        ("/parameters/delta", True, "must be a number, not true"),
+        ("/parameters/alpha/guess", "1.2", "must be a number, not a string"),
+        ("/data/times/0", None, "null is allowed only for a missing measurement"),
+        (
+            "/initial_state/prey",
+            [1.0],
+            "must be a number, an expression in quotes, or an object with a guess or bounds",
+        ),
+        ("/data/sigma/prey", "0.1", "must be a number greater than 0 or a list with one such number for each time"),
+        ("/system", 5, "must be the name of a catalogue system or a definition"),
         ("/data", [], "must be an object"),
         ("/data/times", {}, "must be a list"),
         ("/data/times", (0.0, 0.1, 0.1, 0.2), "must be a list"),
-        ("/labels/who", 1, "must be a text"),
+        ("/labels/who", 1, "must be a string"),
         ("/stages/0/steps", 1.5, "must be a whole number"),
         ("/parameters/alpha/fixed", "yes", "must be true or false"),
         ("/data/times", [], "must not be empty"),
@@ -312,7 +318,7 @@ def test_a_name_with_half_of_a_surrogate_pair_gives_errors_that_can_be_sent(part
 @pytest.mark.parametrize("entry", [{}, {"lower": 0.1}, {"upper": 9.0}, {"fixed": True}, {"scale": "log", "lower": 1.0}])
 def test_a_guess_may_not_be_left_out_without_two_bounds(entry: dict[str, Any]) -> None:
     for place in ("/parameters/alpha", "/initial_state/prey"):
-        refused({place: entry}, f"{place}/guess", saying="between two bounds")
+        refused({place: entry}, f"{place}/guess", saying="unless both bounds are given")
 
 
 @pytest.mark.parametrize(
@@ -350,7 +356,7 @@ def test_bounds_and_log_scales(entry: dict[str, Any], where: str) -> None:
         ("total", "'total'"),
         ("nobody + 1", "'nobody'"),
         ("alhpa", "did you mean 'alpha'?"),
-        ("alpha +", "not an expression"),
+        ("alpha +", "not a valid expression"),
         ("", "empty"),
         ("alpha^2", "**"),
         ("alpha > 1", "where"),
@@ -374,11 +380,19 @@ def test_the_first_time_that_decreases() -> None:
 
 @pytest.mark.parametrize(("column", "times"), [([1.0], 3), ([1.0] * 4, 3), ([], 3)])
 def test_as_many_values_as_times(column: list[float], times: int) -> None:
-    refused({"/data/values/prey": column}, "/data/values/prey", saying=f"{len(column)} values for {times} times")
+    refused(
+        {"/data/values/prey": column},
+        "/data/values/prey",
+        saying=f"each time ({times}), but its length is {len(column)}",
+    )
 
 
 def test_as_many_sigmas_as_times() -> None:
-    refused({"/data/sigma": {"prey": [0.1, 0.2]}}, "/data/sigma/prey", saying="2 sigmas for 3 times")
+    refused(
+        {"/data/sigma": {"prey": [0.1, 0.2]}},
+        "/data/sigma/prey",
+        saying="one sigma for each time (3), but its length is 2",
+    )
 
 
 @pytest.mark.parametrize(
@@ -544,8 +558,8 @@ def test_all_mistakes_at_once() -> None:
 def test_every_unknown_name_of_an_expression() -> None:
     found = mistakes(custom(equations={"x": "b + c*x"}))
     assert found["/system/equations/x"].splitlines() == [
-        "unknown name 'b'; known here are x, a, t",
-        "unknown name 'c'; known here are x, a, t",
+        "unknown name 'b'; the known names are x, a, t",
+        "unknown name 'c'; the known names are x, a, t",
     ]
 
 
@@ -579,10 +593,10 @@ def error_pointers(body: dict[str, Any]) -> list[str]:
 @pytest.mark.parametrize(
     ("solver", "pointer", "saying"),
     [
-        ({"engine": "compiled", "method": "dopri8"}, "/solver/method", "it has dopri5, tsit5, dop853, kvaerno5"),
-        ({"engine": "torchdiffeq", "method": "kvaerno5"}, "/solver/method", "it has dopri5, dopri8"),
-        ({"engine": "compiled", "device": "cuda"}, "/solver/device", "goes with the engine torchdiffeq"),
-        ({"method": "tsit5", "device": "cuda"}, "/solver/device", "goes with the engine torchdiffeq"),
+        ({"engine": "compiled", "method": "dopri8"}, "/solver/method", "one of dopri5, tsit5, dop853, kvaerno5"),
+        ({"engine": "torchdiffeq", "method": "kvaerno5"}, "/solver/method", "one of dopri5, dopri8"),
+        ({"engine": "compiled", "device": "cuda"}, "/solver/device", "requires the engine 'torchdiffeq'"),
+        ({"method": "tsit5", "device": "cuda"}, "/solver/device", "requires the engine 'torchdiffeq'"),
     ],
 )
 def test_a_combination_of_the_solver_that_does_not_exist(solver: dict[str, str], pointer: str, saying: str) -> None:

@@ -36,12 +36,12 @@ class TestExperiments:
             ({"/experiments": {}}, "/experiments", "must be a list"),
             ({"/experiments/1": 5}, "/experiments/1", "must be an object"),
             ({"/experiments/1/name": ABSENT}, "/experiments/1/name", "is required"),
-            ({"/experiments/1/name": "a"}, "/experiments/1/name", "names are unique"),
+            ({"/experiments/1/name": "a"}, "/experiments/1/name", "names must be unique"),
             ({"/experiments/1/name": ""}, "/experiments/1/name", ""),
             ({"/experiments/1/times": ABSENT}, "/experiments/1/times", "is required"),
             ({"/experiments/1/values": ABSENT}, "/experiments/1/values", "is required"),
             ({"/experiments/1/times": [2.0, 1.0]}, "/experiments/1/times/1", "must not decrease"),
-            ({"/experiments/1/values/prey": [1.0]}, "/experiments/1/values/prey", "1 values for 2 times"),
+            ({"/experiments/1/values/prey": [1.0]}, "/experiments/1/values/prey", "each time (2), but its length is 1"),
             ({"/experiments/1/values/prey/0": "x"}, "/experiments/1/values/prey/0", "must be a number"),
             ({"/experiments/1/values/prey": [None, None]}, "/experiments/1/values", "all values are null"),
             ({"/experiments/1/values/zeta": [1.0, 2.0]}, "/experiments/1/values/zeta", "no observable"),
@@ -53,7 +53,7 @@ class TestExperiments:
             (
                 {"/experiments/1/initial_state": {"prey": {"lower": 1.0}}},
                 "/experiments/1/initial_state/prey/guess",
-                "between two bounds",
+                "unless both bounds are given",
             ),
             ({"/experiments/1/initial_state": {"prey": "predator"}}, "/experiments/1/initial_state/prey", "'predator'"),
             ({"/experiments/1/zeta": 1}, "/experiments/1/zeta", "unknown field"),
@@ -90,7 +90,7 @@ class TestExperiments:
         refused({"/per_experiment": names}, pointer, body=EXPERIMENTS)
 
     def test_per_experiment_with_one_series_alone(self) -> None:
-        refused({"/per_experiment": ["alpha"]}, "/per_experiment", saying="one series only")
+        refused({"/per_experiment": ["alpha"]}, "/per_experiment", saying="a single series")
 
     @pytest.mark.parametrize(
         ("prediction", "pointer"),

@@ -109,8 +109,8 @@ def test_functions_of_one_argument(name: str) -> None:
     assert evaluate(parse_expression(f"{name}(x)"), x=0.3) == expected
     for arguments in ("", "x, y", "x=1", "*x", "**x", "x for x in y"):
         assert refusal(f"{name}({arguments})")
-    assert "needs its arguments" in refusal(name)
-    assert "needs its arguments" in refusal(f"{name} + 1")
+    assert "needs arguments" in refusal(name)
+    assert "needs arguments" in refusal(f"{name} + 1")
 
 
 @pytest.mark.parametrize("name", ["min", "max"])
@@ -126,7 +126,7 @@ def test_functions_of_several_arguments(name: str) -> None:
 
 @pytest.mark.parametrize("text", ["where()", "where(x > 1)", "where(x > 1, 2)", "where(x > 1, 2, 3, 4)"])
 def test_where_takes_three_arguments(text: str) -> None:
-    assert "where() takes 3 argument(s)" in refusal(text)
+    assert "where() takes 3 arguments" in refusal(text)
 
 
 @pytest.mark.parametrize(
@@ -137,16 +137,16 @@ def test_where_takes_three_arguments(text: str) -> None:
         ("where(x > 1, x > 2, 3)", "first argument of where"),
         ("where(sin(x > 1) > 0, 2, 3)", "first argument of where"),
         ("exp(x < 1)", "first argument of where"),
-        ("where(x, 1, 2)", "one comparison"),
-        ("where(1, 1, 2)", "one comparison"),
-        ("where(0 < x < 1, 1, 2)", "one comparison"),
-        ("where(x == 1, 1, 2)", "hardly ever equal"),
-        ("where(x != 1, 1, 2)", "hardly ever equal"),
+        ("where(x, 1, 2)", "a single comparison"),
+        ("where(1, 1, 2)", "a single comparison"),
+        ("where(0 < x < 1, 1, 2)", "a single comparison"),
+        ("where(x == 1, 1, 2)", "rarely exactly equal"),
+        ("where(x != 1, 1, 2)", "rarely exactly equal"),
         ("where(x is 1, 1, 2)", "<, <=, > or >="),
         ("where(x in y, 1, 2)", "<, <=, > or >="),
         ("where(not x > 1, 1, 2)", "nest where"),
         ("where(x > 1 and y > 1, 1, 2)", "nest where"),
-        ("where((x > 1) & (y > 1), 1, 2)", "one comparison"),
+        ("where((x > 1) & (y > 1), 1, 2)", "a single comparison"),
     ],
 )
 def test_comparisons_stand_in_where_alone(text: str, hint: str) -> None:
@@ -161,10 +161,10 @@ def test_comparisons_stand_in_where_alone(text: str, hint: str) -> None:
         ("x % 2", "floor(a/b)"),
         ("x @ y", "'@'"),
         ("x & y", "nest where"),
-        ("|x|", "not an expression"),
+        ("|x|", "not a valid expression"),
         ("x | y", "abs(x)"),
         ("~x", "'~'"),
-        ("x << 1", "not part of the language"),
+        ("x << 1", "not part of the expression language"),
         ("x if x > 0 else 0", "where(condition, a, b)"),
         ("x and 1", "nest where"),
         ("not x", "nest where"),
@@ -177,10 +177,10 @@ def test_comparisons_stand_in_where_alone(text: str, hint: str) -> None:
         ("None", "'None_'"),
         ("True*x", "'True_'"),
         ("1j*x", "imaginary"),
-        ("...", "cannot stand"),
+        ("...", "not allowed"),
         ("'text'", '"\'"'),
         ('"text"', "'\"'"),
-        ("f'{x}'", "cannot stand"),
+        ("f'{x}'", "not allowed"),
         ("x.y", "inside a number"),
         ("x.__class__", "inside a number"),
         ("(1).real", "inside a number"),
@@ -196,9 +196,9 @@ def test_comparisons_stand_in_where_alone(text: str, hint: str) -> None:
         ("x # y", "'#'"),
         ("x \\", "'\\\\'"),
         ("x\n+ y", "one line"),
-        ("x = 1", "not an expression"),
-        ("x!", "not an expression"),
-        ("x +", "not an expression"),
+        ("x = 1", "not a valid expression"),
+        ("x!", "not a valid expression"),
+        ("x +", "not a valid expression"),
         ("(x", "never closed"),
         ("x)", "unmatched"),
         ("2x", "2*x"),
@@ -207,24 +207,24 @@ def test_comparisons_stand_in_where_alone(text: str, hint: str) -> None:
         ("2(x + 1)", "2*(x + 1)"),
         ("(x + 1)(y)", "2*(x + 1)"),
         ("x(1)", "'x' is not a function"),
-        ("sec(x)", "it has abs, exp, log"),
+        ("sec(x)", "the functions are abs, exp, log"),
         ("sinn(x)", "did you mean 'sin'?"),
         ("ln(x)", "write log(x)"),
         ("arctan(x)", "write atan(x)"),
         ("pow(x, 2)", "write x**y"),
-        ("__import__('os')", "cannot stand"),
+        ("__import__('os')", "not allowed"),
         ("__import__(os)", "'__import__' is not a function"),
         ("eval(x)", "'eval' is not a function"),
-        ("exp(exp)", "needs its arguments"),
+        ("exp(exp)", "needs arguments"),
         ("exp(x)(y)", "only functions can be called"),
         ("pi(x)", "'pi' is not a function"),
         ("0x10", "decimal"),
         ("0b11 + x", "decimal"),
-        ("007", "not an expression"),
-        ("1e400", "beyond double precision"),
-        ("-1e400", "beyond double precision"),
-        ("9" * 400, "beyond double precision"),
-        ("9" * 9999, "beyond double precision"),
+        ("007", "not a valid expression"),
+        ("1e400", "outside the range of double precision"),
+        ("-1e400", "outside the range of double precision"),
+        ("9" * 400, "outside the range of double precision"),
+        ("9" * 9999, "outside the range of double precision"),
         ("", "empty"),
         (" \t ", "empty"),
         ("x²", "'**2'"),
@@ -237,7 +237,7 @@ def test_comparisons_stand_in_where_alone(text: str, hint: str) -> None:
         ("𝐱", "'𝐱'"),
         ("eｘp(1)", "'ｘ'"),
         ("\0", "'\\x00'"),
-        ("x\x0c+ y", "cannot stand"),
+        ("x\x0c+ y", "not allowed"),
         ("x\u00a0+ y", "'\\xa0'"),
         ("x + y" * 3000, "10000 characters"),
     ],
