@@ -29,9 +29,9 @@ from rich.markup import escape
 
 from examples.article import REQUESTS
 from service.cli.child_process import end_with_parent
-from service.cli.commands.submit import submit
+from service.cli.commands.submit import fit_on_service
 from service.cli.errors import FAILED, INTERRUPTED, NO_SERVICE, SUCCEEDED, CommandError
-from service.cli.request.build import Asked
+from service.cli.options import RequestOptions
 
 OUTPUT = Path("demo-output")
 START_SECONDS = 180.0  # a first start compiles every module; a cold disk and a busy machine take their time
@@ -112,7 +112,8 @@ def run(console: Console) -> int:
     console.print("Starting odefit: API, a worker and a private Redis …")
     with service() as url:
         console.print(f"It is up at {url}. Fitting 21 years of lynx and hare pelts over HTTP …\n")
-        status = submit(Asked(REQUESTS / "lynx-hare.json"), url, None, result, picture, console, console)
+        request = RequestOptions(REQUESTS / "lynx-hare.json")
+        status = fit_on_service(request, url, None, result, picture, console, console)
         console.print("\nStopping it …")
     if status != SUCCEEDED:
         raise CommandError(status, "the fit did not succeed")

@@ -62,7 +62,7 @@ class EmbeddedRedis:
 
         Raises `RedisNotStarted` if there is no binary, the directory is in use, or the server does not come up.
         """
-        if self.alive():
+        if self.is_alive():
             return
         self.directory.mkdir(parents=True, exist_ok=True)
         if self.socket.parent != self.directory:
@@ -90,7 +90,7 @@ class EmbeddedRedis:
             self._lock.close()
             self._lock = None
 
-    def alive(self) -> bool:
+    def is_alive(self) -> bool:
         """Whether the server's process runs."""
         return self.process is not None and self.process.poll() is None
 
@@ -140,7 +140,7 @@ class EmbeddedRedis:
     def _await_answer(self) -> None:
         deadline = time.monotonic() + _START_SECONDS
         while not _serves(self.socket):
-            if not self.alive() or time.monotonic() > deadline:
+            if not self.is_alive() or time.monotonic() > deadline:
                 raise RedisNotStarted(
                     f"the Redis server in {self.directory} did not start; its log ends with:\n{self._log_tail()}"
                 )

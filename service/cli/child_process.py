@@ -1,4 +1,4 @@
-"""Child processes that are kept alive: what `odefit serve` is made of."""
+"""Child processes that are restarted when they end: the parts of `odefit serve`."""
 
 from __future__ import annotations
 
@@ -11,18 +11,17 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 
-_STEADY_SECONDS = 10.0  # a process that lived so long is started again at once
-_LONGEST_PAUSE = 30.0
+_STABLE_SECONDS = 10.0  # a process that ran so long is restarted at once
+_MAX_PAUSE_SECONDS = 30.0
 _PR_SET_PDEATHSIG = 1
 
-Say = Callable[[str], None]
+Notify = Callable[[str], None]  # shows a line to the user
 
 
-class Process:
-    """A child that is started again when it ends.
+class ChildProcess:
+    """A child process that is restarted when it ends.
 
-    It runs in a session of its own, so that Ctrl-C reaches only the parent, which then stops its children in
-    order.
+    It has its own session, so that Ctrl-C reaches only the parent, which then stops its children in order.
     """
 
     def __init__(
@@ -33,11 +32,11 @@ class Process:
         self._environment = dict(environment)
         self._pass_fds = tuple(pass_fds)
         self._process: subprocess.Popen[bytes] | None = None
-        self._started = 0.0
+        self._started_or_ended = 0.0
         self._pause = 0.0
 
     def start(self) -> None:
-        """Start it."""
+        """Start the process."""
         self._process = subprocess.Popen(
             self._command,
             env=self._environment,
@@ -45,22 +44,22 @@ class Process:
             stdin=subprocess.DEVNULL,
             start_new_session=True,
         )
-        self._started = time.monotonic()
+        self._started_or_ended = time.monotonic()
 
-    def keep_alive(self, say: Say) -> None:
-        """Start it again if it has ended; ever more slowly if it does not stay."""
+    def keep_alive(self, notify: Notify) -> None:
+        """Restart the process if it has ended, with growing pauses if it keeps ending."""
         if self._process is None:
-            if time.monotonic() - self._started >= self._pause:
+            if time.monotonic() - self._started_or_ended >= self._pause:
                 self.start()
         elif (status := self._process.poll()) is not None:
-            steady = time.monotonic() - self._started > _STEADY_SECONDS
-            self._pause = 0.0 if steady else min(_LONGEST_PAUSE, 2 * self._pause + 0.5)
-            self.kill()  # what it may have left behind
-            self._process, self._started = None, time.monotonic()
-            say(f"the {self.name} has ended ({_how(status)}); it is started again")
+            was_stable = time.monotonic() - self._started_or_ended > _STABLE_SECONDS
+            self._pause = 0.0 if was_stable else min(_MAX_PAUSE_SECONDS, 2 * self._pause + 0.5)
+            self.kill()  # its own children may have outlived it
+            self._process, self._started_or_ended = None, time.monotonic()
+            notify(f"the {self.name} ended unexpectedly ({_describe(status)}); restarting it")
 
     def stop(self, seconds: float) -> None:
-        """Ask it to end, and kill it with its children if it has not after `seconds`."""
+        """Ask the process to end, and kill it with its children if it has not ended after `seconds`."""
         if self._process is None:
             return
         with suppress(ProcessLookupError):
@@ -72,14 +71,14 @@ class Process:
         self._process = None
 
     def kill(self) -> None:
-        """End it and its children at once, without waiting: safe to call from a signal handler."""
+        """Kill the process and its children without waiting; safe to call from a signal handler."""
         if self._process is not None:
             with suppress(ProcessLookupError):
                 os.killpg(self._process.pid, signal.SIGKILL)
 
 
 def end_with_parent(parent: int) -> None:
-    """Have this process get SIGTERM when `parent` dies, however it dies; Linux only, elsewhere nothing happens."""
+    """Have this process receive SIGTERM when `parent` dies, however it dies. Does nothing except on Linux."""
     if sys.platform != "linux":
         return
     ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
@@ -87,7 +86,7 @@ def end_with_parent(parent: int) -> None:
         sys.exit(1)
 
 
-def _how(status: int) -> str:
+def _describe(status: int) -> str:
     if status >= 0:
         return f"exit status {status}"
     with suppress(ValueError):

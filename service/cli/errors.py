@@ -1,4 +1,4 @@
-"""How commands end: exit statuses, and errors that are told in a sentence rather than a traceback."""
+"""Exit statuses, and the error that ends a command with one of them."""
 
 from __future__ import annotations
 
@@ -7,14 +7,14 @@ from collections.abc import Sequence
 from odelib.errors import FieldError
 
 SUCCEEDED = 0
-FAILED = 1  # the fit failed or was cancelled, or the command could not do what was asked
-BAD_REQUEST = 2  # also what the command line itself says of wrong options
+FAILED = 1  # the fit failed or was cancelled, or the command could not do its work
+BAD_REQUEST = 2  # typer uses the same for wrong options
 NO_SERVICE = 3
 INTERRUPTED = 130  # Ctrl-C
 
 
 class CommandError(Exception):
-    """Ends a command with this status, after `message` and one line for each of `errors`."""
+    """Ends a command with `status`, after printing `message` and one line for each of `errors`."""
 
     def __init__(self, status: int, message: str, errors: Sequence[FieldError] = ()) -> None:
         self.status = status
@@ -23,5 +23,5 @@ class CommandError(Exception):
         super().__init__(message)
 
     def lines(self) -> list[str]:
-        """What is printed."""
-        return [self.message, *(f"  {error.pointer or '(the whole)'}: {error.detail}" for error in self.errors)]
+        """Return the lines to print."""
+        return [self.message, *(f"  {error.pointer or '(whole request)'}: {error.detail}" for error in self.errors)]

@@ -18,8 +18,8 @@ from typing import Any
 import pytest
 from rich.console import Console
 
-from service.cli.commands.fit import fit_here
-from service.cli.request.build import Asked
+from service.cli.commands.fit import fit_locally
+from service.cli.options import RequestOptions
 from tests.end_to_end.conftest import Stack
 from tests.processes import ApiProcess, redis_server, wait_for
 from tests.service.requests import DECAY, Json, changed
@@ -124,7 +124,7 @@ def running(stack: Stack) -> list[Json]:
     [
         (changed(DECAY, "/parameters/k/guess", 9.0), "/parameters/k/guess: "),
         (changed(DECAY, "/zeta", 1), "/zeta: "),
-        ([], "(the whole): "),
+        ([], "(whole request): "),
         ('{"system": ', "not JSON"),
         ('{"system": "lorenz", "system": "lorenz"}', "duplicate key 'system'"),
         ("[" * 60 + "]" * 60, "nested too deeply"),
@@ -193,7 +193,7 @@ def test_something_else_at_the_address_is_said(tmp_path: Path) -> None:
         serving.join()
 
     assert status == 3
-    assert "no odefit service" in err
+    assert "is not an odefit service" in err
 
 
 def test_the_key_is_sent(tmp_path: Path) -> None:
@@ -236,7 +236,7 @@ def test_ctrl_c_ends_a_fit_here_with_its_best_point(tmp_path: Path) -> None:
     pressing = threading.Thread(target=ctrl_c)
     pressing.start()
     bar = Console(file=shown, force_terminal=True, width=200)
-    status = fit_here(Asked(written(tmp_path, ENDLESS)), out, None, Console(file=io.StringIO()), bar)
+    status = fit_locally(RequestOptions(written(tmp_path, ENDLESS)), out, None, Console(file=io.StringIO()), bar)
     pressing.join()
 
     assert status == 130

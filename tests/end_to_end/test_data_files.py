@@ -212,7 +212,7 @@ def test_init_says_what_is_wrong(tmp_path: Path) -> None:
     kept = run("init", "lorenz", "--out", wrong)
     unsolved, mistaken, unknown = (run("init", system) for system in (explosion, wrong, "abacus"))
 
-    assert (kept[0], "exists already" in kept[2]) == (2, True)
+    assert (kept[0], "already exists" in kept[2]) == (2, True)
     assert (unsolved[0], "--data FILE.csv" in unsolved[2]) == (1, True)
     assert (mistaken[0], f"{wrong} /equations/c: " in mistaken[2]) == (2, True)
     assert (unknown[0], "lotka-volterra" in unknown[2]) == (2, True)

@@ -29,7 +29,7 @@ def test_it_keeps_every_write_and_listens_on_no_port() -> None:
         assert server.socket.stat().st_mode & 0o077 == 0
         client.set("a", "1")
         kill_redis(server)
-        assert not server.alive()
+        assert not server.is_alive()
         server.start()
         assert client.get("a") == b"1"
         server.stop()
@@ -44,7 +44,7 @@ def test_start_and_stop_may_be_said_twice() -> None:
         assert server.process is process
         server.stop()
         server.stop()
-        assert not server.alive()
+        assert not server.is_alive()
 
 
 def test_one_at_a_time_may_use_a_folder() -> None:
@@ -81,7 +81,7 @@ def test_a_server_that_does_not_come_up(tmp_path: Path) -> None:
         EmbeddedRedis(tmp_path).start()
     (tmp_path / "appendonly.aof").unlink()
     with EmbeddedRedis(tmp_path) as server:
-        assert server.alive()
+        assert server.is_alive()
 
 
 def test_an_old_server_on_the_path_is_left_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,15 +1,39 @@
-"""`odefit worker`: Celery's worker with the options that the queue needs."""
+"""`odefit worker`: a Celery worker with the options that the queue needs."""
 
 from __future__ import annotations
 
+import os
 import warnings
+from typing import Annotated
 
-from worker.celery_app import WORKER_OPTIONS, app
+import typer
+
+from service.cli.child_process import end_with_parent
+from service.cli.errors import BAD_REQUEST, CommandError
+from service.cli.options import ParentPid
+
+_QUEUES = ("cpu", "gpu")
 
 
-def work(queue: str, concurrency: int) -> None:
-    """Run fits of a queue, `concurrency` at a time, until SIGTERM or SIGINT."""
-    # Celery warns whoever is root of pickled messages; ours are JSON.
+def worker(
+    queue: Annotated[str, typer.Option(metavar="cpu|gpu", help="Queue to take fits from.")] = "cpu",
+    concurrency: Annotated[
+        int | None,
+        typer.Option(
+            metavar="N", min=1, help="Number of fits that run at a time [default: number of cores; 1 for gpu]."
+        ),
+    ] = None,
+    with_parent: ParentPid = None,
+) -> None:
+    """Run only workers, with the Redis at ODEFIT_REDIS_URL."""
+    if queue not in _QUEUES:
+        raise CommandError(BAD_REQUEST, f"unknown queue {queue!r}; choose cpu or gpu")
+    if with_parent is not None:
+        end_with_parent(with_parent)
+    from worker.celery_app import WORKER_OPTIONS, app
+
+    # Celery warns root of pickled messages; ours are JSON.
     warnings.filterwarnings("ignore", message="You're running the worker with superuser privileges")
-    options = ["--queues", queue, "--concurrency", str(concurrency), "--loglevel", "WARNING", *WORKER_OPTIONS]
+    processes = concurrency or (1 if queue == "gpu" else os.cpu_count() or 1)
+    options = ["--queues", queue, "--concurrency", str(processes), "--loglevel", "WARNING", *WORKER_OPTIONS]
     app.worker_main(["--quiet", "worker", *options])

@@ -1,4 +1,4 @@
-"""The rows of a report: each estimate beside what was asked of it."""
+"""The table of estimates: one row for each, beside its guess and bounds in the request."""
 
 from __future__ import annotations
 
@@ -9,47 +9,47 @@ from typing import Any
 Json = Mapping[str, Any]
 
 HEADINGS = ("name", "value", "error", "relative", "95 % interval", "guess", "bounds", "")
-Row = tuple[str, ...]  # a cell for each heading, empty where there is nothing to say
+Row = tuple[str, ...]  # a cell for each heading, perhaps empty
 
 
 @dataclass(frozen=True)
 class Section:
-    """Rows that belong together; the first, of the parameters, goes without a title."""
+    """Rows under one title; the parameters, which come first, have none."""
 
     title: str
     rows: list[Row]
 
 
 def sections(request: Json, result: Json) -> Iterator[Section]:
-    """Parameters, derived quantities, scales of the noise, and for each series its own values.
+    """Yield the sections: parameters, derived quantities, noise scales, and the values of each series.
 
     `request` and `result` are JSON. Empty sections are left out.
     """
-    asked = request.get("parameters", {})
-    held = {name for warning in result["warnings"] if warning["code"] == "at_bound" for name in warning["names"]}
+    entries = request.get("parameters", {})
+    at_bound = {name for warning in result["warnings"] if warning["code"] == "at_bound" for name in warning["names"]}
     several = "experiments" in request
-    found = [
-        Section("", [_row(name, asked.get(name), e, held) for name, e in result["parameters"].items()]),
-        Section("derived", [_row(name, None, e, held) for name, e in result.get("derived", {}).items()]),
-        Section("noise", [_row(name, None, e, held) for name, e in _scales(result)]),
-        *(_of_series(request, trajectory, held, several=several) for trajectory in result["trajectories"]),
+    all_sections = [
+        Section("", [_row(name, entries.get(name), e, at_bound) for name, e in result["parameters"].items()]),
+        Section("derived", [_row(name, None, e, at_bound) for name, e in result.get("derived", {}).items()]),
+        Section("noise", [_row(name, None, e, at_bound) for name, e in _noise_scales(result)]),
+        *(_series_section(request, trajectory, at_bound, several=several) for trajectory in result["trajectories"]),
     ]
-    yield from (section for section in found if section.rows)
+    yield from (section for section in all_sections if section.rows)
 
 
-def _scales(result: Json) -> Iterator[tuple[str, Json]]:
+def _noise_scales(result: Json) -> Iterator[tuple[str, Json]]:
     for observable, scales in result.get("noise", {}).items():
         for kind, estimate in scales.items():
             yield f"{kind}({observable})", estimate
 
 
-def _of_series(request: Json, trajectory: Json, held: set[str], *, several: bool) -> Section:
+def _series_section(request: Json, trajectory: Json, at_bound: set[str], *, several: bool) -> Section:
     name, series = trajectory["name"], _series(request, trajectory["name"])
-    asked = request.get("parameters", {})
-    # Warnings name what is an experiment's own with its name in brackets.
+    entries = request.get("parameters", {})
+    # Warnings add the experiment's name in brackets: k[warm].
     own = set(trajectory.get("parameters", {})) | set(trajectory["initial_state"])
-    bound = {unknown for unknown in own if unknown in held or f"{unknown}[{name}]" in held}
-    rows = [_row(unknown, asked.get(unknown), e, bound) for unknown, e in trajectory.get("parameters", {}).items()]
+    bound = {unknown for unknown in own if unknown in at_bound or f"{unknown}[{name}]" in at_bound}
+    rows = [_row(unknown, entries.get(unknown), e, bound) for unknown, e in trajectory.get("parameters", {}).items()]
     states = {**request.get("initial_state", {}), **series.get("initial_state", {})}
     start = series.get("start_time", (series.get("times") or [0])[0])
     rows += [_row(quantity, None, e, bound) for quantity, e in trajectory.get("derived", {}).items()]
@@ -63,13 +63,14 @@ def _series(request: Json, name: str) -> Json:
     return next((series for series in listed if series["name"] == name), request.get("data", {}))
 
 
-def _row(name: str, asked: Any, estimate: Json, held: set[str], *, label: str = "") -> Row:
-    entry = asked if isinstance(asked, Mapping) else {}
-    guess = entry.get("guess") if entry else asked
+def _row(name: str, requested: Any, estimate: Json, at_bound: set[str], *, label: str = "") -> Row:
+    """Return the row of one estimate. requested: its entry in the request, an object or only a guess."""
+    entry = requested if isinstance(requested, Mapping) else {}
+    guess = entry.get("guess") if entry else requested
     value, error = estimate["value"], estimate.get("standard_error")
     notes = [
         *(["fixed"] if estimate.get("fixed") else []),
-        *(["at its bound"] if name in held else []),
+        *(["at its bound"] if name in at_bound else []),
         *(["log scale"] if entry.get("scale") == "log" else []),
     ]
     return (
@@ -84,8 +85,10 @@ def _row(name: str, asked: Any, estimate: Json, held: set[str], *, label: str = 
     )
 
 
-def _percent(share: float) -> str:
-    return f"{share:.2g} %" if share < 99 else f"{share:.0f} %" if share < 1e6 else f"{share:.1e} %"
+def _percent(percentage: float) -> str:
+    if percentage < 99:
+        return f"{percentage:.2g} %"
+    return f"{percentage:.0f} %" if percentage < 1e6 else f"{percentage:.1e} %"
 
 
 def _range(lower: float | None, upper: float | None) -> str:

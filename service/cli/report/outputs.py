@@ -1,4 +1,4 @@
-"""The end of `fit` and `submit`: the report, the result's file, the picture."""
+"""The outputs of `fit` and `submit`: the printed report, RESULT.json and the plot."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ from service.cli.files import write_json
 from service.cli.report.text import print_report
 
 
-def check_picture(path: Path | None) -> None:
-    """Refuse, before the fit, a picture that could not be drawn. Raises `CommandError`."""
+def check_plot_path(path: Path | None) -> None:
+    """Refuse a plot that could not be written, before the fit and not after it. Raises `CommandError`."""
     if path is None:
         return
     from odelib.plots.figures import check_picture_path  # noqa: PLC0415 - loads matplotlib
@@ -24,10 +24,10 @@ def check_picture(path: Path | None) -> None:
         raise CommandError(BAD_REQUEST, str(error)) from None
 
 
-def finish(
+def write_outputs(
     console: Console, request: dict[str, Any], result: dict[str, Any], out: Path | None, plot: Path | None
 ) -> None:
-    """Print the report of a result, and write it and its picture where that was asked for."""
+    """Print the report of a result; write the result to `out` and its plot to `plot` if given."""
     print_report(console, request, result)
     if out is not None:
         write_json(out, result)

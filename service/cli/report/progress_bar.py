@@ -1,4 +1,4 @@
-"""The progress bar of a fit, wherever it runs."""
+"""The progress bar of a fit, here or on a service."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, T
 
 
 class ProgressBar:
-    """Stage, steps, loss and a bar, on a terminal; silent where there is none."""
+    """Shows stage, steps, loss and a bar on a terminal; shows nothing elsewhere."""
 
     def __init__(self, console: Console) -> None:
         self._progress = Progress(
@@ -34,11 +34,11 @@ class ProgressBar:
     ) -> None:
         self._progress.stop()
 
-    def say(self, text: str) -> None:
-        """Show what is being waited for."""
+    def show(self, text: str) -> None:
+        """Show `text`, such as the reason for waiting."""
         self._progress.update(self._task, description=text)
 
     def update(self, stage: str, step: int, steps: int, loss: float, fraction: float) -> None:
-        """Show where the fit stands."""
+        """Show the progress of the fit."""
         note = f"step {step} of {steps}, loss {loss:.6g}"
         self._progress.update(self._task, description=stage, completed=fraction, note=note)

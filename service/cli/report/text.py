@@ -1,6 +1,6 @@
-"""A result as people read it: what came out, how sure it is, and what to know before trusting it.
+"""The printed report of a result: outcome, facts of the fit, estimates, correlations, scores and warnings.
 
-Plain text in columns, the same whether it is read on a terminal or in a file; only a terminal adds colours.
+Plain text in columns, the same on a terminal and in a file; only a terminal shows colours.
 """
 
 from __future__ import annotations
@@ -14,15 +14,15 @@ from rich.text import Text
 
 from service.cli.report.estimates import HEADINGS, Json, Section, sections
 
-CORRELATED = 0.9  # from here on a correlation is worth telling
+MIN_CORRELATION = 0.9  # correlations above this absolute value are printed
 MAX_CORRELATIONS = 20
 INDENT = "  "
 
 
 def print_report(console: Console, request: Json, result: Json) -> None:
-    """Print a result beside the request it belongs to, both as JSON."""
+    """Print a result and the request it belongs to, both as JSON."""
     for line in _lines(request, result):
-        # Never folded: a terminal wraps a long line by itself, and a file keeps it whole.
+        # Not wrapped: a terminal wraps long lines itself, and a file keeps them whole.
         console.print(line, soft_wrap=True, markup=False, highlight=False)
 
 
@@ -43,13 +43,13 @@ def _lines(request: Json, result: Json) -> Iterator[Text]:
 
 
 def _facts(result: Json) -> Iterator[Text]:
-    """Names and values of the fit as a whole, in two columns."""
+    """Yield the facts of the fit as a whole, in two columns."""
     solver, statistics = result["solver"], result["statistics"]
     stages = [f"{s['kind']} {s['steps']} steps ({s['stopped']['code'].replace('_', ' ')})" for s in result["stages"]]
     facts = {
-        "loss": f"{result['loss']:.8g}" + _parts(result["loss_parts"]),
+        "loss": f"{result['loss']:.8g}" + _loss_parts(result["loss_parts"]),
         "observations": str(result["observations"]),
-        "stages": ", ".join(stages) or "none: nothing was free",
+        "stages": ", ".join(stages) or "none: no free unknowns",
         "solver": f"{solver['engine']}/{solver['method']} on {solver['device']}",
         "AIC": _number(statistics.get("aic")),
         "BIC": _number(statistics.get("bic")),
@@ -60,16 +60,16 @@ def _facts(result: Json) -> Iterator[Text]:
             yield Text.assemble((f"{name:<14}", "bold"), value)
 
 
-def _parts(parts: Json) -> str:
-    """The loss by origin, where there is more than one."""
+def _loss_parts(parts: Json) -> str:
+    """Return the parts of the loss if there is more than one."""
     if not (parts["penalty"] or parts["prior"]):
         return ""
     return " = " + " + ".join(f"{name} {parts[name]:.8g}" for name in ("data", "penalty", "prior") if parts[name])
 
 
-def _table(found: Sequence[Section]) -> Iterator[Text]:
-    """The sections under each other in the same columns; columns in which nothing stands are left out."""
-    rows = [row for section in found for row in section.rows]
+def _table(table: Sequence[Section]) -> Iterator[Text]:
+    """Yield the sections in common columns; empty columns are left out."""
+    rows = [row for section in table for row in section.rows]
     used = [i for i in range(len(HEADINGS)) if any(row[i] for row in rows)]
     widths = {i: max(len(HEADINGS[i]), *(len(row[i]) for row in rows)) for i in used}
 
@@ -78,7 +78,7 @@ def _table(found: Sequence[Section]) -> Iterator[Text]:
         return INDENT.join(aligned).rstrip()
 
     yield Text(line(HEADINGS), "bold")
-    for section in found:
+    for section in table:
         if section.title:
             yield Text(section.title, "bold")
         yield from (Text(line(row)) for row in section.rows)
@@ -88,7 +88,7 @@ _LEFT = {i for i, heading in enumerate(HEADINGS) if heading in ("name", "95 % in
 
 
 def _correlations(result: Json) -> Iterator[Text]:
-    """Pairs of estimates that the data can hardly tell apart, the strongest first."""
+    """Yield pairs of estimates that the data hardly distinguish, the strongest correlation first."""
     if "covariance" not in result:
         return
     names, matrix = result["covariance"]["names"], result["covariance"]["matrix"]
@@ -98,9 +98,9 @@ def _correlations(result: Json) -> Iterator[Text]:
         for i, j in combinations(range(len(names)), 2)
         if spread[i] and spread[j]
     ]
-    strong = sorted((p for p in pairs if abs(p[0]) > CORRELATED), key=lambda pair: -abs(pair[0]))
+    strong = sorted((p for p in pairs if abs(p[0]) > MIN_CORRELATION), key=lambda pair: -abs(pair[0]))
     if strong:
-        yield Text(f"correlations above {CORRELATED}", "bold")
+        yield Text(f"correlations above {MIN_CORRELATION}", "bold")
     for value, one, other in strong[:MAX_CORRELATIONS]:
         yield Text(f"{INDENT}{one}, {other}: {value:.3f}")
     if len(strong) > MAX_CORRELATIONS:
@@ -108,7 +108,7 @@ def _correlations(result: Json) -> Iterator[Text]:
 
 
 def _scores(result: Json) -> Iterator[Text]:
-    """How well data were met that the fit has not seen."""
+    """Yield how well the fit predicts data it has not seen."""
     for field, kind in (("predictions", "prediction"), ("hold_out", "held out")):
         for entry in result.get(field, []):
             if "loss" in entry:

@@ -1,4 +1,4 @@
-"""Measurements as tables: a CSV file with a column `time`, one for each observable, and perhaps `experiment`."""
+"""Tables of measurements: CSV files with columns `time`, one for each observable, and optionally `experiment`."""
 
 from __future__ import annotations
 
@@ -13,15 +13,15 @@ from odelib.errors import FieldError
 from service.cli.errors import BAD_REQUEST, FAILED, CommandError
 
 TIME, EXPERIMENT = "time", "experiment"
-_MOST_ERRORS = 20  # told of one table
+_MAX_ERRORS = 20  # reported for one table
 _NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?", re.ASCII)
 
 
 @dataclass
-class SeriesOfTable:
-    """The rows of one experiment: times, and per observable one number per time, None where the cell is empty.
+class TableSeries:
+    """The rows of one experiment.
 
-    `lines` has for each time the line of the file that it stands in.
+    values: per observable one number for each time, None for an empty cell. lines: the line in the file for each time.
     """
 
     name: str | None
@@ -32,19 +32,19 @@ class SeriesOfTable:
 
 @dataclass(frozen=True)
 class Table:
-    """The series of a file, one for each name in its column `experiment`, or a single one without a name."""
+    """The series of a file: one for each name in the column `experiment`, or a single one without a name."""
 
     path: Path
-    series: list[SeriesOfTable]
+    series: list[TableSeries]
 
     @property
     def has_experiments(self) -> bool:
-        """Whether the file has a column `experiment`."""
+        """Whether the file has the column `experiment`."""
         return self.series[0].name is not None
 
 
 def read_table(path: Path) -> Table:
-    """Read a CSV file. Raises `CommandError` with line and column of everything that is wrong."""
+    """Read a CSV file. Raises `CommandError` with the line and column of every mistake."""
     reader = _Reader(path)
     try:
         with path.open(newline="", encoding="utf-8-sig") as file:  # spreadsheets write a byte order mark
@@ -52,102 +52,104 @@ def read_table(path: Path) -> Table:
     except OSError as error:
         raise CommandError(BAD_REQUEST, f"{path} cannot be read: {error.strerror}") from None
     except UnicodeDecodeError as error:
-        raise CommandError(BAD_REQUEST, f"{path} is not UTF-8: byte {error.object[error.start]:#x}") from None
+        raise CommandError(BAD_REQUEST, f"{path} is not UTF-8: invalid byte {error.object[error.start]:#x}") from None
     except csv.Error as error:
-        raise CommandError(BAD_REQUEST, f"{path} is not a table: {error}") from None
+        raise CommandError(BAD_REQUEST, f"{path} is not a CSV table: {error}") from None
     if reader.errors:
-        raise CommandError(BAD_REQUEST, f"{path} is not a table of measurements:", reader.told())
+        raise CommandError(BAD_REQUEST, f"{path} is not a valid table of measurements:", reader.errors_to_report())
     return Table(path, series)
 
 
 class _Reader:
-    """Reads the rows and gathers what is wrong with them."""
+    """Reads the rows and collects their mistakes."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
         self.errors: list[FieldError] = []
         self.columns: list[str] = []
 
-    def read(self, lines: Iterator[str]) -> list[SeriesOfTable]:
+    def read(self, lines: Iterator[str]) -> list[TableSeries]:
         rows = csv.reader(lines, strict=True)
         self.columns = [name.strip() for name in next(rows, [])]
         if not self._check_header():
             return []
-        series: dict[str | None, SeriesOfTable] = {}
+        series: dict[str | None, TableSeries] = {}
         for row in rows:
             if not any(cell.strip() for cell in row):
-                continue  # an empty line, as at the end of many files
+                continue  # an empty line, common at the end of a file
             if len(row) != len(self.columns):
-                self._say(rows.line_num, None, f"{len(row)} cells, but the header names {len(self.columns)} columns")
+                self._add_error(
+                    rows.line_num, None, f"{len(row)} cells, but the header has {len(self.columns)} columns"
+                )
                 continue
             self._add(dict(zip(self.columns, row, strict=True)), rows.line_num, series)
         if not series and not self.errors:
-            self._say(rows.line_num, None, "there is no row of measurements")
+            self._add_error(rows.line_num, None, "the table has no rows of measurements")
         return list(series.values())
 
-    def told(self) -> list[FieldError]:
-        """The first of the errors, and how many there are beside them."""
-        rest = len(self.errors) - _MOST_ERRORS
-        more = [FieldError("further on", f"{rest} more of the kind")] if rest > 0 else []
-        return self.errors[:_MOST_ERRORS] + more
+    def errors_to_report(self) -> list[FieldError]:
+        """Return the first mistakes, and the number of the others."""
+        rest = len(self.errors) - _MAX_ERRORS
+        more = [FieldError("further on", f"{rest} more mistakes")] if rest > 0 else []
+        return self.errors[:_MAX_ERRORS] + more
 
     def _check_header(self) -> bool:
         before = len(self.errors)
         if TIME not in self.columns:
-            found = ", ".join(repr(name) for name in self.columns[:12]) or "nothing"
-            hint = "" if len(self.columns) > 1 else "; columns are separated by commas"
-            self._say(1, None, f"the header needs a column {TIME!r}, here is {found}{hint}")
+            found = ", ".join(repr(name) for name in self.columns[:12])
+            hint = "" if len(self.columns) > 1 else "; separate columns by commas"
+            self._add_error(1, None, f"the header has no column {TIME!r}" + (f", only {found}{hint}" if found else ""))
         elif not self._observables():
-            self._say(1, None, "the header names no observable beside the time")
+            self._add_error(1, None, "the header has no column for an observable")
         for i, name in enumerate(self.columns):
             if not name:
-                self._say(1, None, f"column {i + 1} has no name")
+                self._add_error(1, None, f"column {i + 1} has no name")
             elif name in self.columns[:i]:
-                self._say(1, name, "stands twice in the header")
+                self._add_error(1, name, "duplicate column")
         return len(self.errors) == before
 
     def _observables(self) -> list[str]:
         return [name for name in self.columns if name not in (TIME, EXPERIMENT)]
 
-    def _add(self, row: dict[str, str], line: int, series: dict[str | None, SeriesOfTable]) -> None:
+    def _add(self, row: dict[str, str], line: int, series: dict[str | None, TableSeries]) -> None:
         name = row[EXPERIMENT].strip() if EXPERIMENT in row else None
         if name == "":
-            self._say(line, EXPERIMENT, "empty; every row needs its experiment's name")
+            self._add_error(line, EXPERIMENT, "empty; every row needs the name of its experiment")
             return
         time = self._number(row[TIME], line, TIME)
         values = {observable: self._number(row[observable], line, observable) for observable in self._observables()}
         if time is None:
             if not row[TIME].strip():
-                self._say(line, TIME, "empty; every row needs its time")
+                self._add_error(line, TIME, "empty; every row needs a time")
             return
-        found = series.setdefault(name, SeriesOfTable(name, values={observable: [] for observable in values}))
-        found.times.append(time)
-        found.lines.append(line)
+        rows = series.setdefault(name, TableSeries(name, values={observable: [] for observable in values}))
+        rows.times.append(time)
+        rows.lines.append(line)
         for observable, value in values.items():
-            found.values[observable].append(value)
+            rows.values[observable].append(value)
 
     def _number(self, cell: str, line: int, column: str) -> float | None:
         text = cell.strip()
         if not text:
             return None
         if not _NUMBER.fullmatch(text):
-            hint = "; leave the cell empty where a value is missing"
+            hint = "; leave the cell empty if the value is missing"
             if re.fullmatch(r"[+-]?\d+,\d+", text):
-                hint = "; write a point before the decimals"
-            self._say(line, column, f"{text!r:.40} is not a number{hint}")
+                hint = "; use a decimal point"
+            self._add_error(line, column, f"{text!r:.40} is not a number{hint}")
             return None
         number = float(text)
         if number in (float("inf"), float("-inf")):
-            self._say(line, column, f"{text!r:.40} is beyond double precision")
+            self._add_error(line, column, f"{text!r:.40} exceeds double precision")
             return None
         return number
 
-    def _say(self, line: int, column: str | None, detail: str) -> None:
-        self.errors.append(FieldError(place(self.path, line, column), detail))
+    def _add_error(self, line: int, column: str | None, detail: str) -> None:
+        self.errors.append(FieldError(cell_name(self.path, line, column), detail))
 
 
-def place(path: Path, line: int | None, column: str | None) -> str:
-    """How a cell, a line or a column of a table is named."""
+def cell_name(path: Path, line: int | None, column: str | None) -> str:
+    """Return the name of a cell, line or column in messages."""
     parts = [
         path.name,
         *([] if line is None else [f"line {line}"]),
@@ -157,9 +159,9 @@ def place(path: Path, line: int | None, column: str | None) -> str:
 
 
 def write_table(path: Path, series: Sequence[Mapping[str, Any]], *, several: bool = False) -> None:
-    """Write series as a table that `read_table` reads: empty where missing, with their names where `several`.
+    """Write series as a table for `read_table`, with the column `experiment` if `several`.
 
-    Raises `CommandError`.
+    Missing values become empty cells. Raises `CommandError`.
     """
     observables = list(dict.fromkeys(name for each in series for name in each["values"]))
     try:

@@ -1,7 +1,7 @@
-"""Where the parts of a request were written.
+"""Where the parts of a request come from.
 
-Whoever wrote an option or a cell of a table is told of that option or cell, not of a pointer into a body that they
-never saw.
+Mistakes in an option or in a cell of a table are reported at that option or cell, not at a pointer into a request that
+the user never wrote.
 """
 
 from __future__ import annotations
@@ -13,23 +13,27 @@ from typing import Any
 
 from odelib.errors import FieldError
 from odelib.problem.pointers import split
-from service.cli.request.csv_table import TIME, SeriesOfTable, Table, place
+from service.cli.request.csv_table import TIME, Table, TableSeries, cell_name
 
 Json = dict[str, Any]
 
 
 @dataclass
-class Places:
-    """Where the parts of a request were written: pointers into it, and what their writer calls them."""
+class Origins:
+    """The origins of a request's parts.
+
+    names: pointer → the user's name for that place, such as an option. series: pointer of a series → its rows in
+    `table`. has_file: whether there is a FILE.json; without one, missing parts can only come from options.
+    """
 
     request: Json = field(default_factory=dict)
     names: dict[str, str] = field(default_factory=dict)
     table: Table | None = None
-    series: dict[str, SeriesOfTable] = field(default_factory=dict)  # by the pointer of the series
-    has_file: bool = True  # without a FILE.json, what is missing can only be an option
+    series: dict[str, TableSeries] = field(default_factory=dict)
+    has_file: bool = True
 
-    def translated(self, errors: Iterable[FieldError]) -> list[FieldError]:
-        """The same mistakes, each at the place its writer knows."""
+    def translate(self, errors: Iterable[FieldError]) -> list[FieldError]:
+        """Return the same mistakes, with the user's name of each place instead of its pointer."""
         return [FieldError(self._name(error.pointer), error.detail) for error in errors]
 
     def _name(self, pointer: str) -> str:
@@ -40,18 +44,18 @@ class Places:
             return self.names[pointer]
         if "/system" in self.names and pointer.startswith("/system/"):
             return f"{self.names['/system']} {pointer.removeprefix('/system')}"
-        around = pointer.rpartition("/")[0]
-        missing = not _stands(self.request, pointer) and (not self.has_file or around in self.names)
-        return (_missing_option(pointer) if missing else None) or pointer
+        parent = pointer.rpartition("/")[0]
+        is_missing = not _exists(self.request, pointer) and (not self.has_file or parent in self.names)
+        return (_missing_option(pointer) if is_missing else None) or pointer
 
 
-def _cell(path: Path, series: SeriesOfTable, parts: Sequence[str]) -> str:
+def _cell(path: Path, series: TableSeries, parts: Sequence[str]) -> str:
     column = TIME if parts[0] == "times" else parts[1] if len(parts) > 1 else None
     row = parts[-1] if len(parts) > (1 if parts[0] == "times" else 2) else ""
-    return place(path, series.lines[int(row)] if row.isdigit() else None, column)
+    return cell_name(path, series.lines[int(row)] if row.isdigit() else None, column)
 
 
-def _stands(request: Any, pointer: str) -> bool:
+def _exists(request: Any, pointer: str) -> bool:
     for part in split(pointer):
         if not (isinstance(request, dict) and part in request):
             return False
@@ -60,7 +64,7 @@ def _stands(request: Any, pointer: str) -> bool:
 
 
 def _missing_option(pointer: str) -> str | None:
-    """The option that would have given what is missing at `pointer`."""
+    """Return the option that supplies the missing part at `pointer`."""
     match split(pointer):
         case ["parameters", name] | ["parameters", name, "guess"]:
             return f"--guess {name}=…"

@@ -11,7 +11,8 @@ import pytest
 from odelib.errors import FieldError, ProblemError
 from odelib.problem.request import parse_problem
 from service.cli.errors import BAD_REQUEST, CommandError
-from service.cli.request.build import Asked, gather
+from service.cli.options import RequestOptions
+from service.cli.request.build import build_request
 from tests.service.requests import MINIMAL, Json, changed
 
 TABLE = "time,prey,predator\n0.0,1.02,0.97\n0.1,1.05,\n0.2,1.11,0.71\n"
@@ -25,38 +26,38 @@ def written(folder: Path, content: Any, name: str = "file.json") -> Path:
     return path
 
 
-def request_of(asked: Asked) -> Json:
-    body, parsed, _ = gather(asked)
-    assert json.loads(body) == parsed
-    request: Json = parsed
-    return request
+def request_of(options: RequestOptions) -> Json:
+    request = build_request(options)
+    assert json.loads(request.body) == request.parsed
+    parsed: Json = request.parsed
+    return parsed
 
 
-def mistakes(asked: Asked) -> list[str]:
-    _, parsed, places = gather(asked)
+def mistakes(options: RequestOptions) -> list[str]:
+    request = build_request(options)
     with pytest.raises(ProblemError) as refused:
-        parse_problem(parsed)
-    return [error.pointer for error in places.translated(refused.value.errors)]
+        parse_problem(request.parsed)
+    return [error.pointer for error in request.origins.translate(refused.value.errors)]
 
 
 def test_a_file_alone_is_sent_as_it_stands(tmp_path: Path) -> None:
     path = written(tmp_path, json.dumps(MINIMAL, indent=3))
 
-    body, parsed, places = gather(Asked(path))
+    request = build_request(RequestOptions(path))
 
-    assert body == path.read_bytes()
-    assert parsed == MINIMAL
-    assert places.translated([FieldError("/parameters/gamma", "…")]) == [FieldError("/parameters/gamma", "…")]
+    assert request.body == path.read_bytes()
+    assert request.parsed == MINIMAL
+    assert request.origins.translate([FieldError("/parameters/gamma", "…")]) == [FieldError("/parameters/gamma", "…")]
 
 
 def test_options_and_a_table_make_a_request(tmp_path: Path) -> None:
     data = written(tmp_path, TABLE, "data.csv")
-    asked = Asked(
+    options = RequestOptions(
         system="lotka-volterra", data=data, guesses=GUESSES, initial=INITIAL, fixed=("prey", "gamma=1"),
         lower=("alpha=0", "prey=0"), upper=("alpha=9",), uncertainty="covariance",
     )  # fmt: skip
 
-    assert request_of(asked) == {
+    assert request_of(options) == {
         "system": "lotka-volterra",
         "data": {"times": [0.0, 0.1, 0.2], "values": {"prey": [1.02, 1.05, 1.11], "predator": [0.97, None, 0.71]}},
         "parameters": {
@@ -68,7 +69,7 @@ def test_options_and_a_table_make_a_request(tmp_path: Path) -> None:
         "initial_state": {"prey": {"guess": 0.8, "fixed": True, "lower": 0.0}, "predator": "2*alpha"},
         "uncertainty": "covariance",
     }
-    parse_problem(request_of(asked))
+    parse_problem(request_of(options))
 
 
 def test_a_table_replaces_the_measurements_of_a_file_and_options_its_guesses(tmp_path: Path) -> None:
@@ -76,7 +77,7 @@ def test_a_table_replaces_the_measurements_of_a_file_and_options_its_guesses(tmp
     request = changed(MINIMAL, "/data", {**MINIMAL["data"], **own}, "/parameters/beta", {"guess": 2.0, "lower": 0.5})
     data = written(tmp_path, TABLE, "data.csv")
 
-    found = request_of(Asked(written(tmp_path, request), data=data, guesses=("beta=3", "alpha=4")))
+    found = request_of(RequestOptions(written(tmp_path, request), data=data, guesses=("beta=3", "alpha=4")))
 
     assert found["data"] == {
         "times": [0.0, 0.1, 0.2],
@@ -92,15 +93,15 @@ def test_a_table_of_experiments_makes_experiments(tmp_path: Path) -> None:
     given = [{"name": "a", "times": [7], "values": {"prey": [1]}, "initial_state": {"prey": 5.0}}]
     request = {**{k: v for k, v in MINIMAL.items() if k != "data"}, "experiments": given}
 
-    found = request_of(Asked(written(tmp_path, request), data=data))
+    found = request_of(RequestOptions(written(tmp_path, request), data=data))
 
     assert "data" not in found
     assert found["experiments"] == [
         {"name": "b", "times": [0.0, 1.0], "values": {"prey": [1.0, 4.0]}},
         {"name": "a", "times": [0.0], "values": {"prey": [2.0], "predator": [3.0]}, "initial_state": {"prey": 5.0}},
     ]
-    assert "experiments" in request_of(Asked(written(tmp_path, MINIMAL), data=data))
-    single = request_of(Asked(written(tmp_path, request), data=written(tmp_path, TABLE, "one.csv")))
+    assert "experiments" in request_of(RequestOptions(written(tmp_path, MINIMAL), data=data))
+    single = request_of(RequestOptions(written(tmp_path, request), data=written(tmp_path, TABLE, "one.csv")))
     assert "experiments" not in single
     assert single["data"]["times"] == [0.0, 0.1, 0.2]
 
@@ -110,49 +111,49 @@ def test_the_initial_values_may_hold_before_the_first_measurement(tmp_path: Path
     one = written(tmp_path, TABLE, "one.csv")
     request = written(tmp_path, MINIMAL)
 
-    assert request_of(Asked(request, data=one, start_time=-2.0))["data"]["start_time"] == -2.0
-    assert request_of(Asked(request, start_time=-2.0))["data"] == {**MINIMAL["data"], "start_time": -2.0}
-    found = request_of(Asked(request, data=several, start_time=0.0))
+    assert request_of(RequestOptions(request, data=one, start_time=-2.0))["data"]["start_time"] == -2.0
+    assert request_of(RequestOptions(request, start_time=-2.0))["data"] == {**MINIMAL["data"], "start_time": -2.0}
+    found = request_of(RequestOptions(request, data=several, start_time=0.0))
     assert [series["start_time"] for series in found["experiments"]] == [0.0, 0.0]
-    assert mistakes(Asked(request, data=one, start_time=5.0)) == ["--start-time"]
-    assert mistakes(Asked(request, data=several, start_time=1.5)) == ["--start-time"]
+    assert mistakes(RequestOptions(request, data=one, start_time=5.0)) == ["--start-time"]
+    assert mistakes(RequestOptions(request, data=several, start_time=1.5)) == ["--start-time"]
 
 
 def test_a_definition_may_stand_in_a_file(tmp_path: Path) -> None:
     definition = {"states": ["x"], "parameters": ["k"], "equations": {"x": "-k*x"}}
     model, data = written(tmp_path, definition, "model.json"), written(tmp_path, "time,x\n0,2\n1,1\n", "data.csv")
-    asked = Asked(system=str(model), data=data, guesses=("k=1",), initial=("x=2",), fixed=("x",))
+    options = RequestOptions(system=str(model), data=data, guesses=("k=1",), initial=("x=2",), fixed=("x",))
 
-    found = request_of(asked)
+    found = request_of(options)
 
     assert found["system"] == definition
     assert found["initial_state"] == {"x": {"guess": 2.0, "fixed": True}}
     written(tmp_path, {**definition, "equations": {"x": "-k*z"}}, "model.json")
-    assert mistakes(asked) == [f"{model} /equations/x"]
+    assert mistakes(options) == [f"{model} /equations/x"]
 
 
 def test_all_that_is_missing_is_named_by_its_option(tmp_path: Path) -> None:
     data = written(tmp_path, TABLE, "data.csv")
 
-    assert set(mistakes(Asked(system="lotka-volterra", guesses=("alpha=1",), fixed=("beta",)))) == {
+    assert set(mistakes(RequestOptions(system="lotka-volterra", guesses=("alpha=1",), fixed=("beta",)))) == {
         "--data FILE.csv", "--guess beta=…", "--guess gamma=…", "--guess delta=…", "--initial prey=…",
         "--initial predator=…",
     }  # fmt: skip
-    assert mistakes(Asked(written(tmp_path, changed(MINIMAL, "/parameters", {})), data=data)) == [
+    assert mistakes(RequestOptions(written(tmp_path, changed(MINIMAL, "/parameters", {})), data=data)) == [
         "/parameters/alpha", "/parameters/beta", "/parameters/gamma", "/parameters/delta",
     ]  # fmt: skip
 
 
 def test_mistakes_are_told_where_they_were_written(tmp_path: Path) -> None:
     text = "time,prey,lynx\n0,1,1\n2,1,1\n1,1,1\n"
-    asked = Asked(
+    options = RequestOptions(
         written(tmp_path, changed(MINIMAL, "/zeta", 1, "/parameters/gamma", 9.0)),
         data=written(tmp_path, text, "data.csv"),
         guesses=("kappa=1",), initial=("prey=2*x",), lower=("alpha=5", "gamma=10", "delta=0"), upper=("delta=-1",),
         uncertainty="some",
     )  # fmt: skip
 
-    assert sorted(mistakes(asked)) == [
+    assert sorted(mistakes(options)) == [
         "--guess kappa", "--initial prey", "--lower delta", "--uncertainty",
         "/parameters/alpha/guess", "/parameters/gamma/guess", "/zeta",
         "data.csv, column 'lynx'", "data.csv, line 4, column 'time'",
@@ -162,46 +163,46 @@ def test_mistakes_are_told_where_they_were_written(tmp_path: Path) -> None:
 def test_mistakes_in_experiments_are_told_by_line(tmp_path: Path) -> None:
     """The model's pointers, as the contract has them."""
     data = written(tmp_path, "experiment,time,prey\nb,0,1\na,3,2\nb,1,4\na,2,4\n", "data.csv")
-    _, _, places = gather(Asked(written(tmp_path, MINIMAL), data=data))
+    origins = build_request(RequestOptions(written(tmp_path, MINIMAL), data=data)).origins
 
-    told = places.translated(
+    translated = origins.translate(
         [
             FieldError(p, "…")
             for p in ("/experiments/1/times/1", "/experiments/0/values/prey/1", "/experiments/0/values")
         ]
     )
 
-    assert [error.pointer for error in told] == [
+    assert [error.pointer for error in translated] == [
         "data.csv, line 5, column 'time'", "data.csv, line 4, column 'prey'", "data.csv",
     ]  # fmt: skip
 
 
 @pytest.mark.parametrize(
-    ("asked", "said"),
+    ("options", "message"),
     [
-        (Asked(), "--system and --data"),
-        (Asked(system="abacus"), "'abacus' is neither a system nor a file; the catalogue has lotka-volterra"),
-        (Asked(system="none.json"), "none.json cannot be read"),
-        (Asked(system="lorenz", guesses=("rho",)), "--guess takes NAME=VALUE, not 'rho'"),
-        (Asked(system="lorenz", guesses=("rho=two",)), "--guess rho: 'two' is not a finite number"),
-        (Asked(system="lorenz", initial=("x=inf",)), "--initial x: 'inf' is not a finite number"),
-        (Asked(system="lorenz", lower=("=1",)), "--lower takes NAME=VALUE, not '=1'"),
-        (Asked(system="lorenz", fixed=("rho=nan",)), "--fix rho: 'nan' is not a finite number"),
+        (RequestOptions(), "--system and --data"),
+        (RequestOptions(system="abacus"), "'abacus' is neither a catalogue system (lotka-volterra, "),
+        (RequestOptions(system="none.json"), "none.json cannot be read"),
+        (RequestOptions(system="lorenz", guesses=("rho",)), "--guess takes NAME=VALUE, not 'rho'"),
+        (RequestOptions(system="lorenz", guesses=("rho=two",)), "--guess rho: 'two' is not a finite number"),
+        (RequestOptions(system="lorenz", initial=("x=inf",)), "--initial x: 'inf' is not a finite number"),
+        (RequestOptions(system="lorenz", lower=("=1",)), "--lower takes NAME=VALUE, not '=1'"),
+        (RequestOptions(system="lorenz", fixed=("rho=nan",)), "--fix rho: 'nan' is not a finite number"),
     ],
 )
-def test_options_that_make_no_sense_are_refused(asked: Asked, said: str) -> None:
+def test_options_that_make_no_sense_are_refused(options: RequestOptions, message: str) -> None:
     with pytest.raises(CommandError) as refused:
-        gather(asked)
+        build_request(options)
 
     assert refused.value.status == BAD_REQUEST
-    assert said in refused.value.message
+    assert message in refused.value.message
 
 
 def test_files_that_are_something_else_are_refused(tmp_path: Path) -> None:
     with pytest.raises(CommandError, match="it must be a JSON object"):
-        gather(Asked(written(tmp_path, []), guesses=("k=1",)))
-    with pytest.raises(CommandError, match="is a request, not a system"):
-        gather(Asked(system=str(written(tmp_path, MINIMAL))))
+        build_request(RequestOptions(written(tmp_path, []), guesses=("k=1",)))
+    with pytest.raises(CommandError, match="is a request; --system needs the definition of a system"):
+        build_request(RequestOptions(system=str(written(tmp_path, MINIMAL))))
     with pytest.raises(CommandError) as refused:
-        gather(Asked(written(tmp_path, changed(MINIMAL, "/parameters", 3)), guesses=("k=1",)))
+        build_request(RequestOptions(written(tmp_path, changed(MINIMAL, "/parameters", 3)), guesses=("k=1",)))
     assert refused.value.lines()[1] == "  /parameters: must be an object"

@@ -47,14 +47,14 @@ def test_every_wrong_cell_is_told_by_line_and_column(tmp_path: Path) -> None:
     text = 'experiment,time,x,y\na,0,one,2\n,1,1,1\na,,1,1\na,2,"2,5",1e999\na,3\na,4,NaN,1_0\n'
 
     assert refusal(tmp_path, text)[1:] == [
-        "  data.csv, line 2, column 'x': 'one' is not a number; leave the cell empty where a value is missing",
-        "  data.csv, line 3, column 'experiment': empty; every row needs its experiment's name",
-        "  data.csv, line 4, column 'time': empty; every row needs its time",
-        "  data.csv, line 5, column 'x': '2,5' is not a number; write a point before the decimals",
-        "  data.csv, line 5, column 'y': '1e999' is beyond double precision",
-        "  data.csv, line 6: 2 cells, but the header names 4 columns",
-        "  data.csv, line 7, column 'x': 'NaN' is not a number; leave the cell empty where a value is missing",
-        "  data.csv, line 7, column 'y': '1_0' is not a number; leave the cell empty where a value is missing",
+        "  data.csv, line 2, column 'x': 'one' is not a number; leave the cell empty if the value is missing",
+        "  data.csv, line 3, column 'experiment': empty; every row needs the name of its experiment",
+        "  data.csv, line 4, column 'time': empty; every row needs a time",
+        "  data.csv, line 5, column 'x': '2,5' is not a number; use a decimal point",
+        "  data.csv, line 5, column 'y': '1e999' exceeds double precision",
+        "  data.csv, line 6: 2 cells, but the header has 4 columns",
+        "  data.csv, line 7, column 'x': 'NaN' is not a number; leave the cell empty if the value is missing",
+        "  data.csv, line 7, column 'y': '1_0' is not a number; leave the cell empty if the value is missing",
     ]
 
 
@@ -62,21 +62,21 @@ def test_of_many_mistakes_the_first_are_told(tmp_path: Path) -> None:
     lines = refusal(tmp_path, "time,x\n" + "0,?\n" * 50)
 
     assert len(lines) == 22
-    assert lines[-1] == "  further on: 30 more of the kind"
+    assert lines[-1] == "  further on: 30 more mistakes"
 
 
 @pytest.mark.parametrize(
     ("text", "said"),
     [
-        ("", "line 1: the header needs a column 'time', here is nothing"),
-        ("t,x\n0,1\n", "line 1: the header needs a column 'time', here is 't', 'x'"),
-        ("time;x\n0;1\n", "columns are separated by commas"),
-        ("time\n0\n", "line 1: the header names no observable beside the time"),
-        ("time,x,x\n0,1,2\n", "line 1, column 'x': stands twice in the header"),
+        ("", "line 1: the header has no column 'time'"),
+        ("t,x\n0,1\n", "line 1: the header has no column 'time', only 't', 'x'"),
+        ("time;x\n0;1\n", "only 'time;x'; separate columns by commas"),
+        ("time\n0\n", "line 1: the header has no column for an observable"),
+        ("time,x,x\n0,1,2\n", "line 1, column 'x': duplicate column"),
         ("time,x,\n0,1,2\n", "line 1: column 3 has no name"),
-        ("time,x\n\n", "line 2: there is no row of measurements"),
-        (b"time,x\n0,\xff\n", "is not UTF-8: byte 0xff"),
-        ('time,x\n0,"1\n', "is not a table"),
+        ("time,x\n\n", "line 2: the table has no rows of measurements"),
+        (b"time,x\n0,\xff\n", "is not UTF-8: invalid byte 0xff"),
+        ('time,x\n0,"1\n', "is not a CSV table"),
     ],
 )
 def test_what_is_no_table_is_said(tmp_path: Path, text: str | bytes, said: str) -> None:

@@ -1,0 +1,108 @@
+"""The arguments and options that several commands share."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from service.cli.errors import BAD_REQUEST, CommandError
+
+if TYPE_CHECKING:
+    from service.settings import ServiceSettings
+
+RequestPath = Annotated[
+    Path | None, typer.Argument(metavar="[FILE.json]", help="The fit request: the body of POST /fits.")
+]
+System = Annotated[
+    str | None,
+    typer.Option("--system", metavar="SYSTEM|FILE.json", help="Name of a catalogue system, or file of a definition."),
+]
+Data = Annotated[
+    Path | None,
+    typer.Option(
+        metavar="FILE.csv",
+        help="Measurements, in the columns time, one for each observable, and optionally experiment. "
+        "Empty cells are missing values.",
+    ),
+]
+Guess = Annotated[list[str], typer.Option(metavar="NAME=NUMBER", help="Initial guess of a parameter.")]
+Initial = Annotated[
+    list[str], typer.Option(metavar="NAME=NUMBER", help="Initial value of a state: a guess or an expression.")
+]
+Fix = Annotated[list[str], typer.Option(metavar="NAME[=NUMBER]", help="Parameter or initial value to hold fixed.")]
+Lower = Annotated[list[str], typer.Option(metavar="NAME=NUMBER", help="Lower bound.")]
+Upper = Annotated[list[str], typer.Option(metavar="NAME=NUMBER", help="Upper bound.")]
+StartTime = Annotated[
+    float | None,
+    typer.Option(
+        "--start-time", metavar="NUMBER", help="Time at which the initial values hold [default: first measurement]."
+    ),
+]
+Uncertainty = Annotated[
+    str | None,
+    typer.Option(
+        "--uncertainty",
+        metavar="METHOD",
+        help="none, covariance (standard errors and intervals), or profile (profile likelihoods).",
+    ),
+]
+ResultPath = Annotated[Path | None, typer.Option("--out", metavar="RESULT.json", help="File to write the result to.")]
+PlotPath = Annotated[
+    Path | None, typer.Option("--plot", metavar="PICTURE", help="File to draw the plot in: .png, .pdf, .svg, …")
+]
+Host = Annotated[
+    str | None,
+    typer.Option("--host", metavar="HOST", help="Address to listen on; beyond loopback only if ODEFIT_API_KEY is set."),
+]
+ParentPid = Annotated[
+    int | None, typer.Option("--with-parent", hidden=True, help="End when the process with this id ends.")
+]
+
+
+@dataclass(frozen=True)
+class RequestOptions:
+    """The arguments and options from which a request is built.
+
+    guesses, initial, fixed, lower, upper: NAME=VALUE, as typed.
+    """
+
+    file: Path | None = None
+    system: str | None = None
+    data: Path | None = None
+    guesses: Sequence[str] = ()
+    initial: Sequence[str] = ()
+    fixed: Sequence[str] = ()
+    lower: Sequence[str] = ()
+    upper: Sequence[str] = ()
+    start_time: float | None = None
+    uncertainty: str | None = None
+
+    @property
+    def is_only_file(self) -> bool:
+        """Whether FILE.json is given and nothing else; it is then sent unchanged."""
+        rest = (self.system, self.data, *self.guesses, *self.initial, *self.fixed, *self.lower, *self.upper)
+        return self.file is not None and not any(rest) and self.uncertainty is None and self.start_time is None
+
+    @property
+    def label(self) -> str:
+        """The name of the request in messages."""
+        return "the request from the options" if self.file is None else str(self.file)
+
+
+def load_settings(host: str | None, port: int | None) -> ServiceSettings:
+    """Return the settings of the environment with `host` and `port` replaced if given. Raises `CommandError`."""
+    from pydantic import ValidationError  # noqa: PLC0415 - not needed for --help
+
+    from service.settings import ServiceSettings  # noqa: PLC0415
+
+    try:
+        settings = ServiceSettings()
+    except ValidationError as error:
+        mistakes = [f"ODEFIT_{str(e['loc'][0]).upper()}: {e['msg']}" for e in error.errors()]
+        raise CommandError(BAD_REQUEST, "invalid setting: " + "; ".join(mistakes)) from None
+    given = {"host": host, "port": port}
+    return settings.model_copy(update={name: value for name, value in given.items() if value is not None})
