@@ -1,40 +1,110 @@
-"""What a result says of how far to trust it: problems that earn a warning, and problems beside them that do not."""
+"""The warnings of a result: for each, a problem that has it, and its text."""
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, get_args
 
 import numpy as np
 import pytest
 
 from odelib.fitting import fit
-from odelib.likelihood.residual_tests import structured
 from odelib.problem.request import parse_problem
-from odelib.result import FitResult
+from odelib.result import OUTCOMES, FitResult, WarningCode
 
 TIMES = np.linspace(0, 4, 40)
+CLEAN = np.exp(-0.7 * TIMES) + 0.02 * np.random.default_rng(0).standard_normal(len(TIMES))
+SYSTEM = {"states": ["x"], "parameters": ["k"], "equations": {"x": "-k*x"}}
+TWO_PARAMETERS = {"states": ["x"], "parameters": ["a", "b"], "equations": {"x": "-a*b*x"}}
+ONE_IDLE = {"states": ["x"], "parameters": ["a", "b"], "equations": {"x": "-a*x + 0*b"}}
+# sin(3a) + a²/50 has many local minima, and each start stays in its own
+MANY_MINIMA = {
+    "system": {"states": ["x"], "parameters": ["a"], "equations": {"x": "0*a"}},
+    "parameters": {"a": {"guess": 8.0, "lower": -40.0, "upper": 40.0}},
+    "initial_state": {"x": "2 + sin(3*a) + a**2/50"},
+    "stages": [{"kind": "multi_start", "starts": 6}],
+}
 
 
-def fitted(values: Any, **request: Any) -> FitResult:
-    base = {
-        "system": {"states": ["x"], "parameters": ["k"], "equations": {"x": "-k*x"}},
+def fitted(values: Any = CLEAN, **changes: Any) -> FitResult:
+    """Fit x' = −k·x to these values at `TIMES`, or what the changes make of it."""
+    request = {
+        "system": SYSTEM,
         "data": {"times": TIMES.tolist(), "values": {"x": list(values)}},
         "parameters": {"k": 0.5},
         "initial_state": {"x": 1.0},
     }
-    return fit(parse_problem(base | request))
+    return fit(parse_problem(request | changes))
 
 
 def codes(result: FitResult) -> list[str]:
     return [warning.code for warning in result.warnings]
 
 
-def noise(size: float, seed: int = 0) -> Any:
-    return size * np.random.default_rng(seed).standard_normal(len(TIMES))
+# by code: changes to the request above, and the text of the warning that the fit then has
+CASES: dict[str, tuple[dict[str, Any], str]] = {
+    "at_bound": (
+        {"parameters": {"k": {"guess": 0.5, "upper": 0.6}}},
+        "k ended at a bound; the best value may lie beyond it",
+    ),
+    "not_finite": (
+        {"system": SYSTEM | {"derived": {"p": "log(0 - k)", "q": "sqrt(0 - k)"}}},
+        "p, q are not finite at some times or at the fitted parameters",
+    ),
+    "best_found_once": (
+        {"values": np.ones(40), **MANY_MINIMA},
+        "only 1 of 6 starts reached the best loss, so a better optimum may exist; increase `starts`",
+    ),
+    "structured_residuals": (
+        {"values": CLEAN + 0.1 * np.sin(5 * TIMES)},
+        "the residuals of x are correlated in time: the model may miss an effect, or a better fit may exist",
+    ),
+    "no_better_than_constant": (
+        {
+            "system": SYSTEM | {"equations": {"x": "k"}},
+            "parameters": {"k": {"guess": 1.0, "lower": 0.5}},
+            "initial_state": {"x": {"guess": 5.0, "fixed": True}},
+        },
+        "the model describes x no better than a constant would",
+    ),
+    "coarse_solver": (
+        {"solver": {"atol": 0.1}},
+        "solver.atol is not small compared with the data, so the trajectories and the fit are inaccurate; lower it",
+    ),
+    "no_uncertainty": (
+        {"data": {"times": [0.0, 1.0], "values": {"x": [1.0, 0.5]}}, "uncertainty": "covariance"},
+        "there are no standard errors: the noise scale cannot be estimated, because that needs more observations than "
+        "free unknowns",
+    ),
+    "flat_direction": (
+        {"system": TWO_PARAMETERS, "parameters": {"a": 0.5, "b": 1.0}},
+        "the data do not determine a, b: some combined change of them leaves the fit unchanged; fix one of them, or "
+        "add measurements that distinguish them",
+    ),
+    "open_interval": (
+        {"system": ONE_IDLE, "parameters": {"a": 0.5, "b": 1.0}, "uncertainty": "profile"},
+        "the data do not bound b on both sides; open ends of intervals are left out",
+    ),
+    "not_converged": ({"stages": [{"kind": "adam", "steps": 1}]}, OUTCOMES["step_limit"]),
+    "prediction_failed": (
+        {"predictions": [{"name": "backwards", "times": [0.0, 1e9], "parameters": {"k": -1.0}}]},
+        "1 prediction could not be computed; `error` gives the reason",
+    ),
+}
 
 
-def test_clean_data_earn_no_warning_and_the_default_plan_ends_early() -> None:
-    result = fitted(np.exp(-0.7 * TIMES) + noise(0.02))
+@pytest.mark.parametrize("code", CASES)
+def test_a_problem_that_has_the_warning(code: str) -> None:
+    changes, message = CASES[code]
+    result = fitted(**changes)
+    assert (code, message) in [(warning.code, warning.message) for warning in result.warnings]
+
+
+def test_every_code_has_a_problem_that_has_the_warning() -> None:
+    assert set(CASES) == set(get_args(WarningCode))
+
+
+def test_clean_data_have_no_warning_and_the_default_plan_ends_early() -> None:
+    result = fitted()
     assert codes(result) == []
     assert [(stage.kind, stage.stopped.code) for stage in result.stages] == [
         ("multiple_shooting", "finished"),
@@ -46,54 +116,43 @@ def test_clean_data_earn_no_warning_and_the_default_plan_ends_early() -> None:
     assert [stage.steps for stage in result.stages[2:]] == [0, 0, 0]
 
 
-def test_residuals_that_swing_are_structured_and_bring_several_starts() -> None:
-    result = fitted(np.exp(-0.7 * TIMES) + 0.1 * np.sin(5 * TIMES) + noise(0.02))
-    assert "structured_residuals" in codes(result)
+def test_structured_residuals_bring_several_starts() -> None:
+    result = fitted(CLEAN + 0.1 * np.sin(5 * TIMES))
     assert [w.names for w in result.warnings if w.code == "structured_residuals"] == [["x"]]
-    assert result.stages[2].steps == 5  # of ten: so many that reach the same loss settle the doubt
+    assert result.stages[2].steps == 5  # of ten: once five have reached the same loss the doubt is settled
 
 
-def test_a_model_that_cannot_follow_is_no_better_than_a_constant() -> None:
-    system = {"states": ["x"], "parameters": ["k"], "equations": {"x": "k"}}
-    start = {"x": {"guess": 5.0, "fixed": True}}
-    bad = fitted(
-        np.exp(-0.7 * TIMES), system=system, initial_state=start, parameters={"k": {"guess": 1.0, "lower": 0.5}}
+def test_a_best_loss_that_several_starts_reached_has_no_warning() -> None:
+    one_minimum = MANY_MINIMA | {"parameters": {"a": {"guess": -0.4, "lower": -0.9, "upper": 0.0}}}
+    assert "best_found_once" not in codes(fitted(np.ones(40), **one_minimum))
+
+
+@pytest.mark.parametrize(
+    ("engine", "message"),
+    [
+        (
+            "compiled",
+            "the data do not determine b: changing it leaves the fit unchanged; fix it, or add measurements that "
+            "depend on it",
+        ),
+        ("torchdiffeq", "the data do not determine b: at the best point the loss does not change with it"),
+    ],
+)
+def test_a_single_unknown_that_changes_nothing_is_found_by_every_engine(engine: str, message: str) -> None:
+    result = fitted(
+        system=ONE_IDLE,
+        parameters={"a": 0.5, "b": 1.0},
+        solver={"engine": engine},
+        stages=[{"kind": "lbfgsb", "steps": 20}],
     )
-    assert "no_better_than_constant" in codes(bad)
-    assert "no_better_than_constant" not in codes(fitted(np.exp(-0.7 * TIMES) + noise(0.02)))
+    assert [(w.code, w.message, w.names) for w in result.warnings] == [("flat_direction", message, ["b"])]
 
 
-def test_a_best_that_only_one_start_found_is_told() -> None:
-    """sin(3a) + a²/50 has a deepest valley among many, and starts elsewhere stay where they are."""
-    waves = {
-        "system": {"states": ["x"], "parameters": ["a"], "equations": {"x": "0*a"}},
-        "parameters": {"a": {"guess": 8.0, "lower": -40.0, "upper": 40.0}},
-        "initial_state": {"x": "2 + sin(3*a) + a**2/50"},
-    }
-    few = fitted(np.ones(40), **waves, stages=[{"kind": "multi_start", "starts": 6}])
-    assert few.stages[0].start_losses is not None
-    lone = sum(loss < 1.01 * few.loss for loss in few.stages[0].start_losses) == 1
-    assert ("best_found_once" in codes(few)) == lone
-    narrow = waves | {"parameters": {"a": {"guess": -0.4, "lower": -0.9, "upper": 0.0}}}
-    assert "best_found_once" not in codes(fitted(np.ones(40), **narrow, stages=[{"kind": "multi_start", "starts": 6}]))
-
-
-class TestStructured:
-    def test_noise_is_seldom_called_structured(self) -> None:
-        rng = np.random.default_rng(1)
-        false_alarms = sum(bool(structured([("x", rng.standard_normal(30).tolist())])) for _ in range(1000))
-        assert false_alarms <= 5  # a thousandth is meant
-
-    def test_outliers_hide_nothing(self) -> None:
-        swing = np.sin(np.linspace(0, 20, 60)) + 0.1 * np.random.default_rng(2).standard_normal(60)
-        swing[7] = 50.0
-        assert structured([("a", np.random.default_rng(3).standard_normal(60).tolist()), ("b", swing.tolist())]) == [
-            "b"
-        ]
-
-    def test_residuals_of_one_sign_are_structured(self) -> None:
-        assert structured([("x", (0.5 + np.random.default_rng(4).uniform(0, 1, 40)).tolist())]) == ["x"]
-
-    @pytest.mark.parametrize("column", [[], [1.0] * 5, [0.0] * 50, [None] * 50])
-    def test_nothing_is_said_where_nothing_can_be_told(self, column: list[float | None]) -> None:
-        assert structured([("x", column)]) == []
+def test_missing_standard_errors_have_their_reason() -> None:
+    result = fitted(
+        parameters={"k": {"guess": 0.5, "fixed": True}},
+        initial_state={"x": {"guess": 1.0, "fixed": True}},
+        uncertainty="covariance",
+    )
+    [warning] = [w for w in result.warnings if w.code == "no_uncertainty"]
+    assert warning.message == "there are no standard errors: every unknown is fixed"
