@@ -23,10 +23,10 @@ from odelib.optimisers.base import STOP_MESSAGES
 from odelib.problem.catalogue import CATALOGUE
 from odelib.problem.expressions.vocabulary import FUNCTIONS
 from odelib.problem.hold_out import HoldOut
-from odelib.problem.noise import LaplaceNoise, LognormalNoise, NormalNoise, PoissonNoise, StudentTNoise
+from odelib.problem.noise import DISTRIBUTIONS
 from odelib.problem.penalty import Penalty
 from odelib.problem.predictions import Prediction
-from odelib.problem.priors import HalfNormalPrior, LaplacePrior, LognormalPrior, NormalPrior, UniformPrior
+from odelib.problem.priors import PRIORS
 from odelib.problem.request import FitProblem, parse_problem
 from odelib.problem.series import Experiment, Series
 from odelib.problem.solver import Solver
@@ -170,8 +170,6 @@ def test_files_named_in_commands_exist() -> None:
     assert {name for name in named if not (ROOT / name).is_file()} == set()
 
 
-NOISES = (NormalNoise, LognormalNoise, LaplaceNoise, StudentTNoise, PoissonNoise)
-PRIORS = (NormalPrior, LognormalPrior, LaplacePrior, UniformPrior, HalfNormalPrior)
 REQUEST_MODELS = (
     *(
         FitProblem,
@@ -185,7 +183,7 @@ REQUEST_MODELS = (
         Prediction,
         SystemDefinition,
     ),
-    *(MultipleShootingStage, MultiStartStage, Penalty, HoldOut, *NOISES, *PRIORS),
+    *(MultipleShootingStage, MultiStartStage, Penalty, HoldOut, *DISTRIBUTIONS.values(), *PRIORS.values()),
 )
 
 

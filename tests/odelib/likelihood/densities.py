@@ -1,8 +1,11 @@
-"""The contract's likelihoods, priors and penalty by scipy.stats: what the tests compare odelib with."""
+"""Likelihoods, priors and penalty by scipy.stats, with which the tests compare odelib.
+
+General tests run over `NOISES` and `PRIORS`: a new distribution is a line there.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -13,40 +16,42 @@ from scipy.optimize import minimize, minimize_scalar
 Array = NDArray[np.float64]
 
 
+# The logarithm of the density of measurements y around the model m, by distribution. noise: the request's entry.
+NOISES: dict[str, Callable[[Mapping[str, Any], Array, Array, Any], Array]] = {
+    "normal": lambda noise, y, m, sigma: stats.norm.logpdf(y, m, np.hypot(sigma, noise.get("proportional", 0.0) * m)),
+    "lognormal": lambda noise, y, m, sigma: stats.lognorm.logpdf(y, sigma, scale=m),
+    "laplace": lambda noise, y, m, sigma: stats.laplace.logpdf(y, m, sigma),
+    "student-t": lambda noise, y, m, sigma: stats.t.logpdf(y, noise.get("degrees_of_freedom", 4.0), m, sigma),
+    "poisson": lambda noise, y, m, sigma: stats.poisson.logpmf(y, m),
+}
+
+# An example of each prior's fields, and scipy's distribution by these.
+PRIORS: dict[str, tuple[dict[str, float], Callable[[Mapping[str, float]], Any]]] = {
+    "normal": ({"mean": 3.0, "standard_deviation": 0.7}, lambda of: stats.norm(of["mean"], of["standard_deviation"])),
+    "lognormal": ({"median": 2.0, "sigma": 0.6}, lambda of: stats.lognorm(of["sigma"], scale=of["median"])),
+    "laplace": ({"median": 3.0, "scale": 0.4}, lambda of: stats.laplace(of["median"], of["scale"])),
+    "uniform": ({"lower": 0.5, "upper": 20.0}, lambda of: stats.uniform(of["lower"], of["upper"] - of["lower"])),
+    "half-normal": ({"scale": 4.0}, lambda of: stats.halfnorm(scale=of["scale"])),
+}
+PRIOR_ENTRIES: list[dict[str, Any]] = [{"distribution": name, **fields} for name, (fields, _) in PRIORS.items()]
+
+
 def measured(
     noise: Mapping[str, Any], observed: Sequence[float] | Array, model: Sequence[float] | Array, sigma: Any
 ) -> float:
     """The negative log-likelihood of the measurements of one observable; sigma: one, or one for each."""
     y, m = np.asarray(observed, dtype=float), np.asarray(model, dtype=float)
-    match noise["distribution"]:
-        case "normal":
-            spread = np.hypot(sigma, noise.get("proportional", 0.0) * m)
-            return -float(stats.norm.logpdf(y, m, spread).sum())
-        case "lognormal":
-            return -float(stats.lognorm.logpdf(y, sigma, scale=m).sum())
-        case "laplace":
-            return -float(stats.laplace.logpdf(y, m, sigma).sum())
-        case "student-t":
-            return -float(stats.t.logpdf(y, noise.get("degrees_of_freedom", 4.0), m, sigma).sum())
-        case "poisson":
-            return -float(stats.poisson.logpmf(y, m).sum())
-    raise AssertionError(noise)
+    return -float(NOISES[noise["distribution"]](noise, y, m, sigma).sum())
+
+
+def scipy_prior(entry: Mapping[str, Any]) -> Any:
+    """scipy's distribution of a prior."""
+    return PRIORS[entry["distribution"]][1](entry)
 
 
 def prior(entry: Mapping[str, Any], x: float) -> float:
     """−log of a prior's density at x."""
-    match entry["distribution"]:
-        case "normal":
-            return -float(stats.norm.logpdf(x, entry["mean"], entry["standard_deviation"]))
-        case "lognormal":
-            return -float(stats.lognorm.logpdf(x, entry["sigma"], scale=entry["median"]))
-        case "laplace":
-            return -float(stats.laplace.logpdf(x, entry["median"], entry["scale"]))
-        case "uniform":
-            return -float(stats.uniform.logpdf(x, entry["lower"], entry["upper"] - entry["lower"]))
-        case "half-normal":
-            return -float(stats.halfnorm.logpdf(x, scale=entry["scale"]))
-    raise AssertionError(entry)
+    return -float(scipy_prior(entry).logpdf(x))
 
 
 def penalty(entry: Mapping[str, Any], values: Sequence[float], centres: Sequence[float]) -> float:
@@ -88,9 +93,6 @@ def concentrated_scales(
 
 
 def support(entry: Mapping[str, Any]) -> tuple[float, float]:
-    """Between which values a prior of a scale is looked at."""
-    return (
-        (entry["lower"] * (1 + 1e-12), entry["upper"] * (1 - 1e-12))
-        if entry["distribution"] == "uniform"
-        else (1e-7, 100.0)
-    )
+    """The scales to search under a prior: its support, but for the ends themselves, and not beyond 1e-7 and 100."""
+    low, high = scipy_prior(entry).support()
+    return max(low * (1 + 1e-12), 1e-7), min(high * (1 - 1e-12), 100.0)
