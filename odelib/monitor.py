@@ -1,8 +1,8 @@
-"""What a running fit and the world beside it tell each other.
+"""Progress, checkpoints and the request to stop, exchanged between a running fit and another thread.
 
-A fit never talks to Redis, a terminal or a clock on the wall: it writes its progress and checkpoints into a
-`Monitor`, and looks there whether it should stop. Another thread reads and writes the same object; each field
-is replaced whole, so neither side waits for the other.
+A fit knows no Redis and no terminal: it writes its progress and checkpoints into a `Monitor`, and checks there whether
+it should stop. Another thread reads and writes the same object. Each field is replaced as a whole, so neither side has
+to wait for the other.
 """
 
 from __future__ import annotations
@@ -16,7 +16,11 @@ from odelib.errors import StopReason
 
 @dataclass(frozen=True)
 class Progress:
-    """Where a fit stands. `fraction` is of all steps planned, 0 to 1, and never decreases within an attempt."""
+    """How far a fit has come.
+
+    stage: the kind of the running stage. step, steps: how many of its steps are done, and how many it has. loss: the
+    best so far. fraction: of the planned steps of all stages, 0 to 1; it never decreases within an attempt.
+    """
 
     stage: str
     step: int
@@ -27,13 +31,13 @@ class Progress:
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """From where the next attempt goes on, and what can be told of the fit if there is none.
+    """The state of a fit from which a later attempt continues, or from which a partial result is made.
 
-    stage: index of the stage that was running; step: its steps done. `(stage, step)` only grows.
-    best: the best point so far by the unknowns' names, in the caller's units, with `loss` and `gradient_norm`.
-    states: the states at the best point, per series and state, at the series' times.
-    optimiser: the running stage's own memory (JSON), None where it starts afresh from `best`.
-    reports: what the stages so far did, the running one included, as the `stages` of a result.
+    stage: the index of the running stage; step: how many of its steps are done. `(stage, step)` only increases.
+    best: the best point so far by the names of the free unknowns, in the caller's units, with its `loss` and
+    `gradient_norm`. states: the states at the best point, by series and name, at the times of the series.
+    optimiser: the memory of the running stage, as JSON; None if it starts afresh from `best`.
+    reports: the reports of the stages so far, including the running one, in the form of a result's `stages`.
     """
 
     stage: int
@@ -47,25 +51,25 @@ class Checkpoint:
 
     @property
     def position(self) -> tuple[int, int]:
-        """How far the fit has come; a later checkpoint has a greater one."""
+        """How far the fit has come: a later checkpoint has a larger position."""
         return self.stage, self.step
 
     def to_json(self) -> str:
-        """As JSON text; floats survive to the last bit."""
+        """Return the checkpoint as JSON text, in which floats keep all their bits."""
         return json.dumps(asdict(self), allow_nan=False, separators=(",", ":"))
 
     @classmethod
     def from_json(cls, text: str | bytes) -> Checkpoint:
-        """The inverse of `to_json`."""
+        """Make a checkpoint from the text of `to_json`. Raises `TypeError` or `ValueError` for any other text."""
         return cls(**json.loads(text))
 
 
 @dataclass
 class Monitor:
-    """The letterbox between a fit and the thread beside it.
+    """The object that a fit and another thread share.
 
-    stop: set from outside; the fit looks at it inside every right-hand side and every step.
-    progress, checkpoint: set by the fit; the latest of each.
+    stop: set by the other thread; the fit checks it often, even during a solve.
+    progress, checkpoint: the latest ones, set by the fit.
     """
 
     stop: StopReason | None = None

@@ -1,9 +1,9 @@
-"""Simulated data: what would be observed of a system, with noise where wanted, as the `data` of a request."""
+"""Simulated data: the observables of a system at given times, with noise if wanted, as the `data` of a request."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -17,18 +17,21 @@ from odelib.objective.unknowns import Unknowns
 from odelib.problem.catalogue import CATALOGUE, resolve_system
 from odelib.problem.limits import Limits
 from odelib.problem.request import FitProblem, parse_problem
-from odelib.problem.resolved import resolve
+from odelib.problem.resolved import ResolvedProblem, resolve
 from odelib.problem.series import MeasuredSeries
 from odelib.problem.system import System
 from odelib.result import Dense
 
-RTOL, ATOL = 1e-10, 1e-12
+RTOL, ATOL = 1e-10, 1e-12  # tolerances are never looser than these
 DENSE_POINTS = 401
 
 
 @dataclass(frozen=True)
 class Simulation:
-    """`data`: the series of a request, as JSON. `dense`: the solution itself on a fine grid, for drawing."""
+    """One simulated series.
+
+    data: its measurements as JSON, ready for a request. dense: its trajectory without noise, on a fine time grid.
+    """
 
     system: System
     data: dict[str, Any]
@@ -36,15 +39,21 @@ class Simulation:
 
 
 def simulate(request: Mapping[str, Any] | str, *, noise: float = 0.0, seed: int = 0) -> dict[str, Any]:
-    """The `data` of `run_simulation`, ready to stand in a request."""
+    """Simulate one series and return it as the `data` of a request. See `run_simulations`.
+
+    >>> decay = {"states": ["x"], "parameters": ["k"], "equations": {"x": "-k*x"}}
+    >>> request = {"system": decay, "parameters": {"k": 0.5}, "initial_state": {"x": 2.0}, "times": [0.0, 2.0]}
+    >>> [round(value, 4) for value in simulate(request)["values"]["x"]]
+    [2.0, 0.7358]
+    """
     return run_simulation(request, noise=noise, seed=seed).data
 
 
 def run_simulation(request: Mapping[str, Any] | str, *, noise: float = 0.0, seed: int = 0) -> Simulation:
-    """The only series of `run_simulations`; raises what that does, and `ProblemError` for experiments."""
+    """Simulate one series. See `run_simulations`; also raises `ProblemError` for a request with experiments."""
     if isinstance(request, Mapping) and "experiments" in request:
         raise ProblemError(
-            [FieldError("/experiments", "one series is simulated here; give data, or simulate them all")]
+            [FieldError("/experiments", "only one series can be simulated here: give `data`, or call run_simulations")]
         )
     [simulation] = run_simulations(request, noise=noise, seed=seed)
     return simulation
@@ -53,42 +62,49 @@ def run_simulation(request: Mapping[str, Any] | str, *, noise: float = 0.0, seed
 def run_simulations(request: Mapping[str, Any] | str, *, noise: float = 0.0, seed: int = 0) -> list[Simulation]:
     """Solve a system at its guesses and observe it, once for each series.
 
-    request: a catalogue name, for that system's example; or the body of a fit request, of which `data.values`
-    may be left out (or `data` as a whole for plain `times`). Where values are given, the same observables are
-    simulated and the same are missing. noise: standard deviation of normal noise on every value, by
-    `numpy.random.default_rng(seed)`, series by series and observable by observable.
+    Args:
+        request: the name of a catalogue system, for its example; or the body of a fit request, in which `data.values`
+            may be left out, or `times` may take the place of `data`. If it has values, the same observables are
+            simulated, and the same values are missing.
+        noise: the standard deviation of normal noise on every value, in the observables' units.
+        seed: of `numpy.random.default_rng`, which draws the noise series by series, observable by observable.
 
-    Raises `ProblemError` for a request with mistakes, `SolveError` where it cannot be solved, `ValueError`
-    for a noise that is none.
+    Raises `ProblemError` for an invalid request, `SolveError` if a trajectory cannot be computed or observed, and
+    `ValueError` for an invalid `noise`.
     """
     if not (math.isfinite(noise) and noise >= 0):
-        raise ValueError(f"noise is a standard deviation, finite and not negative; {noise} is none")
-    problem = _parse(_example(request) if isinstance(request, str) else dict(request))
+        raise ValueError(f"noise must be a standard deviation, finite and at least 0, not {noise}")
+    problem = resolve(_parse(_example(request) if isinstance(request, str) else dict(request)))
+    unknowns = Unknowns(problem, torch.device("cpu"))
     rng = np.random.default_rng(seed)
-    return [_simulated(problem, index, noise, rng) for index in range(len(problem.series))]
+    return [_simulate_series(problem, unknowns, index, noise, rng) for index in range(len(problem.series))]
 
 
-def _simulated(problem: FitProblem, index: int, noise: float, rng: np.random.Generator) -> Simulation:
+def _simulate_series(
+    problem: ResolvedProblem, unknowns: Unknowns, index: int, noise: float, rng: np.random.Generator
+) -> Simulation:
     series = problem.series[index]
     dense_times = np.linspace(series.start, series.times[-1], DENSE_POINTS)
-    states, observed, grid = _solve(problem, index, np.union1d(dense_times, series.times))
+    grid = np.union1d(dense_times, series.times)
+    states, observables = _solve(problem, unknowns, index, grid)
     at_data, at_dense = np.searchsorted(grid, series.times), np.searchsorted(grid, np.unique(dense_times))
     values = {
-        name: _like(observed[name][at_data] + noise * rng.standard_normal(len(series.times)), column)
-        for name, column in series.values.items()
+        name: _with_gaps(observables[name][at_data] + noise * rng.standard_normal(len(series.times)), measured)
+        for name, measured in series.values.items()
     }
     dense = Dense(
         times=grid[at_dense].tolist(),
         states={name: column[at_dense].tolist() for name, column in states.items()},
-        values={name: column[at_dense].tolist() for name, column in observed.items()},
+        values={name: column[at_dense].tolist() for name, column in observables.items()},
     )
-    return Simulation(problem.resolved_system, _data_of(series, values), dense)
+    return Simulation(problem.system, _data_of(series, values), dense)
 
 
 def _example(name: str) -> dict[str, Any]:
+    """The request for the example of a catalogue system."""
     example = resolve_system(name, Limits()).example
     if example is None:
-        raise AssertionError(f"the catalogue's {name!r} has no example")
+        raise AssertionError(f"the catalogue system {name!r} has no example")
     return {
         "system": name,
         "parameters": dict(example.parameters),
@@ -98,6 +114,7 @@ def _example(name: str) -> dict[str, Any]:
 
 
 def _parse(raw: dict[str, Any]) -> FitProblem:
+    """Validate a request whose values may be missing; placeholders then take their place."""
     plain_times = "times" in raw
     if plain_times and "data" in raw:
         raise ProblemError([FieldError("/times", "give times or data, not both")])
@@ -110,14 +127,14 @@ def _parse(raw: dict[str, Any]) -> FitProblem:
     raw["data"] = data | {"values": {name: [0.0] * count for name in _observables(raw)}}
     try:
         return parse_problem(raw)
-    except ProblemError as error:  # what it says of values, the caller has not written
-        asked = [e for e in error.errors if not e.pointer.startswith("/data/values")]
+    except ProblemError as error:  # of the placeholders the caller knows nothing
+        own = [e for e in error.errors if not e.pointer.startswith("/data/values")]
         prefix = "/data" if plain_times else ""
-        raise ProblemError([FieldError(e.pointer.removeprefix(prefix), e.detail) for e in asked]) from None
+        raise ProblemError([FieldError(e.pointer.removeprefix(prefix), e.detail) for e in own]) from None
 
 
 def _observables(raw: Mapping[str, Any]) -> list[str]:
-    """The names of what can be observed, of a system that has not been checked yet."""
+    """The names of the observables of a system that has not been validated yet."""
     system = raw.get("system")
     if isinstance(system, str):
         return list(CATALOGUE[system].observables) if system in CATALOGUE else []
@@ -125,8 +142,14 @@ def _observables(raw: Mapping[str, Any]) -> list[str]:
     return [name for name in named if isinstance(name, str)] if isinstance(named, list | dict) else []
 
 
-def _solve(problem: FitProblem, index: int, times: Reals) -> tuple[dict[str, Reals], dict[str, Reals], Reals]:
-    solver, system = problem.solver, problem.resolved_system
+def _solve(
+    problem: ResolvedProblem, unknowns: Unknowns, index: int, times: Reals
+) -> tuple[dict[str, Reals], dict[str, Reals]]:
+    """The states and the observables of a series at the guesses, (T,) each, at times (T,).
+
+    Raises `SolveError` if the equations cannot be solved or an observable is not finite.
+    """
+    solver, system = problem.request.solver, problem.system
     layer = ODELayer(
         system,
         engine=solver.engine,
@@ -135,24 +158,23 @@ def _solve(problem: FitProblem, index: int, times: Reals) -> tuple[dict[str, Rea
         max_steps=solver.max_steps,
         constants=problem.series[index].constants,
     )
-    unknowns = Unknowns(resolve(problem), torch.device("cpu"))
-    grid = torch.from_numpy(times)
     with torch.no_grad():
         parameters, initial_state = (values[index] for values in unknowns.values(unknowns.start))
-        states = layer(grid, initial_state, parameters)
-        observed = layer.observe(grid, states, parameters)
-    columns = {name: column.numpy() for name, column in observed.items()}
-    for column in columns.values():
+        states = layer(torch.from_numpy(times), initial_state, parameters)
+        observed = layer.observe(torch.from_numpy(times), states, parameters)
+    observables = {name: column.numpy() for name, column in observed.items()}
+    for column in observables.values():
         if not np.isfinite(column).all():
             raise SolveError("not_finite", float(times[~np.isfinite(column)][0]), solver.max_steps)
-    return dict(zip(system.states, states.numpy().T, strict=True)), columns, times
+    return dict(zip(system.states, states.numpy().T, strict=True)), observables
 
 
-def _like(simulated: Reals, measured: list[float | None]) -> list[float | None]:
+def _with_gaps(simulated: Reals, measured: Sequence[float | None]) -> list[float | None]:
+    """The simulated values, with None where the measured value is missing."""
     return [None if old is None else float(new) for new, old in zip(simulated, measured, strict=True)]
 
 
 def _data_of(series: MeasuredSeries, values: dict[str, list[float | None]]) -> dict[str, Any]:
-    """The series with other values; its sigmas and initial state, which belong to a measurement, left out."""
+    """The series with other values, without its sigma and its initial state, which belong to the measurements."""
     kept = series.model_dump(mode="json", exclude={"values", "sigma", "initial_state"}, exclude_unset=True)
     return kept | {"values": values}

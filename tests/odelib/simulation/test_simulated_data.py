@@ -1,4 +1,4 @@
-"""Simulated data: against closed forms, ready to be fitted, and honest about mistakes."""
+"""Simulated data agree with closed forms and can be fitted; mistakes are reported with pointers."""
 
 import math
 from typing import Any
@@ -40,12 +40,12 @@ def test_observables_follow_the_solution() -> None:
     np.testing.assert_allclose(data["values"]["x"], exact(data["times"]), rtol=1e-9)
 
 
-def test_plain_times_stand_for_data() -> None:
+def test_times_can_take_the_place_of_data() -> None:
     request = {key: value for key, value in decay().items() if key != "data"}
     assert simulate(request | {"times": [0.0, 1.0, 1.0, 3.0]}) == simulate(decay())
 
 
-def test_what_the_series_says_is_kept() -> None:
+def test_the_other_fields_of_the_series_are_kept() -> None:
     series = {
         "name": "left flask",
         "start_time": -1.0,
@@ -63,12 +63,12 @@ def test_what_the_series_says_is_kept() -> None:
     np.testing.assert_allclose([simulated[0], *simulated[2:]], expected, rtol=1e-9)
 
 
-def test_initial_states_may_be_expressions_and_a_series_may_have_its_own() -> None:
+def test_initial_values_can_be_expressions() -> None:
     request = decay(initial_state={"x": "8*k"}, times=[0.0])
     assert simulate(request)["values"]["x"] == [4.0]
 
 
-def test_noise_has_its_size_and_its_seed() -> None:
+def test_noise_has_its_standard_deviation_and_its_seed() -> None:
     request = decay(times=list(np.linspace(0.0, 1.0, 2000)))
     clean, first = simulate(request)["values"], simulate(request, noise=0.3, seed=1)["values"]
     assert simulate(request, noise=0.3, seed=1)["values"] == first
@@ -80,8 +80,8 @@ def test_noise_has_its_size_and_its_seed() -> None:
     assert np.corrcoef(np.subtract(first["x"], clean["x"]), np.subtract(first["scaled"], clean["scaled"]))[0, 1] < 0.1
 
 
-def test_experiments_are_simulated_each_from_its_own_state() -> None:
-    """With its own initial state, constants and missing values, by one run of the noise."""
+def test_experiments_are_simulated_from_their_own_initial_states() -> None:
+    """Each has its own initial state, constants and missing values; one stream of noise runs through all."""
     request = decay()
     del request["data"]
     request["experiments"] = [
@@ -145,13 +145,13 @@ def test_the_dense_solution_spans_the_data() -> None:
         ({"system": {"states": 3}, "times": [0.0]}, ["/system/equations", "/system/states"]),
     ],
 )
-def test_mistakes_are_pointed_at(request_: Any, pointers: list[str]) -> None:
+def test_mistakes_have_pointers(request_: Any, pointers: list[str]) -> None:
     with pytest.raises(ProblemError) as caught:
         simulate(request_)
     assert sorted(error.pointer for error in caught.value.errors) == pointers
 
 
-def test_what_cannot_be_solved_or_observed_says_when() -> None:
+def test_a_trajectory_that_cannot_be_solved_or_observed_reports_the_time() -> None:
     explosion = {"states": ["x"], "equations": {"x": "x**2"}}
     with pytest.raises(SolveError, match="at t = 1"):
         simulate({"system": explosion, "initial_state": {"x": 1.0}, "times": [0.0, 2.0]})
@@ -163,6 +163,6 @@ def test_what_cannot_be_solved_or_observed_says_when() -> None:
 
 
 @pytest.mark.parametrize("noise", [-1.0, math.nan, math.inf])
-def test_noise_that_is_none_is_refused(noise: float) -> None:
+def test_invalid_noise_is_refused(noise: float) -> None:
     with pytest.raises(ValueError, match="standard deviation"):
         simulate("lorenz", noise=noise)
