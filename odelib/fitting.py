@@ -7,7 +7,6 @@ import time
 import numpy as np
 import torch
 
-from odelib.engines.compiled.engine import CompiledEngine
 from odelib.engines.layer import ODELayer
 from odelib.engines.registry import choose_device
 from odelib.errors import FitError, SolveError, StopReason, StopRequested
@@ -73,9 +72,9 @@ def fit(
 def warm_up() -> None:
     """Do ahead of the first fit what only the first would wait for: load the compiled solvers and the catalogue."""
     for system in CATALOGUE.values():
-        CompiledEngine(system).compile()
+        ODELayer(system).engine.prepare()
     for method in ("dopri5", "kvaerno5"):
-        layer = ODELayer("lotka-volterra", engine="compiled", method=method)
+        layer = ODELayer("lotka-volterra", method=method)
         start = torch.ones(2, dtype=torch.float64, requires_grad=True)
         layer(torch.tensor([0.0, 0.1]), start, torch.ones(4)).sum().backward()
 

@@ -1,4 +1,4 @@
-"""What an engine is: states at the times asked, differentiable by torch autograd, and nothing else.
+"""The interface of an engine: states at the requested times and their derivatives, nothing else.
 
 Observables, noise and priors are written once, above the engines.
 """
@@ -19,13 +19,13 @@ StopCheck = Callable[[], StopReason | None]
 
 
 def never() -> StopReason | None:
-    """Nobody asks to stop."""
+    """A stop check that lets the solve run to its end."""
     return None
 
 
 @dataclass(frozen=True)
 class SolverOptions:
-    """How accurately to solve, by which method, in how many steps (per trajectory, rejected ones included)."""
+    """Method, tolerances on the states, and the maximum number of steps per trajectory, rejected ones included."""
 
     method: str
     rtol: float
@@ -35,24 +35,24 @@ class SolverOptions:
 
 @dataclass(frozen=True)
 class DifferentiateBy:
-    """With respect to what derivatives are wanted: indices of states (their initial values) and of parameters."""
+    """The unknowns to differentiate by: indices of states (for their initial values) and of parameters."""
 
     states: tuple[int, ...] = ()
     parameters: tuple[int, ...] = ()
 
     @property
     def count(self) -> int:
-        """How many there are."""
+        """The number of unknowns."""
         return len(self.states) + len(self.parameters)
 
 
 @dataclass(frozen=True)
 class SolveSettings:
-    """Everything of a solve but the point at which it is done.
+    """The settings of a solve; with initial state and parameters they define it.
 
-    times: (T,), or (B, T) for members of a batch with times of their own; float64, non-decreasing; the initial state
-    holds at the first. constants: (c,) or (B, c), in the order of the system's, never differentiated.
-    stop: asked inside the solve. differentiate_by: with respect to what derivatives are wanted.
+    times: (T,), or (B, T) for members of a batch with their own times; float64, non-decreasing; the initial state holds
+    at the first. constants: (c,) or (B, c), in the system's order, never differentiated. stop: called during the solve;
+    a reason stops it. differentiate_by: which derivatives to compute.
     """
 
     times: Tensor
@@ -64,10 +64,10 @@ class SolveSettings:
 
 @dataclass(frozen=True)
 class Solution:
-    """States at the times asked.
+    """States at the requested times.
 
-    states: (T, n), or (B, T, n) for a batch, where the rows of a member that failed are NaN.
-    failures: why, by the member's index; empty for a single trajectory, which raises instead.
+    states: (T, n), or (B, T, n) for a batch, with NaN for members that failed. failures: their errors by index; empty
+    for a single trajectory, which raises instead.
     """
 
     states: Tensor
@@ -76,11 +76,11 @@ class Solution:
 
 @dataclass(frozen=True)
 class Sensitivities:
-    """States at the times asked and their derivatives, as arrays; for a batch, all with the batch first.
+    """States at the requested times and their derivatives; for a batch, each with a leading B.
 
     states: (T, n), by_initial_state: (T, n, states), by_parameters: (T, n, parameters) of `DifferentiateBy`.
-    failures: why, by the member's index; the states of a member that failed are NaN, its derivatives 0. Empty for a
-    single trajectory, which raises instead.
+    failures: the errors of members that failed, by index: their states are NaN, their derivatives 0. Empty for a single
+    trajectory, which raises instead.
     """
 
     states: Reals
@@ -105,17 +105,28 @@ class Engine(Protocol):
 
     @property
     def methods_used(self) -> tuple[str, ...]:
-        """The methods of the solves so far, in order of their first use; more than one where `auto` switched."""
+        """The methods of the solves so far, in order of first use; several if `auto` switched."""
         ...
 
     def first_method(self, options: SolverOptions) -> str:
         """The method that a solve starts with, `auto` resolved."""
         ...
 
-    def solve(self, initial_state: Tensor, parameters: Tensor, conditions: SolveSettings) -> Solution:
+    def prepare(self) -> None:
+        """Do now what the first solve would wait for. Raises `FitError` if the system is too large for the engine."""
+        ...
+
+    def solve(self, initial_state: Tensor, parameters: Tensor, settings: SolveSettings) -> Solution:
         """The states at the times, differentiable with respect to `differentiate_by` (other derivatives may be 0).
 
-        initial_state: (n,) or (B, n); parameters: (p,) or (B, p); all float64 and on one device. Raises
-        `SolveError` for a single trajectory that fails, `StopRequested` when `stop` gives a reason.
+        initial_state: (n,) or (B, n); parameters: (p,) or (B, p); all float64 and on one device. Raises `SolveError`
+        for a single trajectory that fails, `StopRequested` when `stop` gives a reason.
+        """
+        ...
+
+    def sensitivities(self, initial_state: Reals, parameters: Reals, settings: SolveSettings) -> Sensitivities:
+        """The states at the times and their derivatives by `differentiate_by`, without autograd.
+
+        initial_state: (n,) or (B, n); parameters: (p,) or (B, p), with the batch in both or in none. Raises as `solve`.
         """
         ...

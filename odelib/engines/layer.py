@@ -1,4 +1,4 @@
-"""The differential equation as a neural network layer (after K. Hannay's article of that name)."""
+"""A differential equation as a torch module, after K. Hannay's "Differential equations as a neural network layer"."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from odelib.engines.base import (
     DifferentiateBy,
+    Engine,
     Sensitivities,
     Solution,
     SolverOptions,
@@ -18,32 +19,43 @@ from odelib.engines.base import (
     StopCheck,
     never,
 )
-from odelib.engines.compiled.engine import CompiledEngine
-from odelib.engines.registry import choose, choose_device
+from odelib.engines.registry import choose, choose_device, choose_for_sensitivities
 from odelib.engines.torch_program import TorchProgram, variables_of
 from odelib.problem.catalogue import resolve_system
 from odelib.problem.limits import Limits
 from odelib.problem.solver import ABILITIES
 from odelib.problem.system import System, SystemDefinition
 
-# what the layer holds for an argument that a call leaves out
+# the attribute that holds the value of an argument which a call leaves out
 _ATTRIBUTES = {"parameters": "parameter_vector", "initial_state": "initial_state_vector", "constants": "_constants"}
 
 
 class ODELayer(nn.Module):
-    """An ODE solve as a torch module: parameters, initial state and times in, trajectory out.
+    """Solves an ODE system as a torch module: times, initial state and parameters in, trajectory out.
 
     Args:
         system: a catalogue name, a definition (as in a request), or a `System`.
-        engine, method: which solver; `"auto"` chooses. rtol, atol: its tolerances on the states.
-        max_steps: of the solver, per trajectory; beyond them the solve fails.
-        device: `"auto"` stays where the inputs are, `"cpu"` or `"cuda"` moves them.
-        constants: override the system's constants.
-        parameters, initial_state: by name; held by the layer, for calls with `times` alone.
-        trainable: hold them as `nn.Parameter`s (`parameter_vector`, `initial_state_vector`).
+        engine: `"compiled"` or `"torchdiffeq"`; `"auto"` chooses.
+        method: an integration method that the engine has; `"auto"` chooses.
+        rtol: relative tolerance on the states.
+        atol: absolute tolerance on the states, in their units.
+        max_steps: steps per trajectory, after which the solve fails.
+        device: `"cpu"` or `"cuda"` moves the inputs there, `"auto"` leaves them where they are.
+        constants: values that replace the system's, by name.
+        parameters: values by name, for calls that pass none.
+        initial_state: values by name, for calls that pass none.
+        trainable: hold these two as `nn.Parameter`s, `parameter_vector` and `initial_state_vector`.
 
-    All tensors are float64; others are converted. Raises `ValueError` for an engine, method or name that does
-    not exist, `ProblemError` for a definition with mistakes, `FitError` for a GPU that is not there.
+    Inputs of another type are converted to float64. Raises `ValueError` for an engine, method or name that does not
+    exist, `ProblemError` for an invalid definition, and `FitError` if there is no GPU for `"cuda"`.
+
+    >>> import torch
+    >>> decay = {"states": ["x"], "parameters": ["k"], "equations": {"x": "-k*x"}}
+    >>> layer = ODELayer(decay, parameters={"k": 1.0}, initial_state={"x": 2.0}, trainable=True)
+    >>> x = layer(torch.tensor([0.0, 1.0]))[:, 0]
+    >>> x[-1].backward()
+    >>> round(x[-1].item(), 4), round(layer.parameter_vector.grad.item(), 4)  # x = 2·exp(-k·t), ∂x/∂k = -t·x
+    (0.7358, -0.7358)
     """
 
     def __init__(
@@ -71,6 +83,7 @@ class ODELayer(nn.Module):
         self.stop: StopCheck = never
         self._constants = torch.tensor(list(self.constants.values()), dtype=torch.float64, device=self.device)
         self._checked: tuple[Tensor, int] | None = None
+        self._sensitivity_engine: Engine | None = None
         self.differentiate_by = DifferentiateBy(
             tuple(range(len(self.system.states))), tuple(range(len(self.system.parameters)))
         )
@@ -85,15 +98,26 @@ class ODELayer(nn.Module):
         parameters: Tensor | None = None,
         constants: Tensor | None = None,
     ) -> Tensor:
-        """The states at `times`, in the order of `system.states`.
+        """Return the states at `times`, (T, n) or (B, T, n), in the order of `system.states`.
 
-        times: (T,), or (B, T) for members of a batch with times of their own, each row non-decreasing; the initial
-        state holds at a row's first. A member with fewer times repeats its last. initial_state: (n,) or (B, n),
-        parameters: (p,) or (B, p), constants: (c,) or (B, c), in place of the layer's; in the order of
-        `system.states`, `system.parameters` and `system.constants`. What has no batch is shared by all members.
-        Returns (T, n) or (B, T, n), differentiable with respect to initial state and parameters; the rows of a
-        batch's member that cannot be solved are NaN. Raises `SolveError` where a single trajectory cannot be
-        solved, `ValueError` for shapes that do not fit.
+        They are differentiable with respect to initial state and parameters. Inputs without a batch are shared by all
+        members.
+
+        Args:
+            times: (T,), or (B, T) for members with their own times; non-decreasing. The initial state holds at the
+                first. A member with fewer times repeats its last one.
+            initial_state: (n,) or (B, n), in the order of `system.states`; by default the layer's.
+            parameters: (p,) or (B, p), in the order of `system.parameters`; by default the layer's.
+            constants: (c,) or (B, c), in the order of `system.constants`; by default the layer's.
+
+        Raises `SolveError` if a single trajectory cannot be solved; in a batch the states of such a member are NaN.
+        Raises `ValueError` for shapes that do not fit.
+
+        >>> import torch
+        >>> layer = ODELayer({"states": ["x"], "parameters": ["k"], "equations": {"x": "-k*x"}})
+        >>> states = layer(torch.tensor([0.0, 1.0]), torch.tensor([2.0]), torch.tensor([[0.0], [1.0]]))
+        >>> [[round(x, 4) for x in member] for member in states[..., 0].tolist()]
+        [[2.0, 2.0], [2.0, 0.7358]]
         """
         return self.solve(times, initial_state, parameters, constants).states
 
@@ -104,9 +128,9 @@ class ODELayer(nn.Module):
         parameters: Tensor | None = None,
         constants: Tensor | None = None,
     ) -> Solution:
-        """As `forward`, with the reasons why members of a batch failed."""
-        state, parameter, conditions = self._solve_settings(times, initial_state, parameters, constants)
-        return self.engine.solve(state, parameter, conditions)
+        """As `forward`, with the errors of the members of a batch that failed."""
+        state, parameter, settings = self._solve_settings(times, initial_state, parameters, constants)
+        return self.engine.solve(state, parameter, settings)
 
     def sensitivities(
         self,
@@ -115,26 +139,45 @@ class ODELayer(nn.Module):
         parameters: Tensor | None = None,
         constants: Tensor | None = None,
     ) -> Sensitivities:
-        """The states and their derivatives, as numpy arrays, without torch's autograd.
+        """Return the states and their derivatives by initial values and parameters, as numpy arrays.
 
-        Takes what `forward` takes, a batch included; derivatives with respect to `differentiate_by`, by default all
-        initial values and all parameters. Always by the compiled engine's forward sensitivities, with this layer's
-        tolerances, and with its method where that engine has it. Raises as `forward`.
+        They come from forward sensitivities, dS/dt = J·S + ∂f/∂p, not from autograd. `differentiate_by` selects the
+        columns; by default all initial values and all parameters. Takes the arguments of `forward` and raises the same
+        errors. Computed by `sensitivity_engine`, with this layer's tolerances, and its method if that engine has it.
+
+        >>> import torch
+        >>> layer = ODELayer({"states": ["x"], "parameters": ["k"], "equations": {"x": "-k*x"}})
+        >>> found = layer.sensitivities(torch.tensor([0.0, 1.0]), torch.tensor([2.0]), torch.tensor([1.0]))
+        >>> found.states.shape, found.by_initial_state.shape, found.by_parameters.shape
+        ((2, 1), (2, 1, 1), (2, 1, 1))
+        >>> round(float(found.by_parameters[-1, 0, 0]), 4)  # x = 2·exp(-k·t), ∂x/∂k = -t·x
+        -0.7358
         """
-        state, parameter, conditions = self._solve_settings(times, initial_state, parameters, constants)
-        engine = self.engine if isinstance(self.engine, CompiledEngine) else CompiledEngine(self.system)
-        options = self.options
-        if options.method not in (CompiledEngine.default_method, *ABILITIES[CompiledEngine.name].methods):
-            conditions = replace(conditions, options=replace(options, method=CompiledEngine.default_method))
-        return engine.sensitivities(state.detach().cpu().numpy(), parameter.detach().cpu().numpy(), conditions)
+        state, parameter, settings = self._solve_settings(times, initial_state, parameters, constants)
+        engine, options = self.sensitivity_engine, self.options
+        if options.method not in (engine.default_method, *ABILITIES[engine.name].methods):
+            settings = replace(settings, options=replace(options, method=engine.default_method))
+        return engine.sensitivities(state.detach().cpu().numpy(), parameter.detach().cpu().numpy(), settings)
+
+    @property
+    def sensitivity_engine(self) -> Engine:
+        """The engine that computes sensitivities; chosen on first use, which may compile the system."""
+        if self._sensitivity_engine is None:
+            self._sensitivity_engine = choose_for_sensitivities(self.engine, self.system)
+        return self._sensitivity_engine
 
     def observe(
         self, times: Tensor, states: Tensor, parameters: Tensor | None = None, constants: Tensor | None = None
     ) -> dict[str, Tensor]:
-        """The observables along trajectories: states (T, n) or (B, T, n) in, (T,) or (B, T) by name out.
+        """Return the observables by name, (T,) or (B, T), from states (T, n) or (B, T, n).
 
-        times: (T,) or (B, T); parameters: (p,) or (B, p), constants: (c,) or (B, c). Beside states (T, n) of one
+        times: (T,) or (B, T). parameters: (p,) or (B, p); constants: (c,) or (B, c). With the states (T, n) of one
         trajectory, parameters (T, p) and constants (T, c) are values at each time.
+
+        >>> import torch
+        >>> definition = {"states": ["x"], "equations": {"x": "1"}, "observables": {"area": "x**2"}}
+        >>> ODELayer(definition).observe(torch.tensor([0.0, 1.0]), torch.tensor([[2.0], [3.0]]), torch.zeros(0))["area"]
+        tensor([4., 9.])
         """
         parameter = self._input("parameters", parameters, self.system.parameters)
         constant = self._input("constants", constants, self.system.constants)
@@ -149,7 +192,7 @@ class ODELayer(nn.Module):
     def _solve_settings(
         self, times: Tensor, initial_state: Tensor | None, parameters: Tensor | None, constants: Tensor | None
     ) -> tuple[Tensor, Tensor, SolveSettings]:
-        """Initial state and parameters, both with the batch where there is one, and the rest."""
+        """Initial state and parameters, both with the batch if there is one, and the settings."""
         state = self._input("initial_state", initial_state, self.system.states)
         parameter = self._input("parameters", parameters, self.system.parameters)
         constant = self._input("constants", constants, self.system.constants).detach()
@@ -160,17 +203,17 @@ class ODELayer(nn.Module):
         return state, parameter, SolveSettings(times, constant, self.options, self.stop, self.differentiate_by)
 
     def _times(self, times: Tensor) -> Tensor:
-        """The times, if they are in order; the last ones are not looked at again: a fit asks thousands of times."""
+        """Check the times. The last ones are not checked again: a fit passes the same ones thousands of times."""
         if self._checked is None or self._checked[0] is not times or self._checked[1] != times._version:
             if times.dim() not in (1, 2) or times.shape[-1] == 0:
-                raise ValueError(f"times has the shape {tuple(times.shape)}; (T,) or (B, T) with T ≥ 1 is wanted")
+                raise ValueError(f"times has shape {tuple(times.shape)}; expected (T,) or (B, T) with T ≥ 1")
             if not bool(times.isfinite().all()) or bool((times[..., 1:] < times[..., :-1]).any()):
                 raise ValueError("times must be finite and must not decrease")
             self._checked = (times, times._version)
         return times
 
     def extra_repr(self) -> str:
-        """What torch prints of the layer."""
+        """What torch prints for the layer."""
         return f"{self.system.name!r}, engine={self.engine.name!r}, method={self.options.method!r}"
 
     def _hold(
@@ -186,7 +229,9 @@ class ODELayer(nn.Module):
             return
         _known(argument, given, names)
         if missing := [name for name in names if name not in given]:
-            raise ValueError(f"{argument} lacks {', '.join(missing)}; the layer holds all of them or none")
+            raise ValueError(
+                f"{argument} lacks {', '.join(missing)}; give a value for every name, or leave {argument} out"
+            )
         vector = torch.tensor([float(given[n]) for n in names], dtype=torch.float64, device=self.device)
         if trainable:
             setattr(self, attribute, nn.Parameter(vector))
@@ -196,13 +241,13 @@ class ODELayer(nn.Module):
     def _input(self, argument: str, given: Tensor | None, names: Collection[str]) -> Tensor:
         value: Tensor | None = getattr(self, _ATTRIBUTES[argument]) if given is None else given
         if value is None:
-            raise ValueError(f"{argument} must be given to the call, or by name to the layer")
+            raise ValueError(f"{argument} is missing; pass it to the call, or by name to the layer")
         if value.dim() not in (1, 2) or value.shape[-1] != len(names):
             raise ValueError(
-                f"{argument} has the shape {tuple(value.shape)}; ({len(names)},) or (B, {len(names)}) is wanted, "
+                f"{argument} has shape {tuple(value.shape)}; expected ({len(names)},) or (B, {len(names)}), "
                 f"in the order {', '.join(names)}"
             )
-        if value.dtype == torch.float64 and self.device in (None, value.device):  # `to` takes longer to find that out
+        if value.dtype == torch.float64 and self.device in (None, value.device):  # faster than `to`
             return value
         return value.to(dtype=torch.float64, device=self.device)
 
@@ -222,9 +267,9 @@ def _known(argument: str, given: Mapping[str, float], names: Any) -> dict[str, f
 
 
 def _batch_size(**inputs: Tensor) -> int:
-    """How many members those inputs have that are not shared by all."""
+    """The batch size of the inputs that have a batch."""
     sizes = {name: len(value) for name, value in inputs.items() if value.dim() == 2}
     if len(set(sizes.values())) > 1:
-        told = ", ".join(f"{name} of {size}" for name, size in sizes.items())
-        raise ValueError(f"the batches have different sizes: {told}")
+        listed = ", ".join(f"{name} {size}" for name, size in sizes.items())
+        raise ValueError(f"the inputs have different batch sizes: {listed}")
     return next(iter(sizes.values()))

@@ -1,4 +1,4 @@
-"""The engines by name, the preferred one first, and which one `auto` means."""
+"""The engines by name, in order of preference, and which one serves a problem."""
 
 from __future__ import annotations
 
@@ -11,12 +11,13 @@ from odelib.engines.compiled.engine import CompiledEngine
 from odelib.engines.torchdiffeq import TorchdiffeqEngine
 from odelib.errors import FitError
 from odelib.problem.solver import choose_engine
+from odelib.problem.system import System
 
 ENGINES: Mapping[str, type[Engine]] = {engine.name: engine for engine in (CompiledEngine, TorchdiffeqEngine)}
 
 
 def choose(engine: str, method: str, device: str = "cpu") -> tuple[type[Engine], str]:
-    """The engine and the method's name for what was asked, `auto` resolved: the compiled engine where it can.
+    """The engine and the name of the method for a request's settings, `auto` resolved.
 
     Raises `ValueError` for a combination that does not exist, naming those that do.
     """
@@ -24,17 +25,34 @@ def choose(engine: str, method: str, device: str = "cpu") -> tuple[type[Engine],
     return ENGINES[name], method
 
 
+def choose_for_sensitivities(engine: Engine, system: System) -> Engine:
+    """The engine that computes the sensitivities of a system which `engine` solves.
+
+    An engine without forward sensitivities is much slower at this than one that has them, so that such a one takes over
+    unless the system is too large for it.
+    """
+    if engine.has_forward_sensitivities:
+        return engine
+    for other in (chosen(system) for chosen in ENGINES.values() if chosen.has_forward_sensitivities):
+        try:
+            other.prepare()
+        except FitError:
+            continue
+        return other
+    return engine
+
+
 def choose_device(device: str) -> torch.device:
     """The torch device for `auto`, `cpu` or `cuda`.
 
-    `auto` is the CPU: the steps of one trajectory are single small operations, which a GPU only slows down.
-    Raises `FitError` for `cuda` where there is none: it never becomes `cpu` in silence.
+    `auto` is the CPU: a GPU slows down the small operations of a single trajectory. Raises `FitError` for `cuda` on a
+    machine without a GPU; it never falls back to the CPU.
     """
     if device == "cuda" and not torch.cuda.is_available():
         raise FitError(
             "no_gpu",
             "No GPU",
-            "solver.device is 'cuda', and this machine has no GPU that torch can use; "
-            "set solver.device to 'cpu' or 'auto', or run where there is one",
+            "solver.device is 'cuda', but this machine has no GPU that torch can use; set solver.device to 'cpu' or "
+            "'auto', or run on a machine with a GPU",
         )
     return torch.device("cpu" if device == "auto" else device)

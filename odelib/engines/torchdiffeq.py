@@ -1,6 +1,7 @@
 """The reference engine: torchdiffeq's adaptive explicit methods, differentiated by backpropagation.
 
-It runs any equation that torch can run. Its steps are Python, so a gradient takes 0.1 to 1.3 s.
+It solves whatever torch can evaluate, on a CPU or a GPU, and compiles nothing. Its steps run in Python, so that a
+gradient takes 0.1 to 1.3 s.
 """
 
 from __future__ import annotations
@@ -13,17 +14,22 @@ from typing import Any, ClassVar
 import numpy as np
 import torch
 from torch import Tensor
+from torch.autograd.forward_ad import dual_level
 from torchdiffeq import odeint
 
-from odelib.engines.base import Solution, SolverOptions, SolveSettings, StopCheck
+from odelib.arrays import Reals
+from odelib.engines.base import Sensitivities, Solution, SolverOptions, SolveSettings, StopCheck
 from odelib.engines.discontinuities import Discontinuities
-from odelib.engines.torch_program import BoundProgram, TorchProgram, variables_of
+from odelib.engines.dual_program import DualProgram
+from odelib.engines.torch_program import TorchProgram, variables_of
 from odelib.errors import SolveError, StopRequested
 from odelib.problem.system import System
 
+Program = Callable[..., list[Tensor]]
+
 
 class TorchdiffeqEngine:
-    """torchdiffeq behind the contract of `odelib.engines.base.Engine`."""
+    """torchdiffeq behind the interface of `odelib.engines.base.Engine`."""
 
     name: ClassVar[str] = "torchdiffeq"
     default_method: ClassVar[str] = "dopri5"
@@ -32,7 +38,7 @@ class TorchdiffeqEngine:
     def __init__(self, system: System) -> None:
         self._system = system
         self._used: dict[str, None] = {}
-        self._jumps = Discontinuities(system)
+        self._discontinuities = Discontinuities(system)
         self._program = TorchProgram([system.equations[state] for state in system.states], variables_of(system.states))
 
     @property
@@ -44,32 +50,52 @@ class TorchdiffeqEngine:
         """See `Engine.first_method`."""
         return options.method
 
-    def solve(self, initial_state: Tensor, parameters: Tensor, conditions: SolveSettings) -> Solution:
-        """See `Engine.solve`; backpropagation carries everything, whatever is asked for.
+    def prepare(self) -> None:
+        """See `Engine.prepare`. There is nothing to prepare."""
 
-        A batch with the same times is solved side by side, every member within the tolerances. If that fails, or
-        where members have times of their own, each member is solved alone, so that the failing ones leave the others
+    def solve(self, initial_state: Tensor, parameters: Tensor, settings: SolveSettings) -> Solution:
+        """See `Engine.solve`. Backpropagation differentiates by everything, whatever `differentiate_by` asks for.
+
+        A batch with shared times is solved side by side, every member within the tolerances. If that fails, or if
+        members have their own times, each member is solved by itself, so that a failing one leaves the others
         untouched.
         """
-        self._used[conditions.options.method] = None
+        self._used[settings.options.method] = None
         if initial_state.dim() == 1:
-            return Solution(self._one(initial_state, parameters, conditions))
-        if len(initial_state) == 0:  # the empty sum keeps the way back to the parameters
-            return Solution(initial_state.unsqueeze(1).expand(-1, conditions.times.shape[-1], -1) + parameters.sum())
-        if conditions.times.dim() == 2:
-            return self._each(initial_state, parameters, conditions)
+            return Solution(self._one(initial_state, parameters, settings))
+        if len(initial_state) == 0:  # the empty sum keeps the graph connected to the parameters
+            return Solution(initial_state.unsqueeze(1).expand(-1, settings.times.shape[-1], -1) + parameters.sum())
+        if settings.times.dim() == 2:
+            return self._each(initial_state, parameters, settings)
         try:
-            states = self._one(initial_state, parameters, conditions)
+            states = self._one(initial_state, parameters, settings)
         except SolveError:
-            return self._each(initial_state, parameters, conditions)
+            return self._each(initial_state, parameters, settings)
         return Solution(states.transpose(0, 1))
 
-    def _each(self, initial_state: Tensor, parameters: Tensor, conditions: SolveSettings) -> Solution:
-        count = len(initial_state)
-        all_times, all_constants = conditions.times.expand(count, -1), conditions.constants.expand(count, -1)
+    def sensitivities(self, initial_state: Reals, parameters: Reals, settings: SolveSettings) -> Sensitivities:
+        """See `Engine.sensitivities`. Each member is solved by itself, by forward mode: see `DualProgram`."""
+        self._used[settings.options.method] = None
+        states, parameter_values = (torch.from_numpy(v).to(settings.times.device) for v in (initial_state, parameters))
+        border, m = len(settings.differentiate_by.states), settings.differentiate_by.count
+        if initial_state.ndim == 1:
+            rows = self._one_with_sensitivities(states, parameter_values, settings).cpu().numpy()
+            return Sensitivities(rows[..., 0], rows[..., 1 : 1 + border], rows[..., 1 + border :])
+        count, steps, n = len(states), settings.times.shape[-1], initial_state.shape[-1]
+        found, failures = np.zeros((count, steps, n, 1 + m)), {}
+        for member in range(count):
+            own = _of_member(settings, member, count)
+            try:
+                found[member] = self._one_with_sensitivities(states[member], parameter_values[member], own).cpu()
+            except SolveError as error:
+                failures[member] = error
+                found[member, ..., 0] = math.nan
+        return Sensitivities(found[..., 0], found[..., 1 : 1 + border], found[..., 1 + border :], failures)
+
+    def _each(self, initial_state: Tensor, parameters: Tensor, settings: SolveSettings) -> Solution:
         rows, failures = [], {}
         for member, (state, parameter) in enumerate(zip(initial_state, parameters, strict=True)):
-            own = replace(conditions, times=all_times[member], constants=all_constants[member])
+            own = _of_member(settings, member, len(initial_state))
             try:
                 rows.append(self._one(state, parameter, own))
             except SolveError as error:
@@ -77,64 +103,93 @@ class TorchdiffeqEngine:
                 rows.append(torch.full_like(state, math.nan).expand(len(own.times), -1))
         return Solution(torch.stack(rows), failures)
 
-    def _one(self, initial_state: Tensor, parameters: Tensor, conditions: SolveSettings) -> Tensor:
+    def _one(self, initial_state: Tensor, parameters: Tensor, settings: SolveSettings) -> Tensor:
         """(T, n), or (T, B, n) for a batch side by side."""
-        times, index = torch.unique_consecutive(conditions.times, return_inverse=True)
+        program = self._program.bind(self._values(parameters, settings), initial_state.device)
+        return self._integrate(program, initial_state, parameters, settings, settings.options.atol)
+
+    def _one_with_sensitivities(self, initial_state: Tensor, parameters: Tensor, settings: SolveSettings) -> Tensor:
+        """(T, n, 1 + m): each state and its sensitivities, under one error control.
+
+        Column j has the absolute tolerance atol/|p_j|, as in the compiled engine: see `step_control.squared_norm`.
+        """
+        by, atol = settings.differentiate_by, settings.options.atol
+        if by.count == 0:
+            return self._one(initial_state, parameters, settings).unsqueeze(-1)
+        start = torch.cat([initial_state.unsqueeze(-1), initial_state.new_zeros(len(initial_state), by.count)], -1)
+        for column, state in enumerate(by.states):
+            start[state, 1 + column] = 1.0
+        directions = torch.eye(by.count, dtype=start.dtype, device=start.device)[len(by.states) :]
+        names = [self._system.parameters[index] for index in by.parameters]
+        sizes = torch.cat([initial_state[list(by.states)], parameters[list(by.parameters)]]).abs()
+        atols = torch.cat([sizes.new_full((1,), atol), atol / torch.where(sizes > 0, sizes, 1.0)])
+        with torch.no_grad(), dual_level():
+            values, by_name = self._values(parameters, settings), dict(zip(names, directions, strict=True))
+            program = DualProgram(self._program, values, by_name, start.device)
+            rows = self._integrate(program, start.T, parameters, settings, atols.unsqueeze(-1))
+        return rows.transpose(1, 2)
+
+    def _values(self, parameters: Tensor, settings: SolveSettings) -> dict[str, Tensor]:
+        """Constants and parameters by name."""
+        constants = settings.constants.to(parameters.device)
+        values = dict(zip(self._system.constants, constants.unbind(-1), strict=True))
+        return values | dict(zip(self._system.parameters, parameters.unbind(-1), strict=True))
+
+    def _integrate(
+        self, program: Program, start: Tensor, parameters: Tensor, settings: SolveSettings, atol: float | Tensor
+    ) -> Tensor:
+        """The solution (T, …, n) of y' = program(t, *states) from `start` (…, n); equal times give equal rows."""
+        times, index = torch.unique_consecutive(settings.times, return_inverse=True)
         if len(times) == 1:
-            return initial_state.unsqueeze(0).expand(len(index), *initial_state.shape)
-        system, device, options = self._system, initial_state.device, conditions.options
-        values = dict(zip(system.constants, conditions.constants.to(device).unbind(-1), strict=True))
-        values |= zip(system.parameters, parameters.unbind(-1), strict=True)
-        right_hand_side = _RightHandSide(self._program.bind(values, device), options.max_steps, conditions.stop)
+            return start.unsqueeze(0).expand(len(index), *start.shape)
+        options = settings.options
+        right_hand_side = _RightHandSide(program, options.max_steps, settings.stop)
         try:
-            discontinuities = self._jumps_between(times, parameters, conditions.constants)
-            return _odeint(right_hand_side, initial_state, times, discontinuities, options).index_select(0, index)
-        except AssertionError as error:  # how torchdiffeq says that it cannot go on
+            discontinuities = self._discontinuities_between(times, parameters, settings.constants)
+            return _odeint(right_hand_side, start, times, discontinuities, options, atol).index_select(0, index)
+        except AssertionError as error:  # torchdiffeq's way to report that it cannot go on
             raise right_hand_side.failure(options.max_steps) from error
 
-    def _jumps_between(self, times: Tensor, parameters: Tensor, constants: Tensor) -> Tensor:
+    def _discontinuities_between(self, times: Tensor, parameters: Tensor, constants: Tensor) -> Tensor:
         """Those of all members, within the times."""
         count = len(parameters) if parameters.dim() == 2 else 1
         values = torch.cat([v.detach().cpu().expand(count, v.shape[-1]) for v in (parameters, constants)], -1)
-        found = torch.from_numpy(np.unique(self._jumps.times(values.numpy()))).to(times.device)
+        found = torch.from_numpy(np.unique(self._discontinuities.times(values.numpy()))).to(times.device)
         return found[(found > times[0]) & (found < times[-1])]
 
 
+def _of_member(settings: SolveSettings, member: int, count: int) -> SolveSettings:
+    """The settings of one member of a batch of `count`."""
+    times, constants = settings.times.expand(count, -1), settings.constants.expand(count, -1)
+    return replace(settings, times=times[member], constants=constants[member])
+
+
 def _odeint(
-    right_hand_side: _RightHandSide,
-    initial_state: Tensor,
-    times: Tensor,
-    discontinuities: Tensor,
-    options: SolverOptions,
-) -> Tensor:
-    solver_options: dict[str, Any] = {"norm": _largest_member}
+    right_hand_side: _RightHandSide, start: Tensor, times: Tensor, discontinuities: Tensor, options: SolverOptions,
+    atol: float | Tensor,
+) -> Tensor:  # fmt: skip
+    solver_options: dict[str, Any] = {"norm": _largest_norm}
     if len(discontinuities):
         solver_options["jump_t"] = discontinuities
     if options.method == "dopri8":
-        # torchdiffeq interpolates between steps with a polynomial of degree 4, far below the method's order:
-        # its steps must end at the times asked.
+        # torchdiffeq interpolates between steps by a polynomial of degree 4, far below the method's order: its steps
+        # must end at the output times.
         solver_options["step_t"] = times[1:][~torch.isin(times[1:], discontinuities)]
     states: Tensor = odeint(
-        right_hand_side,
-        initial_state,
-        times,
-        rtol=options.rtol,
-        atol=options.atol,
-        method=options.method,
-        options=solver_options,
+        right_hand_side, start, times, rtol=options.rtol, atol=atol, method=options.method, options=solver_options
     )
     return states
 
 
-def _largest_member(error: Tensor) -> Tensor:
-    """Root mean square over the states, the largest over the batch: no member hides behind the others."""
+def _largest_norm(error: Tensor) -> Tensor:
+    """The root mean square over the states, the largest over a batch or columns: one mean would hide a large error."""
     return error.pow(2).mean(-1).sqrt().amax()
 
 
 class _RightHandSide:
-    """dy/dt for torchdiffeq; counts steps, and looks whether to stop, in both directions of a gradient."""
+    """dy/dt for torchdiffeq; counts steps, and checks for a stop in both directions of a gradient."""
 
-    def __init__(self, program: BoundProgram, max_steps: int, stop: StopCheck) -> None:
+    def __init__(self, program: Program, max_steps: int, stop: StopCheck) -> None:
         self._program = program
         self._max_steps = max_steps
         self._check = _check_of(stop)
@@ -163,16 +218,16 @@ class _RightHandSide:
             raise self.failure(self._max_steps)
 
     def failure(self, max_steps: int) -> SolveError:
-        """Why the solver could not go on from where it last stood."""
+        """Why the solver cannot go on from its last step."""
         finite = all(bool(v.isfinite().all()) for v in (self._state, self._derivative) if v is not None)
         return SolveError("step_too_small" if finite else "not_finite", self._time, max_steps)
 
 
 def _check_of(stop: StopCheck) -> Callable[[Tensor | None], None]:
-    """What raises when `stop` gives a reason, also as a hook on a gradient.
+    """A function that raises when `stop` gives a reason, also as a hook on a gradient.
 
-    A hook must not know the right-hand side: that holds the state and so the graph the hook hangs on, a circle
-    which Python's garbage collector cannot see.
+    A hook must not refer to the right-hand side: that holds the state, and so the graph that holds the hook, a cycle
+    that Python's garbage collector cannot see.
     """
 
     def check(_gradient: Tensor | None) -> None:

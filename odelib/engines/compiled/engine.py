@@ -1,4 +1,4 @@
-"""The compiled engine: machine code made from the equations, forward sensitivities, torch autograd around it."""
+"""The compiled engine: machine code generated from the equations, and forward sensitivities behind torch's autograd."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from odelib.problem.system import System
 
 
 class CompiledEngine:
-    """Kernels compiled by Numba behind the contract of `odelib.engines.base.Engine`."""
+    """Kernels compiled by Numba behind the interface of `odelib.engines.base.Engine`."""
 
     name: ClassVar[str] = "compiled"
     default_method: ClassVar[str] = AUTO
@@ -25,71 +25,72 @@ class CompiledEngine:
 
     def __init__(self, system: System) -> None:
         self._system = system
-        self._compiled: Kernels | None = None
+        self._kernels: Kernels | None = None
         self._used: dict[str, None] = {}
 
     @property
     def methods_used(self) -> tuple[str, ...]:
-        """What `auto` chose in the solves so far, in order of first use."""
+        """See `Engine.methods_used`."""
         return tuple(self._used)
-
-    def compile(self) -> Kernels:
-        """The system's kernels; made when first needed, as other work of the engine does by itself."""
-        if self._compiled is None:
-            self._compiled = kernels_of(self._system)
-        return self._compiled
 
     def first_method(self, options: SolverOptions) -> str:
         """See `Engine.first_method`."""
         return KVAERNO5.name if options.method == KVAERNO5.name else explicit_tableau(options).name
 
-    def solve(self, initial_state: Tensor, parameters: Tensor, conditions: SolveSettings) -> Solution:
+    def prepare(self) -> None:
+        """See `Engine.prepare`. Compiles the system's kernels, or loads them from the cache."""
+        if self._kernels is None:
+            self._kernels = kernels_of(self._system)
+
+    def solve(self, initial_state: Tensor, parameters: Tensor, settings: SolveSettings) -> Solution:
         """See `Engine.solve`. The members of a batch are solved side by side, on as many threads as torch has."""
         failures: dict[int, SolveError] = {}
 
         def solve(states: Reals, values: Reals, differentiate_by: DifferentiateBy) -> Solved:
-            solved = self._solved(states, values, differentiate_by, conditions)
+            solved = self._solved(states, values, differentiate_by, settings)
             failures.update(solved.failures)
             return solved
 
         states: Tensor = _Solve.apply(  # type: ignore[no-untyped-call]
-            initial_state.cpu(), parameters.cpu(), solve, conditions.differentiate_by
+            initial_state.cpu(), parameters.cpu(), solve, settings.differentiate_by
         ).to(initial_state.device)
         if failures and states.dim() == 2:
             raise failures[0]
         return Solution(states, failures)
 
-    def sensitivities(self, initial_state: Reals, parameters: Reals, conditions: SolveSettings) -> Sensitivities:
-        """States and their derivatives without torch, of one trajectory or a batch. Raises as `solve`."""
-        differentiate_by, batch = conditions.differentiate_by, initial_state.ndim == 2
-        solved = self._solved(initial_state, parameters, differentiate_by, conditions)
-        border, states, slopes = len(differentiate_by.states), solved.states, solved.sensitivities
-        if batch:
-            return Sensitivities(states, slopes[..., :border], slopes[..., border:], solved.failures)
+    def sensitivities(self, initial_state: Reals, parameters: Reals, settings: SolveSettings) -> Sensitivities:
+        """See `Engine.sensitivities`."""
+        differentiate_by = settings.differentiate_by
+        solved = self._solved(initial_state, parameters, differentiate_by, settings)
+        border, states, sensitivities = len(differentiate_by.states), solved.states, solved.sensitivities
+        if initial_state.ndim == 2:
+            return Sensitivities(states, sensitivities[..., :border], sensitivities[..., border:], solved.failures)
         if solved.failures:
             raise solved.failures[0]
-        return Sensitivities(states[0], slopes[0, ..., :border], slopes[0, ..., border:])
+        return Sensitivities(states[0], sensitivities[0, ..., :border], sensitivities[0, ..., border:])
 
     def _solved(
-        self, states: Reals, parameters: Reals, differentiate_by: DifferentiateBy, conditions: SolveSettings
+        self, states: Reals, parameters: Reals, differentiate_by: DifferentiateBy, settings: SolveSettings
     ) -> Solved:
-        """All members solved; a single trajectory, (n,) and (p,), is a batch of one."""
+        """Solve all members; a single trajectory, (n,) and (p,), is a batch of one."""
         if states.ndim == 1:
             states, parameters = states[None], parameters[None]
-        times = conditions.times.detach().cpu().numpy()
-        if conditions.constants.shape[-1]:
-            constants = conditions.constants.cpu().numpy()
+        times = settings.times.detach().cpu().numpy()
+        if settings.constants.shape[-1]:
+            constants = settings.constants.cpu().numpy()
             parameters = np.concatenate([parameters, np.broadcast_to(constants, (len(states), constants.shape[-1]))], 1)
         times = np.ascontiguousarray(times if times.ndim == 2 else times[None])
         states, parameters = np.ascontiguousarray(states), np.ascontiguousarray(parameters)
-        solved = self.compile().solve(times, states, parameters, differentiate_by, conditions.options, conditions.stop)
+        self.prepare()
+        assert self._kernels is not None
+        solved = self._kernels.solve(times, states, parameters, differentiate_by, settings.options, settings.stop)
         for method in solved.methods:
             self._used[method] = None
         return solved
 
 
 class _Solve(torch.autograd.Function):
-    """States out, gradients by the sensitivities that came with them; of one trajectory or a batch.
+    """States out; gradients from the sensitivities computed with them. For one trajectory or a batch.
 
     `solve` computes both from initial states, parameters and `differentiate_by`.
     """
@@ -105,41 +106,38 @@ class _Solve(torch.autograd.Function):
                 differentiate_by.states if by_state else (), differentiate_by.parameters if by_parameter else ()
             )
         solved: Solved = solve(initial_state.numpy(), parameters.numpy(), wanted)
-        ctx.wanted, ctx.shapes, ctx.sensitivities = (
-            wanted,
-            (initial_state.shape, parameters.shape),
-            solved.sensitivities,
-        )
+        ctx.wanted, ctx.sensitivities = wanted, solved.sensitivities
+        ctx.shapes = initial_state.shape, parameters.shape
         return torch.from_numpy(solved.states if initial_state.dim() == 2 else solved.states[0])
 
     @staticmethod
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, Tensor, None, None]:
-        # the guard takes longer than the gradient, and is of use where that is to be differentiated again
+        # the guard takes longer than the gradient, and is needed only if the gradient is differentiated again
         return (_guarded_gradients if torch.is_grad_enabled() else _gradients)(ctx, gradient)
 
 
 def _gradients(ctx: Any, gradient: Tensor) -> tuple[Tensor, Tensor, None, None]:
-    """The incoming gradient times the sensitivities."""
+    """The incoming gradient times the sensitivities: dL/dp = Σ over times and states of dL/dy·∂y/∂p."""
     wanted: DifferentiateBy = ctx.wanted
     count, times, size, columns = ctx.sensitivities.shape
     sensitivities = ctx.sensitivities.reshape(count, times * size, columns)
     incoming = gradient.detach().numpy().reshape(count, times * size)
-    # for a single one `@` would take as long as a tenth of the solve of a small system
-    along = incoming[0].dot(sensitivities[0])[None] if count == 1 else (incoming[:, None] @ sensitivities)[:, 0]
+    # for a single trajectory `@` would take a tenth of the time that a small system takes to solve
+    product = incoming[0].dot(sensitivities[0])[None] if count == 1 else (incoming[:, None] @ sensitivities)[:, 0]
     border = len(wanted.states)
-    by_state = _at_places(along[:, :border], wanted.states, ctx.shapes[0])
-    by_parameter = _at_places(along[:, border:], wanted.parameters, ctx.shapes[1])
+    by_state = _scattered(product[:, :border], wanted.states, ctx.shapes[0])
+    by_parameter = _scattered(product[:, border:], wanted.parameters, ctx.shapes[1])
     return by_state, by_parameter, None, None
 
 
-# raises where somebody asks for second derivatives, which there are none of
+# raises if the gradient is differentiated: there are no second derivatives
 _guarded_gradients = torch.autograd.function.once_differentiable(_gradients)
 
 
-def _at_places(along: Reals, places: tuple[int, ...], shape: torch.Size) -> Tensor:
+def _scattered(derivatives: Reals, indices: tuple[int, ...], shape: torch.Size) -> Tensor:
     """The derivatives by all from those by `differentiate_by`; 0 elsewhere."""
-    if places == tuple(range(shape[-1])):
-        return torch.from_numpy(along.reshape(shape))
-    whole = np.zeros((len(along), shape[-1]))
-    whole[:, list(places)] = along
+    if indices == tuple(range(shape[-1])):
+        return torch.from_numpy(derivatives.reshape(shape))
+    whole = np.zeros((len(derivatives), shape[-1]))
+    whole[:, list(indices)] = derivatives
     return torch.from_numpy(whole.reshape(shape))

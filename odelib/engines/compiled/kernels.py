@@ -20,7 +20,7 @@ from odelib.engines.tableaus.dopri5 import DOPRI5
 from odelib.engines.tableaus.kvaerno5 import KVAERNO5
 from odelib.engines.tableaus.registry import EXPLICIT
 from odelib.engines.tableaus.tableau import Tableau
-from odelib.errors import SolveError, StopRequested
+from odelib.errors import FitError, SolveError, StopRequested
 from odelib.problem.system import System
 
 AUTO = "auto"
@@ -221,10 +221,16 @@ class _Equations:
 
 
 @lru_cache(maxsize=64)
-def _kernels_of(equations: _Equations) -> Kernels:
-    return Kernels(equations.system)
+def _kernels_of(equations: _Equations) -> Kernels | FitError:
+    try:
+        return Kernels(equations.system)
+    except FitError as error:  # kept as well: it takes seconds to find out
+        return error
 
 
 def kernels_of(system: System) -> Kernels:
     """The system's kernels, compiled on first use and kept. Raises `FitError` if it is too large to be compiled."""
-    return _kernels_of(_Equations(system))
+    kernels = _kernels_of(_Equations(system))
+    if isinstance(kernels, FitError):
+        raise kernels.with_traceback(None)  # the frames of the first attempt would keep its memory
+    return kernels

@@ -7,6 +7,7 @@ series are one batch.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 from itertools import pairwise
 from typing import Protocol
 
@@ -87,12 +88,14 @@ class Segments:
         self._rows = np.array(rows)  # of the data, in a flattened (segments, times)
         borders = np.cumsum([0, *(len(s.times) for s in self._segments)]).tolist()
         self._rows_of = [slice(first, end) for first, end in pairwise(borders)]  # of each segment, among all the data's
-        self._layer = self._make_layer(objective.layer)
 
-    def _make_layer(self, layer: ODELayer) -> ODELayer:
+    @cached_property
+    def _layer(self) -> ODELayer:
+        """Solves the segments, by the engine that computes sensitivities; made on first use, which may compile."""
+        layer = self._objective.layer
         own = ODELayer(
             layer.system,
-            engine="compiled",
+            engine=layer.sensitivity_engine.name,
             rtol=layer.options.rtol,
             atol=layer.options.atol,
             max_steps=layer.options.max_steps,
@@ -117,7 +120,7 @@ class Segments:
     @property
     def state_count(self) -> int:
         """How many states the system has."""
-        return len(self._layer.system.states)
+        return len(self._unknowns.system.states)
 
     def linearise(self, coordinates: Reals, inner_states: Reals) -> Linearised:
         """At the unknowns' coordinates and the inner states (inner, n). Raises `SolveError`."""

@@ -174,13 +174,13 @@ class TestMisuse:
     @pytest.mark.parametrize(
         ("arguments", "sentence"),
         [
-            ((tensor(0.0, 1.0), tensor(1.0, 2.0), tensor(1.0)), r"initial_state has the shape \(2,\)"),
-            ((tensor(0.0, 1.0), tensor(1.0), tensor(1.0, 1.0)), r"parameters has the shape \(2,\)"),
+            ((tensor(0.0, 1.0), tensor(1.0, 2.0), tensor(1.0)), r"initial_state has shape \(2,\)"),
+            ((tensor(0.0, 1.0), tensor(1.0), tensor(1.0, 1.0)), r"parameters has shape \(2,\)"),
             ((tensor(1.0, 0.0), tensor(1.0), tensor(1.0)), "must not decrease"),
             ((tensor(0.0, math.nan), tensor(1.0), tensor(1.0)), "must be finite"),
             ((tensor(), tensor(1.0), tensor(1.0)), "T ≥ 1"),
-            ((tensor(0.0, 1.0), tensor([1.0], [1.0]), tensor([1.0], [1.0], [1.0])), "different sizes"),
-            ((tensor(0.0, 1.0), tensor(1.0), None), "parameters must be given"),
+            ((tensor(0.0, 1.0), tensor([1.0], [1.0]), tensor([1.0], [1.0], [1.0])), "different batch sizes"),
+            ((tensor(0.0, 1.0), tensor(1.0), None), "parameters is missing"),
         ],
     )
     def test_wrong_inputs_are_refused_in_words(self, arguments: tuple[torch.Tensor, ...], sentence: str) -> None:
@@ -350,9 +350,9 @@ class TestMembersOfTheirOwn:
 
     def test_batches_of_different_sizes_are_refused_in_words(self, engine: str) -> None:
         layer = self.layer(engine)
-        with pytest.raises(ValueError, match="times of 3, constants of 2"):
+        with pytest.raises(ValueError, match="times 3, constants 2"):
             layer(self.times, self.states[0], self.parameters[0], self.constants[:2])
-        with pytest.raises(ValueError, match=r"constants has the shape \(1,\); \(2,\) or \(B, 2\) is wanted"):
+        with pytest.raises(ValueError, match=r"constants has shape \(1,\); expected \(2,\) or \(B, 2\)"):
             layer(self.times, self.states[0], self.parameters[0], tensor(1.0))
         with pytest.raises(ValueError, match="must not decrease"):
             layer(self.times.flip(0, 1), self.states[0], self.parameters[0])
