@@ -12,6 +12,8 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.integrate import solve_ivp
 
+from odelib.problem.catalogue import CATALOGUE
+
 DATA = Path(__file__).parents[1] / "data"
 ARTICLE = json.loads((DATA / "article-problems.json").read_text(encoding="utf-8"))["problems"]
 LYNX_HARE_LOSS = 594.74
@@ -51,6 +53,13 @@ RIGHT_HAND_SIDES = {  # written here again, so that the catalogue has something 
     "lorenz": lorenz,
     "kuramoto": kuramoto,
 }
+
+
+def window(system: str) -> float:
+    """The time until which general tests solve a catalogue system from its example's initial state."""
+    example = CATALOGUE[system].example
+    assert example is not None
+    return example.times[-1] / 2
 
 
 def reference(system: str, times: Array, initial_state: list[float], parameters: list[float]) -> Array:

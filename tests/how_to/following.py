@@ -25,7 +25,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).parents[2]
 PACKAGES = ("odelib", "worker", "service")
-COPIED = (*PACKAGES, "tests", "docs", "pyproject.toml", "openapi.json", "README.md", "CHANGELOG.md", "LICENSE")
+COPIED = (*PACKAGES, "tests", "data", "docs", "pyproject.toml", "openapi.json", "README.md", "CHANGELOG.md", "LICENSE")
 TIMEOUT = 300.0  # seconds that a command may run in the copy
 
 _FENCE = re.compile(r"^( *)```(.*)$")

@@ -9,11 +9,11 @@ from numpy.typing import NDArray
 
 from odelib import ODELayer
 from odelib.problem.catalogue import CATALOGUE
+from tests.problems import window
 from tests.systems import SYSTEMS, Example
 
 Array = NDArray[np.float64]
 OUTPUTS = 4
-WINDOWS = {"lotka-volterra": 4.0, "stuart-landau": 4.0, "lorenz": 2.0, "kuramoto": 4.0}
 
 
 def example_of(name: str) -> Example:
@@ -26,7 +26,7 @@ def example_of(name: str) -> Example:
         {state: expression.text for state, expression in system.equations.items()},
         system.example.initial_state,
         {**{p: system.example.parameters[p] for p in system.parameters}, **system.constants},
-        WINDOWS[name],
+        window(name),
     )
 
 

@@ -15,11 +15,10 @@ from odelib.problem.catalogue import CATALOGUE
 from odelib.problem.request import parse_problem
 from odelib.problem.resolved import resolve
 from tests.engines import ENGINES
-from tests.problems import reference
+from tests.problems import reference, window
 
 Array = NDArray[np.float64]
 TIGHT = {"rtol": 1e-10, "atol": 1e-12}
-WINDOWS = {"lotka-volterra": 5.0, "stuart-landau": 8.0, "lorenz": 5.0, "kuramoto": 8.0}
 
 
 def central_differences(function: Callable[[Array], float], at: Array) -> Array:
@@ -41,7 +40,7 @@ def test_layer_gradient_of_states_and_parameters_is_the_central_difference(syste
     layer = ODELayer(system, engine=engine, method="dopri5", **TIGHT)
     example = CATALOGUE[system].example
     assert example is not None
-    times = torch.linspace(0, WINDOWS[system], 9, dtype=torch.float64)
+    times = torch.linspace(0, window(system), 9, dtype=torch.float64)
     states = [example.initial_state[name] for name in layer.system.states]
     parameters = [example.parameters[name] for name in layer.system.parameters]
     point = np.array(states + parameters)
@@ -125,7 +124,7 @@ def test_states_agree_with_an_independent_solver(system: str, engine: str) -> No
     layer = ODELayer(system, engine=engine, **TIGHT)
     example = CATALOGUE[system].example
     assert example is not None
-    times = np.linspace(0, WINDOWS[system], 23)
+    times = np.linspace(0, window(system), 23)
     states = [example.initial_state[name] for name in layer.system.states]
     parameters = [example.parameters[name] for name in layer.system.parameters]
     with torch.no_grad():
