@@ -91,8 +91,8 @@ def partial_result(problem: FitProblem, checkpoint: Checkpoint, code: OutcomeCod
         torch.cat([torch.tensor(columns, dtype=torch.float64).T for columns in states]),
     )
     reports = [StageReport.model_validate(report) for report in checkpoint.reports]
-    at = BestPoint.of(problem, objective, best, reports, lambda: _solver_used(resolved, objective))
-    return assemble.partial_result(at, code)
+    point = BestPoint.of(problem, objective, best, reports, lambda: _solver_used(resolved, objective))
+    return assemble.partial_result(point, code)
 
 
 def _solver_used(problem: ResolvedProblem, objective: Objective) -> SolverUsed:

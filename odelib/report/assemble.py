@@ -17,63 +17,63 @@ from odelib.report.warnings import Findings, all_warnings
 from odelib.result import OUTCOMES, Dense, FitResult, Outcome, OutcomeCode, PredictionResult
 
 
-def complete_result(at: BestPoint, outcome: OutcomeCode, stop: StopCheck) -> FitResult:
+def complete_result(best: BestPoint, outcome: OutcomeCode, stop: StopCheck) -> FitResult:
     """Return the result with its uncertainty, dense trajectories and predictions.
 
     If `stop` reports the time limit, what is left of these is missing. Raises `BetterOptimumFound` if a profile finds a
     lower loss than the best point's, and `StopRequested` for any other reason to stop.
     """
-    at.layer.stop = stop
-    intervals = find_intervals(at, outcome, stop)
+    best.layer.stop = stop
+    intervals = find_intervals(best, outcome, stop)
     with torch.no_grad():
-        dense = [dense_trajectory(at, series) for series in at.objective.fitted]
-        predictor = Predictor(at, intervals.errors, stop)
-        predictions = [predictor.predict(asked) for asked in at.problem.predictions]
-        held_out = [predictor.predict_held_out(series) for series in at.objective.held_out]
-        return _result(at, outcome, intervals, dense, predictions, held_out)
+        dense = [dense_trajectory(best, series) for series in best.objective.fitted]
+        predictor = Predictor(best, intervals.errors, stop)
+        predictions = [predictor.predict(asked) for asked in best.problem.predictions]
+        held_out = [predictor.predict_held_out(series) for series in best.objective.held_out]
+        return _result(best, outcome, intervals, dense, predictions, held_out)
 
 
-def partial_result(at: BestPoint, outcome: OutcomeCode) -> FitResult:
+def partial_result(best: BestPoint, outcome: OutcomeCode) -> FitResult:
     """Return the result without solving anything: no uncertainty, no predictions, dense trajectories at data times."""
-    predictions, held_out = unmade_predictions(at)
+    predictions, held_out = unmade_predictions(best)
     with torch.no_grad():
-        return _result(at, outcome, NOT_COMPUTED, [None] * len(at.objective.fitted), predictions, held_out)
+        return _result(best, outcome, NOT_COMPUTED, [None] * len(best.objective.fitted), predictions, held_out)
 
 
 def _result(
-    at: BestPoint,
+    best: BestPoint,
     outcome: OutcomeCode,
     intervals: Intervals,
     dense: Sequence[Dense | None],
     predictions: list[PredictionResult],
     held_out: list[PredictionResult],
 ) -> FitResult:
-    trajectories = fitted_trajectories(at, intervals, dense)
-    derived = estimates.shared_derived(at, intervals)
+    trajectories = fitted_trajectories(best, intervals, dense)
+    derived = estimates.shared_derived(best, intervals)
     finite = set(derived).union(*(trajectory.derived or {} for trajectory in trajectories))
     findings = Findings(
-        at=at,
+        best=best,
         outcome=outcome,
         intervals=intervals,
         predictions=predictions + held_out,
-        undefined_derived=[name for name in at.layer.system.derived if name not in finite],
+        undefined_derived=[name for name in best.layer.system.derived if name not in finite],
     )
     return FitResult(
-        loss=at.evaluation.loss,
-        loss_parts=at.loss_parts,
-        observations=at.objective.measurements.observations,
+        loss=best.evaluation.loss,
+        loss_parts=best.loss_parts,
+        observations=best.objective.measurements.observations,
         outcome=Outcome(code=outcome, message=OUTCOMES[outcome]),
-        parameters=estimates.shared_parameters(at, intervals),
-        initial_state=estimates.initial_state(at, intervals, 0),
+        parameters=estimates.shared_parameters(best, intervals),
+        initial_state=estimates.initial_state(best, intervals, 0),
         derived=derived or None,
-        noise=estimates.noise_scales(at, intervals),
-        stages=list(at.stages),
+        noise=estimates.noise_scales(best, intervals),
+        stages=list(best.stages),
         trajectories=trajectories,
         predictions=predictions or None,
         hold_out=held_out or None,
         covariance=estimates.covariance(intervals),
         profiles=dict(intervals.profiles) or None,
         warnings=all_warnings(findings),
-        statistics=statistics(at),
-        solver=at.solver(),
+        statistics=statistics(best),
+        solver=best.solver(),
     )

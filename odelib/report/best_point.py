@@ -17,16 +17,16 @@ from odelib.result import LossParts, SolverUsed, StageReport
 class BestPoint:
     """The best point, how it was found, and what the model gives there.
 
-    evaluation: coordinates, loss, gradient and states. values: all parameters and initial values by name. observed:
+    evaluation: its coordinates, loss, gradient and states. values: all parameters and initial values by name. output:
     the observables at the fitted times, and the estimated noise scales. stages: the reports of the stages that ran.
-    solver: returns the solver that was used; it is asked last, since more solves may follow.
+    solver: returns the solver that was used; it is called last, since more solves may follow.
     """
 
     problem: FitProblem
     objective: Objective
     evaluation: Evaluation
     values: Point
-    observed: ModelOutput
+    output: ModelOutput
     loss_parts: LossParts
     stages: Sequence[StageReport]
     solver: Callable[[], SolverUsed]
@@ -41,14 +41,14 @@ class BestPoint:
         solver: Callable[[], SolverUsed],
     ) -> BestPoint:
         """Make the best point from its evaluation."""
-        observed = objective.model_output(evaluation.coordinates, evaluation.states)
+        output = objective.model_output(evaluation.coordinates, evaluation.states)
         return cls(
             problem=problem,
             objective=objective,
             evaluation=evaluation,
             values=objective.unknowns.point(evaluation.coordinates),
-            observed=observed,
-            loss_parts=_loss_parts(objective, evaluation, observed),
+            output=output,
+            loss_parts=_loss_parts(objective, evaluation, output),
             stages=stages,
             solver=solver,
         )
@@ -69,11 +69,11 @@ class BestPoint:
         return self.objective.layer
 
 
-def _loss_parts(objective: Objective, evaluation: Evaluation, observed: ModelOutput) -> LossParts:
+def _loss_parts(objective: Objective, evaluation: Evaluation, output: ModelOutput) -> LossParts:
     measurements = objective.measurements
     added = objective.regularisation.evaluate(evaluation.coordinates)
     return LossParts(
-        data=measurements.loss(observed.model, observed.scales)[0],
+        data=measurements.loss(output.model, output.scales)[0],
         penalty=added.penalty,
-        prior=added.prior + measurements.prior_loss(observed.scales),
+        prior=added.prior + measurements.prior_loss(output.scales),
     )

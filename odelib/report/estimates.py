@@ -18,33 +18,33 @@ from odelib.result import Covariance, Estimate, NoiseEstimate
 from odelib.uncertainty.covariance import Interval, StandardErrors
 
 
-def shared_parameters(at: BestPoint, intervals: Intervals) -> dict[str, Estimate]:
+def shared_parameters(best: BestPoint, intervals: Intervals) -> dict[str, Estimate]:
     """The parameters that all series share."""
     shared = {
-        name: value for name, value in at.values.parameters[0].items() if not at.unknowns.is_per_experiment(0, name)
+        name: value for name, value in best.values.parameters[0].items() if not best.unknowns.is_per_experiment(0, name)
     }
-    return _estimates(at, intervals, 0, shared)
+    return _estimates(best, intervals, 0, shared)
 
 
-def own_parameters(at: BestPoint, intervals: Intervals, index: int) -> dict[str, Estimate]:
+def own_parameters(best: BestPoint, intervals: Intervals, index: int) -> dict[str, Estimate]:
     """The parameters that a series has for itself (`per_experiment`)."""
-    values = at.values.parameters[index]
-    own = {name: value for name, value in values.items() if at.unknowns.is_per_experiment(index, name)}
-    return _estimates(at, intervals, index, own)
+    values = best.values.parameters[index]
+    own = {name: value for name, value in values.items() if best.unknowns.is_per_experiment(index, name)}
+    return _estimates(best, intervals, index, own)
 
 
-def initial_state(at: BestPoint, intervals: Intervals, index: int) -> dict[str, Estimate]:
+def initial_state(best: BestPoint, intervals: Intervals, index: int) -> dict[str, Estimate]:
     """The initial state of a series."""
-    return _estimates(at, intervals, index, at.values.initial_states[index])
+    return _estimates(best, intervals, index, best.values.initial_states[index])
 
 
-def _estimates(at: BestPoint, intervals: Intervals, index: int, values: Mapping[str, float]) -> dict[str, Estimate]:
+def _estimates(best: BestPoint, intervals: Intervals, index: int, values: Mapping[str, float]) -> dict[str, Estimate]:
     """Parameters or initial values of a series; the ends of a profile replace those of the covariance."""
     estimates = {}
     for name, value in values.items():
-        unknown = at.unknowns.qualified_name(index, name)
+        unknown = best.unknowns.qualified_name(index, name)
         interval = intervals.errors.of(unknown) if intervals.errors else None
-        estimate = _estimate(value, interval, fixed=at.unknowns.is_fixed(unknown))
+        estimate = _estimate(value, interval, fixed=best.unknowns.is_fixed(unknown))
         if unknown in intervals.profile_ends:
             lower, upper = intervals.profile_ends[unknown]
             estimate = estimate.model_copy(update={"lower_95": lower, "upper_95": upper})
@@ -58,18 +58,18 @@ def covariance(intervals: Intervals) -> Covariance | None:
     return Covariance(names=found[0], matrix=found[1]) if found else None
 
 
-def noise_scales(at: BestPoint, intervals: Intervals) -> dict[str, NoiseEstimate] | None:
+def noise_scales(best: BestPoint, intervals: Intervals) -> dict[str, NoiseEstimate] | None:
     """The noise parameters of each observable, estimated or given; None without `noise`."""
-    if at.problem.noise is None:
+    if best.problem.noise is None:
         return None
-    measurements, scales = at.objective.measurements, at.observed.scales
+    measurements, scales = best.objective.measurements, best.output.scales
     by_observable = intervals.errors.of_scales(scales) if intervals.errors else {}
     found = {}
     for name in measurements.observables:
         estimated = measurements.estimated_scales(name)
         values = scales.get(name, np.zeros(0)).tolist()
         of_name = by_observable.get(name, [None] * len(estimated))
-        given = at.problem.noise[name].given_scales
+        given = best.problem.noise[name].given_scales
         fields = {scale: Estimate(value=value, fixed=True) for scale, value in given.items()}
         for scale, value, interval in zip(estimated, values, of_name, strict=True):
             fields[scale] = _estimate(value, interval)
@@ -77,37 +77,37 @@ def noise_scales(at: BestPoint, intervals: Intervals) -> dict[str, NoiseEstimate
     return found
 
 
-def shared_derived(at: BestPoint, intervals: Intervals) -> dict[str, Estimate]:
+def shared_derived(best: BestPoint, intervals: Intervals) -> dict[str, Estimate]:
     """The derived quantities that have the same value in all series, without those that are not finite."""
-    own = _own_derived_names(at)
-    return _derived(at, intervals.errors, 0, [name for name in at.layer.system.derived if name not in own])
+    own = _own_derived_names(best)
+    return _derived(best, intervals.errors, 0, [name for name in best.layer.system.derived if name not in own])
 
 
-def own_derived(at: BestPoint, intervals: Intervals, index: int) -> dict[str, Estimate]:
+def own_derived(best: BestPoint, intervals: Intervals, index: int) -> dict[str, Estimate]:
     """The derived quantities that a series has for itself, without those that are not finite."""
-    return _derived(at, intervals.errors, index, _own_derived_names(at))
+    return _derived(best, intervals.errors, index, _own_derived_names(best))
 
 
-def _own_derived_names(at: BestPoint) -> list[str]:
+def _own_derived_names(best: BestPoint) -> list[str]:
     """The derived quantities that use `per_experiment` parameters, or constants that a series overrides."""
-    differing = set(at.problem.per_experiment)
-    if at.unknowns.series_count > 1:
-        differing |= {constant for series in at.problem.series for constant in series.constants}
-    return [name for name, expression in at.layer.system.derived.items() if expression.names & differing]
+    differing = set(best.problem.per_experiment)
+    if best.unknowns.series_count > 1:
+        differing |= {constant for series in best.problem.series for constant in series.constants}
+    return [name for name, expression in best.layer.system.derived.items() if expression.names & differing]
 
 
-def _derived(at: BestPoint, errors: StandardErrors | None, index: int, names: Sequence[str]) -> dict[str, Estimate]:
+def _derived(best: BestPoint, errors: StandardErrors | None, index: int, names: Sequence[str]) -> dict[str, Estimate]:
     """Derived quantities of a series; their errors by the delta method."""
     if not names:
         return {}
-    evaluate = _derived_program(at, index, names)
-    parameters = at.unknowns.values(at.coordinates)[0][index]
+    evaluate = _derived_program(best, index, names)
+    parameters = best.unknowns.values(best.coordinates)[0][index]
     values = evaluate(parameters).cpu().numpy()
     intervals: Sequence[Interval | None] = [None] * len(names)
     if errors:
         with torch.enable_grad():
             by_parameters = jacobian(evaluate, parameters).cpu().numpy()  # type: ignore[no-untyped-call]
-        intervals = _delta_method(at, errors, index, values, by_parameters)
+        intervals = _delta_method(best, errors, index, values, by_parameters)
     return {
         name: _estimate(value, interval)
         for name, value, interval in zip(names, values.tolist(), intervals, strict=True)
@@ -115,11 +115,11 @@ def _derived(at: BestPoint, errors: StandardErrors | None, index: int, names: Se
     }
 
 
-def _derived_program(at: BestPoint, index: int, names: Sequence[str]) -> Callable[[Tensor], Tensor]:
+def _derived_program(best: BestPoint, index: int, names: Sequence[str]) -> Callable[[Tensor], Tensor]:
     """Return the function from the parameters of a series, (p,), to its derived quantities, (names,)."""
-    system, device = at.layer.system, at.evaluation.states.device
+    system, device = best.layer.system, best.evaluation.states.device
     program = TorchProgram([system.derived[name] for name in names], [])
-    constants = dict(zip(system.constants, at.unknowns.constants[index].tolist(), strict=True))
+    constants = dict(zip(system.constants, best.unknowns.constants[index].tolist(), strict=True))
 
     def evaluate(parameters: Tensor) -> Tensor:
         named = dict(zip(system.parameters, parameters.unbind(), strict=True))
@@ -129,14 +129,14 @@ def _derived_program(at: BestPoint, index: int, names: Sequence[str]) -> Callabl
 
 
 def _delta_method(
-    at: BestPoint, errors: StandardErrors, index: int, values: Reals, by_parameters: Reals
+    best: BestPoint, errors: StandardErrors, index: int, values: Reals, by_parameters: Reals
 ) -> Sequence[Interval | None]:
     """The intervals of quantities (k,) of a series, from their derivatives with respect to its parameters, (k, p).
 
     With J the derivatives with respect to the free unknowns, the variances are diag(J·C·Jᵀ), C being the covariance.
     A quantity that depends only on unknowns at their bounds has no interval, as these have none.
     """
-    by_unknowns = by_parameters @ at.unknowns.jacobians(at.coordinates)[0][index]
+    by_unknowns = by_parameters @ best.unknowns.jacobians(best.coordinates)[0][index]
     intervals = errors.of_functions(values, by_unknowns)
     if not intervals:
         return [None] * len(values)

@@ -53,7 +53,7 @@ class Intervals:
 NOT_COMPUTED = Intervals()
 
 
-def find_intervals(at: BestPoint, outcome: OutcomeCode, stop: StopCheck) -> Intervals:
+def find_intervals(best: BestPoint, outcome: OutcomeCode, stop: StopCheck) -> Intervals:
     """Compute flat directions, and standard errors and profiles if requested.
 
     Flat directions are also computed without a request if the fit ran to its end and the engine has forward
@@ -61,29 +61,29 @@ def find_intervals(at: BestPoint, outcome: OutcomeCode, stop: StopCheck) -> Inte
 
     Raises `BetterOptimumFound` if a profile finds a lower loss, and `StopRequested` for any reason but the time limit.
     """
-    requested = at.problem.uncertainty != "none"
-    if not at.unknowns.count:
+    requested = best.problem.uncertainty != "none"
+    if not best.unknowns.count:
         return Intervals(missing=Missing("all_fixed"))
-    if not (requested or (at.layer.engine.has_forward_sensitivities and outcome in RAN_TO_THE_END)):
+    if not (requested or (best.layer.engine.has_forward_sensitivities and outcome in RAN_TO_THE_END)):
         return NOT_COMPUTED
-    blocks = _information(at)
+    blocks = _information(best)
     if isinstance(blocks, Missing):
         return Intervals(missing=blocks)
-    added = at.objective.regularisation.information(at.coordinates)
-    uncertainty = ParameterCovariance(at.unknowns, at.coordinates, blocks, added, at.objective.measurements)
+    added = best.objective.regularisation.information(best.coordinates)
+    covariance = ParameterCovariance(best.unknowns, best.coordinates, blocks, added, best.objective.measurements)
     if not requested:
-        return Intervals(flat=uncertainty.flat)
-    errors = StandardErrors(uncertainty, at.loss_parts.data)
-    found = Intervals(uncertainty.flat, errors, missing=None if errors.available else Missing("no_scale"))
-    if at.problem.uncertainty == "profile" and errors.available:
-        return _with_profiles(found, at, uncertainty, stop)
+        return Intervals(flat=covariance.flat)
+    errors = StandardErrors(covariance, best.loss_parts.data)
+    found = Intervals(covariance.flat, errors, missing=None if errors.available else Missing("no_scale"))
+    if best.problem.uncertainty == "profile" and errors.available:
+        return _with_profiles(found, best, covariance, stop)
     return found
 
 
-def _information(at: BestPoint) -> list[InformationBlock] | Missing:
+def _information(best: BestPoint) -> list[InformationBlock] | Missing:
     """The information that each observable's measurements contain, or why it could not be computed."""
     try:
-        return at.objective.information_blocks(at.coordinates)
+        return best.objective.information_blocks(best.coordinates)
     except StopRequested as request:
         if request.reason != "time_limit":
             raise
@@ -92,17 +92,17 @@ def _information(at: BestPoint) -> list[InformationBlock] | Missing:
         return Missing("no_derivatives", str(error))
 
 
-def _with_profiles(found: Intervals, at: BestPoint, uncertainty: ParameterCovariance, stop: StopCheck) -> Intervals:
+def _with_profiles(found: Intervals, best: BestPoint, covariance: ParameterCovariance, stop: StopCheck) -> Intervals:
     """Add the profile of each free unknown, until the time limit."""
-    degrees_of_freedom = uncertainty.degrees_of_freedom if uncertainty.estimates_scale else None
-    evaluator = Evaluator(at.objective, at.evaluation, Counts(), None, stop, lambda _: None)
+    degrees_of_freedom = covariance.degrees_of_freedom if covariance.estimates_scale else None
+    evaluator = Evaluator(best.objective, best.evaluation, Counts(), None, stop, lambda _: None)
     profiler = Profiler(evaluator, degrees_of_freedom)
-    widths = _half_widths(at, uncertainty)
+    widths = _half_widths(best, covariance)
     profiles: dict[str, Profile] = {}
     ends: dict[str, tuple[float | None, float | None]] = {}
     missing = found.missing
     try:
-        for place, name in enumerate(at.unknowns.names):
+        for place, name in enumerate(best.unknowns.names):
             profiles[name], lower, upper = profiler.profile(place, widths[place])
             ends[name] = (lower, upper)
     except StopRequested as request:
@@ -112,12 +112,12 @@ def _with_profiles(found: Intervals, at: BestPoint, uncertainty: ParameterCovari
     return replace(found, profiles=profiles, profile_ends=ends, missing=missing)
 
 
-def _half_widths(at: BestPoint, uncertainty: ParameterCovariance) -> list[float | None]:
+def _half_widths(best: BestPoint, covariance: ParameterCovariance) -> list[float | None]:
     """Half the widths of the covariance's 95 % intervals, in coordinates; None for an unknown that has none."""
-    matrix = uncertainty.matrix(at.loss_parts.data)
+    matrix = covariance.matrix(best.loss_parts.data)
     if matrix is None:
-        return [None] * at.unknowns.count
-    widths = (uncertainty.quantile or 0.0) * np.sqrt(np.maximum(np.diag(matrix), 0.0))
+        return [None] * best.unknowns.count
+    widths = (covariance.quantile or 0.0) * np.sqrt(np.maximum(np.diag(matrix), 0.0))
     return [
-        float(width) if known and width else None for width, known in zip(widths, uncertainty.determined, strict=True)
+        float(width) if known and width else None for width, known in zip(widths, covariance.determined, strict=True)
     ]

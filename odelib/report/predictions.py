@@ -75,59 +75,62 @@ class Predictor:
     predictions that are left are not made; for any other reason they raise `StopRequested`.
     """
 
-    at: BestPoint
+    best: BestPoint
     errors: StandardErrors | None
     stop: StopCheck
 
-    def predict(self, asked: Prediction) -> PredictionResult:
+    def predict(self, requested: Prediction) -> PredictionResult:
         """Make a requested prediction, or report why it could not be made."""
-        names = [series.name for series in self.at.problem.series]
-        index = names.index(asked.experiment) if asked.experiment in names else 0
-        data = whole(self.at.problem.series[index], index)
-        sigma = {name: np.interp(asked.times, data.times, column).tolist() for name, column in data.sigma.items()}
-        return self._predict(asked, index, sigma)
+        names = [series.name for series in self.best.problem.series]
+        index = names.index(requested.experiment) if requested.experiment in names else 0
+        data = whole(self.best.problem.series[index], index)
+        # between the times of the data their sigma is interpolated linearly
+        sigma = {name: np.interp(requested.times, data.times, column).tolist() for name, column in data.sigma.items()}
+        return self._predict(requested, index, sigma)
 
     def predict_held_out(self, held_out: SeriesSlice) -> PredictionResult:
         """Predict held-out data and score the prediction."""
-        asked = Prediction(name=held_out.name, times=held_out.times, values=held_out.values)
-        return self._predict(asked, held_out.index, held_out.sigma)
+        requested = Prediction(name=held_out.name, times=held_out.times, values=held_out.values)
+        return self._predict(requested, held_out.index, held_out.sigma)
 
-    def _predict(self, asked: Prediction, index: int, sigma: Mapping[str, list[float]]) -> PredictionResult:
+    def _predict(self, requested: Prediction, index: int, sigma: Mapping[str, list[float]]) -> PredictionResult:
         """Predict from the parameters and the initial state of a series, unless the prediction has its own.
 
-        sigma: of each observable whose data have one, at the times asked for.
+        sigma: of each observable whose data have one, at the requested times.
         """
-        at, layer = self.at, self._tight_layer()
-        parameters = at.values.parameters[index] | asked.parameters
-        start = at.values.initial_states[index] | (asked.initial_state or {})
-        # a fitted initial state holds at the start of the data, a given one at the first time asked for
-        before = [] if asked.initial_state is not None else [at.problem.series[index].start]
-        solve = _InitialValueProblem(
+        best, layer = self.best, self._tight_layer()
+        parameters = best.values.parameters[index] | requested.parameters
+        start = best.values.initial_states[index] | (requested.initial_state or {})
+        # a fitted initial state holds at the start of the data, a given one at the first requested time
+        before = [] if requested.initial_state is not None else [best.problem.series[index].start]
+        ivp = _InitialValueProblem(
             layer=layer,
-            times=torch.tensor([*before, *asked.times], dtype=torch.float64, device=self._device),
+            times=torch.tensor([*before, *requested.times], dtype=torch.float64, device=self._device),
             initial_state=self._vector(start, layer.system.states),
             parameters=self._vector(parameters, layer.system.parameters),
-            constants=at.unknowns.constants[index],
+            constants=best.unknowns.constants[index],
         )
         try:
-            states = solve.states()[len(before) :]
+            states = ivp.states()[len(before) :]
         except SolveError as error:
-            return failed_prediction(asked, error.code, str(error))
+            return failed_prediction(requested, error.code, str(error))
         except StopRequested as request:
             if request.reason != "time_limit":
                 raise
             return failed_prediction(
-                asked, request.reason, "the time limit was reached before this prediction was computed"
+                requested, request.reason, "the time limit was reached before this prediction was computed"
             )
-        model = layer.observe(solve.times[len(before) :], states, solve.parameters, solve.constants)
+        model = layer.observe(ivp.times[len(before) :], states, ivp.parameters, ivp.constants)
         for name, column in model.items():
             if not bool(column.isfinite().all()):
-                return failed_prediction(asked, "not_finite", f"the observable {name!r} is not finite at all times")
-        loss, rmse = self._score(asked, sigma, model)
-        lower, upper = self._band(asked, index, solve, model)
+                return failed_prediction(
+                    requested, "not_finite", f"the observable {name!r} is not finite at some of these times"
+                )
+        loss, rmse = self._score(requested, sigma, model)
+        lower, upper = self._band(requested, index, ivp, model)
         return PredictionResult(
-            name=asked.name,
-            times=asked.times,
+            name=requested.name,
+            times=requested.times,
             initial_state=start,
             parameters=parameters,
             states=lists(dict(zip(layer.system.states, states.unbind(-1), strict=True))),
@@ -140,7 +143,7 @@ class Predictor:
 
     def _tight_layer(self) -> ODELayer:
         """A layer like that of the fit, with tighter tolerances."""
-        solver, fitted = self.at.problem.solver, self.at.layer
+        solver, fitted = self.best.problem.solver, self.best.layer
         layer = ODELayer(
             fitted.system,
             engine=fitted.engine.name,
@@ -154,18 +157,18 @@ class Predictor:
         return layer
 
     def _score(
-        self, asked: Prediction, sigma: Mapping[str, list[float]], model: Mapping[str, Tensor]
+        self, requested: Prediction, sigma: Mapping[str, list[float]], model: Mapping[str, Tensor]
     ) -> tuple[float | None, dict[str, float] | None]:
         """The loss of the given values, computed as the fit's, and the RMSE of the unscaled residuals.
 
         The loss is None if the fit has no noise scale for one of the observables.
         """
-        values = {name: column for name, column in (asked.values or {}).items() if set(column) != {None}}
+        values = {name: column for name, column in (requested.values or {}).items() if set(column) != {None}}
         if not values:
             return None, None
-        given = SeriesSlice(0, asked.name, asked.times[0], asked.times, values, sigma)
-        solver, scales = self.at.problem.solver, self.at.observed.scales
-        scored = Measurements([given], self.at.problem.noise, rtol=solver.rtol, atol=solver.atol)
+        given = SeriesSlice(0, requested.name, requested.times[0], requested.times, values, sigma)
+        solver, scales = self.best.problem.solver, self.best.output.scales
+        scored = Measurements([given], self.best.problem.noise, rtol=solver.rtol, atol=solver.atol)
         rmse = {name: math.sqrt(np.mean(np.square(r))) for name, r in scored.unscaled_residuals(model).items()}
         if not all(scored.has_known_scale(name) or name in scales for name in values):
             return None, rmse
@@ -173,21 +176,21 @@ class Predictor:
         return (loss if math.isfinite(loss) else None), rmse
 
     def _band(
-        self, asked: Prediction, index: int, solve: _InitialValueProblem, model: Mapping[str, Tensor]
+        self, requested: Prediction, index: int, ivp: _InitialValueProblem, model: Mapping[str, Tensor]
     ) -> tuple[Columns | None, Columns | None]:
         """Lower and upper end of the 95 % band of each observable, by the delta method; None without errors.
 
-        Values that the prediction gives count as exact. model: the observables at the times asked for, which are the
+        Values that the prediction gives count as exact. model: the observables at the requested times, which are the
         last of the times solved for.
         """
         if not self.errors:
             return None, None
-        unknowns, system = self.at.unknowns, solve.layer.system
-        of_parameters, of_initial_state = (each[index] for each in unknowns.jacobians(self.at.coordinates))
-        of_parameters[[i for i, name in enumerate(system.parameters) if name in asked.parameters]] = 0.0
-        of_initial_state[[i for i, name in enumerate(system.states) if name in (asked.initial_state or {})]] = 0.0
+        unknowns, system = self.best.unknowns, ivp.layer.system
+        of_parameters, of_initial_state = (each[index] for each in unknowns.jacobians(self.best.coordinates))
+        of_parameters[[i for i, name in enumerate(system.parameters) if name in requested.parameters]] = 0.0
+        of_initial_state[[i for i, name in enumerate(system.states) if name in (requested.initial_state or {})]] = 0.0
         try:
-            derivatives = solve.observable_derivatives(of_parameters, of_initial_state)
+            derivatives = ivp.observable_derivatives(of_parameters, of_initial_state)
         except SolveError:  # the states could be solved for, their derivatives could not
             return None, None
         except StopRequested as request:
@@ -196,27 +199,27 @@ class Predictor:
             return None, None
         lower, upper = {}, {}
         for name, column in model.items():
-            intervals = self.errors.of_functions(column.cpu().numpy(), derivatives[name][-len(asked.times) :])
+            intervals = self.errors.of_functions(column.cpu().numpy(), derivatives[name][-len(requested.times) :])
             if intervals is not None:
                 lower[name], upper[name] = [i.lower for i in intervals], [i.upper for i in intervals]
         return lower or None, upper or None
 
     @property
     def _device(self) -> torch.device:
-        return self.at.evaluation.states.device
+        return self.best.evaluation.states.device
 
     def _vector(self, values: Mapping[str, float], names: tuple[str, ...]) -> Tensor:
         return torch.tensor([values[name] for name in names], dtype=torch.float64, device=self._device)
 
 
-def failed_prediction(asked: Prediction, code: str, detail: str) -> PredictionResult:
+def failed_prediction(requested: Prediction, code: str, detail: str) -> PredictionResult:
     """Return a prediction that could not be made, with the reason."""
-    return PredictionResult(name=asked.name, times=asked.times, error=PredictionError(code=code, detail=detail))
+    return PredictionResult(name=requested.name, times=requested.times, error=PredictionError(code=code, detail=detail))
 
 
-def unmade_predictions(at: BestPoint) -> tuple[list[PredictionResult], list[PredictionResult]]:
+def unmade_predictions(best: BestPoint) -> tuple[list[PredictionResult], list[PredictionResult]]:
     """The predictions and the held-out data of a fit that ended before they could be predicted."""
-    held_out = [Prediction(name=series.name, times=series.times) for series in at.objective.held_out]
+    held_out = [Prediction(name=series.name, times=series.times) for series in best.objective.held_out]
     detail = "the fit ended before this prediction was computed"
-    predictions = [failed_prediction(asked, "not_made", detail) for asked in at.problem.predictions]
-    return predictions, [failed_prediction(asked, "not_made", detail) for asked in held_out]
+    predictions = [failed_prediction(requested, "not_made", detail) for requested in best.problem.predictions]
+    return predictions, [failed_prediction(requested, "not_made", detail) for requested in held_out]

@@ -8,20 +8,20 @@ from odelib.report.best_point import BestPoint
 from odelib.result import Statistics
 
 
-def statistics(at: BestPoint) -> Statistics:
+def statistics(best: BestPoint) -> Statistics:
     """Return AIC = −2·log L + 2k and BIC = −2·log L + k·log n, and R² of each observable.
 
     n is the number of observations, and k counts the free unknowns and the estimated noise scales. Without `noise` the
     likelihood is the normal one at its concentrated scale σ² = RSS/n, so −2·log L = n·log(RSS/n) up to a constant, and
     the scale counts as one more unknown. AIC and BIC are then left out if the RSS is 0.
     """
-    measurements = at.objective.measurements
-    n, r_squared = measurements.observations, measurements.r_squared(at.observed.model)
-    data_loss = at.loss_parts.data  # −log L under a likelihood, else the RSS
+    measurements = best.objective.measurements
+    n, r_squared = measurements.observations, measurements.r_squared(best.output.model)
+    data_loss = best.loss_parts.data  # −log L under a likelihood, else the RSS
     if measurements.is_likelihood:
-        k, deviance = at.unknowns.count + measurements.scale_count, 2 * data_loss
+        k, deviance = best.unknowns.count + measurements.scale_count, 2 * data_loss
     elif data_loss > 0:
-        k, deviance = at.unknowns.count + 1, n * math.log(data_loss / n)
+        k, deviance = best.unknowns.count + 1, n * math.log(data_loss / n)
     else:
         return Statistics(r_squared=r_squared)
     return Statistics(aic=deviance + 2 * k, bic=deviance + k * math.log(n), r_squared=r_squared)

@@ -18,23 +18,23 @@ from odelib.result import Dense, Trajectory
 DENSE_POINTS = 401
 
 
-def fitted_trajectories(at: BestPoint, intervals: Intervals, dense: Sequence[Dense | None]) -> list[Trajectory]:
+def fitted_trajectories(best: BestPoint, intervals: Intervals, dense: Sequence[Dense | None]) -> list[Trajectory]:
     """Return the trajectory of each fitted series.
 
     dense: of each fitted series; where it is None, the trajectory at the data's times takes its place.
     """
-    objective, observed = at.objective, at.observed
-    residuals = objective.measurements.residuals(observed.model)
+    objective, output = best.objective, best.output
+    residuals = objective.measurements.residuals(output.model)
     found = []
     for place, (series, rows) in enumerate(zip(objective.fitted, objective.trajectories.slices, strict=True)):
-        states = lists(_by_state(at, at.evaluation.states[rows]))
-        values = lists_with_null({name: column[rows] for name, column in observed.model.items()})
+        states = lists(_by_state(best, best.evaluation.states[rows]))
+        values = lists_with_null({name: column[rows] for name, column in output.model.items()})
         found.append(
             Trajectory(
                 name=series.name,
-                initial_state=initial_state(at, intervals, series.index),
-                parameters=own_parameters(at, intervals, series.index) or None,
-                derived=own_derived(at, intervals, series.index) or None,
+                initial_state=initial_state(best, intervals, series.index),
+                parameters=own_parameters(best, intervals, series.index) or None,
+                derived=own_derived(best, intervals, series.index) or None,
                 times=series.times,
                 states=states,
                 values=values,
@@ -45,30 +45,30 @@ def fitted_trajectories(at: BestPoint, intervals: Intervals, dense: Sequence[Den
     return found
 
 
-def dense_trajectory(at: BestPoint, series: SeriesSlice) -> Dense | None:
+def dense_trajectory(best: BestPoint, series: SeriesSlice) -> Dense | None:
     """Solve a series on a grid of `DENSE_POINTS` times; None if that fails or the time limit is reached."""
-    device = at.evaluation.states.device
+    device = best.evaluation.states.device
     grid = torch.linspace(series.start, series.times[-1], DENSE_POINTS, dtype=torch.float64, device=device)
     if series.start == series.times[-1]:
         grid = grid[:1]
     grid[-1] = series.times[-1]
-    parameters, start = (values[series.index] for values in at.unknowns.values(at.coordinates))
-    constants = at.unknowns.constants[series.index]
+    parameters, start = (values[series.index] for values in best.unknowns.values(best.coordinates))
+    constants = best.unknowns.constants[series.index]
     try:
         with torch.enable_grad():  # with the sensitivities, so that the solver takes the same steps as in the fit
-            states = at.layer(grid, start.requires_grad_(), parameters.requires_grad_(), constants).detach()
+            states = best.layer(grid, start.requires_grad_(), parameters.requires_grad_(), constants).detach()
     except SolveError:  # max_steps was enough for the data's times, and is a little too low for these
         return None
     except StopRequested as request:
         if request.reason != "time_limit":
             raise
         return None
-    model = at.layer.observe(grid, states, parameters.detach(), constants)
-    return Dense(times=grid.tolist(), states=lists(_by_state(at, states)), values=lists_with_null(model))
+    model = best.layer.observe(grid, states, parameters.detach(), constants)
+    return Dense(times=grid.tolist(), states=lists(_by_state(best, states)), values=lists_with_null(model))
 
 
-def _by_state(at: BestPoint, states: Tensor) -> dict[str, Tensor]:
-    return dict(zip(at.layer.system.states, states.unbind(-1), strict=True))
+def _by_state(best: BestPoint, states: Tensor) -> dict[str, Tensor]:
+    return dict(zip(best.layer.system.states, states.unbind(-1), strict=True))
 
 
 def lists(tensors: Mapping[str, Tensor]) -> dict[str, list[float]]:

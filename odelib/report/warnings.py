@@ -25,7 +25,7 @@ class Findings:
     undefined_derived: the derived quantities that are finite in no series.
     """
 
-    at: BestPoint
+    best: BestPoint
     outcome: OutcomeCode
     intervals: Intervals
     predictions: Sequence[PredictionResult]
@@ -39,14 +39,14 @@ def all_warnings(findings: Findings) -> list[FitWarning]:
 
 def at_bound(findings: Findings) -> Iterator[FitWarning]:
     """Unknowns that ended at a bound."""
-    if names := findings.at.unknowns.names_at_bound(findings.at.coordinates):
+    if names := findings.best.unknowns.names_at_bound(findings.best.coordinates):
         message = f"{', '.join(names)} ended at a bound; the best value may lie beyond it"
         yield FitWarning(code="at_bound", message=message, names=names)
 
 
 def not_finite(findings: Findings) -> Iterator[FitWarning]:
     """Observables and derived quantities that are null or missing in the result."""
-    model = findings.at.observed.model
+    model = findings.best.output.model
     names = [name for name, column in model.items() if not bool(column.isfinite().all())]
     if names := [*names, *findings.undefined_derived]:
         verb = "is" if len(names) == 1 else "are"
@@ -56,9 +56,9 @@ def not_finite(findings: Findings) -> Iterator[FitWarning]:
 
 def best_found_once(findings: Findings) -> Iterator[FitWarning]:
     """Stages with several starts of which only one reached the best loss."""
-    for stage in findings.at.stages:
+    for stage in findings.best.stages:
         starts = len(stage.start_losses or [])
-        if starts >= MIN_STARTS and stage.reached(findings.at.evaluation.loss) == 1:
+        if starts >= MIN_STARTS and stage.reached(findings.best.evaluation.loss) == 1:
             message = (
                 f"only 1 of {starts} starts reached the best loss, so a better optimum may exist; increase `starts`"
             )
@@ -67,8 +67,8 @@ def best_found_once(findings: Findings) -> Iterator[FitWarning]:
 
 def structured_residuals(findings: Findings) -> Iterator[FitWarning]:
     """Observables whose residuals are correlated in time."""
-    observed = findings.at.observed
-    residuals = findings.at.objective.measurements.residuals(observed.model)
+    output = findings.best.output
+    residuals = findings.best.objective.measurements.residuals(output.model)
     if names := structured([column for series in residuals for column in series.items()]):
         message = (
             f"the residuals of {', '.join(names)} are correlated in time: the model may miss an effect, or a better "
@@ -79,7 +79,7 @@ def structured_residuals(findings: Findings) -> Iterator[FitWarning]:
 
 def no_better_than_constant(findings: Findings) -> Iterator[FitWarning]:
     """Observables with R² ≤ 0."""
-    r_squared = findings.at.objective.measurements.r_squared(findings.at.observed.model)
+    r_squared = findings.best.objective.measurements.r_squared(findings.best.output.model)
     if names := [name for name, value in r_squared.items() if value <= 0]:
         message = f"the model describes {', '.join(names)} no better than a constant would"
         yield FitWarning(code="no_better_than_constant", message=message, names=names)
@@ -87,7 +87,7 @@ def no_better_than_constant(findings: Findings) -> Iterator[FitWarning]:
 
 def zero_gradient(findings: Findings) -> Iterator[FitWarning]:
     """Unknowns on which the loss does not depend, if flat directions are not known."""
-    evaluation, unknowns = findings.at.evaluation, findings.at.unknowns
+    evaluation, unknowns = findings.best.evaluation, findings.best.unknowns
     if findings.intervals.flat is not None or evaluation.loss == 0:
         return
     held = unknowns.at_bound(evaluation.coordinates)
@@ -100,8 +100,8 @@ def zero_gradient(findings: Findings) -> Iterator[FitWarning]:
 
 def coarse_solver(findings: Findings) -> Iterator[FitWarning]:
     """A solver error that is large compared with the data."""
-    observed = findings.at.observed
-    if findings.at.objective.measurements.is_coarse(observed.model, observed.scales, COARSE):
+    output = findings.best.output
+    if findings.best.objective.measurements.is_coarse(output.model, output.scales, COARSE):
         message = (
             "solver.atol is not small compared with the data, so the trajectories and the fit are inaccurate; lower it"
         )
@@ -121,7 +121,7 @@ NO_UNCERTAINTY = {
 def no_uncertainty(findings: Findings) -> Iterator[FitWarning]:
     """Standard errors or profiles that were requested and are missing."""
     missing = findings.intervals.missing
-    if missing and findings.at.problem.uncertainty != "none":
+    if missing and findings.best.problem.uncertainty != "none":
         message = NO_UNCERTAINTY[missing.reason].format(detail=missing.detail)
         yield FitWarning(code="no_uncertainty", message=message)
 
