@@ -81,7 +81,7 @@ class LognormalNoise(NoiseSettings):
     """Normal noise of the logarithm, with standard deviation `sigma`. Positive values only."""
 
     scales = ("sigma",)
-    value_rule = "values must be above 0"
+    value_rule = "values must be greater than 0"
 
     distribution: Literal["lognormal"]
     sigma: _Sigma = None
@@ -117,7 +117,7 @@ class StudentTNoise(NoiseSettings):
 class PoissonNoise(NoiseSettings):
     """Counts: whole numbers of at least 0."""
 
-    value_rule = "values must be whole and not below 0"
+    value_rule = "values must be whole numbers, at least 0"
 
     distribution: Literal["poisson"]
 
@@ -134,3 +134,4 @@ Noise = TypeAliasType("Noise", Annotated[AnyNoise, Field(discriminator="distribu
 DISTRIBUTIONS: Mapping[str, type[NoiseSettings]] = {
     get_args(kind.model_fields["distribution"].annotation)[0]: kind for kind in get_args(AnyNoise)
 }
+SCALES = frozenset(scale for kind in DISTRIBUTIONS.values() for scale in kind.scales)

@@ -14,7 +14,7 @@ class Lognormal(LocationScaleNoise):
     """ℓ(z) = ½z² + ½·log 2π, of z = (log y − log m)/σ."""
 
     settings_type = LognormalNoise
-    model_rule = "above 0"
+    model_rule = "greater than 0"
     is_of_logarithm = True
     has_closed_form = True
     location_information = 1.0  # E[z²]

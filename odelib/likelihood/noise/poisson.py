@@ -16,7 +16,7 @@ class Poisson(NoiseDistribution):
     """L = Σ m − k·log m + log k! for counts k around the model's values m. A count of 0 allows m = 0."""
 
     settings_type = PoissonNoise
-    model_rule = "above 0"
+    model_rule = "greater than 0"
 
     def __init__(self, settings: PoissonNoise, data: MeasuredValues) -> None:
         super().__init__(settings, data)

@@ -13,6 +13,7 @@ from pydantic_core import ErrorDetails
 
 from odelib.errors import FieldError
 from odelib.problem.fields import NOT_UNICODE, NULL
+from odelib.problem.noise import SCALES
 from odelib.problem.pointers import join
 
 MAX_LISTED = 100  # invalid entries of one list that are reported one by one
@@ -36,7 +37,7 @@ _ANY = "*"
 # The places of unions. In the location of an error within one, pydantic inserts the tag of the member.
 _UNIONS: frozenset[tuple[str, ...]] = frozenset(
     {("system",), ("stages", _ANY), ("noise", _ANY), ("noise", _ANY, "prior")}
-    | {("noise", _ANY, scale) for scale in ("sigma", "proportional")}
+    | {("noise", _ANY, scale) for scale in SCALES}
     | {
         (*base, field, _ANY, *inner)
         for base in ((), ("data",), ("experiments", _ANY))
@@ -131,7 +132,7 @@ def _wrong_type(kind: str, given: Any, loc: Location) -> str:
     match loc:
         case ("system",):
             return _ENTRIES["system"]
-        case ("noise", _, "sigma" | "proportional"):
+        case ("noise", _, field) if field in SCALES:
             return _ENTRIES["scale"]
         case (
             ("parameters" | "initial_state" as name, _)
