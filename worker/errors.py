@@ -1,12 +1,12 @@
-"""What the queue raises on purpose.
+"""The exceptions of the queue.
 
 WorkerError
-├── StoreUnavailable      Redis does not answer, or answers that it cannot serve now
+├── StoreUnavailable      Redis does not respond, or cannot serve now
 ├── StoreFull             Redis has no memory left for another fit
-├── QueueFull             as many fits wait as may wait
-├── FitNotFound           no fit has this id, or none any more
-├── FitNotFinished        only a fit that has ended can be forgotten
-├── FitEnded              the fit has ended otherwise and cannot be cancelled
+├── QueueFull             the maximum number of fits is waiting
+├── FitNotFound           no fit has this id, or not any more
+├── FitNotFinished        only a fit that has ended can be deleted
+├── FitEnded              the fit ended before it was cancelled
 ├── IdempotencyConflict   the key belongs to a fit with another body
 └── RedisNotStarted       the private Redis server did not start
 """
@@ -15,25 +15,24 @@ from __future__ import annotations
 
 
 class WorkerError(Exception):
-    """The root of what the queue raises on purpose."""
+    """The base class of the queue's exceptions."""
 
 
 class StoreUnavailable(WorkerError):
-    """Redis cannot be reached or cannot serve at the moment; the same call may succeed later."""
+    """Redis does not respond or cannot serve now; the same call may succeed later."""
 
 
 class StoreFull(WorkerError):
-    """Redis has reached its memory limit: it takes no further fits until others are forgotten or expire."""
+    """Redis has reached its memory limit and accepts no fits until others are deleted or expire."""
 
     def __init__(self) -> None:
         super().__init__(
-            "the memory of Redis is full; delete fits that are no longer needed, wait until results expire, "
-            "or raise its maxmemory"
+            "the memory of Redis is full; delete fits you no longer need, wait until results expire, or raise maxmemory"
         )
 
 
 class QueueFull(WorkerError):
-    """As many fits wait as may wait."""
+    """The maximum number of fits is waiting."""
 
     def __init__(self, limit: int) -> None:
         self.limit = limit
@@ -41,15 +40,15 @@ class QueueFull(WorkerError):
 
 
 class FitNotFound(WorkerError):
-    """No fit has this id, or none has it any more."""
+    """No fit has this id, or not any more."""
 
     def __init__(self, fit_id: str) -> None:
         self.fit_id = fit_id
-        super().__init__(f"there is no fit {fit_id!r:.80}; it may have expired, or somebody has deleted it")
+        super().__init__(f"no fit has the id {fit_id!r:.80}; it may have expired or been deleted")
 
 
 class FitNotFinished(WorkerError):
-    """The fit has not ended yet, and only one that has can be forgotten."""
+    """The fit has not ended, so it cannot be deleted."""
 
     def __init__(self, fit_id: str) -> None:
         self.fit_id = fit_id
@@ -57,16 +56,16 @@ class FitNotFinished(WorkerError):
 
 
 class FitEnded(WorkerError):
-    """The fit has ended before it could be cancelled."""
+    """The fit ended before it was cancelled."""
 
     def __init__(self, fit_id: str, status: str) -> None:
         self.fit_id = fit_id
         self.status = status
-        super().__init__(f"the fit {fit_id!r:.80} has already ended: {status}")
+        super().__init__(f"the fit {fit_id!r:.80} has already ended; its status is {status!r}")
 
 
 class IdempotencyConflict(WorkerError):
-    """The idempotency key was used for a request with another body."""
+    """The idempotency key was used with another body."""
 
     def __init__(self) -> None:
         super().__init__(

@@ -1,4 +1,4 @@
-"""What a running fit has to tell, as the store keeps it; nothing is told twice."""
+"""The updates that a running fit sends to the store: progress, checkpoint and partial result, each only once."""
 
 from __future__ import annotations
 
@@ -14,81 +14,81 @@ from odelib.monitor import Checkpoint, Monitor, Progress
 from odelib.problem.request import FitProblem
 from odelib.result import OutcomeCode
 from worker.log import where
-from worker.store.leases import ProgressReport
+from worker.store.leases import AttemptUpdate
 from worker.store.scripts import outcome_json
 
 log = structlog.get_logger(__name__)
 
 
-class News:
-    """Reads a monitor and says what of it the store does not have yet.
+class ProgressUpdates:
+    """Builds updates from what the monitor has and the store does not have yet.
 
-    every: seconds from one checkpoint in the store to the next within a stage; a new stage is told at once.
+    every: seconds between two saved checkpoints of a stage; the first checkpoint of a stage is saved at once.
     """
 
     def __init__(self, monitor: Monitor, every: float) -> None:
         self._monitor = monitor
         self._every = every
         self._problem: FitProblem | None = None
-        self._checkpoint: Checkpoint | None = None
-        self._progress: Progress | None = None
-        self._told = -math.inf
+        self._saved_progress: Progress | None = None
+        self._saved_checkpoint: Checkpoint | None = None
+        self._checkpoint_saved_at = -math.inf
         self._pending: tuple[Progress | None, Checkpoint | None] = (None, None)
-        self._rendered: tuple[Checkpoint | None, ProgressReport] = (None, ProgressReport(0.0))
+        self._rendered: tuple[Checkpoint | None, AttemptUpdate] = (None, AttemptUpdate(0.0))
 
     def begin(self, problem: FitProblem, earlier: Checkpoint | None) -> None:
-        """The fit begins, from the checkpoint of an earlier attempt if there was one."""
+        """Set the problem, and the checkpoint of an earlier attempt if there is one."""
         self._problem = problem
-        self._checkpoint = earlier
+        self._saved_checkpoint = earlier
 
-    def report(self, seconds: float, *, everything: bool = False) -> ProgressReport:
-        """The news after `seconds` of this attempt; `everything`: also a checkpoint whose turn has not come."""
+    def build(self, seconds: float, *, everything: bool = False) -> AttemptUpdate:
+        """Return the update after `seconds` of this attempt. everything: include a checkpoint that is not due yet."""
         progress, checkpoint = self._monitor.progress, self._monitor.checkpoint
-        if checkpoint is self._checkpoint or not (everything or self._is_due(checkpoint)):
+        if checkpoint is self._saved_checkpoint or not (everything or self._is_due(checkpoint)):
             checkpoint = None
         self._pending = (progress, checkpoint)
-        texts = self._render(checkpoint) if checkpoint is not None else ProgressReport(0.0)
-        return ProgressReport(
+        texts = self._render(checkpoint) if checkpoint is not None else AttemptUpdate(0.0)
+        return AttemptUpdate(
             seconds,
-            "" if progress is self._progress else _progress_json(progress),
+            "" if progress is self._saved_progress else _progress_json(progress),
             texts.checkpoint,
             texts.position,
             texts.partial,
             texts.partial_outcome,
         )
 
-    def saved(self) -> None:
-        """The last report is in the store."""
-        self._progress, checkpoint = self._pending
+    def mark_saved(self) -> None:
+        """Record that the store has the last update."""
+        self._saved_progress, checkpoint = self._pending
         if checkpoint is not None:
-            self._checkpoint = checkpoint
-            self._told = time.monotonic()
+            self._saved_checkpoint = checkpoint
+            self._checkpoint_saved_at = time.monotonic()
 
     def progress(self) -> str:
-        """The latest progress as JSON text, "" if there is none."""
+        """Return the latest progress as JSON text, "" if there is none."""
         return _progress_json(self._monitor.progress)
 
     def partial(self, code: OutcomeCode) -> str:
-        """The result from the latest checkpoint as JSON text, "" if none can be made.
+        """Return the result of the latest checkpoint as JSON text, "" if it cannot be computed.
 
-        The store has the one of the last checkpoint saved, and shows it in place of none.
+        For "" the store falls back on the partial result of the last saved checkpoint.
         """
-        checkpoint = self._monitor.checkpoint or self._checkpoint
+        checkpoint = self._monitor.checkpoint or self._saved_checkpoint
         return self._partial_of(checkpoint, code) if checkpoint is not None else ""
 
     def _is_due(self, checkpoint: Checkpoint | None) -> bool:
         if checkpoint is None:
             return False
-        new_stage = self._checkpoint is None or checkpoint.stage != self._checkpoint.stage
-        return new_stage or time.monotonic() - self._told >= self._every
+        is_new_stage = self._saved_checkpoint is None or checkpoint.stage != self._saved_checkpoint.stage
+        return is_new_stage or time.monotonic() - self._checkpoint_saved_at >= self._every
 
-    def _render(self, checkpoint: Checkpoint) -> ProgressReport:
-        # While Redis is away the same checkpoint is reported again and again.
+    def _render(self, checkpoint: Checkpoint) -> AttemptUpdate:
+        # Kept, because the same checkpoint is sent again and again while Redis is away.
         if self._rendered[0] is not checkpoint:
             partial = self._partial_of(checkpoint, "interrupted")
             text = checkpoint.to_json()
             outcome = outcome_json("interrupted") if partial else ""
-            self._rendered = checkpoint, ProgressReport(0.0, "", text, checkpoint.position, partial, outcome)
+            self._rendered = checkpoint, AttemptUpdate(0.0, "", text, checkpoint.position, partial, outcome)
         return self._rendered[1]
 
     def _partial_of(self, checkpoint: Checkpoint, code: OutcomeCode) -> str:
@@ -96,7 +96,7 @@ class News:
             return ""
         try:
             return partial_result(self._problem, checkpoint, code).to_json()
-        except Exception as error:  # noqa: BLE001  checkpoint and end state are worth saving all the same
+        except Exception as error:  # noqa: BLE001  checkpoint and end state are saved all the same
             log.error("no_partial_result", kind=type(error).__name__, at=where(error))
             return ""
 

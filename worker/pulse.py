@@ -1,4 +1,4 @@
-"""The thread beside a running fit: it keeps the lease, tells how the fit goes, and has it stopped."""
+"""The thread beside a running fit, which renews the lease, sends updates, and stops the fit."""
 
 from __future__ import annotations
 
@@ -22,21 +22,20 @@ from worker.attempt_endings import Ending, ending_of_stop, out_of_memory
 from worker.errors import WorkerError
 from worker.log import where, where_is_the_main_thread
 from worker.memory import FitMemory
-from worker.progress_updates import News
+from worker.progress_updates import ProgressUpdates
 from worker.settings import WorkerSettings
-from worker.store.leases import Answer, Claim, LeaseStore, ProgressReport
+from worker.store.leases import AttemptUpdate, Claim, LeaseStore, PulseReply
 
-_INNERMOST = 12  # calls that are logged of a fit that does not stop
+_LOGGED_FRAMES = 12  # innermost frames of a fit that does not stop
 
 log = structlog.get_logger(__name__)
 
 
 class Pulse:
-    """Several times a second, beside a fit in the main thread: renew the lease, pass on the request to stop, save
-    progress and checkpoint.
+    """Renews the lease, saves progress and checkpoints, and passes on requests to stop, several times a second.
 
-    A fit that does not stop in time, or takes more memory than it may, is ended here, with its best point, and its
-    process with it. Redis may be away: the fit goes on, and the pulse with it as soon as Redis is back.
+    The fit runs in the main thread. If it does not stop in time, or exceeds its memory limit, the pulse saves its best
+    point and kills the process. While Redis is away the fit goes on, and the pulse keeps trying.
 
         with Pulse(…) as pulse:
             problem = …
@@ -59,12 +58,12 @@ class Pulse:
         self._settings = settings
         self._memory = memory
         self._stopping = stopping
-        self._news = News(monitor, settings.checkpoint_seconds)
+        self._updates = ProgressUpdates(monitor, settings.checkpoint_seconds)
         self._time_left = math.inf
         self._started = time.monotonic()
-        self._asked: float | None = None
-        self._away = False
-        self._over = threading.Event()
+        self._stop_requested_at: float | None = None
+        self._is_store_away = False
+        self._is_over = threading.Event()
         self._thread = threading.Thread(target=self._run, name="pulse", daemon=True)
 
     def __enter__(self) -> Self:
@@ -74,89 +73,91 @@ class Pulse:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._over.set()
+        self._is_over.set()
         self._thread.join()
 
     def begin(self, problem: FitProblem, resume: Checkpoint | None) -> None:
-        """The problem is known now, and from where the fit goes on."""
-        self._news.begin(problem, resume)
+        """Set the problem and the checkpoint from which the fit resumes."""
+        self._updates.begin(problem, resume)
         self._time_left = problem.time_limit_seconds - self._claim.elapsed
 
-    def final_report(self) -> ProgressReport:
-        """All that the store does not have yet."""
-        return self._news.report(self._seconds(), everything=True)
+    def final_update(self) -> AttemptUpdate:
+        """Return everything that the store does not have yet."""
+        return self._updates.build(self._seconds(), everything=True)
 
     def progress(self) -> str:
-        """The latest progress, as JSON text; "" if there is none."""
-        return self._news.progress()
+        """Return the latest progress as JSON text, "" if there is none."""
+        return self._updates.progress()
 
     def partial(self, reason: StopReason) -> str:
-        """The result from the last checkpoint, as JSON text; "" if there is none."""
-        return self._news.partial(_OUTCOMES[reason])
+        """Return the result of the latest checkpoint as JSON text, "" if there is none."""
+        return self._updates.partial(_OUTCOMES[reason])
 
     def _run(self) -> None:
         due = time.monotonic()
         while True:
-            # A tick that was missed is not made up for.
+            # A missed beat is not made up for.
             due = max(due + self._settings.pulse_seconds, time.monotonic())
-            if self._over.wait(due - time.monotonic()):
+            if self._is_over.wait(due - time.monotonic()):
                 return
             try:
                 self._beat()
             except WorkerError as error:
-                if not self._away:
+                if not self._is_store_away:
                     log.warning("pulse_without_store", fit=self._claim.fit_id, reason=str(error))
-                self._away = True
-            except Exception as error:  # noqa: BLE001  without this thread the lease lapses and nobody can stop the fit
+                self._is_store_away = True
+            except Exception as error:  # noqa: BLE001  without this thread the lease lapses and the fit cannot be stopped
                 log.error("pulse_failed", fit=self._claim.fit_id, kind=type(error).__name__, at=where(error))
 
     def _beat(self) -> None:
         if self._stopping():
-            self._ask("interrupted")
+            self._request_stop("interrupted")
         if self._seconds() > self._time_left + self._settings.stop_grace_seconds:
-            self._ask("time_limit")  # the fit knows its limit, and did not keep it
-        self._enforce()
-        self._enforce_memory()
-        report = self._news.report(self._seconds())
-        answer = self._store.pulse(self._claim, report)
-        self._news.saved()
-        if self._away:
+            self._request_stop("time_limit")  # the fit knows the limit, and did not keep it
+        self._enforce_stop()
+        self._enforce_memory_limit()
+        reply = self._store.pulse(self._claim, self._updates.build(self._seconds()))
+        self._updates.mark_saved()
+        if self._is_store_away:
             log.info("pulse_again", fit=self._claim.fit_id)
-        self._away = False
-        if answer is Answer.LOST:
-            self._ask("lease_lost")
-        elif answer is Answer.CANCEL:
-            self._ask("cancelled")
+        self._is_store_away = False
+        if reply is PulseReply.LOST:
+            self._request_stop("lease_lost")
+        elif reply is PulseReply.CANCEL:
+            self._request_stop("cancelled")
 
     def _seconds(self) -> float:
         return time.monotonic() - self._started
 
-    def _ask(self, reason: StopReason) -> None:
+    def _request_stop(self, reason: StopReason) -> None:
         if self._monitor.stop is None:
             self._monitor.stop = reason
-            self._asked = time.monotonic()
+            self._stop_requested_at = time.monotonic()
             log.info("asked_to_stop", fit=self._claim.fit_id, reason=reason)
 
-    def _enforce(self) -> None:
+    def _enforce_stop(self) -> None:
+        """Kill this process if the fit has not stopped in time, after saving what can be saved."""
         reason = self._monitor.stop
-        if reason is None or self._asked is None or time.monotonic() - self._asked < self._grace(reason):
+        if reason is None or self._stop_requested_at is None:
             return
-        place = where_is_the_main_thread()[-_INNERMOST:]
-        log.warning("does_not_stop", fit=self._claim.fit_id, reason=reason, at=place)
+        if time.monotonic() - self._stop_requested_at < self._grace(reason):
+            return
+        frames = where_is_the_main_thread()[-_LOGGED_FRAMES:]
+        log.warning("does_not_stop", fit=self._claim.fit_id, reason=reason, at=frames)
         ending = ending_of_stop(reason, self.partial(reason))
         if isinstance(ending, Ending):
-            # If Redis is away this raises, and the next tick tries again: the end must be saved first.
+            # If Redis is away this raises, and the next beat tries again: the end must be saved first.
             self._store.finish(self._claim, ending, self.progress())
         elif ending == "hand_back":
-            with suppress(WorkerError):  # the lease lapses then
-                self._store.hand_back(self._claim, self.final_report())
+            with suppress(WorkerError):  # otherwise the lease lapses
+                self._store.hand_back(self._claim, self.final_update())
         os.kill(os.getpid(), signal.SIGKILL)
 
-    def _enforce_memory(self) -> None:
+    def _enforce_memory_limit(self) -> None:
         if not self._memory.exceeded():
             return
         log.warning("takes_too_much_memory", fit=self._claim.fit_id, megabytes=self._memory.megabytes)
-        # Nothing is made of the best point, which would take more memory: that of the last checkpoint stands.
+        # Computing a partial result would take more memory; the store has that of the last checkpoint.
         ending = Ending("failed", error=out_of_memory(self._memory.megabytes))
         self._store.finish(self._claim, ending, self.progress())
         os.kill(os.getpid(), signal.SIGKILL)

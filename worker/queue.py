@@ -1,4 +1,4 @@
-"""What the service calls: the queue of fits, and how to wait for the end of one."""
+"""The queue of fits, which the service calls."""
 
 from __future__ import annotations
 
@@ -45,12 +45,12 @@ __all__ = [
     "WorkerError",
 ]
 
-# What decides the numbers of a fit, and is recorded with it.
+# Packages that determine the numbers of a fit; their versions are recorded with it.
 _VERSIONED = ("odefit", "torch", "torchdiffeq", "numpy", "scipy")
 
 
 class FitQueue:
-    """The queue of fits, for any number of threads. Every method raises `StoreUnavailable` when Redis is away."""
+    """The queue of fits, safe for threads. Every method may raise `StoreUnavailable`."""
 
     def __init__(self, settings: WorkerSettings) -> None:
         client = connect(settings.redis_url, retries=1)
@@ -69,10 +69,10 @@ class FitQueue:
         idempotency_key: str | None = None,
         body_digest: str | None = None,
     ) -> Submission:
-        """Accept a fit; from here on it is not lost.
+        """Accept a fit; once accepted, it is never lost.
 
-        request: a valid fit request as JSON. A repeat of `idempotency_key` with the same `body_digest` returns
-        the first fit as it is now.
+        request: a valid fit request as JSON. A repeated `idempotency_key` with the same `body_digest` returns the first
+        fit in its current state.
         Raises `QueueFull`, `StoreFull`, and `IdempotencyConflict` for the same key with another digest.
         """
         fit_id = str(uuid.uuid4())
@@ -88,30 +88,33 @@ class FitQueue:
         )
 
     def get(self, fit_id: str, *, result: bool = True) -> FitRecord:
-        """The fit as it is now, without its result if `result` is False. Raises `FitNotFound`."""
+        """Return a fit in its current state, with its result if `result`. Raises `FitNotFound`."""
         return self._fits.get(fit_id, result=result)
 
     def list(self, *, status: str | None, system: str | None, limit: int, cursor: str | None) -> Page:
-        """A page of at most `limit` fits, newest first, without results. Raises `ValueError` for a bad cursor."""
+        """Return a page of at most `limit` fits, newest first, without results.
+
+        Raises `ValueError` for an invalid cursor.
+        """
         return self._fits.list(status=status, system=system, limit=limit, cursor=cursor)
 
     def cancel(self, fit_id: str) -> Cancellation:
-        """Cancel a fit: at once while it waits, within two seconds while it runs.
+        """Cancel a fit: at once if it is queued, within two seconds if it is running.
 
-        Raises `FitNotFound`, and `FitEnded` if it ended otherwise.
+        Raises `FitNotFound`, and `FitEnded` if it has ended otherwise.
         """
         return self._fits.cancel(fit_id)
 
     def forget(self, fit_id: str) -> None:
-        """Remove a fit that has ended. Raises `FitNotFound`, `FitNotFinished`."""
+        """Delete a fit that has ended. Raises `FitNotFound`, `FitNotFinished`."""
         self._fits.forget(fit_id)
 
     def problem(self, fit_id: str) -> bytes:
-        """JSON text: `request` as it was submitted, and the `versions` of the software then. Raises `FitNotFound`."""
+        """Return JSON text: the accepted `request` and the software `versions` at that time. Raises `FitNotFound`."""
         return self._fits.problem(fit_id)
 
     def workers(self) -> int:
-        """How many worker processes are live and ready to work."""
+        """Return the number of live worker processes."""
         return self._upkeep.workers()
 
 
@@ -120,6 +123,6 @@ def _versions() -> dict[str, str]:
     for name in _VERSIONED:
         try:
             found[name] = version(name)
-        except PackageNotFoundError:  # the service may be installed without the numerics
+        except PackageNotFoundError:  # the service can be installed without the numerics
             continue
     return found

@@ -1,4 +1,4 @@
-"""What can be set from outside, as environment variables that begin with `ODEFIT_`.
+"""The settings of the workers and the store: environment variables that begin with `ODEFIT_`.
 
 `docs/settings.md` lists them with those of the service.
 """
@@ -14,18 +14,18 @@ Seconds = Annotated[float, Field(gt=0)]
 
 
 class WorkerSettings(BaseSettings):
-    """Settings of the workers and of the store. An empty variable is the same as none."""
+    """Settings of the workers and the store. An empty variable counts as unset."""
 
     model_config = SettingsConfigDict(env_prefix="ODEFIT_", env_ignore_empty=True, frozen=True)
 
-    # `redis://[:PASSWORD@]HOST:PORT/DB`, `rediss://…` or `unix://[:PASSWORD@]/PATH?db=DB`. It may have a password
-    # in it and is never shown.
+    # `redis://[:PASSWORD@]HOST:PORT/DB`, `rediss://…` or `unix://[:PASSWORD@]/PATH?db=DB`; never shown, because of the
+    # password.
     redis_url: Annotated[str, Field(repr=False)] = "redis://127.0.0.1:6379/0"
 
     max_queued_fits: Annotated[int, Field(ge=1)] = 10_000
     results_kept_seconds: Seconds = 604_800.0
 
-    # A running fit's worker renews its lease at every pulse; a lease that lapses counts as a death of the worker.
+    # The worker of a running fit renews its lease with every pulse; a lease that lapses counts as a death.
     lease_seconds: Seconds = 15.0
     pulse_seconds: Seconds = 0.25
     checkpoint_seconds: Annotated[float, Field(ge=0)] = 2.0
@@ -34,17 +34,17 @@ class WorkerSettings(BaseSettings):
     sweep_seconds: Seconds = 3.0
     gpu_wait_seconds: Seconds = 60.0
 
-    # How long a fit may go on after it was asked to stop, until its process is killed.
+    # Time between asking a fit to stop and killing its process.
     cancel_grace_seconds: Seconds = 1.0
     stop_grace_seconds: Seconds = 4.0
 
-    # What a fit may take on top of what its process has; none: a part of the machine's (worker/memory.py).
+    # Memory that a fit may use on top of what its process has; None: a share of the machine's (worker/memory.py).
     fit_memory_mb: Annotated[int, Field(ge=64)] | None = None
 
-    # A worker that takes nothing from the queue for so long while Redis answers ends itself, to be started again.
+    # A worker that takes no message for so long while Redis responds ends itself, to be restarted.
     stuck_seconds: Seconds = 60.0
 
     @property
     def heartbeat_seconds(self) -> float:
-        """How long a worker counts as live after it was last seen."""
+        """Time for which a worker counts as live after its last heartbeat."""
         return 5 * self.sweep_seconds

@@ -1,4 +1,4 @@
-"""What a worker process and its children know of each other without asking Redis."""
+"""Flags that a worker process and its children share without Redis."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ _STOPPING, _READY = range(2)
 
 
 class SharedFlags:
-    """A page of memory that a worker process and the children it forks later have in common.
+    """A page of memory shared by a worker process and the children that it forks later.
 
     Single bytes need no lock, so a signal handler may set them.
     """
@@ -18,12 +18,12 @@ class SharedFlags:
 
     @property
     def stopping(self) -> bool:
-        """The worker was asked to stop: children hand their fits back."""
+        """Whether the worker is stopping; its children then hand their fits back."""
         return bool(self._page[_STOPPING])
 
     @property
     def ready(self) -> bool:
-        """A child has loaded the numerics and can work."""
+        """Whether a child has loaded the numerics and can run fits."""
         return bool(self._page[_READY])
 
     def set_stopping(self) -> None:
@@ -31,5 +31,5 @@ class SharedFlags:
         self._page[_STOPPING] = 1
 
     def set_ready(self) -> None:
-        """Say that a child can work."""
+        """Mark a child as ready to run fits."""
         self._page[_READY] = 1

@@ -1,7 +1,7 @@
-"""The states of a fit as a job, and the moves between them: the one table.
+"""The states of a fit as a job, and the only table of the moves between them.
 
-Whether the numbers are good is another matter and stands in the result's outcome: a fit that did not converge
-is a `succeeded` job. The scripts in `store/` get this table as it stands here and refuse every other move.
+Whether the fit converged is not a state but the `outcome` of its result: a fit that did not converge is a `succeeded`
+job. The scripts in `store/` receive this table and refuse every other move.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ Queue = Literal["cpu", "gpu"]
 STATUSES: tuple[Status, ...] = get_args(Status)
 QUEUES: tuple[Queue, ...] = get_args(Queue)
 
-# `running` to itself: the next attempt, after a worker died or handed the fit back.
+# `running` → `running` is the next attempt, after a worker died or handed the fit back.
 MOVES: Mapping[Status, frozenset[Status]] = {
     "queued": frozenset({"running", "failed", "cancelled"}),
     "running": frozenset({"running", "succeeded", "failed", "cancelled"}),

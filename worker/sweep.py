@@ -1,4 +1,4 @@
-"""The upkeep that every worker process does now and then in its event loop: no thread, no numerics.
+"""The sweep: periodic upkeep of the store in the event loop of every worker process, without threads or numerics.
 
 Any number of workers may sweep at once; they take turns only to spare Redis.
 """
@@ -21,10 +21,10 @@ log = structlog.get_logger(__name__)
 
 
 class Sweep:
-    """Keeps the store going: lapsed leases, lost messages, fits that wait for a GPU in vain, expired results.
+    """Handles lapsed leases, lost messages, fits without a GPU worker, and expired results.
 
-    name: of this worker process. queues: those it serves. wake: sends a wake-up for a fit of a queue; raises
-    `StoreUnavailable`. broker_list: the list in Redis where a queue's messages wait.
+    name: of this worker process. queues: that it serves. wake: sends a wake-up for a fit of a queue; raises
+    `StoreUnavailable`. broker_list: returns the Redis list that holds the messages of a queue.
     """
 
     def __init__(
@@ -42,34 +42,34 @@ class Sweep:
         self._settings = settings
         self._flags = flags
         self._name = name
-        self._gpu = "gpu" in queues
+        self._serves_gpu = "gpu" in queues
         self._wake = wake
         self._broker_list = broker_list
-        self._due = 0.0
+        self._due_at = 0.0
 
     def tick(self) -> None:
-        """Say that this worker is alive, and sweep if it is its turn; does nothing until it is time again.
+        """Send a heartbeat, and sweep if it is this worker's turn. Does nothing before the next one is due.
 
-        Called several times a second. Redis may be away: then the next time will do.
+        Called several times a second. If Redis is away, the next tick tries again.
         """
-        if not self._flags.ready or self._flags.stopping or time.monotonic() < self._due:
+        if not self._flags.ready or self._flags.stopping or time.monotonic() < self._due_at:
             return
-        self._due = time.monotonic() + self._settings.sweep_seconds
+        self._due_at = time.monotonic() + self._settings.sweep_seconds
         try:
-            if self._store.heartbeat(self._name, gpu=self._gpu):
+            if self._store.heartbeat(self._name, gpu=self._serves_gpu):
                 self.sweep()
         except WorkerError as error:
             log.warning("no_sweep", reason=str(error))
 
     def farewell(self) -> None:
-        """Say that this worker ends."""
+        """Remove this worker from the live workers."""
         try:
             self._store.farewell(self._name)
         except WorkerError as error:
             log.warning("no_farewell", reason=str(error))
 
     def sweep(self) -> None:
-        """All the upkeep once. Raises `StoreUnavailable`."""
+        """Do all the upkeep once. Raises `StoreUnavailable`."""
         for fit_id in self._store.sweep_cancellations():
             log.info("cancelled_without_worker", fit=fit_id)
         self._sweep_leases()
@@ -81,7 +81,7 @@ class Sweep:
             log.info("expired", fits=removed)
 
     def _sweep_leases(self) -> None:
-        # After Redis was away for long all leases have lapsed, though nobody died: let their holders come back first.
+        # When Redis has just restarted all leases may have lapsed although no worker died: let them renew first.
         if self._store.seconds_up() < self._settings.lease_seconds:
             return
         lapsed = self._store.sweep_leases(died_too_often(self._settings.max_deaths))

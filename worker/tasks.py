@@ -1,4 +1,4 @@
-"""What a worker's child does when it is woken: claim a fit, run it, save what comes of it.
+"""The work of a worker's child: claim a fit, run it, save its end.
 
 This module loads the numerics, so only children import it, after the fork.
 """
@@ -25,7 +25,7 @@ from worker.attempt_endings import (
     ending_of_error,
     ending_of_result,
     ending_of_stop,
-    our_mistake,
+    internal_error,
     out_of_memory,
 )
 from worker.errors import StoreUnavailable
@@ -38,8 +38,8 @@ from worker.states import Queue
 from worker.store.connection import connect
 from worker.store.leases import Claim, LeaseStore
 
-_RETRY_SECONDS, _LONGEST_RETRY_SECONDS = 0.1, 2.0
-# The service has checked the request against its own limits.
+_MIN_RETRY_PAUSE, _MAX_RETRY_PAUSE = 0.1, 2.0  # seconds
+# The service has checked the request against its limits.
 _NO_LIMITS = Limits(**dict.fromkeys(Limits.__dataclass_fields__, sys.maxsize))
 
 log = structlog.get_logger(__name__)
@@ -48,8 +48,8 @@ log = structlog.get_logger(__name__)
 class FitRunner:
     """Runs fits, one at a time, in this process.
 
-    wake: sends a wake-up for a fit of a queue; raises `StoreUnavailable`. processes: how many like this one share the
-    machine's memory.
+    wake: sends a wake-up for a fit of a queue; raises `StoreUnavailable`. processes: number of processes like this one
+    that share the machine's memory.
     """
 
     def __init__(
@@ -68,7 +68,7 @@ class FitRunner:
         self._store = LeaseStore(connect(settings.redis_url, retries=0), settings)
 
     def warm_up(self) -> None:
-        """Do ahead of the first fit what only the first would have to wait for."""
+        """Do everything in advance that only the first fit would wait for."""
         warm_up()
         try:
             self._store.connect()
@@ -76,7 +76,7 @@ class FitRunner:
             log.warning("no_store_yet", reason=str(error))
 
     def run_next_fit(self, queue: Queue, fit_id: str) -> None:
-        """Run the oldest fit that waits in the queue, if one does; `fit_id` is the one the wake-up was sent for."""
+        """Run the oldest waiting fit of the queue, if any. fit_id: the fit for which the wake-up was sent."""
         if self._flags.stopping:
             self._wake_others(queue, fit_id)
             return
@@ -94,7 +94,7 @@ class FitRunner:
     def _work(self, queue: Queue, claim: Claim) -> None:
         monitor, memory = Monitor(), FitMemory(self._megabytes)
         pulse = Pulse(self._store, claim, monitor, self._settings, memory, lambda: self._flags.stopping)
-        # A GPU's driver maps far more than it uses, so that there the watch is alone.
+        # A GPU driver maps far more memory than it uses, so the kernel's limit cannot apply.
         ceiling = nullcontext() if queue == "gpu" else memory.limited()
         ending = _run(claim, monitor, pulse, memory, ceiling)
         if isinstance(ending, Ending):
@@ -105,32 +105,32 @@ class FitRunner:
             log.warning("dropped", fit=claim.fit_id, attempt=claim.token)
 
     def _finish(self, claim: Claim, ending: Ending, pulse: Pulse) -> None:
-        if self._until_stored(claim, lambda: self._store.finish(claim, ending, pulse.progress())):
+        if self._retry(claim, lambda: self._store.finish(claim, ending, pulse.progress())):
             log.info("ended", fit=claim.fit_id, attempt=claim.token, status=ending.status)
         else:
             log.warning("end_not_saved", fit=claim.fit_id, attempt=claim.token, status=ending.status)
 
     def _hand_back(self, queue: Queue, claim: Claim, pulse: Pulse) -> None:
-        if self._until_stored(claim, lambda: self._store.hand_back(claim, pulse.final_report())):
+        if self._retry(claim, lambda: self._store.hand_back(claim, pulse.final_update())):
             log.info("handed_back", fit=claim.fit_id, attempt=claim.token)
             self._wake_others(queue, claim.fit_id)
 
-    def _until_stored(self, claim: Claim, store: Callable[[], bool]) -> bool:
-        """Try for as long as it takes, unless the worker is to stop. Returns what the store says."""
-        pause, since = _RETRY_SECONDS, time.monotonic()
+    def _retry(self, claim: Claim, save: Callable[[], bool]) -> bool:
+        """Call `save` until the store is available, and return its result; False if the worker stops before."""
+        pause, since = _MIN_RETRY_PAUSE, time.monotonic()
         while True:
             try:
-                return store()
+                return save()
             except StoreUnavailable as error:
-                if pause == _RETRY_SECONDS:
+                if pause == _MIN_RETRY_PAUSE:
                     log.warning("save_waits_for_store", fit=claim.fit_id, reason=str(error))
                 if self._flags.stopping and time.monotonic() - since > self._settings.stop_grace_seconds:
                     return False
             time.sleep(pause)
-            pause = min(2 * pause, _LONGEST_RETRY_SECONDS)
+            pause = min(2 * pause, _MAX_RETRY_PAUSE)
 
     def _wake_others(self, queue: Queue, fit_id: str) -> None:
-        with suppress(StoreUnavailable):  # their sweep finds it
+        with suppress(StoreUnavailable):  # otherwise their sweep finds the fit
             self._wake(queue, fit_id)
 
 
@@ -146,21 +146,21 @@ def _run(
     except StopRequested as stop:
         return ending_of_stop(stop.reason, pulse.partial(stop.reason))
     except FitError as error:
-        if error.code == "time_limit":  # without a point in this attempt; an earlier one may have had one
+        if error.code == "time_limit":  # before the first point of this attempt; an earlier attempt may have left one
             return ending_of_stop("time_limit", pulse.partial("time_limit"))
         log.info("cannot_succeed", fit=claim.fit_id, code=error.code)
         return ending_of_error(error, pulse.partial("interrupted"))
-    except Exception as error:  # noqa: BLE001  the fit failed, whatever it was: it must not be tried for ever
-        if _is_for_want_of_memory(error):
+    except Exception as error:  # noqa: BLE001  any other exception fails the fit, so that it is not tried for ever
+        if _is_out_of_memory(error):
             log.warning("out_of_memory", fit=claim.fit_id, megabytes=memory.megabytes)
             return Ending("failed", pulse.partial("interrupted"), out_of_memory(memory.megabytes))
         kind = type(error).__name__
         log.error("unforeseen", fit=claim.fit_id, kind=kind, at=where(error))
-        return Ending("failed", pulse.partial("interrupted"), our_mistake(kind))
+        return Ending("failed", pulse.partial("interrupted"), internal_error(kind))
 
 
-def _is_for_want_of_memory(error: Exception) -> bool:
-    """torch says it in a `RuntimeError`, but for a GPU's memory; LLVM and numpy in a `MemoryError`."""
+def _is_out_of_memory(error: Exception) -> bool:
+    """Return whether memory ran out: a `MemoryError` of numpy or LLVM, or one of torch's errors."""
     if isinstance(error, MemoryError | torch.OutOfMemoryError):
         return True
     return isinstance(error, RuntimeError) and "allocate memory" in str(error)
@@ -172,6 +172,6 @@ def _checkpoint_of(claim: Claim) -> Checkpoint | None:
     try:
         return Checkpoint.from_json(claim.checkpoint)
     except (TypeError, ValueError):
-        # Left by another version of the software: the fit starts afresh.
+        # Written by another version of the software; the fit starts anew.
         log.warning("checkpoint_not_understood", fit=claim.fit_id)
         return None

@@ -77,7 +77,7 @@ def test_a_folder_whose_path_is_too_long_for_a_socket(tmp_path: Path) -> None:
 
 def test_a_server_that_does_not_come_up(tmp_path: Path) -> None:
     (tmp_path / "appendonly.aof").write_bytes(b"this is no append-only file")
-    with pytest.raises(RedisNotStarted, match=r"(?s)did not start; its log ends with:.*Bad file format"):
+    with pytest.raises(RedisNotStarted, match=r"(?s)did not start; the end of its log:.*Bad file format"):
         EmbeddedRedis(tmp_path).start()
     (tmp_path / "appendonly.aof").unlink()
     with EmbeddedRedis(tmp_path) as server:

@@ -68,7 +68,7 @@ def test_times_and_results_of_an_ended_fit(store: Store) -> None:
 
 def test_unknown_ids(store: Store) -> None:
     for call in (lambda: store.get("x"), lambda: store.fits.problem("x"), lambda: store.fits.cancel("x")):
-        with pytest.raises(FitNotFound, match="there is no fit 'x'"):
+        with pytest.raises(FitNotFound, match="no fit has the id 'x'"):
             call()
     with pytest.raises(FitNotFound):
         store.fits.forget("x")
@@ -196,7 +196,7 @@ def test_list_is_newest_first_in_pages(redis_url: str) -> None:
 
 @pytest.mark.parametrize("cursor", ["", "x", "-1", "1.5", "1 ", "٣", "1" * 16, "+inf"])
 def test_a_bad_cursor(store: Store, cursor: str) -> None:
-    with pytest.raises(ValueError, match="the cursor is not one"):
+    with pytest.raises(ValueError, match="invalid cursor"):
         store.fits.list(status=None, system=None, limit=1, cursor=cursor)
 
 

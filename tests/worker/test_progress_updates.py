@@ -1,4 +1,4 @@
-"""What of a running fit is told, and when."""
+"""What a running fit sends to the store, and when."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from odelib.fitting import fit
 from odelib.monitor import Checkpoint, Monitor
 from odelib.problem.request import parse_problem
 from tests.failures.requests import decay
-from worker.progress_updates import News
+from worker.progress_updates import ProgressUpdates
 from worker.store.scripts import outcome_json
 
 PROBLEM = parse_problem(decay(3))
@@ -30,10 +30,10 @@ def later(monitor: Monitor, *, stage: int = 0) -> Checkpoint:
     return replace(monitor.checkpoint, stage=stage, step=monitor.checkpoint.step + 1)
 
 
-def test_nothing_is_told_twice(monitor: Monitor) -> None:
-    news = News(monitor, every=1000.0)
-    news.begin(PROBLEM, None)
-    first = news.report(1.0)
+def test_nothing_is_sent_twice(monitor: Monitor) -> None:
+    updates = ProgressUpdates(monitor, every=1000.0)
+    updates.begin(PROBLEM, None)
+    first = updates.build(1.0)
     assert json.loads(first.progress) == vars(monitor.progress)
     assert Checkpoint.from_json(first.checkpoint) == monitor.checkpoint
     assert monitor.checkpoint is not None
@@ -41,49 +41,49 @@ def test_nothing_is_told_twice(monitor: Monitor) -> None:
     assert json.loads(first.partial)["parameters"]["k"]["value"] > 0
     assert outcome_json("interrupted") == first.partial_outcome
     assert first.partial.index(first.partial_outcome) < first.partial.index('"parameters"')
-    assert news.report(1.0) == first  # it was not saved
+    assert updates.build(1.0) == first  # it was not saved
 
-    news.saved()
-    second = news.report(2.0)
+    updates.mark_saved()
+    second = updates.build(2.0)
     assert (second.seconds, second.progress, second.checkpoint, second.partial) == (2.0, "", "", "")
 
 
 def test_checkpoints_come_now_and_then_but_stages_at_once(monitor: Monitor) -> None:
-    news = News(monitor, every=1000.0)
-    news.begin(PROBLEM, None)
-    news.report(1.0)
-    news.saved()
+    updates = ProgressUpdates(monitor, every=1000.0)
+    updates.begin(PROBLEM, None)
+    updates.build(1.0)
+    updates.mark_saved()
     monitor.checkpoint = later(monitor)
-    assert news.report(1.0).checkpoint == ""
-    assert news.report(1.0, everything=True).position == monitor.checkpoint.position
+    assert updates.build(1.0).checkpoint == ""
+    assert updates.build(1.0, everything=True).position == monitor.checkpoint.position
     monitor.checkpoint = later(monitor, stage=1)
-    assert news.report(1.0).position == monitor.checkpoint.position
+    assert updates.build(1.0).position == monitor.checkpoint.position
 
-    eager = News(monitor, every=0.0)
+    eager = ProgressUpdates(monitor, every=0.0)
     eager.begin(PROBLEM, None)
-    eager.report(1.0)
-    eager.saved()
+    eager.build(1.0)
+    eager.mark_saved()
     monitor.checkpoint = later(monitor, stage=1)
-    assert eager.report(1.0).position == monitor.checkpoint.position
+    assert eager.build(1.0).position == monitor.checkpoint.position
 
 
 def test_the_checkpoint_that_the_attempt_began_with_is_no_news(monitor: Monitor) -> None:
     earlier, empty = monitor.checkpoint, Monitor()
-    news = News(empty, every=0.0)
-    assert news.partial("cancelled") == ""
-    news.begin(PROBLEM, earlier)
+    updates = ProgressUpdates(empty, every=0.0)
+    assert updates.partial("cancelled") == ""
+    updates.begin(PROBLEM, earlier)
 
-    assert news.report(1.0, everything=True).checkpoint == ""
-    assert json.loads(news.partial("cancelled"))["outcome"]["code"] == "cancelled"
-    assert News(empty, every=0.0).progress() == ""
+    assert updates.build(1.0, everything=True).checkpoint == ""
+    assert json.loads(updates.partial("cancelled"))["outcome"]["code"] == "cancelled"
+    assert ProgressUpdates(empty, every=0.0).progress() == ""
 
 
 def test_a_checkpoint_without_a_result_is_saved_all_the_same(monitor: Monitor) -> None:
     assert monitor.checkpoint is not None
     monitor.checkpoint = replace(monitor.checkpoint, states=[])
-    news = News(monitor, every=0.0)
-    news.begin(PROBLEM, None)
-    report = news.report(1.0)
+    updates = ProgressUpdates(monitor, every=0.0)
+    updates.begin(PROBLEM, None)
+    update = updates.build(1.0)
 
-    assert report.checkpoint != ""
-    assert (report.partial, report.partial_outcome) == ("", "")
+    assert update.checkpoint != ""
+    assert (update.partial, update.partial_outcome) == ("", "")

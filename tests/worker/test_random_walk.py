@@ -26,7 +26,7 @@ from worker.attempt_endings import Ending
 from worker.errors import FitEnded, FitNotFinished, FitNotFound, QueueFull
 from worker.states import ENDED, MOVES, STATUSES, Queue, Status
 from worker.store.keys import KEYS
-from worker.store.leases import Answer, Claim, ProgressReport
+from worker.store.leases import AttemptUpdate, Claim, PulseReply
 from worker.store.records import FitRecord
 from worker.store.scripts import outcome_json
 
@@ -147,15 +147,15 @@ class RandomWalk(RuleBasedStateMachine):
 
     @rule(claim=claims, position=st.none() | st.tuples(st.integers(0, 1), st.integers(0, 3)))
     def pulse(self, claim: Claim, position: tuple[int, int] | None) -> None:
-        answer = self.store.leases.pulse(claim, self._report(position))
+        reply = self.store.leases.pulse(claim, self._update(position))
         model = self._holder(claim)
         if model is None:
-            assert answer is Answer.LOST
+            assert reply is PulseReply.LOST
             return
-        assert answer is (Answer.CANCEL if model.asked else Answer.HELD)
+        assert reply is (PulseReply.CANCEL if model.asked else PulseReply.HELD)
         if not model.leased:
             model.leased, model.deaths = True, model.deaths - 1
-        self._reported(model, position)
+        self._saved(model, position)
 
     @rule(claim=consumes(claims), status=st.sampled_from(["succeeded", "failed", "cancelled"]))
     def finish(self, claim: Claim, status: Status) -> None:
@@ -173,12 +173,12 @@ class RandomWalk(RuleBasedStateMachine):
 
     @rule(claim=claims, position=st.none() | st.tuples(st.integers(0, 1), st.integers(0, 3)))
     def hand_back(self, claim: Claim, position: tuple[int, int] | None) -> None:
-        done = self.store.leases.hand_back(claim, self._report(position))
+        done = self.store.leases.hand_back(claim, self._update(position))
         model = self._holder(claim)
         if model is None:
             assert not done
             return
-        self._reported(model, position)
+        self._saved(model, position)
         if model.asked:
             assert not done
             model.end("cancelled", model.partial("cancelled"))
@@ -243,14 +243,14 @@ class RandomWalk(RuleBasedStateMachine):
         model = self.models.get(claim.fit_id)
         return model if model is not None and model.status not in ENDED and model.token == claim.token else None
 
-    def _report(self, position: tuple[int, int] | None) -> ProgressReport:
+    def _update(self, position: tuple[int, int] | None) -> AttemptUpdate:
         if position is None:
-            return ProgressReport(0.5)
+            return AttemptUpdate(0.5)
         interrupted = outcome_json("interrupted")
         partial = f'{{"outcome":{interrupted},"at":{position[1]}}}'
-        return ProgressReport(0.5, "", f"checkpoint-{position}", position, partial, interrupted)
+        return AttemptUpdate(0.5, "", f"checkpoint-{position}", position, partial, interrupted)
 
-    def _reported(self, model: Model, position: tuple[int, int] | None) -> None:
+    def _saved(self, model: Model, position: tuple[int, int] | None) -> None:
         if position is not None and position > model.position:
             model.deaths, model.position = 0, position
 

@@ -120,5 +120,5 @@ def test_without_redis_it_waits() -> None:
     bench = Bench(open_store("unix:///no/such/socket"))
     bench.sweep.tick()
     bench.sweep.farewell()
-    with pytest.raises(StoreUnavailable, match="does not answer"):
+    with pytest.raises(StoreUnavailable, match="does not respond"):
         bench.sweep.sweep()

@@ -8,13 +8,13 @@ from tests.processes import wait_for
 from tests.worker.conftest import Store, open_store
 from worker.attempt_endings import Ending
 from worker.store.keys import KEYS
-from worker.store.upkeep import Lapsed
+from worker.store.upkeep import LapsedLeases
 
 
 def test_nothing_to_do(store: Store) -> None:
     store.submit_and_claim()
 
-    assert store.upkeep.sweep_leases("{}") == Lapsed([], [], [])
+    assert store.upkeep.sweep_leases("{}") == LapsedLeases([], [], [])
     assert store.upkeep.sweep_gpu("{}") == []
     assert store.upkeep.sweep_expired() == 0
     assert store.upkeep.missing_messages("cpu", "cpu") == 0
@@ -112,7 +112,7 @@ def test_results_expire(redis_url: str) -> None:
     assert store.get(kept).status == "queued"
 
 
-def test_redis_answers(store: Store) -> None:
-    assert store.upkeep.answers()
+def test_redis_responds(store: Store) -> None:
+    assert store.upkeep.responds()
     assert store.upkeep.seconds_up() >= 0
-    assert not open_store("redis://127.0.0.1:1/0").upkeep.answers()
+    assert not open_store("redis://127.0.0.1:1/0").upkeep.responds()

@@ -8,13 +8,13 @@ import time
 
 import pytest
 
-from worker.watchdogs import EXIT_STATUS, ConsumptionWatch
+from worker.watchdogs import EXIT_STATUS, ConsumptionWatchdog
 
 LOOP = """
 import socket, sys, time
-from worker.watchdogs import LoopWatch
+from worker.watchdogs import LoopWatchdog
 answers, turns, seconds = sys.argv[1] == "answers", sys.argv[2] == "turns", float(sys.argv[3])
-watch = LoopWatch(0.5, 0.1, lambda: answers, lambda: print("prepared", flush=True))
+watch = LoopWatchdog(0.5, 0.1, lambda: answers, lambda: print("prepared", flush=True))
 watch.start()
 end = time.monotonic() + seconds
 reader, writer = socket.socketpair()
@@ -47,7 +47,7 @@ def test_loop(redis: str, loop: str, seconds: str, status: int, said: str) -> No
 
 
 def test_messages_that_nobody_takes() -> None:
-    watch = ConsumptionWatch(0.2)
+    watch = ConsumptionWatchdog(0.2)
     assert not watch.is_stuck(waiting=True, idle=True, received=1)
     assert not watch.is_stuck(waiting=True, idle=True, received=1)
     time.sleep(0.3)
@@ -58,7 +58,7 @@ def test_messages_that_nobody_takes() -> None:
     ("waiting", "idle", "received"), [(False, True, 1), (True, False, 1), (True, True, 2)], ids=["none", "busy", "took"]
 )
 def test_good_reasons_to_take_none(waiting: bool, idle: bool, received: int) -> None:
-    watch = ConsumptionWatch(0.2)
+    watch = ConsumptionWatchdog(0.2)
     watch.is_stuck(waiting=True, idle=True, received=1)
     time.sleep(0.3)
     assert not watch.is_stuck(waiting=waiting, idle=idle, received=received)

@@ -1,5 +1,5 @@
-"""The store in Redis: all that is known of a fit, and the only place from which a lost worker is recovered.
+"""The store in Redis: everything known about a fit, and the basis for recovery from lost workers.
 
-Every move is one Lua script and therefore atomic. The scripts use nothing that Redis 6.2 lacks, and Redis's own
-clock. They compute the names of keys from ids, so the store needs one Redis server, not a cluster.
+Every move is one Lua script and therefore atomic. The scripts run on Redis 6.2 and use its clock. They compute key
+names from ids, so the store needs a single Redis server, not a cluster.
 """

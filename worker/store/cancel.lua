@@ -1,4 +1,6 @@
--- Cancel a fit: at once if nobody works on it, else by asking whoever does. id, how long results are kept
+-- Cancel a fit: at once if it is not under a lease, else by asking its worker to stop.
+-- Arguments: id, how long results are kept.
+-- Returns 'not_found'; 'ended' and the status; or 'already' or 'accepted' and the fit.
 local id, kept = ARGV[1], tonumber(ARGV[2])
 if not exists(id) then return { 'not_found' } end
 

@@ -1,5 +1,6 @@
--- Take the oldest fit that waits in a queue, under a lease. queue, length of the lease
--- Returns id, token, seconds run before, problem, checkpoint or false; nothing if none waits.
+-- Take a lease on the oldest waiting fit of a queue.
+-- Arguments: queue, length of the lease.
+-- Returns id, token, running time of earlier attempts in seconds, problem, checkpoint or false; false if no fit waits.
 local queue, lease = ARGV[1], tonumber(ARGV[2])
 local id = redis.call('ZRANGE', READY .. queue, 0, 0)[1]
 if not id then return false end

@@ -1,4 +1,4 @@
-"""Connections to Redis, and what its errors mean here."""
+"""Connections to Redis, and the translation of its errors."""
 
 from __future__ import annotations
 
@@ -18,24 +18,24 @@ from redis.retry import Retry
 from worker.errors import StoreFull, StoreUnavailable
 
 CONNECT_SECONDS = 1.0
-ANSWER_SECONDS = 2.0
+RESPONSE_SECONDS = 2.0
 
-# Redis is there and cannot serve: still loading, a replica, its disk is full, another password, …
+# Redis responds but cannot serve: still loading, a replica, disk full, wrong password, …
 _CANNOT_SERVE = re.compile(
     r"\b(LOADING|READONLY|MISCONF|MASTERDOWN|NOREPLICAS|NOAUTH|WRONGPASS|NOPERM|CLUSTERDOWN|BUSY)\b"
 )
 
 
 def connect(url: str, *, retries: int) -> redis.Redis:
-    """A client with its own pool of connections; nothing is opened before the first command.
+    """Return a client with its own pool of connections, which opens the first one with the first command.
 
-    retries: how often a command is sent again at once when its connection breaks. Only for callers whose commands
-    may safely run twice.
+    retries: how often a command is sent again at once when its connection breaks; not 0 only if all commands may safely
+    run twice.
     """
     return redis.Redis.from_url(
         url,
         socket_connect_timeout=CONNECT_SECONDS,
-        socket_timeout=ANSWER_SECONDS,
+        socket_timeout=RESPONSE_SECONDS,
         retry=Retry(NoBackoff(), retries, supported_errors=(RedisConnectionError,)),
         protocol=2,
         **_keepalive(url),
@@ -43,7 +43,7 @@ def connect(url: str, *, retries: int) -> redis.Redis:
 
 
 def connect_async(url: str) -> redis.asyncio.Redis:
-    """The same for asyncio, without a time limit on answers: it listens."""
+    """Return a client for asyncio, without a timeout on responses: it listens."""
     return redis.asyncio.Redis.from_url(
         url,
         socket_connect_timeout=CONNECT_SECONDS,
@@ -60,18 +60,18 @@ def _keepalive(url: str) -> dict[str, Any]:
 
 @contextmanager
 def store_errors() -> Iterator[None]:
-    """Turn what redis-py raises into `StoreUnavailable` and `StoreFull`; a mistake of ours stays what it is."""
+    """Translate errors of redis-py into `StoreUnavailable` and `StoreFull`; other response errors are bugs and pass."""
     try:
         yield
     except ResponseError as error:
-        raise _meaning(error) from error
+        raise _translate(error) from error
     except (RedisError, OSError) as error:
-        raise StoreUnavailable(f"Redis does not answer ({type(error).__name__})") from error
+        raise StoreUnavailable(f"Redis does not respond ({type(error).__name__})") from error
 
 
-def _meaning(error: ResponseError) -> Exception:
+def _translate(error: ResponseError) -> Exception:
     text = str(error)
     if re.search(r"\bOOM\b", text):
         return StoreFull()
     found: Any = _CANNOT_SERVE.search(text)
-    return StoreUnavailable(f"Redis cannot serve at the moment ({found[1]})") if found else error
+    return StoreUnavailable(f"Redis cannot serve now ({found[1]})") if found else error

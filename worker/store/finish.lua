@@ -1,5 +1,6 @@
--- End a fit, under the token of its attempt. id, token, status, how long results are kept, result, error, progress
--- (each may be ''). Returns whether it was done, now or by the same call before.
+-- End a fit, under the token of its attempt.
+-- Arguments: id, token, status, how long results are kept, result, error, progress (each of the last three may be '').
+-- Returns 1 if this call, or the same call before it, ended the fit.
 local id, token, status, kept, result, failure, progress = unpack(ARGV)
 if holds(id, token) then
   end_fit(id, status, tonumber(kept), result, failure, progress)

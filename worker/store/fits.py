@@ -1,4 +1,4 @@
-"""Fits as their owners see them: submit, read, list, cancel, forget."""
+"""The service's side of the store: submit, read, list, cancel and delete fits."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _CURSOR = re.compile(r"[0-9]{1,15}", re.ASCII)
 
 
 class FitStore:
-    """The owners' side of the store. Every method may raise `StoreUnavailable`."""
+    """Fits as the service sees them. Every method may raise `StoreUnavailable`."""
 
     def __init__(self, client: redis.Redis, settings: WorkerSettings) -> None:
         self._scripts = Scripts(client)
@@ -35,10 +35,10 @@ class FitStore:
         digest: str,
         message: tuple[str, bytes],
     ) -> Submission:
-        """Accept a fit and send its message, in one; may be called again with the same id when the answer was lost.
+        """Accept a fit and queue its message in one step. Safe to repeat with the same id if the reply is lost.
 
-        problem, labels: JSON text. idempotency: a hash of the key, "" for none. message: the broker's list it goes
-        to, and its text.
+        problem, labels: JSON text. idempotency: a hash of the key, "" for none. message: the broker's list, and the
+        text to push there.
         Raises `QueueFull`, `IdempotencyConflict`, `StoreFull`.
         """
         arguments = (fit_id, problem, system, labels, queue, self._limit, idempotency, digest, *message)
@@ -50,28 +50,31 @@ class FitStore:
         return Submission(to_record(fields[0]), created=verdict == b"created")
 
     def get(self, fit_id: str, *, result: bool) -> FitRecord:
-        """The fit as it is now. Raises `FitNotFound`."""
+        """Return a fit in its current state. Raises `FitNotFound`."""
         fields = self._scripts.run("read", fit_id, int(result))
         if not fields:
             raise FitNotFound(fit_id)
         return to_record(fields)
 
     def problem(self, fit_id: str) -> bytes:
-        """The problem as it was accepted, JSON text. Raises `FitNotFound`."""
+        """Return the accepted problem as JSON text. Raises `FitNotFound`."""
         problem = self._scripts.run("problem", fit_id)
         if not problem:
             raise FitNotFound(fit_id)
         return bytes(problem)
 
     def list(self, *, status: str | None, system: str | None, limit: int, cursor: str | None) -> Page:
-        """A page of at most `limit` fits, newest first, without results. Raises `ValueError` for a bad cursor."""
+        """Return a page of at most `limit` fits, newest first, without results.
+
+        Raises `ValueError` for an invalid cursor.
+        """
         if cursor is not None and not _CURSOR.fullmatch(cursor):
-            raise ValueError("the cursor is not one that a page of this list has returned")
+            raise ValueError("invalid cursor")
         fits, following = self._scripts.run("list", status or "", system or "", limit, cursor or "")
         return Page([to_record(fields) for fields in fits], following.decode() if following else None)
 
     def cancel(self, fit_id: str) -> Cancellation:
-        """Cancel at once what nobody works on, ask whoever works on it otherwise. Raises `FitNotFound`, `FitEnded`."""
+        """Cancel a queued fit at once; ask the worker of a running one to stop. Raises `FitNotFound`, `FitEnded`."""
         verdict, *fields = self._scripts.run("cancel", fit_id, self._kept)
         if verdict == b"not_found":
             raise FitNotFound(fit_id)
@@ -80,7 +83,7 @@ class FitStore:
         return Cancellation(to_record(fields[0]), accepted=verdict == b"accepted")
 
     def forget(self, fit_id: str) -> None:
-        """Remove a fit that has ended. Raises `FitNotFound`, `FitNotFinished`."""
+        """Delete a fit that has ended. Raises `FitNotFound`, `FitNotFinished`."""
         verdict = self._scripts.run("forget", fit_id)
         if verdict == b"not_found":
             raise FitNotFound(fit_id)
@@ -89,5 +92,5 @@ class FitStore:
 
 
 def microseconds(seconds: float) -> int:
-    """The unit of time in the store."""
+    """Return seconds in the store's unit of time."""
     return round(seconds * 1_000_000)

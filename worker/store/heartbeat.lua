@@ -1,5 +1,7 @@
--- A worker process is alive. its name, '1' if it serves the GPU queue, how long it counts as live, how long a turn
--- to sweep lasts (milliseconds). Returns whether it is its turn to sweep.
+-- Record that a worker process is live.
+-- Arguments: its name, '1' if it serves the GPU queue, how long it counts as live, length of a turn to sweep in
+-- milliseconds.
+-- Returns 1 if it is its turn to sweep.
 local name, gpu, life, turn = ARGV[1], ARGV[2], tonumber(ARGV[3]), ARGV[4]
 local at = now()
 write_even_when_full()

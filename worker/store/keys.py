@@ -1,4 +1,4 @@
-"""The names in Redis: every key, and the fields of a fit that leave the store."""
+"""The names in Redis: all keys, and the fields of a fit that scripts return."""
 
 from __future__ import annotations
 
@@ -9,33 +9,33 @@ _PREFIX = "odefit:"
 KEYS: Final = {
     # + id: hash, everything about one fit
     "FIT": _PREFIX + "fit:",
-    # + queue: sorted set of the ids that nobody works on; score: the order in which they were accepted
+    # + queue: sorted set of the ids of waiting fits; score: the order of acceptance
     "READY": _PREFIX + "ready:",
-    # sorted set of the ids that somebody works on; score: when the lease lapses
+    # sorted set of the ids of fits under a lease; score: when the lease lapses
     "LEASES": _PREFIX + "leases",
-    # sorted set of the ids that were asked to stop while under a lease; score: when
+    # sorted set of the ids of fits under a lease that were asked to stop; score: when
     "CANCELLING": _PREFIX + "cancelling",
-    # sorted set of the ids that have ended; score: when they expire
+    # sorted set of the ids of ended fits; score: when they expire
     "EXPIRIES": _PREFIX + "expiries",
-    # + status:system, either may be empty for "any": sorted set of ids in the order of acceptance
+    # + status:system, where empty means any: sorted set of ids; score: the order of acceptance
     "INDEX": _PREFIX + "index:",
-    # counts the fits accepted
+    # number of fits accepted so far
     "SEQUENCE": _PREFIX + "sequence",
-    # + hash of an idempotency key: the id of its fit
+    # + hash of an idempotency key: id of its fit
     "IDEMPOTENCY": _PREFIX + "idempotency:",
-    # sorted set of worker processes; score: when last seen
+    # sorted set of worker processes; score: last heartbeat
     "WORKERS": _PREFIX + "workers",
     # held by the worker whose turn it is to sweep
     "SWEEP_TURN": _PREFIX + "sweep-turn",
-    # hash: since when sweeps have been watching for GPU workers without a gap, the last sweep, the last GPU worker
+    # hash: start of the uninterrupted watch for GPU workers, last sweep, last heartbeat of a GPU worker
     "GPU_WATCH": _PREFIX + "gpu-watch",
-    # + queue: hash, since when messages have been missing, and how many
+    # + queue: hash: since when messages have been missing, and how many
     "MISSING": _PREFIX + "missing:",
-    # pub/sub channel on which the ids of fits go out as they end
+    # pub/sub channel that publishes the ids of fits when they end
     "ENDED_CHANNEL": _PREFIX + "ended",
 }
 
-# What a script returns of a fit, in this order, after its id and before its result.
+# The fields of a fit that scripts return, in this order, between its id and its result.
 RECORD_FIELDS: Final = (
     "status",
     "system",

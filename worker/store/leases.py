@@ -1,4 +1,4 @@
-"""Fits as those who work on them see them: claim, keep, finish, hand back."""
+"""The workers' side of the store: claim a fit, renew its lease, finish it, hand it back."""
 
 from __future__ import annotations
 
@@ -19,8 +19,8 @@ from worker.store.scripts import Scripts
 class Claim:
     """A fit under a lease.
 
-    token: the fencing token, without which nothing is written; the number of this attempt.
-    elapsed: running time of the earlier attempts, in seconds.
+    token: the fencing token, required for every write; the number of this attempt.
+    elapsed: running time of the earlier attempts in seconds.
     problem: JSON text, as accepted. checkpoint: JSON text of the last one, None if there is none.
     """
 
@@ -32,11 +32,11 @@ class Claim:
 
 
 @dataclass(frozen=True)
-class ProgressReport:
-    """What an attempt has to tell; "" where there is nothing new. All but the seconds is JSON text.
+class AttemptUpdate:
+    """What is new in an attempt, as JSON text ("" if nothing is).
 
     seconds: running time of this attempt. position: (stage, step) of the checkpoint.
-    partial: the result to show if no other comes; partial_outcome: its outcome as it stands in that text.
+    partial: the result to show if the attempt leaves no other. partial_outcome: its outcome, exactly as in `partial`.
     """
 
     seconds: float
@@ -47,13 +47,13 @@ class ProgressReport:
     partial_outcome: str = ""
 
     def arguments(self) -> tuple[str | float, ...]:
-        """In the order of `report_from` in prelude.lua."""
+        """Return the arguments of the scripts, in the order of `update_from` in prelude.lua."""
         seconds = f"{self.seconds:.6f}"
         return (seconds, self.progress, self.checkpoint, *self.position, self.partial, self.partial_outcome)
 
 
-class Answer(Enum):
-    """What the store answers to a pulse."""
+class PulseReply(Enum):
+    """The reply of the store to a pulse: the lease is held, the fit is to be cancelled, or the lease is lost."""
 
     HELD = b"held"
     CANCEL = b"cancel"
@@ -61,7 +61,7 @@ class Answer(Enum):
 
 
 class LeaseStore:
-    """The workers' side of the store. Every method may raise `StoreUnavailable`."""
+    """Fits under a lease. Every method may raise `StoreUnavailable`."""
 
     def __init__(self, client: redis.Redis, settings: WorkerSettings) -> None:
         self._client = client
@@ -70,34 +70,34 @@ class LeaseStore:
         self._kept = microseconds(settings.results_kept_seconds)
 
     def connect(self) -> None:
-        """Open the connection ahead of its first use."""
+        """Open the connection before its first use."""
         with store_errors():
             self._client.ping()
 
     def claim(self, queue: Queue) -> Claim | None:
-        """The oldest fit that waits in the queue, if any, now under a lease."""
+        """Take a lease on the oldest waiting fit of the queue; None if no fit waits."""
         fields = self._scripts.run("claim", queue, self._lease)
         if not fields:
             return None
         fit_id, token, elapsed, problem, checkpoint = fields
         return Claim(fit_id.decode(), token.decode(), float(elapsed), problem, checkpoint)
 
-    def pulse(self, claim: Claim, report: ProgressReport) -> Answer:
-        """Renew the lease, or take it back if it lapsed and nobody else has it; keep the report."""
-        return Answer(self._scripts.run("pulse", claim.fit_id, claim.token, self._lease, *report.arguments()))
+    def pulse(self, claim: Claim, update: AttemptUpdate) -> PulseReply:
+        """Renew the lease, or take it back if it lapsed and nobody else has it; save the update."""
+        return PulseReply(self._scripts.run("pulse", claim.fit_id, claim.token, self._lease, *update.arguments()))
 
     def finish(self, claim: Claim, ending: Ending, progress: str) -> bool:
-        """End the fit; progress is JSON text, "" for none. False: another attempt has it, or somebody ended it.
+        """End the fit. progress: JSON text, "" for none. Without a result, the partial result of the store is used.
 
-        Without a result, that of the last checkpoint stands.
+        Returns False if another attempt has the fit, or it has ended otherwise.
         """
         arguments = (claim.fit_id, claim.token, ending.status, self._kept, ending.result, ending.error, progress)
         return bool(self._scripts.run("finish", *arguments))
 
-    def hand_back(self, claim: Claim, report: ProgressReport) -> bool:
-        """Give the fit back before its end, in its old place, without counting a death.
+    def hand_back(self, claim: Claim, update: AttemptUpdate) -> bool:
+        """Return the unfinished fit to its place in the queue, without counting a death.
 
-        Returns whether it waits for a worker now; False: it was cancelled meanwhile, or another has it.
+        Returns False if it was cancelled meanwhile, or another attempt has it.
         """
-        answer = self._scripts.run("hand_back", claim.fit_id, claim.token, self._kept, *report.arguments())
-        return bool(answer == b"ready")
+        reply = self._scripts.run("hand_back", claim.fit_id, claim.token, self._kept, *update.arguments())
+        return bool(reply == b"ready")

@@ -1,4 +1,5 @@
--- A page of fits, newest first. status or '', system or '', how many, cursor (a sequence number) or ''
+-- A page of fits, newest first.
+-- Arguments: status or '', system or '', maximum number of fits, cursor (a sequence number) or ''.
 -- Returns the fits, and the cursor of the next page or false.
 local status, system, limit, cursor = unpack(ARGV)
 local index = INDEX .. status .. ':' .. system

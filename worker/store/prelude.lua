@@ -1,16 +1,15 @@
--- What every script shares. Before it stands what `scripts.py` renders from Python: the names of the keys
--- (FIT, READY, …), RECORD_FIELDS, MOVES (status → set of statuses) and CANCELLED (the outcome of a cancelled
--- fit, as JSON).
+-- The functions that all scripts share. `scripts.py` prepends the names of the keys (FIT, READY, …), RECORD_FIELDS,
+-- MOVES (status → set of statuses) and CANCELLED (the outcome of a cancelled fit, as JSON).
 --
--- Times are whole microseconds since 1970, by the clock of Redis. Fields of a fit besides RECORD_FIELDS:
+-- Times are whole microseconds since 1970 by the clock of Redis. Fields of a fit besides RECORD_FIELDS:
 --   queue, sequence, problem     as accepted
---   idempotency, digest          the hash of its idempotency key, and of the body sent with it
---   token                        the fencing token of whoever works on it: the number of the attempt
---   elapsed, attempt_seconds     running time of the earlier attempts, and of this one so far
---   checkpoint, stage, step      from where the next attempt goes on, and how far that is
---   partial, partial_outcome     the result to show if there is no other, and its outcome as it stands in there
---   deaths                       leases that lapsed since the last checkpoint that was a step forward
---   result                       once it has ended
+--   idempotency, digest          hashes of its idempotency key and of the body sent with it
+--   token                        fencing token of the current attempt: its number
+--   elapsed, attempt_seconds     running time of earlier attempts, and of this one so far
+--   checkpoint, stage, step      where the next attempt resumes, and its position
+--   partial, partial_outcome     the result to show if there is no other, and its outcome exactly as in that text
+--   deaths                       leases that lapsed since the last checkpoint with progress
+--   result                       once the fit has ended
 
 local function now()
   local time = redis.call('TIME')
@@ -21,8 +20,8 @@ local function whole(number)
   return string.format('%.0f', number)
 end
 
--- Redis refuses a script's first write if that could need memory and there is none left. What keeps accepted
--- fits going must pass all the same, so such scripts begin with a write that cannot need any.
+-- When its memory is full, Redis refuses a script whose first write may need memory, but not the writes after that.
+-- Scripts that keep accepted fits going must not be refused, so they begin with a write that needs none.
 local function write_even_when_full()
   redis.call('DEL', SWEEP_TURN .. ':nothing')
 end
@@ -49,8 +48,8 @@ local function move(id, to)
   end
 end
 
--- The result of the last checkpoint, for a fit that ends without a better one. On a cancelled fit it has the outcome
--- of such; the caller's own names all stand behind the outcome, so the first place at which it is found is itself.
+-- The result of the last checkpoint, for a fit that ends without a later one. For a cancelled fit the outcome in its
+-- text is replaced. The caller's names come only after the outcome, so the first match is the outcome itself.
 local function partial_result(id, status)
   local partial, outcome = unpack(redis.call('HMGET', FIT .. id, 'partial', 'partial_outcome'))
   if not partial or status ~= 'cancelled' then return partial end
@@ -58,8 +57,7 @@ local function partial_result(id, status)
   return string.sub(partial, 1, first - 1) .. CANCELLED .. string.sub(partial, last + 1)
 end
 
--- End a fit: its end state and all that belongs to it, at once and for good.
--- result, failure (the error) and progress: JSON, or '' or nothing.
+-- End a fit, for good. result, failure (the error), progress: JSON; '' or nil if there is none.
 local function end_fit(id, status, kept, result, failure, progress)
   local fit = FIT .. id
   write_even_when_full()
@@ -78,32 +76,31 @@ local function end_fit(id, status, kept, result, failure, progress)
   redis.call('PUBLISH', ENDED_CHANNEL, id)
 end
 
--- Whether `token` is that of the attempt that may still write: nobody claimed the fit since, and it has not ended.
+-- Whether `token` still permits writes: no later attempt has claimed the fit, and it has not ended.
 local function holds(id, token)
   local status, current = unpack(redis.call('HMGET', FIT .. id, 'status', 'token'))
   return status and not has_ended(status) and current == token
 end
 
--- Keep what an attempt reports; a checkpoint that is a step forward wipes out the deaths before it, and one that
--- is a step back is not worth keeping.
-local function keep_report(id, report)
+-- Save the update of an attempt. A checkpoint with progress resets the count of deaths; an older one is not saved.
+local function save_update(id, update)
   local fit = FIT .. id
-  redis.call('HSET', fit, 'attempt_seconds', report.seconds)
-  if report.progress ~= '' then redis.call('HSET', fit, 'progress', report.progress) end
-  if report.checkpoint == '' then return end
+  redis.call('HSET', fit, 'attempt_seconds', update.seconds)
+  if update.progress ~= '' then redis.call('HSET', fit, 'progress', update.progress) end
+  if update.checkpoint == '' then return end
   local stage, step = unpack(redis.call('HMGET', fit, 'stage', 'step'))
   stage, step = tonumber(stage or -1), tonumber(step or -1)
-  local new_stage, new_step = tonumber(report.stage), tonumber(report.step)
+  local new_stage, new_step = tonumber(update.stage), tonumber(update.step)
   if new_stage < stage or (new_stage == stage and new_step < step) then return end
   if new_stage > stage or new_step > step then redis.call('HSET', fit, 'deaths', 0) end
-  redis.call('HSET', fit, 'checkpoint', report.checkpoint, 'stage', report.stage, 'step', report.step)
-  if report.partial ~= '' then
-    redis.call('HSET', fit, 'partial', report.partial, 'partial_outcome', report.partial_outcome)
+  redis.call('HSET', fit, 'checkpoint', update.checkpoint, 'stage', update.stage, 'step', update.step)
+  if update.partial ~= '' then
+    redis.call('HSET', fit, 'partial', update.partial, 'partial_outcome', update.partial_outcome)
   end
 end
 
--- The seven arguments that say what an attempt reports, from ARGV[first] on.
-local function report_from(first)
+-- The update of an attempt, from the seven arguments that begin with ARGV[first].
+local function update_from(first)
   return {
     seconds = ARGV[first],
     progress = ARGV[first + 1],
@@ -115,7 +112,7 @@ local function report_from(first)
   }
 end
 
--- Back to those that wait for a worker, in its old place.
+-- Return a fit to its place in the queue.
 local function make_ready(id)
   local fit = FIT .. id
   local queue, sequence = unpack(redis.call('HMGET', fit, 'queue', 'sequence'))
@@ -133,7 +130,7 @@ local function exists(id)
   return redis.call('EXISTS', FIT .. id) == 1 and not has_expired(id)
 end
 
--- Remove an ended fit and every trace of it.
+-- Remove an ended fit, its index entries and its idempotency key.
 local function remove(id)
   local fit = FIT .. id
   local status, system, idempotency = unpack(redis.call('HMGET', fit, 'status', 'system', 'idempotency'))
@@ -143,7 +140,7 @@ local function remove(id)
   if idempotency then redis.call('DEL', IDEMPOTENCY .. idempotency) end
 end
 
--- A fit as it leaves the store: its id, RECORD_FIELDS, and its result if asked for; false for what it has not.
+-- A fit as scripts return it: id, RECORD_FIELDS, and its result if asked for; false for fields without a value.
 local function record(id, with_result)
   local fields = redis.call('HMGET', FIT .. id, unpack(RECORD_FIELDS))
   table.insert(fields, 1, id)

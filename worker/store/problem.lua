@@ -1,3 +1,4 @@
--- The problem of a fit, as it was accepted. id
+-- The problem of a fit, as accepted.
+-- Arguments: id.
 if not exists(ARGV[1]) then return false end
 return redis.call('HGET', FIT .. ARGV[1], 'problem')

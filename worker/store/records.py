@@ -1,4 +1,4 @@
-"""A fit as the store shows it."""
+"""A fit as the store returns it."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 @dataclass(frozen=True)
 class FitRecord:
-    """What is known of a fit; None is absent.
+    """A fit; fields without a value are None.
 
-    Times are ISO 8601 in UTC to the microsecond. `error` has `type`, `title` and `detail`. `result` is the JSON
-    text of a `FitResult` as it was stored.
+    Times are ISO 8601, UTC, with microseconds. error: `type`, `title` and `detail`. result: the stored JSON text of a
+    `FitResult`.
     """
 
     id: str
@@ -37,7 +37,7 @@ class FitRecord:
 
 @dataclass(frozen=True)
 class Submission:
-    """The fit of a submission, and whether this submission created it or an earlier one with the same key."""
+    """A submitted fit. created: False if an earlier submission with the same idempotency key created it."""
 
     record: FitRecord
     created: bool
@@ -45,7 +45,7 @@ class Submission:
 
 @dataclass(frozen=True)
 class Page:
-    """Some fits, newest first, and the cursor of the next page where there is one."""
+    """A page of fits, newest first. next_cursor: None on the last page."""
 
     fits: list[FitRecord]
     next_cursor: str | None
@@ -53,14 +53,14 @@ class Page:
 
 @dataclass(frozen=True)
 class Cancellation:
-    """A cancelled fit, and whether this call asked for it; False: it had been cancelled before."""
+    """A cancelled fit. accepted: False if it had been cancelled before."""
 
     record: FitRecord
     accepted: bool
 
 
 def to_record(fields: Sequence[Any]) -> FitRecord:
-    """A fit from what `record` in prelude.lua returns."""
+    """Return a fit from the fields that `record` in prelude.lua returns."""
     fit_id, status, system, created, labels, attempts, started, finished, expires, progress, error, result = fields
     return FitRecord(
         id=fit_id.decode(),

@@ -1,4 +1,4 @@
-"""The Lua scripts beside this file, run by name."""
+"""The Lua scripts in this folder, run by name."""
 
 from __future__ import annotations
 
@@ -19,18 +19,18 @@ _NOT_SCRIPTS = frozenset({"prelude"})
 
 
 def outcome_json(code: OutcomeCode) -> str:
-    """The outcome as it stands in a result's JSON text."""
+    """Return an outcome exactly as the JSON text of a result contains it."""
     return Outcome(code=code, message=OUTCOMES[code]).model_dump_json()
 
 
 class Scripts:
-    """The scripts on one client. `run` is one round trip and atomic."""
+    """The scripts on one client. Each run is atomic and takes one round trip."""
 
     def __init__(self, client: redis.Redis) -> None:
         self._scripts = {name: client.register_script(text) for name, text in _sources().items()}
 
     def run(self, name: str, *arguments: str | bytes | float) -> Any:
-        """Run a script; arguments and answer are as its first lines say.
+        """Run a script and return its reply; its first lines describe both.
 
         Raises `StoreUnavailable` or `StoreFull`.
         """

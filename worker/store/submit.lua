@@ -1,10 +1,11 @@
--- Accept a fit and put a message for it into the broker's list, unless its idempotency key names one already.
--- id, problem, system, labels, queue, most fits that may wait, hash of the idempotency key or '', digest, the list,
--- the message
+-- Accept a fit and push its message to the broker's list, unless its idempotency key already belongs to a fit.
+-- Arguments: id, problem, system, labels, queue, maximum number of waiting fits, hash of the idempotency key or '',
+-- digest, the list, the message.
+-- Returns 'created' or 'repeated' and the fit, 'conflict' or 'full'.
 local id, problem, system, labels, queue, limit, idempotency, digest, list, message = unpack(ARGV)
 
 if redis.call('EXISTS', FIT .. id) == 1 then
-  return { 'created', record(id, false) }  -- sent again because the answer was lost
+  return { 'created', record(id, false) }  -- repeated because the reply was lost
 end
 if idempotency ~= '' then
   local first = redis.call('GET', IDEMPOTENCY .. idempotency)

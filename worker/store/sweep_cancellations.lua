@@ -1,5 +1,6 @@
--- End the fits that were asked to stop and whose worker has not followed. how long it may take, how long results are
--- kept, most fits at once. Returns the ids.
+-- Cancel fits that were asked to stop but have not stopped in time.
+-- Arguments: the time, how long results are kept, maximum number of fits.
+-- Returns their ids.
 local overdue = redis.call('ZRANGEBYSCORE', CANCELLING, '-inf', whole(now() - ARGV[1]), 'LIMIT', 0, ARGV[3])
 for _, id in ipairs(overdue) do end_fit(id, 'cancelled', tonumber(ARGV[2])) end
 return overdue

@@ -1,6 +1,6 @@
--- Deal with leases that lapsed: their workers are gone. most deaths, how long results are kept, the error of a fit
--- whose workers all died, most fits at once
--- Returns the ids and queues of those that wait again, the ids that failed, the ids that were cancelled.
+-- Handle lapsed leases, whose workers are gone.
+-- Arguments: maximum number of deaths, how long results are kept, the error of fits with more, maximum number of fits.
+-- Returns ids and queues of the fits that wait again, the ids that failed, the ids that were cancelled.
 local max_deaths, kept, failure, batch = tonumber(ARGV[1]), tonumber(ARGV[2]), ARGV[3], ARGV[4]
 local again, failed, cancelled = {}, {}, {}
 

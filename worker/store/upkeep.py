@@ -1,4 +1,4 @@
-"""What keeps the store going when workers die: lapsed leases, lost messages, expired results; who is alive."""
+"""The sweep's side of the store: live workers, lapsed leases, lost messages, expired results."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ from worker.store.connection import store_errors
 from worker.store.fits import microseconds
 from worker.store.scripts import Scripts
 
-# So many fits are dealt with in one script at most: Redis serves nobody else meanwhile.
+# Maximum number of fits in one script: Redis serves no other client meanwhile.
 _BATCH = 100
 
 
 @dataclass(frozen=True)
-class Lapsed:
-    """What became of the fits whose workers are gone: ids, those that wait again with their queues."""
+class LapsedLeases:
+    """The ids of fits whose leases lapsed: those that wait again, with their queues, and those that ended."""
 
     again: list[tuple[str, Queue]]
     failed: list[str]
@@ -27,7 +27,7 @@ class Lapsed:
 
 
 class UpkeepStore:
-    """The sweep's side of the store. Any number of sweeps may run at once. Methods raise `StoreUnavailable`."""
+    """Upkeep of the store, safe for any number of sweeps at once. Methods may raise `StoreUnavailable`."""
 
     def __init__(self, client: redis.Redis, settings: WorkerSettings) -> None:
         self._client = client
@@ -36,26 +36,26 @@ class UpkeepStore:
         self._kept = microseconds(settings.results_kept_seconds)
 
     def heartbeat(self, worker: str, *, gpu: bool) -> bool:
-        """Say that this worker process is alive. Returns whether it is its turn to sweep."""
+        """Record that a worker process is live. Returns whether it is its turn to sweep."""
         life = microseconds(self._settings.heartbeat_seconds)
         turn = round(self._settings.sweep_seconds * 900)
         return bool(self._scripts.run("heartbeat", worker, int(gpu), life, turn))
 
     def farewell(self, worker: str) -> None:
-        """Say that this worker process ends."""
+        """Remove a worker process from the live ones."""
         self._scripts.run("farewell", worker)
 
     def workers(self) -> int:
-        """How many worker processes are alive."""
+        """Return the number of live worker processes."""
         return int(self._scripts.run("workers", microseconds(self._settings.heartbeat_seconds)))
 
     def seconds_up(self) -> float:
-        """Since when Redis runs; what happened before it started says nothing about those it has not heard since."""
+        """Return how long Redis has been running; workers may not have renewed their leases since it started."""
         with store_errors():
             return float(self._client.info("server")["uptime_in_seconds"])
 
-    def answers(self) -> bool:
-        """Whether Redis answers."""
+    def responds(self) -> bool:
+        """Return whether Redis responds."""
         try:
             with store_errors():
                 return bool(self._client.ping())
@@ -63,32 +63,34 @@ class UpkeepStore:
             return False
 
     def messages(self, broker_list: str) -> int:
-        """How many messages wait in one of the broker's lists."""
+        """Return the number of messages in one of the broker's lists."""
         with store_errors():
             return int(self._client.llen(broker_list))
 
-    def sweep_leases(self, died_too_often: str) -> Lapsed:
-        """Deal with leases that lapsed; `died_too_often` is the error (JSON) of those given up."""
+    def sweep_leases(self, died_too_often: str) -> LapsedLeases:
+        """Handle lapsed leases. died_too_often: the error (JSON) of fits that are given up."""
         arguments = (self._settings.max_deaths, self._kept, died_too_often, _BATCH)
         again, failed, cancelled = self._scripts.run("sweep_leases", *arguments)
-        return Lapsed([(fit_id.decode(), queue.decode()) for fit_id, queue in again], _texts(failed), _texts(cancelled))
+        return LapsedLeases(
+            [(fit_id.decode(), queue.decode()) for fit_id, queue in again], _texts(failed), _texts(cancelled)
+        )
 
     def sweep_cancellations(self) -> list[str]:
-        """Cancel what was asked to stop and has not, because its worker is gone or away. Returns the ids."""
+        """Cancel fits that were asked to stop but whose worker is gone or unreachable. Returns their ids."""
         patience = microseconds(self._settings.cancel_grace_seconds + 1)
         return _texts(self._scripts.run("sweep_cancellations", patience, self._kept, _BATCH))
 
     def sweep_gpu(self, no_gpu: str) -> list[str]:
-        """Fail what waits for a GPU worker if none was seen for long; `no_gpu` is the error (JSON). Returns the ids."""
+        """Fail fits that have waited too long for a GPU worker. no_gpu: their error (JSON). Returns their ids."""
         wait = microseconds(self._settings.gpu_wait_seconds)
         return _texts(self._scripts.run("sweep_gpu", wait, self._kept, no_gpu, _BATCH))
 
     def sweep_expired(self) -> int:
-        """Remove expired fits. Returns how many."""
+        """Delete expired fits. Returns their number."""
         return int(self._scripts.run("sweep_expired", _BATCH))
 
     def missing_messages(self, queue: Queue, broker_list: str) -> int:
-        """How many wake-ups to send so that each waiting fit of the queue has one; whoever asks must send them."""
+        """Return the number of wake-ups to send so that each waiting fit has one. The caller must send them."""
         patience = microseconds(self._settings.sweep_seconds)
         return int(self._scripts.run("missing_messages", queue, broker_list, patience, _BATCH))
 
