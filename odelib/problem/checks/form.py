@@ -48,7 +48,11 @@ _UNIONS: frozenset[tuple[str, ...]] = frozenset(
 )
 _NAMED = [list(place[:i]) for place in _UNIONS for i, part in enumerate(place) if part == _ANY]
 _TAGS: Mapping[str, str] = {"stages": "kind"}  # of the objects in a field; "distribution" elsewhere
-_SUBJECT = re.compile(r"^\w+ should\b")  # of pydantic's own sentences
+_PHRASES = (
+    (re.compile(r"^\w+ should\b"), "must"),
+    (re.compile(r"\bless than or equal to\b"), "at most"),
+    (re.compile(r"\bgreater than or equal to\b"), "at least"),
+)
 _SENTENCES: Mapping[str, str] = {
     "finite_number": OUT_OF_RANGE,
     "string_type": "must be a string",
@@ -120,15 +124,22 @@ def _sentence(details: ErrorDetails, loc: Location) -> str:
     if kind in ("missing", "union_tag_not_found"):
         return f"{loc[-1]!r} is required"
     if kind == "union_tag_invalid":
-        return f"must be {details['ctx']['expected_tags']}"
-    if kind == "literal_error":
-        return f"must be {details['ctx']['expected']}"
-    if kind in ("float_type", "string_type"):
-        return _wrong_type(kind, details["input"], loc)
-    return _SENTENCES.get(kind) or _SUBJECT.sub("must", details["msg"])
+        return f"must be one of {details['ctx']['expected_tags']}"
+    if kind in ("float_type", "string_type", "literal_error"):
+        return _wrong_value(details, loc)
+    return _SENTENCES.get(kind) or _in_our_words(details["msg"])
 
 
-def _wrong_type(kind: str, given: Any, loc: Location) -> str:
+def _in_our_words(sentence: str) -> str:
+    """Adapt a sentence of pydantic: "Input should be less than or equal to 5" becomes "must be at most 5"."""
+    for theirs, ours in _PHRASES:
+        sentence = theirs.sub(ours, sentence)
+    return sentence
+
+
+def _wrong_value(details: ErrorDetails, loc: Location) -> str:
+    """Return what must be at a place, which can be one of several JSON types."""
+    kind, given = details["type"], details["input"]
     match loc:
         case ("system",):
             return _ENTRIES["system"]
@@ -141,6 +152,8 @@ def _wrong_type(kind: str, given: Any, loc: Location) -> str:
         ):
             mixed = _ENTRIES[str(name)]
             return mixed if isinstance(given, str | list) or given is None else number_error(given) or mixed
+    if kind == "literal_error":
+        return f"must be {details['ctx']['expected']}"
     return _SENTENCES[kind] if kind == "string_type" else number_error(given) or OUT_OF_RANGE
 
 

@@ -45,10 +45,11 @@ def _experiments(names: Any, raw: Mapping[str, Any], report: MistakeReport) -> N
     if not isinstance(names, list):
         return
     known = [fields.get("name") for _, fields in located_series(raw)] if "experiments" in raw else []
-    choice = f"the experiments are {listed(map(repr, known)):.400}" if known else "the request has no experiments"
+    choices = listed(repr(name) for name in known if isinstance(name, str))
     for i, name in enumerate(names):
         if isinstance(name, str) and name not in known:
-            report.add(join("/hold_out/experiments", i), f"there is no experiment {name!r:.80}; {choice}")
+            detail = f"no experiment is named {name!r:.80}; known names: {choices:.400}"
+            report.add(join("/hold_out/experiments", i), detail)
         elif name in names[:i]:
             report.add(join("/hold_out/experiments", i), f"{name!r:.80} is listed more than once")
     if known and all(name in names for name in known):

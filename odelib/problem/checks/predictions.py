@@ -79,7 +79,7 @@ def _experiment(
         if isinstance(name, str) and series.names and name not in series.names:
             report.add(
                 join(base, "experiment"),
-                f"no series is named {name!r:.80}; the names are {listed(map(repr, series.names)):.400}",
+                f"no series is named {name!r:.80}; known names: {listed(map(repr, series.names)):.400}",
             )
     elif series.are_several and declared and _depends_on_experiment(fields, series, declared):
         report.add(

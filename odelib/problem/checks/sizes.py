@@ -58,7 +58,7 @@ def _too_much_text(raw: Mapping[str, Any], limit: int) -> list[FieldError]:
         count += sum(len(text) for text in entries.values() if isinstance(text, str))
         if count > limit:
             detail = (
-                f"the expressions up to here have more than {limit} characters together; introduce a parameter or a "
+                f"up to here, the expressions have more than {limit} characters in total; introduce a parameter or a "
                 "state for terms that occur more than once, or fit a smaller system"
             )
             return [FieldError(pointer, detail)]

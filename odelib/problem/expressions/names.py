@@ -62,6 +62,5 @@ def _hint(name: str, known: Mapping[str, object], hints: bool) -> str:
         close = difflib.get_close_matches(name[:60], [*known, *FUNCTIONS, *CONSTANTS], n=1)
         if close:
             return f"; did you mean {close[0]!r}?"
-    shown = ", ".join(itertools.islice(known, MAX_SHOWN))
-    more = ", …" if len(known) > MAX_SHOWN else ""
-    return f"; the known names are {shown}{more}" if shown else "; no names are known here"
+    shown = ", ".join(itertools.islice(known, MAX_SHOWN)) or "none"
+    return f"; known names: {shown}{', …' if len(known) > MAX_SHOWN else ''}"

@@ -174,8 +174,8 @@ def test_equations_are_those_of_the_states_in_their_order() -> None:
         ({}, {"/system/equations/x": "the state 'x' has no equation"}),
         ({"x": "1", "y": "1"}, {"/system/equations/y": "'y' has an equation but is not in 'states'"}),
         ({"x": "1", "a": "1"}, {"/system/equations/a": "'a' has an equation but is not in 'states'"}),
-        ({"x": "-a*y"}, {"/system/equations/x": "unknown name 'y'; the known names are x, a, t"}),
-        ({"x": "-A*x"}, {"/system/equations/x": "unknown name 'A'; the known names are x, a, t"}),
+        ({"x": "-a*y"}, {"/system/equations/x": "unknown name 'y'; known names: x, a, t"}),
+        ({"x": "-A*x"}, {"/system/equations/x": "unknown name 'A'; known names: x, a, t"}),
     ],
 )
 def test_every_state_has_an_equation_and_nothing_else_has(equations: dict[str, str], found: dict[str, str]) -> None:

@@ -558,8 +558,8 @@ def test_all_mistakes_at_once() -> None:
 def test_every_unknown_name_of_an_expression() -> None:
     found = mistakes(custom(equations={"x": "b + c*x"}))
     assert found["/system/equations/x"].splitlines() == [
-        "unknown name 'b'; the known names are x, a, t",
-        "unknown name 'c'; the known names are x, a, t",
+        "unknown name 'b'; known names: x, a, t",
+        "unknown name 'c'; known names: x, a, t",
     ]
 
 
