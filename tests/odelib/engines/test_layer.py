@@ -168,7 +168,7 @@ class TestMisuse:
             ODELayer(DECAY, engine="abacus")
         with pytest.raises(ValueError, match=r"no engine='auto' with method='magic'.*'compiled' has 'dopri5'"):
             ODELayer(DECAY, method="magic")
-        with pytest.raises(ProblemError, match="no system 'nobody' in the catalogue"):
+        with pytest.raises(ProblemError, match="the catalogue has no system 'nobody'"):
             ODELayer("nobody")
 
     @pytest.mark.parametrize(
