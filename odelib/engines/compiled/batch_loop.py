@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 
 from odelib.engines.compiled import explicit, implicit
+from odelib.engines.compiled.jit import inline_kernel, kernel
 from odelib.engines.compiled.simd import WIDTH, address, load_scalar, padded
 from odelib.engines.compiled.step_control import (
     DONE,
@@ -46,8 +47,6 @@ from odelib.engines.compiled.step_control import (
     derivatives,
     first_step,
     initialise,
-    inline_kernel,
-    kernel,
     write_row,
 )
 from odelib.engines.tableaus.registry import METHODS

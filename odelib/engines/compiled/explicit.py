@@ -6,14 +6,13 @@ from typing import Any
 
 import numpy as np
 
+from odelib.engines.compiled.jit import inline_kernel, kernel
 from odelib.engines.compiled.simd import load_scalar
 from odelib.engines.compiled.stage_sums import ERROR, ERROR_LOW, SUMS, combine, interpolate
 from odelib.engines.compiled.step_control import (
     ACCURACY_LIMITED,
     STABILITY_LIMITED,
     derivatives,
-    inline_kernel,
-    kernel,
     squared_norm,
     write_row,
 )

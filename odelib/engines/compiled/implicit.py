@@ -16,6 +16,7 @@ from typing import Any
 
 from numba import carray  # type: ignore[attr-defined]
 
+from odelib.engines.compiled.jit import kernel
 from odelib.engines.compiled.lu import back_substitute, factorise
 from odelib.engines.compiled.primitives import call_kernel
 from odelib.engines.compiled.simd import (
@@ -31,7 +32,7 @@ from odelib.engines.compiled.simd import (
     store_scalar,
 )
 from odelib.engines.compiled.stage_sums import ERROR, SUMS, combine
-from odelib.engines.compiled.step_control import NONSTIFF, derivatives, kernel, squared_norm, write_row
+from odelib.engines.compiled.step_control import NONSTIFF, derivatives, squared_norm, write_row
 from odelib.engines.tableaus.kvaerno5 import GAMMA, KVAERNO5
 from odelib.engines.tableaus.registry import METHODS
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 import math
 from typing import Any
 
-from odelib.engines.compiled.step_control import kernel
+from odelib.engines.compiled.jit import kernel
 
 
 @kernel

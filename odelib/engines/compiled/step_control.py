@@ -10,8 +10,7 @@ import math
 from collections import namedtuple
 from typing import Any
 
-from numba import njit
-
+from odelib.engines.compiled.jit import inline_kernel, kernel
 from odelib.engines.compiled.primitives import call_kernel
 from odelib.engines.compiled.simd import (
     WIDTH,
@@ -51,10 +50,6 @@ USED_EXPLICIT, USED_IMPLICIT = 1, 2
 SAFETY, MIN_FACTOR, MAX_FACTOR = 0.9, 0.2, 10.0
 BETA = 0.04
 MIN_LOG_ERROR = math.log(1e-4)  # a smaller last error counts as this: one very accurate step must not shrink the next
-
-kernel = njit(cache=True, nogil=True, error_model="numpy", fastmath={"contract"})
-# for functions called once in every step: passing views of arrays would cost more than what they compute
-inline_kernel = njit(cache=True, nogil=True, error_model="numpy", fastmath={"contract"}, forceinline=True)
 
 # The problem. rates, rates_with_sensitivities, jacobian: addresses of the generated kernels; q, column_of, work: of
 # what they read (see `codegen`); n: states; start, width, size: layout of a row. Numba compiles a tuple only if it is
