@@ -1,7 +1,7 @@
 """The terms of a loss that have a kink: from Laplace noise, Laplace priors and the l1 penalty.
 
-The loss is Σ weight·|offset| beside its smooth part. At a kink its gradient jumps, so that a quadratic model of the
-whole loss would be wrong however short the step: optimisers treat these terms exactly.
+The loss is a smooth part plus Σ weight·|offset|. Its gradient jumps at a kink, so a quadratic model of the whole loss
+would be wrong for any step across it: optimisers treat these terms exactly.
 """
 
 from __future__ import annotations

@@ -122,7 +122,7 @@ class ScaledNoise(NoiseDistribution):
 
     @abstractmethod
     def _scale_floor(self) -> Reals:
-        """The least values that estimated scales may take: those that the solver's error alone would make."""
+        """The lower bounds of the estimated scales: the spread that the solver's error by itself makes."""
 
     @abstractmethod
     def _scale_score(self, model: Reals, scales: Reals) -> ScaleScore:

@@ -16,7 +16,7 @@ from odelib.problem.noise import NormalNoise
 class Normal(ScaledNoise):
     """Normal with variance v = σ² + (p·m)², p being `proportional` and m the model's value.
 
-    L = Σ ½·d²/v + ½·log v + ½·log 2π with d = y − m. It is no location–scale family, for p makes v depend on m.
+    L = Σ ½·d²/v + ½·log v + ½·log 2π with d = y − m. It is not a location–scale family because v depends on m.
     """
 
     settings_type = NormalNoise

@@ -1,4 +1,4 @@
-"""The concentrated scales of noise: those that minimise the loss beside a given model, with their prior.
+"""The concentrated scales of noise: those that minimise the loss of a given model, with their prior.
 
 Fisher scoring in the logarithms u of the scales: u ← u − I⁻¹·g, with g the gradient of the loss and I its expected
 information (Osborne, Fisher's method of scoring, International Statistical Review 60, 1992). The logarithm keeps the
@@ -68,9 +68,9 @@ def _add_prior(score: ScaleScore, prior: PriorDensity, scale: float) -> ScaleSco
 def _descend(score: Callable[[Reals], ScaleScore], start: Reals, lower: Reals, upper: Reals) -> tuple[float, Reals]:
     """Return the loss and the scales at the minimum between the bounds, by Fisher scoring.
 
-    A step is halved until the loss does not grow and the derivative along the step is at most half as steep upwards as
-    it was downwards. A decrease alone would not do: where a prior holds the scale far below the residuals, the loss
-    curves several times as much as is expected, and full steps would swing about the minimum for long.
+    A step s from g to g' is halved until the loss does not increase and g'·s ≤ −½·g·s. The second condition limits how
+    far a step may pass the minimum: if a prior holds the scale far below the residuals, the loss curves several times
+    as much as expected, and steps that only decrease the loss would oscillate about the minimum for long.
     """
     scales = np.clip(start, lower, upper)
     now = score(scales)
@@ -94,8 +94,8 @@ def _descend(score: Callable[[Reals], ScaleScore], start: Reals, lower: Reals, u
 def _scoring_step(information: Reals, gradient: Reals, is_held: Booleans) -> Reals:
     """Return the step s, (k,), that minimises gᵀs + ½·sᵀIs, with no component longer than `MAX_LOG_STEP`.
 
-    A scale that hardly counts beside another has a long step. It is cut to the maximum and then held there, and the
-    other's step is found anew: cutting all components at once would leave the other short of its best.
+    A scale that matters little compared with another has a long step. It is cut to the maximum and held there, and the
+    step of the other is computed again: shortening the whole step would stop the other short of its minimum.
     """
     step, is_free = np.zeros(len(gradient)), ~is_held
     while is_free.any():

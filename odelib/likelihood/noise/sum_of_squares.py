@@ -11,7 +11,7 @@ from odelib.likelihood.noise.base import InformationFactor, MeasuredValues, Nois
 
 
 class SumOfSquares(NoiseDistribution):
-    """L = Σ (d/σ)² with d = y − m, σ being 1 where the data give none. It is no likelihood."""
+    """L = Σ (d/σ)² with d = y − m, σ being 1 where the data give none. This is not a likelihood."""
 
     def __init__(self, data: MeasuredValues) -> None:
         super().__init__(None, data)

@@ -29,7 +29,7 @@ def check_prior(
     lower_end, upper_end = kind.support_ends
     lower, upper = _value(lower_end, prior), _value(upper_end, prior)
     if lower is not None and upper is not None and not lower < upper:
-        report.add(join(place, str(lower_end)), f"the lower end {lower!r} is not below the upper end {upper!r}")
+        report.add(join(place, str(lower_end)), f"the lower end {lower!r} must be less than the upper end {upper!r}")
     elif guess is not None and (
         (lower is not None and guess < lower)
         or (upper is not None and guess > upper)

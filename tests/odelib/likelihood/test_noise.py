@@ -183,7 +183,7 @@ class TestPriorsAndPenalty:
 
 ESTIMATED = {
     **{name: NOISES[name] | {"sigma": "estimate"} for name in SCALED},
-    "proportional alone": {"distribution": "normal", "sigma": 0.2, "proportional": "estimate"},
+    "only proportional": {"distribution": "normal", "sigma": 0.2, "proportional": "estimate"},
     "both": {"distribution": "normal", "sigma": "estimate", "proportional": "estimate"},
 }
 SCALE_PRIORS: list[dict[str, Any] | None] = [
