@@ -10,10 +10,14 @@ VENV := .venv
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/installed
 COMPILED := $(VENV)/compiled
-SOURCES := odelib worker service examples bench tests
+# Some of every package, without what needs processes or minutes: under a minute on two cores.
+QUICK := $(addprefix tests/,docs test_project.py odelib/problem odelib/likelihood odelib/objective odelib/report \
+	odelib/uncertainty odelib/simulation odelib/engines/test_tableaus.py odelib/optimisers/test_lbfgsb.py \
+	worker/test_states.py worker/test_queue.py worker/test_leases.py \
+	service/cli service/http/routes service/http/test_openapi.py service/http/test_refusals.py)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo serve examples problems bench bench-engine bench-coverage openapi test schemathesis lint format docs docs-serve stack stack-gpu stack-down test-stack
+.PHONY: help setup demo serve examples problems bench bench-engine bench-coverage openapi test test-quick schemathesis lint format docs docs-serve stack stack-gpu stack-down test-stack
 
 help:  ## this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## */\t/' | expand -t 15
@@ -83,6 +87,9 @@ format: setup  ## put the code into form, mend what can be mended
 
 test: lint  ## lint, types, layers and all tests but the compose stack's; ARGS='-k name'
 	@$(BIN)/python -m pytest -n 2 -m 'not stack' $(ARGS)
+
+test-quick: setup  ## the quick tests, in under a minute on two cores; ARGS='-k name'
+	@$(BIN)/python -m pytest -n 2 $(QUICK) $(ARGS)
 
 schemathesis: setup  ## send a running service what its OpenAPI document allows and what it does not; CASES=1000
 	@SCHEMATHESIS_CASES=$(or $(CASES),1000) $(BIN)/python -m pytest -s tests/service/http/test_schemathesis.py

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 import subprocess
+import sys
 import tempfile
 import tomllib
 from functools import cache
@@ -13,6 +14,7 @@ from pathlib import Path
 from typing import get_args
 
 import pytest
+import yaml
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
@@ -130,6 +132,52 @@ def test_no_file_names_a_folder_of_this_machine() -> None:
 
 def test_the_changelog_has_the_current_version() -> None:
     assert f"\n## {PROJECT['version']}\n" in (ROOT / "CHANGELOG.md").read_text(encoding="utf-8")
+
+
+def test_the_citation_has_the_current_version_and_names_the_article() -> None:
+    citation = yaml.safe_load((ROOT / "CITATION.cff").read_text(encoding="utf-8"))
+
+    assert citation["version"] == PROJECT["version"]
+    assert [each["title"] for each in citation["references"]] == ["Differential Equations as a Neural Network Layer"]
+
+
+def test_hooks_before_a_commit_use_tools_of_the_environment() -> None:
+    [repository] = yaml.safe_load((ROOT / ".pre-commit-config.yaml").read_text(encoding="utf-8"))["repos"]
+    entries = [hook["entry"] for hook in repository["hooks"]]
+    tools = [tool for entry in entries for tool in re.findall(r"\.venv/bin/([\w-]+)", entry)]
+
+    assert repository["repo"] == "local"
+    assert len(tools) == len(entries)
+    assert [tool for tool in tools if not (Path(sys.executable).parent / tool).exists()] == []
+
+
+def test_the_workflow_covers_each_supported_python() -> None:
+    workflow = yaml.safe_load((ROOT / ".github/workflows/test.yml").read_text(encoding="utf-8"))
+    versions = workflow["jobs"]["test"]["strategy"]["matrix"]["python"]
+
+    assert PROJECT["requires-python"] == f">={versions[0]}"
+    assert versions == ["3.11", "3.12", "3.13"]
+
+
+@pytest.mark.parametrize(
+    "form", sorted((ROOT / ".github/ISSUE_TEMPLATE").glob("[!c]*.yml")), ids=lambda path: path.stem
+)
+def test_forms_for_issues_have_what_github_requires(form: Path) -> None:
+    content = yaml.safe_load(form.read_text(encoding="utf-8"))
+    fields = [field for field in content["body"] if field["type"] != "markdown"]
+
+    assert {"name", "description", "body"} <= content.keys()
+    assert len({field["id"] for field in fields}) == len(fields)
+    assert all(field["attributes"]["label"] for field in fields)
+
+
+def test_the_quick_tests_exist() -> None:
+    quick = re.search(
+        r"^QUICK := \$\(addprefix tests/,([^)]*)\)", (ROOT / "Makefile").read_text(encoding="utf-8"), re.M
+    )
+
+    assert quick is not None
+    assert [name for name in quick[1].replace("\\", "").split() if not (ROOT / "tests" / name).exists()] == []
 
 
 def test_the_constraints_pin_every_dependency_and_no_build_of_torch() -> None:
