@@ -13,7 +13,7 @@ from odelib.errors import FitError, SolveError, StopReason, StopRequested
 from odelib.monitor import Checkpoint, Monitor
 from odelib.objective.objective import Evaluation, NotFinite, Objective
 from odelib.optimisers.base import StopCode
-from odelib.optimisers.evaluator import Counts, Evaluator
+from odelib.optimisers.evaluator import Evaluator
 from odelib.optimisers.least_squares import LeastSquares
 from odelib.optimisers.plan import Plan, Position
 from odelib.optimisers.registry import build_optimiser
@@ -167,9 +167,7 @@ class _Fit:
             try:
                 return assemble.complete_result(self._best_point(), code, self._stop_reason_of_report)
             except BetterOptimumFound as better:
-                evaluator = Evaluator(
-                    self._objective, better.at, Counts(), None, self._stop_reason_of_report, lambda _: None
-                )
+                evaluator = Evaluator(self._objective, better.evaluation, self._stop_reason_of_report)
                 stopped = LeastSquares(LeastSquaresStage(kind="least_squares")).run(evaluator)
                 self._plan.best = evaluator.best
                 code = _OUTCOMES[stopped] if code != "time_limit" else code

@@ -58,8 +58,8 @@ class GaussNewton:
     instead.
     """
 
-    rows: Reals
-    smooth: Reals
+    jacobian: Reals
+    smooth_jacobian: Reals
     absolute_terms: AbsoluteTerms
 
 
@@ -148,8 +148,8 @@ class Objective:
         added = np.diag(np.sqrt(self.regularisation.information(coordinates)))
         rows = [eliminate_scales(block) for block in blocks]
         return GaussNewton(
-            rows=np.concatenate([*rows, added]),
-            smooth=np.concatenate([*(r for r, b in zip(rows, blocks, strict=True) if b.is_smooth), added]),
+            jacobian=np.concatenate([*rows, added]),
+            smooth_jacobian=np.concatenate([*(r for r, b in zip(rows, blocks, strict=True) if b.is_smooth), added]),
             absolute_terms=AbsoluteTerms.joined(
                 [
                     self.measurements.absolute_terms(model, slopes, scales),

@@ -9,11 +9,12 @@ import numpy as np
 from odelib.arrays import Reals
 from odelib.objective.objective import Evaluation
 from odelib.optimisers.base import StopCode
+from odelib.optimisers.convergence import is_already_converged
 from odelib.optimisers.evaluator import Evaluator, TrialFailed
 from odelib.problem.stages import AdamStage
 
-BETA_1, BETA_2, EPSILON = 0.9, 0.999, 1e-8  # the article's and everybody's
-RETREATS = 20
+BETA_1, BETA_2, EPSILON = 0.9, 0.999, 1e-8  # as in the paper
+MAX_HALVINGS = 20
 
 
 class Adam:
@@ -26,22 +27,24 @@ class Adam:
         self.learning_rate = settings.learning_rate
 
     def run(self, evaluator: Evaluator) -> StopCode:
-        """See `Stage.run`. A point that cannot be solved is approached from the last good one, halfway each time."""
-        if evaluator.memory is None and evaluator.is_done():
+        """See `Optimiser.run`. Its state is both moments and the current point, which need not be the best one."""
+        state = evaluator.optimiser_state
+        if state is None and is_already_converged(evaluator.objective, evaluator.best):
             return "converged"
         first, second = np.zeros(evaluator.unknowns.count), np.zeros(evaluator.unknowns.count)
         current = evaluator.best
-        if memory := evaluator.memory:
-            first, second = np.array(memory["first_moment"]), np.array(memory["second_moment"])
-            current = _taken_up(evaluator, np.array(memory["coordinates"]))
+        if state:
+            first, second = np.array(state["first_moment"]), np.array(state["second_moment"])
+            current = _resumed_point(evaluator, np.array(state["coordinates"]))
         while evaluator.counts.steps < self.steps:
-            step = evaluator.counts.steps + 1
+            # m = β₁·m + (1 − β₁)·g and v = β₂·v + (1 − β₂)·g², both divided by 1 − βᵗ because they start at 0
+            t = evaluator.counts.steps + 1
             first = BETA_1 * first + (1 - BETA_1) * current.gradient
-            with np.errstate(over="ignore"):  # a slope beyond 1e154 stands still, and the outcome says so
+            with np.errstate(over="ignore"):  # where g² overflows, v is infinite and the unknown does not move
                 second = BETA_2 * second + (1 - BETA_2) * current.gradient**2
-            mean, variance = first / (1 - BETA_1**step), second / (1 - BETA_2**step)
-            move = self.learning_rate * mean / (np.sqrt(variance) + EPSILON)
-            moved = _evaluate_towards(evaluator, current, evaluator.unknowns.clip(current.coordinates - move))
+            mean, variance = first / (1 - BETA_1**t), second / (1 - BETA_2**t)
+            step = self.learning_rate * mean / (np.sqrt(variance) + EPSILON)
+            moved = _evaluate_towards(evaluator, current, evaluator.unknowns.clip(current.coordinates - step))
             if moved is None:
                 return "solve_failed"
             current = moved
@@ -55,15 +58,16 @@ class Adam:
         return "step_limit"
 
 
-def _taken_up(evaluator: Evaluator, coordinates: Reals) -> Evaluation:
+def _resumed_point(evaluator: Evaluator, coordinates: Reals) -> Evaluation:
     try:
         return evaluator.evaluate(coordinates)
-    except TrialFailed:  # it could be solved where the earlier attempt ran
+    except TrialFailed:  # solvable where the earlier attempt ran, such as on another machine
         return evaluator.best
 
 
 def _evaluate_towards(evaluator: Evaluator, current: Evaluation, target: Reals) -> Evaluation | None:
-    for _ in range(RETREATS):
+    """Evaluate the target; while it cannot be solved, halve its distance. None if that never succeeds."""
+    for _ in range(MAX_HALVINGS):
         try:
             return evaluator.evaluate(target)
         except TrialFailed:

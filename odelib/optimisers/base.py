@@ -1,4 +1,4 @@
-"""What a stage is: a start vector in; a better vector, and an honest reason for stopping, out."""
+"""What an optimiser is: it starts at the best point so far, improves on it, and reports why it stopped."""
 
 from __future__ import annotations
 
@@ -9,24 +9,29 @@ from odelib.optimisers.evaluator import Evaluator
 StopCode = Literal["converged", "step_limit", "no_progress", "solve_failed", "finished", "too_large"]
 
 STOP_MESSAGES: dict[StopCode, str] = {
-    "converged": "what could still be gained is far below the noise",
-    "step_limit": "all steps of the stage were used",
-    "no_progress": "no better point was found along the directions tried, and the optimum is not reached",
-    "finished": "the stage has done what it does; the stages after it go on from there",
-    "too_large": "the problem is too large for this stage; the stages after it go on from where it began",
-    "solve_failed": "the equations could not be solved at any of the points tried",
+    "converged": "the stage reached an optimum: any further gain is negligible compared with the noise",
+    "step_limit": "the stage used all its steps",
+    "no_progress": "the stage found no better point in the directions it tried, although it has not reached an optimum",
+    "finished": "the stage is complete; the stages after it continue from the best point",
+    "too_large": "the problem is too large for this stage; the stages after it continue from where it started",
+    "solve_failed": "the equations could not be solved at any of the points that the stage tried",
 }
 
 
-class Stage(Protocol):
-    """One optimiser with its settings."""
+class Optimiser(Protocol):
+    """An optimiser with the settings of its stage.
+
+    kind: its name in a request. steps: how often it calls `evaluator.step` at most, for the progress that is reported.
+    """
 
     kind: ClassVar[str]
     steps: int
 
     def run(self, evaluator: Evaluator) -> StopCode:
-        """Improve on `evaluator.best`; evaluate through `evaluator.evaluate`, end each step with `evaluator.step`.
+        """Improve on `evaluator.best`, and return why it stopped.
 
-        `evaluator.memory` is what the stage last gave to `evaluator.step`, where an earlier attempt was interrupted.
+        It evaluates points only by `evaluator.evaluate` and `evaluator.linearise`, and goes on if these raise
+        `TrialFailed`. After each step it calls `evaluator.step`. If an earlier attempt was interrupted,
+        `evaluator.optimiser_state` is the state that was last passed to `evaluator.step`; otherwise it is None.
         """
         ...

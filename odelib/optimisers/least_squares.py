@@ -1,8 +1,8 @@
-"""Levenberg and Marquardt's method on the Gauss–Newton matrix of the loss, with bounds.
+"""Levenberg–Marquardt on the Gauss–Newton matrix of the loss, with bounds and absolute terms.
 
-For a sum of squares this is nonlinear least squares; for a likelihood the matrix is the expected information
-(Fisher scoring), which weighs robust and other noise as it should be. Each trial costs one solve with
-sensitivities. The damping follows the ratio of actual and predicted gain (Nielsen, 1999).
+For a sum of squares this is nonlinear least squares. For a likelihood the matrix is the expected information (Fisher
+scoring), which unlike the Hessian is never indefinite, and weights robust noise as it should. A trial point costs one
+solve with sensitivities, which gives the matrix for the next step as well.
 """
 
 from __future__ import annotations
@@ -15,19 +15,21 @@ from scipy.optimize import lsq_linear
 
 from odelib.arrays import Reals
 from odelib.objective.objective import Evaluation, GaussNewton
+from odelib.objective.unknowns import Unknowns
 from odelib.optimisers.base import StopCode
+from odelib.optimisers.convergence import gain_threshold, is_already_converged, predicted_gain
 from odelib.optimisers.evaluator import Evaluator, TrialFailed
 from odelib.problem.stages import LeastSquaresStage
 
 FIRST_DAMPING = 1e-3  # of the largest diagonal entry of the Gauss–Newton matrix
-MAX_REJECTED = 30  # in a row: the damping has then grown beyond any use
-REWEIGHTED = 100  # parabolas in place of absolute_terms, at most
-WIDE, NARROW = 1e-1, 1e-7  # of the loss: the width of a tent's tip as a parabola, at first and then
-CHECKS = 2  # small gains in a row before the optimum is believed
+MAX_REJECTED = 30  # in a row; by then no step is long enough to change the loss
+SMALL_GAINS = 2  # in a row, before the fit has converged
+MAX_REWEIGHTINGS = 100
+FIRST_KINK_WIDTH, KINK_WIDTH = 1e-1, 1e-7  # in units of the loss: below it an absolute term is replaced by a parabola
 
 
 class LeastSquares:
-    """Levenberg and Marquardt's method with the settings of a request's stage."""
+    """Levenberg–Marquardt with the settings of a request's stage."""
 
     kind: ClassVar[str] = "least_squares"
 
@@ -35,112 +37,167 @@ class LeastSquares:
         self.steps = settings.steps
 
     def run(self, evaluator: Evaluator) -> StopCode:
-        """See `Stage.run`. It keeps no memory: an interrupted stage goes on from the best point."""
-        if evaluator.is_done():
+        """See `Optimiser.run`. It has no state: an interrupted stage continues from the best point."""
+        if is_already_converged(evaluator.objective, evaluator.best):
             return "converged"
         try:
             start = evaluator.linearise(evaluator.best.coordinates)
         except TrialFailed:  # the states can be solved there, their derivatives cannot
             return "solve_failed"
-        return descend(evaluator, *start, steps=self.steps - evaluator.counts.steps).code
+        return levenberg_marquardt(evaluator, *start, steps=self.steps - evaluator.counts.steps).code
 
 
 @dataclass(frozen=True)
-class Descent:
-    """Why a descent stopped, and where."""
+class EndPoint:
+    """Where a minimisation stopped, and why."""
 
     code: StopCode
-    end: Evaluation
+    evaluation: Evaluation
 
 
-def descend(
-    evaluator: Evaluator, at: Evaluation, curvature: GaussNewton, *, steps: int, negligible: float | None = None
-) -> Descent:
-    """Go downhill from a point, for at most so many accepted steps.
+def levenberg_marquardt(
+    evaluator: Evaluator, at: Evaluation, gauss_newton: GaussNewton, *, steps: int, negligible: float | None = None
+) -> EndPoint:
+    """Minimise the loss from a point, in at most so many accepted steps.
 
-    negligible: a predicted gain at which it is done without trying for it; where None, small gains must have been seen.
+    negligible: a predicted gain below which it stops without trying for it. If None, it stops after small gains.
     """
-    scales = evaluator.unknowns.magnitudes(at.coordinates)
-    model = _Model(evaluator, at, curvature, scales)
-    damping, growth, small, rejected = FIRST_DAMPING * model.steepness, 2.0, 0, 0
+    unknowns, objective = evaluator.unknowns, evaluator.objective
+    scales = unknowns.magnitudes(at.coordinates)
+    model = _LocalModel(unknowns, at, gauss_newton, scales)
+    damping = _Damping(FIRST_DAMPING * model.largest_curvature)
+    small_gains = 0
     for _ in range(steps):
-        if negligible is not None and evaluator.predicted_gain(at, curvature, negligible) < negligible:
-            return Descent("converged", at)
-        while True:
-            move = model.move(damping)
-            predicted = model.gain(move)
-            trial = _try(evaluator, at, evaluator.unknowns.clip(at.coordinates + move * scales))
-            ratio = (at.loss - trial[0].loss) / predicted if trial and predicted > 0 else -1.0
-            if trial and ratio > 0:
-                break
-            rejected += 1
-            damping, growth = damping * growth, growth * 2
-            if rejected >= MAX_REJECTED or predicted <= 0 or not np.isfinite(damping):
-                limit = evaluator.threshold(at)
-                done = evaluator.predicted_gain(at, curvature, limit) < limit
-                return Descent("converged" if done else "no_progress", at)
-        gained, rejected, growth = at.loss - trial[0].loss, 0, 2.0
-        damping *= max(1 / 3, 1 - (2 * min(ratio, 1.0) - 1) ** 3)
-        at, curvature = trial
-        model = _Model(evaluator, at, curvature, scales)
+        if negligible is not None and predicted_gain(unknowns, at, gauss_newton, negligible) < negligible:
+            return EndPoint("converged", at)
+        trial = _find_lower(evaluator, at, model, scales, damping)
+        if trial is None:
+            threshold = gain_threshold(objective, at)
+            is_optimum = predicted_gain(unknowns, at, gauss_newton, threshold) < threshold
+            return EndPoint("converged" if is_optimum else "no_progress", at)
+        gained = at.loss - trial[0].loss
+        at, gauss_newton = trial
+        model = _LocalModel(unknowns, at, gauss_newton, scales)
         evaluator.step()
-        limit = evaluator.threshold(at)
-        small = small + 1 if gained < limit and evaluator.predicted_gain(at, curvature, limit) < limit else 0
-        if small >= CHECKS:
-            return Descent("converged", at)
-    return Descent("step_limit", at)
+        threshold = gain_threshold(objective, at)
+        is_small = gained < threshold and predicted_gain(unknowns, at, gauss_newton, threshold) < threshold
+        small_gains = small_gains + 1 if is_small else 0
+        if small_gains >= SMALL_GAINS:
+            return EndPoint("converged", at)
+    return EndPoint("step_limit", at)
 
 
-class _Model:
-    """The loss around a point, in scaled coordinates: a quadratic part and absolute_terms."""
+@dataclass
+class _Damping:
+    """The damping λ of Nielsen (Damping Parameter in Marquardt's Method, 1999).
 
-    def __init__(self, evaluator: Evaluator, at: Evaluation, curvature: GaussNewton, scales: Reals) -> None:
-        rows, absolute_terms = curvature.smooth * scales, curvature.absolute_terms
-        self._matrix = rows.T @ rows
-        self._slopes = absolute_terms.jacobian * scales
-        self._offsets, self._heights = absolute_terms.offsets, absolute_terms.weights
-        self._gradient = at.gradient * scales - (self._heights * np.sign(self._offsets)) @ self._slopes
-        room = 1e-12 * np.maximum(np.abs(at.coordinates / scales), 1.0)  # for a bound that was passed by a rounding
-        self._low = np.minimum((evaluator.unknowns.lower - at.coordinates) / scales, -room)
-        self._high = np.maximum((evaluator.unknowns.upper - at.coordinates) / scales, room)
-        self.steepness = float((np.square(curvature.rows * scales)).sum(axis=0).max(initial=0.0)) or 1.0
+    The textbook divides or multiplies λ by a constant where the ratio ρ of actual and predicted gain passes a
+    threshold, and can alternate between the two for ever. Here λ changes smoothly with ρ after an accepted step, and
+    grows faster with each rejected one.
+    """
 
-    def move(self, damping: float) -> Reals:
-        """The step that is best within the bounds beside a price of ½·damping·‖step‖²."""
-        damped = self._matrix + damping * np.eye(len(self._matrix))
-        if not len(self._offsets):
-            return self._bounded(damped, self._gradient)
-        move, weights = np.zeros(len(damped)), self._heights / np.maximum(np.abs(self._offsets), WIDE / self._heights)
-        for _ in range(REWEIGHTED):  # a tent as a parabola through the point where it was met last
-            bent = damped + (self._slopes.T * weights) @ self._slopes
-            last, move = move, self._bounded(bent, self._gradient + (weights * self._offsets) @ self._slopes)
-            weights = self._heights / np.maximum(np.abs(self._offsets + self._slopes @ move), NARROW / self._heights)
-            if np.abs(move - last).max() <= 1e-10 * np.abs(move).max():
-                break
-        return move
+    value: float
+    growth: float = 2.0
 
-    def gain(self, move: Reals) -> float:
-        """How much less the loss is after this step, by this model."""
-        smooth = self._gradient @ move + 0.5 * move @ self._matrix @ move
-        absolute_terms = self._heights @ (np.abs(self._offsets + self._slopes @ move) - np.abs(self._offsets))
-        return -float(smooth + absolute_terms)
+    def accept(self, ratio: float) -> None:
+        """λ *= max(1/3, 1 − (2ρ − 1)³): grows for ρ < ½, shrinks for ρ > ½. ρ above 1 counts as 1."""
+        self.value *= max(1 / 3, 1 - (2 * min(ratio, 1.0) - 1) ** 3)
+        self.growth = 2.0
 
-    def _bounded(self, matrix: Reals, gradient: Reals) -> Reals:
-        """The least of the quadratic within the bounds; directions that rounding leaves without a slope are lifted."""
-        lengths, directions = np.linalg.eigh(matrix)
-        lengths = np.maximum(lengths, np.finfo(np.float64).eps * max(float(lengths[-1]), 1e-300))
-        target = -(directions.T @ gradient) / np.sqrt(lengths)
-        move: Reals = directions @ (target / np.sqrt(lengths))
-        if np.all(move >= self._low) and np.all(move <= self._high):
-            return move
-        root = np.sqrt(lengths)[:, None] * directions.T
-        return np.asarray(lsq_linear(root, target, bounds=(self._low, self._high), method="bvls").x)
+    def reject(self) -> None:
+        """λ *= 2, 4, 8, … in a row."""
+        self.value *= self.growth
+        self.growth *= 2
 
 
-def _try(evaluator: Evaluator, at: Evaluation, coordinates: Reals) -> tuple[Evaluation, GaussNewton] | None:
+def _find_lower(
+    evaluator: Evaluator, at: Evaluation, model: _LocalModel, scales: Reals, damping: _Damping
+) -> tuple[Evaluation, GaussNewton] | None:
+    """Raise the damping until a step lowers the loss. None if no step does, or the model predicts no gain."""
+    for _ in range(MAX_REJECTED):
+        step = model.step(damping.value)
+        predicted = model.gain(step)
+        trial = _linearise(evaluator, at, evaluator.unknowns.clip(at.coordinates + step * scales))
+        ratio = (at.loss - trial[0].loss) / predicted if trial and predicted > 0 else -1.0
+        if ratio > 0:
+            damping.accept(ratio)
+            return trial
+        damping.reject()
+        if predicted <= 0 or not np.isfinite(damping.value):
+            return None
+    return None
+
+
+def _linearise(evaluator: Evaluator, at: Evaluation, coordinates: Reals) -> tuple[Evaluation, GaussNewton] | None:
     if np.array_equal(coordinates, at.coordinates):
         return None
     try:
         return evaluator.linearise(coordinates)
     except TrialFailed:
         return None
+
+
+class _LocalModel:
+    """The loss after a step d from a point: loss + gᵀd + ½·dᵀHd + Σ wᵢ·(|rᵢ + kᵢᵀd| − |rᵢ|).
+
+    d is in units of `scales`, the magnitudes of the unknowns. They serve in place of Marquardt's scaling by the
+    diagonal of H, which would let an unknown that hardly matters run away. g and H leave the absolute terms out, and
+    H of Laplace noise is therefore 0; the terms themselves, with offsets rᵢ and weights wᵢ, are exact in their place.
+    """
+
+    def __init__(self, unknowns: Unknowns, at: Evaluation, gauss_newton: GaussNewton, scales: Reals) -> None:
+        jacobian, absolute_terms = gauss_newton.smooth_jacobian * scales, gauss_newton.absolute_terms
+        self._matrix = jacobian.T @ jacobian
+        self._offset_jacobian = absolute_terms.jacobian * scales
+        self._offsets, self._weights = absolute_terms.offsets, absolute_terms.weights
+        self._gradient = at.gradient * scales - (self._weights * np.sign(self._offsets)) @ self._offset_jacobian
+        # the point may lie outside a bound by a rounding error, and the bounds must leave room for a step
+        room = 1e-12 * np.maximum(np.abs(at.coordinates / scales), 1.0)
+        self._lower = np.minimum((unknowns.lower - at.coordinates) / scales, -room)
+        self._upper = np.maximum((unknowns.upper - at.coordinates) / scales, room)
+        self.largest_curvature = float(np.square(gauss_newton.jacobian * scales).sum(axis=0).max(initial=0.0)) or 1.0
+
+    def step(self, damping: float) -> Reals:
+        """The step within the bounds at which the model + ½·damping·‖d‖² is least, (count,).
+
+        Absolute terms make that a quadratic program. It is solved by reweighting: |r| <= (r²/|r₀| + |r₀|)/2, with
+        equality at r = r₀, the offset after the last step (Hunter and Lange, A Tutorial on MM Algorithms, 2004). Each
+        iteration minimises a quadratic, by the same code as without absolute terms, and lowers the model.
+        """
+        damped = self._matrix + damping * np.eye(len(self._matrix))
+        if not len(self._offsets):
+            return self._minimise_quadratic(damped, self._gradient)
+        step, offsets, width = np.zeros(len(damped)), self._offsets, FIRST_KINK_WIDTH
+        for _ in range(MAX_REWEIGHTINGS):
+            curvatures = self._weights / np.maximum(
+                np.abs(offsets), width / self._weights
+            )  # no division by 0 at a kink
+            matrix = damped + (self._offset_jacobian.T * curvatures) @ self._offset_jacobian
+            gradient = self._gradient + (curvatures * self._offsets) @ self._offset_jacobian
+            last, step = step, self._minimise_quadratic(matrix, gradient)
+            offsets, width = self._offsets + self._offset_jacobian @ step, KINK_WIDTH
+            if np.abs(step - last).max() <= 1e-10 * np.abs(step).max():
+                break
+        return step
+
+    def gain(self, step: Reals) -> float:
+        """By how much the step lowers the model."""
+        smooth = self._gradient @ step + 0.5 * step @ self._matrix @ step
+        absolute = self._weights @ (np.abs(self._offsets + self._offset_jacobian @ step) - np.abs(self._offsets))
+        return -float(smooth + absolute)
+
+    def _minimise_quadratic(self, matrix: Reals, gradient: Reals) -> Reals:
+        """The step within the bounds at which gᵀd + ½·dᵀAd is least, (count,).
+
+        With RᵀR = A this is the least-squares problem R·d ≈ −R⁻ᵀg, which bounded-variable least squares solves
+        (Stark and Parker, 1995). To clip the unbounded step is simpler, but the clipped one may lead uphill. R comes
+        from eigenvalues, which unlike Cholesky's factor exist where rounding leaves A singular.
+        """
+        eigenvalues, eigenvectors = np.linalg.eigh(matrix)
+        eigenvalues = np.maximum(eigenvalues, np.finfo(np.float64).eps * max(float(eigenvalues[-1]), 1e-300))
+        target = -(eigenvectors.T @ gradient) / np.sqrt(eigenvalues)
+        step: Reals = eigenvectors @ (target / np.sqrt(eigenvalues))
+        if np.all(step >= self._lower) and np.all(step <= self._upper):
+            return step
+        root = np.sqrt(eigenvalues)[:, None] * eigenvectors.T
+        return np.asarray(lsq_linear(root, target, bounds=(self._lower, self._upper), method="bvls").x)

@@ -1,8 +1,8 @@
-"""Several starts: each is followed by multiple shooting and least squares, and the best end stands.
+"""Several starts, each followed by multiple shooting and least squares; the best end is kept.
 
-The starts are the caller's guess, the best point so far, and points spread over the bounds, or around the guess where
-there are none (Sobol's sequence, scrambled by the request's seed). Many points are looked at once, and the best of them
-run on; a start that cannot be solved harms no other.
+The starts are the caller's guess, the best point so far, and points of Sobol's sequence (scrambled by the request's
+seed) over the bounds, or around the guess where there are none. Many points are evaluated first, and only the best of
+them are followed. A start that cannot be solved does not affect the others.
 """
 
 from __future__ import annotations
@@ -16,16 +16,19 @@ from odelib.arrays import Reals
 from odelib.objective.objective import Evaluation
 from odelib.objective.unknowns import Unknowns
 from odelib.optimisers.base import StopCode
+from odelib.optimisers.convergence import is_trustworthy, may_be_local_minimum
 from odelib.optimisers.evaluator import Evaluator, TrialFailed
-from odelib.optimisers.least_squares import descend
-from odelib.optimisers.multiple_shooting.optimiser import ShootingSearch
+from odelib.optimisers.least_squares import levenberg_marquardt
+from odelib.optimisers.multiple_shooting.optimiser import ShootingSolver
 from odelib.problem.stages import MultiStartStage
 from odelib.result import has_reached
 
-LOOKED_AT = 4  # points for each start that is run
-AROUND = 5.0  # by which factor a positive guess may be wrong where there are no bounds
+CANDIDATES_PER_START = 4  # points that are evaluated for each start that is followed
+GUESS_FACTOR = 5.0  # by which a positive guess may be wrong where there are no bounds
 SHOOTING_STEPS = 50
-AGREED = 5  # the guess and the best point so far, which end where they did before, and three more
+# Starts at the best loss that settle a doubt. The guess and the best point so far end where they did before; three more
+# then agree.
+ENOUGH_AGREEING = 5
 
 
 class MultiStart:
@@ -39,91 +42,98 @@ class MultiStart:
         self.seed = seed
 
     def run(self, evaluator: Evaluator) -> StopCode:
-        """See `Stage.run`. Its memory is the starts that are left, and where the others ended."""
-        if self.settings.when == "doubtful" and evaluator.memory is None and evaluator.is_trustworthy():
-            return "converged"
-        memory = evaluator.memory or {"starts": [start.tolist() for start in self._starts(evaluator)], "ends": []}
-        starts = [np.array(start) for start in memory["starts"]]
-        ends: list[float | None] = memory["ends"]
-        evaluator.ends = [loss for loss in ends if loss is not None]
-        while starts and not self._agree(evaluator):
-            end = self._run_one(evaluator, starts.pop(0))
+        """See `Optimiser.run`. Its state is the starts that are left and the losses at which the others ended."""
+        state = evaluator.optimiser_state
+        if state is None:
+            if self.settings.when == "doubtful" and is_trustworthy(evaluator.objective, evaluator.best):
+                return "converged"
+            state = {"starts": [start.tolist() for start in self._starts(evaluator)], "ends": []}
+        starts = [np.array(start) for start in state["starts"]]
+        ends: list[float | None] = state["ends"]
+        evaluator.start_losses = _losses(ends)
+        while starts and not self._is_settled(evaluator):
+            end = self._follow(evaluator, starts.pop(0))
             ends = [*ends, None if end is None else end.loss]
-            evaluator.ends = [loss for loss in ends if loss is not None]
+            evaluator.start_losses = _losses(ends)
             evaluator.step({"starts": [start.tolist() for start in starts], "ends": ends})
-        return "finished" if evaluator.ends else "solve_failed"
+        return "finished" if evaluator.start_losses else "solve_failed"
 
-    def _agree(self, evaluator: Evaluator) -> bool:
+    def _is_settled(self, evaluator: Evaluator) -> bool:
         """Whether so many starts have reached the best loss that a doubt is settled."""
-        reached = sum(has_reached(loss, evaluator.best.loss) for loss in evaluator.ends)
-        return self.settings.when == "doubtful" and reached >= AGREED
+        reached = sum(has_reached(loss, evaluator.best.loss) for loss in evaluator.start_losses)
+        return self.settings.when == "doubtful" and reached >= ENOUGH_AGREEING
 
-    def _run_one(self, evaluator: Evaluator, start: Reals) -> Evaluation | None:
-        """Where a start ends; None where it cannot be solved.
+    def _follow(self, evaluator: Evaluator, start: Reals) -> Evaluation | None:
+        """Minimise from a start; None if it cannot be solved.
 
-        Multiple shooting comes near the best point from anywhere, and where that is right no more is needed. It may as
-        well lead all starts into the same odd valley, so there each goes downhill by itself too.
+        Multiple shooting comes near the best point from almost anywhere, but it can also lead all starts into the same
+        local minimum. If the end may be one, or is not the best so far, least squares starts from the start as well.
         """
         inner = evaluator.nested()
-        found = ShootingSearch(inner, start).run(SHOOTING_STEPS)
-        end = None if found is None else self._downhill(inner, found.coordinates)
-        if end is not None and has_reached(end.loss, evaluator.best.loss) and not evaluator.may_be_local_minimum():
+        shot = ShootingSolver(inner, start).run(SHOOTING_STEPS)
+        end = None if shot is None else self._minimise(inner, shot.coordinates)
+        is_best = end is not None and has_reached(end.loss, evaluator.best.loss)
+        if is_best and not may_be_local_minimum(evaluator.objective, evaluator.best):
             return end
-        ends = [end, self._downhill(inner, start)]
+        ends = [end, self._minimise(inner, start)]
         return min((end for end in ends if end is not None), key=lambda end: end.loss, default=None)
 
-    def _downhill(self, evaluator: Evaluator, start: Reals) -> Evaluation | None:
+    def _minimise(self, evaluator: Evaluator, start: Reals) -> Evaluation | None:
         try:
-            at, curvature = evaluator.linearise(start)
+            at, gauss_newton = evaluator.linearise(start)
         except TrialFailed:
             return None
-        return descend(evaluator, at, curvature, steps=self.settings.steps).end
+        return levenberg_marquardt(evaluator, at, gauss_newton, steps=self.settings.steps).evaluation
 
     def _starts(self, evaluator: Evaluator) -> list[Reals]:
-        """The guess, the best point, and the best of the points looked at."""
-        unknowns, count = evaluator.unknowns, self.settings.starts
-        first = [unknowns.start] + (
-            [] if np.array_equal(unknowns.start, evaluator.best.coordinates) else [evaluator.best.coordinates]
-        )
-        others = max(count - len(first), 0)
-        looked_at = []
-        for point in spread(unknowns, others * LOOKED_AT, self.seed):
+        """The guess, the best point, and the best of the candidates."""
+        unknowns, best = evaluator.unknowns, evaluator.best.coordinates
+        known = [unknowns.start] if np.array_equal(unknowns.start, best) else [unknowns.start, best]
+        others = max(self.settings.starts - len(known), 0)
+        candidates = []
+        for point in candidate_points(unknowns, others * CANDIDATES_PER_START, self.seed):
             try:
-                looked_at.append(evaluator.nested().evaluate(point))
+                candidates.append(evaluator.nested().evaluate(point))
             except TrialFailed:
                 continue
-        looked_at.sort(key=lambda evaluation: evaluation.loss)
-        return [*first[:count], *(evaluation.coordinates for evaluation in looked_at[:others])]
+        candidates.sort(key=lambda evaluation: evaluation.loss)
+        return [*known[: self.settings.starts], *(evaluation.coordinates for evaluation in candidates[:others])]
 
 
-def spread(unknowns: Unknowns, count: int, seed: int) -> list[Reals]:
-    """Points over the unknowns' bounds, in the logarithm where these are positive, or around the guess."""
+def _losses(ends: list[float | None]) -> list[float]:
+    return [loss for loss in ends if loss is not None]
+
+
+def candidate_points(unknowns: Unknowns, count: int, seed: int) -> list[Reals]:
+    """Coordinates, (unknowns,) each, over the search intervals: evenly in the logarithm if an interval is positive."""
     if not count:
         return []
     sampler = qmc.Sobol(max(unknowns.count, 1), rng=np.random.default_rng(seed))
-    unit = sampler.random_base2(int(np.ceil(np.log2(count))))[:count]
-    columns = [_column(unit[:, i], *limits) for i, limits in enumerate(_regions(unknowns))]
+    unit = sampler.random_base2(int(np.ceil(np.log2(count))))[:count]  # only powers of 2 are evenly spread
+    columns = [_scaled(unit[:, i], *interval) for i, interval in enumerate(_search_intervals(unknowns))]
     return [
         unknowns.clip(unknowns.coordinates(dict(zip(unknowns.names, row, strict=True))))
         for row in zip(*columns, strict=True)
     ]
 
 
-def _regions(unknowns: Unknowns) -> list[tuple[float, float]]:
-    """Between which values each unknown is sought, in the caller's units."""
-    regions = []
-    low, high = (unknowns.free_values(bound) for bound in (unknowns.lower, unknowns.upper))
+def _search_intervals(unknowns: Unknowns) -> list[tuple[float, float]]:
+    """Lower and upper end for each unknown, in the caller's units: its bounds, or a range around its guess in them."""
+    intervals = []
+    lower, upper = (unknowns.free_values(bound) for bound in (unknowns.lower, unknowns.upper))
     for name, guess in zip(unknowns.names, unknowns.guess.tolist(), strict=True):
-        if np.isfinite(low[name]) and np.isfinite(high[name]):
-            regions.append((low[name], high[name]))
+        low, high = lower[name], upper[name]
+        if np.isfinite(low) and np.isfinite(high):
+            intervals.append((low, high))
         elif guess > 0:
-            regions.append((max(guess / AROUND, low[name]), min(guess * AROUND, high[name])))
+            intervals.append((max(guess / GUESS_FACTOR, low), min(guess * GUESS_FACTOR, high)))
         else:
-            reach = (AROUND - 1) * max(abs(guess), 0.1)
-            regions.append((max(guess - reach, low[name]), min(guess + reach, high[name])))
-    return regions
+            reach = (GUESS_FACTOR - 1) * max(abs(guess), 0.1)
+            intervals.append((max(guess - reach, low), min(guess + reach, high)))
+    return intervals
 
 
-def _column(unit: Reals, low: float, high: float) -> list[float]:
+def _scaled(unit: Reals, low: float, high: float) -> list[float]:
+    """Numbers between 0 and 1 as values of an interval."""
     values = low * (high / low) ** unit if low > 0 else low + (high - low) * unit
     return [float(value) for value in values]

@@ -10,11 +10,12 @@ from typing import Any
 import numpy as np
 
 from odelib.engines.base import StopCheck
-from odelib.errors import StopRequested
+from odelib.errors import SolveError, StopRequested
 from odelib.monitor import Checkpoint, Monitor, Progress
-from odelib.objective.objective import Evaluation, Objective
-from odelib.optimisers.base import STOP_MESSAGES, Stage, StopCode
-from odelib.optimisers.evaluator import Counts, Evaluator, TrialFailed
+from odelib.objective.objective import Evaluation, NotFinite, Objective
+from odelib.optimisers.base import STOP_MESSAGES, Optimiser, StopCode
+from odelib.optimisers.convergence import is_converged
+from odelib.optimisers.evaluator import Counts, Evaluator
 from odelib.result import StageReport, Stopped
 
 RUNNING = "running"
@@ -24,20 +25,20 @@ RUNNING = "running"
 class Position:
     """Where a plan is.
 
-    index: of the stage that is next or running. counts, memory: what earlier attempts left of that stage.
+    index: of the stage that is next or running. counts, optimiser_state: what earlier attempts left of that stage.
     reports: of the finished stages.
     """
 
     index: int = 0
     counts: Counts = field(default_factory=Counts)
-    memory: dict[str, Any] | None = None
+    optimiser_state: dict[str, Any] | None = None
     reports: list[StageReport] = field(default_factory=list)
 
     @classmethod
     def of_checkpoint(cls, checkpoint: Checkpoint) -> Position:
         """Where the attempt was that left this checkpoint."""
         reports = [StageReport.model_validate(report) for report in checkpoint.reports]
-        position = cls(checkpoint.stage, memory=checkpoint.optimiser)
+        position = cls(checkpoint.stage, optimiser_state=checkpoint.optimiser)
         position.reports = [report for report in reports if report.stopped.code != RUNNING]
         for report in reports:
             if report.stopped.code == RUNNING:
@@ -54,7 +55,7 @@ class Plan:
     best: Evaluation
 
     def __init__(
-        self, stages: Sequence[Stage], objective: Objective, monitor: Monitor, stop: StopCheck, position: Position
+        self, stages: Sequence[Optimiser], objective: Objective, monitor: Monitor, stop: StopCheck, position: Position
     ) -> None:
         self._stages = stages
         self._objective = objective
@@ -83,15 +84,19 @@ class Plan:
     def is_converged(self) -> bool:
         """Whether the best point is an optimum, although the last stage may have used all its steps."""
         try:
-            return self._evaluator(Counts(), None).is_converged()
-        except TrialFailed:
+            return is_converged(self._objective, self.best)
+        except (SolveError, NotFinite):
             return False
 
-    def _evaluator(self, counts: Counts, memory: dict[str, Any] | None) -> Evaluator:
-        return Evaluator(self._objective, self.best, counts, memory, self._stop, self._publish)
-
     def _run_stage(self) -> StopCode:
-        evaluator = self._evaluator(self.position.counts, self.position.memory)
+        evaluator = Evaluator(
+            self._objective,
+            self.best,
+            self._stop,
+            counts=self.position.counts,
+            optimiser_state=self.position.optimiser_state,
+            publish=self._publish,
+        )
         self._publish(evaluator)
         try:
             code = self._stages[self.position.index].run(evaluator)
@@ -121,7 +126,7 @@ class Plan:
             gradient_norm=min(norm, sys.float_info.max),
             seconds=counts.seconds,
             stopped=Stopped(code=code, message=message),
-            start_losses=sorted(evaluator.ends) or None,
+            start_losses=sorted(evaluator.start_losses) or None,
         )
 
     def _publish(self, evaluator: Evaluator) -> None:
@@ -148,6 +153,6 @@ class Plan:
                 dict(zip(names, best.states[rows].T.tolist(), strict=True))
                 for rows in self._objective.trajectories.slices
             ],
-            optimiser=evaluator.memory,
+            optimiser=evaluator.optimiser_state,
             reports=[report.model_dump(mode="json") for report in (*self.position.reports, running)],
         )

@@ -1,9 +1,9 @@
-"""The stages by their kind in a request."""
+"""The optimisers by the stages of a request."""
 
 from __future__ import annotations
 
 from odelib.optimisers.adam import Adam
-from odelib.optimisers.base import Stage
+from odelib.optimisers.base import Optimiser
 from odelib.optimisers.lbfgsb import Lbfgsb
 from odelib.optimisers.least_squares import LeastSquares
 from odelib.optimisers.multi_start import MultiStart
@@ -18,8 +18,8 @@ from odelib.problem.stages import (
 )
 
 
-def build_optimiser(settings: AnyStage, seed: int) -> Stage:
-    """The optimiser for a request's stage; seed: of whatever is random in it."""
+def build_optimiser(settings: AnyStage, seed: int) -> Optimiser:
+    """Return the optimiser of a stage. seed: the request's, for optimisers that draw random numbers."""
     match settings:
         case AdamStage():
             return Adam(settings)

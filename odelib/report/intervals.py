@@ -12,7 +12,7 @@ from odelib.engines.base import StopCheck
 from odelib.errors import SolveError, StopRequested
 from odelib.likelihood.measurements import InformationBlock
 from odelib.objective.objective import NotFinite
-from odelib.optimisers.evaluator import Counts, Evaluator
+from odelib.optimisers.evaluator import Evaluator
 from odelib.report.best_point import BestPoint
 from odelib.result import OutcomeCode, Profile
 from odelib.uncertainty.covariance import ParameterCovariance, StandardErrors
@@ -95,7 +95,7 @@ def _information(best: BestPoint) -> list[InformationBlock] | Missing:
 def _with_profiles(found: Intervals, best: BestPoint, covariance: ParameterCovariance, stop: StopCheck) -> Intervals:
     """Add the profile of each free unknown, until the time limit."""
     degrees_of_freedom = covariance.degrees_of_freedom if covariance.estimates_scale else None
-    evaluator = Evaluator(best.objective, best.evaluation, Counts(), None, stop, lambda _: None)
+    evaluator = Evaluator(best.objective, best.evaluation, stop)
     profiler = Profiler(evaluator, degrees_of_freedom)
     widths = _half_widths(best, covariance)
     profiles: dict[str, Profile] = {}

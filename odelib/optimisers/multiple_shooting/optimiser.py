@@ -42,16 +42,16 @@ class MultipleShooting:
 
     def run(self, evaluator: Evaluator) -> StopCode:
         """See `Stage.run`. Its memory is the search's variables, and what a gap costs and a step is damped by next."""
-        search = ShootingSearch(evaluator, evaluator.best.coordinates)
+        search = ShootingSolver(evaluator, evaluator.best.coordinates)
         if search.is_too_large:
             return "too_large"
-        found = search.run(self.steps - evaluator.counts.steps, evaluator.memory)
+        found = search.run(self.steps - evaluator.counts.steps, evaluator.optimiser_state)
         if found is None:
             return "solve_failed"
         return "step_limit" if evaluator.counts.steps >= self.steps else "finished"
 
 
-class ShootingSearch:
+class ShootingSolver:
     """Where the search stands: coordinates of the unknowns, then the inner states."""
 
     def __init__(self, evaluator: Evaluator, start: Reals) -> None:

@@ -10,19 +10,19 @@ import pytest
 
 from odelib.likelihood.absolute_terms import AbsoluteTerms
 from odelib.objective.objective import GaussNewton
-from odelib.optimisers.least_squares import _Model
+from odelib.optimisers.least_squares import _LocalModel
 
 
 @pytest.mark.parametrize("bounds", [(-np.inf, np.inf), (0.0, 2.0)])
 def test_a_matrix_that_rounding_leaves_singular_still_gives_a_step_downhill(bounds: tuple[float, float]) -> None:
     rows = np.array([[1e8, 1e8]])  # their product and a damping of 1e-3 have no Cholesky factor in doubles
     none = AbsoluteTerms(np.zeros((0, 2)), np.zeros(0), np.zeros(0))
-    evaluator: Any = SimpleNamespace(unknowns=SimpleNamespace(lower=np.full(2, bounds[0]), upper=np.full(2, bounds[1])))
+    unknowns: Any = SimpleNamespace(lower=np.full(2, bounds[0]), upper=np.full(2, bounds[1]))
     at: Any = SimpleNamespace(coordinates=np.ones(2), gradient=np.array([1e7, 1e7]))
     with pytest.raises(np.linalg.LinAlgError):
         np.linalg.cholesky(rows.T @ rows + 1e-3 * np.eye(2))
-    model = _Model(evaluator, at, GaussNewton(rows, rows, none), np.ones(2))
-    move = model.move(1e-3)
-    assert move.sum() == pytest.approx(-1e-9, rel=1e-3)
-    assert np.abs(move).max() < 1e-8  # how far it goes along the flat direction is rounding, another on each machine
-    assert model.gain(move) > 0
+    model = _LocalModel(unknowns, at, GaussNewton(rows, rows, none), np.ones(2))
+    step = model.step(1e-3)
+    assert step.sum() == pytest.approx(-1e-9, rel=1e-3)
+    assert np.abs(step).max() < 1e-8  # how far it goes along the flat direction is rounding, another on each machine
+    assert model.gain(step) > 0

@@ -15,7 +15,7 @@ from odelib.errors import StopRequested
 from odelib.fitting import fit
 from odelib.monitor import Checkpoint
 from odelib.objective.unknowns import Unknowns
-from odelib.optimisers.multi_start import spread
+from odelib.optimisers.multi_start import candidate_points
 from odelib.problem.request import parse_problem
 from odelib.problem.resolved import resolve
 from tests.stopping import Stopper
@@ -98,7 +98,7 @@ def test_points_are_spread_over_the_bounds_and_around_the_guess() -> None:
         }
     )
     unknowns = Unknowns(resolve(problem), torch.device("cpu"))
-    points = np.array([list(unknowns.free_values(point).values()) for point in spread(unknowns, 256, seed=0)])
+    points = np.array([list(unknowns.free_values(point).values()) for point in candidate_points(unknowns, 256, seed=0)])
     assert points.shape == (256, 4)
     assert points.min(axis=0) == pytest.approx([0.01, -2.0, 0.6, -0.1], rel=0.2)
     assert points.max(axis=0) == pytest.approx([100.0, 5.0, 15.0, 0.4], rel=0.2)

@@ -1,0 +1,109 @@
+"""When a fit has converged: only the predicted gain decides, never an optimiser's own stopping rule.
+
+The textbook's rule, a small norm of the gradient, depends on the units of the unknowns and of the loss, and a small
+change of the loss may as well mean that an optimiser is stuck. The gain that the Gauss–Newton matrix predicts depends
+on neither, and it can be compared with the noise.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from scipy.optimize import lsq_linear
+
+from odelib.errors import SolveError
+from odelib.likelihood.fisher_information import fisher_information
+from odelib.likelihood.residual_tests import structured
+from odelib.objective.objective import Evaluation, GaussNewton, NotFinite, Objective
+from odelib.objective.unknowns import Unknowns
+
+NEGLIGIBLE_GAIN = 1e-3  # of the noise variance
+KINK = 0.1  # of the threshold: a point at which an absolute term is smaller than this is at its kink
+
+
+def is_converged(objective: Objective, at: Evaluation) -> bool:
+    """Whether the further gain that the Gauss–Newton matrix predicts at a point is below the threshold.
+
+    Raises `SolveError` or `NotFinite` if the matrix cannot be computed there.
+    """
+    threshold = gain_threshold(objective, at)
+    gauss_newton = objective.gauss_newton(at.coordinates)
+    return predicted_gain(objective.unknowns, at, gauss_newton, threshold) < threshold
+
+
+def is_already_converged(objective: Objective, best: Evaluation) -> bool:
+    """Whether earlier stages have reached an optimum, so that a stage has nothing left to do.
+
+    False at the guess: a stage that is asked for is always tried once.
+    """
+    if np.array_equal(best.coordinates, objective.unknowns.start):
+        return False
+    try:
+        return is_converged(objective, best)
+    except (SolveError, NotFinite):
+        return False
+
+
+def is_trustworthy(objective: Objective, best: Evaluation) -> bool:
+    """Whether further starts are unnecessary: at an optimum that looks global, with residuals that look like noise."""
+    if not is_already_converged(objective, best) or may_be_local_minimum(objective, best):
+        return False
+    output = objective.model_output(best.coordinates, best.states)
+    residuals = objective.measurements.residuals(output.model)
+    return not structured([column for series in residuals for column in series.items()])
+
+
+def may_be_local_minimum(objective: Objective, best: Evaluation) -> bool:
+    """Whether there are signs that a better minimum exists elsewhere.
+
+    The signs: an unknown is far out under its prior, or there is a flat direction, as when an unknown has run away to
+    where the model no longer depends on it. True as well if the flat directions cannot be computed.
+    """
+    at, unknowns = best.coordinates, objective.unknowns
+    if objective.regularisation.contradicts_a_prior(at):
+        return True
+    try:
+        jacobian = objective.gauss_newton(at).jacobian
+    except (SolveError, NotFinite):
+        return True
+    free = ~unknowns.active_bounds(at, best.gradient)
+    return len(fisher_information(jacobian * unknowns.magnitudes(at), free).flat) > 0
+
+
+def gain_threshold(objective: Objective, at: Evaluation) -> float:
+    """The predicted gain below which the fit has converged, in units of the loss.
+
+    1e-3·s² with s² = loss/(observations − free unknowns), or 1e-3 under a likelihood, but not less than what the
+    solver's error adds to the loss of a perfect fit.
+    """
+    # A step d that gains G = ½·dᵀHd changes no unknown by more than dᵢ² <= 2G·(H⁻¹)ᵢᵢ (Cauchy–Schwarz). (H⁻¹)ᵢᵢ is its
+    # variance under a likelihood, and its variance over 2s² for a sum of squares: at most 5 % of a standard error.
+    measurements = objective.measurements
+    degrees_of_freedom = max(measurements.observations - objective.unknowns.count, 1)
+    variance = 1.0 if measurements.is_likelihood else at.loss / degrees_of_freedom
+    output = objective.model_output(at.coordinates, at.states)
+    return max(NEGLIGIBLE_GAIN * variance, measurements.solver_error(output.model, output.scales))
+
+
+def predicted_gain(unknowns: Unknowns, at: Evaluation, gauss_newton: GaussNewton, threshold: float) -> float:
+    """By how much a Gauss–Newton step would lower the loss: ½·gᵀBg.
+
+    g is the gradient and B the inverse of the Gauss–Newton matrix H = JᵀJ, both without flat directions and without
+    unknowns at active bounds: the model gᵀd + ½·dᵀHd of the change of the loss is least at d = −Bg.
+
+    At kinks of absolute terms |kᵢ·x + …| the loss has no gradient but a set of subgradients, r + Σ sᵢ·kᵢ with any sᵢ
+    between −1 and 1, and x is a minimum if 0 is one of them (Rockafellar, Convex Analysis, 1970, section 27). The
+    subgradient for which ½·gᵀBg is least is found as a least-squares problem with bounds: with RᵀR = B it minimises
+    ½‖R·(r + Σ sᵢ·kᵢ)‖².
+    """
+    scales = unknowns.magnitudes(at.coordinates)
+    free = ~unknowns.active_bounds(at.coordinates, at.gradient)
+    inverse = fisher_information(gauss_newton.jacobian * scales, free).inverse
+    gradient = at.gradient * scales
+    kinks, signs = gauss_newton.absolute_terms.near_kinks(KINK * threshold)
+    if not len(kinks):
+        return float(0.5 * gradient @ inverse @ gradient)
+    kinks = kinks * scales
+    eigenvalues, eigenvectors = np.linalg.eigh(inverse)
+    root = np.sqrt(np.maximum(eigenvalues, 0.0))[:, None] * eigenvectors.T
+    rest = gradient - signs @ kinks
+    return float(lsq_linear(root @ kinks.T, -root @ rest, bounds=(-1.0, 1.0)).cost)
