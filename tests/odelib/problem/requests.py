@@ -13,10 +13,10 @@ from odelib.problem.limits import Limits
 from odelib.problem.pointers import split
 from odelib.problem.request import parse_problem
 
-ABSENT = object()  # in place of a value: the thing is taken out
+ABSENT = object()  # in place of a value: the field is removed
 
-# The contract's least request.
-LEAST: dict[str, Any] = {
+# The smallest request.
+MINIMAL: dict[str, Any] = {
     "system": "lotka-volterra",
     "data": {
         "times": [0.0, 0.1, 0.2],
@@ -26,7 +26,7 @@ LEAST: dict[str, Any] = {
     "initial_state": {"prey": 0.8, "predator": 1.2},
 }
 
-# The contract's definition, with every field that this version has.
+# A definition with every field.
 DEFINITION: dict[str, Any] = {
     "states": ["prey", "predator"],
     "parameters": ["alpha", "beta", "gamma", "delta"],
@@ -39,7 +39,7 @@ DEFINITION: dict[str, Any] = {
     "derived": {"ratio": "alpha/delta"},
 }
 
-# Every field of a request, none at its default.
+# A request with every field, none at its default.
 FULL: dict[str, Any] = {
     "system": DEFINITION,
     "data": {
@@ -104,7 +104,7 @@ FULL: dict[str, Any] = {
     "labels": {"who": "me"},
 }
 
-# As FULL, with what only several series can have.
+# As FULL, with the fields that only several series can have.
 SEVERAL: dict[str, Any] = {
     **{name: value for name, value in FULL.items() if name != "data"},
     "experiments": [FULL["data"], FULL["data"] | {"name": "plot", "constants": {"k": 3.0}}],
@@ -112,14 +112,24 @@ SEVERAL: dict[str, Any] = {
     "hold_out": {"experiments": ["plot"]},
 }
 
+NORMAL_NOISE: dict[str, Any] = {"distribution": "normal", "sigma": 0.1}
+NOISY: dict[str, Any] = MINIMAL | {"noise": {"prey": dict(NORMAL_NOISE), "predator": dict(NORMAL_NOISE)}}
+EXPERIMENTS: dict[str, Any] = {
+    **{name: value for name, value in MINIMAL.items() if name != "data"},
+    "experiments": [
+        {"name": "a", **MINIMAL["data"]},
+        {"name": "b", "times": [1.0, 2.0], "values": {"prey": [1.0, 2.0]}},
+    ],
+}
+
 
 def examples(count: int) -> settings:
-    """So many examples of a property. A busy machine is slow, and that is no failure."""
+    """Settings for `count` examples of a property, without a deadline: a busy machine is not a failure."""
     return settings(max_examples=count, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 
 
 def changed(body: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]:
-    """A copy of the body in which something else stands at each pointer, or nothing where that is `ABSENT`."""
+    """A copy of the body with another value at each pointer, or none for `ABSENT`."""
     other = copy.deepcopy(dict(body))
     for pointer, value in changes.items():
         *way, last = split(pointer)
@@ -135,7 +145,7 @@ def changed(body: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, An
 
 
 def mistakes(body: Any, limits: Limits | None = None) -> dict[str, str]:
-    """What is wrong with the body, by pointer; nothing where it is accepted."""
+    """The mistakes in the body by pointer; none if it is accepted."""
     try:
         parse_problem(body, limits)
     except ProblemError as error:
@@ -146,8 +156,22 @@ def mistakes(body: Any, limits: Limits | None = None) -> dict[str, str]:
     return {}
 
 
+def assert_refused(changes: Mapping[str, Any], pointer: str, *, body: Any = None, detail: str = "") -> None:
+    """The changes make a valid body invalid, with one mistake at the pointer."""
+    body = MINIMAL if body is None else body
+    assert mistakes(body) == {}
+    found = mistakes(changed(body, changes))
+    assert list(found) == [pointer]
+    assert detail in found[pointer]
+
+
+def assert_accepted(changes: Mapping[str, Any], *, body: Any = None) -> None:
+    """The body is still valid after the changes."""
+    assert mistakes(changed(MINIMAL if body is None else body, changes)) == {}
+
+
 def custom(**parts: Any) -> dict[str, Any]:
-    """A request for a system of one state x and one parameter a, some parts of its definition replaced."""
+    """A request for a system of one state x and one parameter a, with some fields of its definition replaced."""
     definition = {"states": ["x"], "parameters": ["a"], "equations": {"x": "-a*x"}} | parts
     observables = definition.get("observables") or dict.fromkeys(definition["states"])
     return {

@@ -1,4 +1,4 @@
-"""Any JSON at all is either a problem or refused with pointers into it; nothing else ever happens."""
+"""Any JSON is either a valid problem or refused with pointers into it, without other exceptions."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from odelib.errors import ProblemError
 from odelib.problem.limits import Limits
 from odelib.problem.pointers import join, split
 from odelib.problem.request import parse_problem, request_of
-from tests.odelib.problem.requests import ABSENT, FULL, LEAST, changed, custom, examples
+from tests.odelib.problem.requests import ABSENT, FULL, MINIMAL, changed, custom, examples
 
 FIELDS = [
     "system", "data", "parameters", "initial_state", "stages", "solver", "predictions", "uncertainty", "seed",
@@ -43,11 +43,11 @@ JSON = st.recursive(
     lambda inner: st.one_of(st.lists(inner, max_size=4), st.dictionaries(st.sampled_from(FIELDS), inner, max_size=4)),
     max_leaves=8,
 )
-BODIES = [LEAST, FULL, custom(), custom(constants={"c": 1.0}, observables={"o": "c*x"})]
+BODIES = [MINIMAL, FULL, custom(), custom(constants={"c": 1.0}, observables={"o": "c*x"})]
 
 
 def places(value: Any, pointer: str = "") -> list[str]:
-    """Every place in the body but the whole of it."""
+    """The pointers of all values in the body."""
     entries = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
     found = []
     for key, entry in entries:
@@ -57,9 +57,9 @@ def places(value: Any, pointer: str = "") -> list[str]:
 
 
 def leads_into(body: Any, pointer: str) -> bool:
-    """Whether the pointer leads to a place in the body, or to where something would stand in a place of it."""
+    """Whether the pointer leads to a value in the body, or to a field that one of its objects could have."""
     if isinstance(body, dict):
-        body = {"parameters": {}, "initial_state": {}} | body  # what stands there where they are left out
+        body = {"parameters": {}, "initial_state": {}} | body  # their values if they are omitted
     *way, last = split(pointer) or [""]
     for part in way:
         if isinstance(body, list):
@@ -106,7 +106,7 @@ def test_any_json_under_the_fields_of_a_request(body: dict[str, Any]) -> None:
 
 @examples(300)
 @given(st.data())
-def test_good_requests_with_something_else_at_some_places(data: st.DataObject) -> None:
+def test_valid_requests_with_other_values_in_some_places(data: st.DataObject) -> None:
     body = data.draw(st.sampled_from(BODIES))
     for _ in range(data.draw(st.integers(1, 4))):
         known = places(body)
@@ -117,14 +117,14 @@ def test_good_requests_with_something_else_at_some_places(data: st.DataObject) -
             pointer = join(pointer.rpartition("/")[0], data.draw(st.sampled_from(FIELDS)))
         try:
             body = changed(body, {pointer: ABSENT if kind == "take out" else data.draw(JSON)})
-        except (KeyError, IndexError, ValueError):  # nothing can be added there by a name
+        except (KeyError, IndexError, ValueError):  # nothing can be added to a value that is not an object
             assume(False)
     assert_answered(body)
 
 
 @examples(200)
 @given(st.data())
-def test_good_requests_under_small_limits(data: st.DataObject) -> None:
+def test_valid_requests_under_small_limits(data: st.DataObject) -> None:
     small = {name: data.draw(st.integers(0, 30), label=name) for name in vars(Limits())}
     assert_answered(data.draw(st.sampled_from(BODIES)), Limits(**small))
 

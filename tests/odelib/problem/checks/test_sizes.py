@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from odelib.problem.limits import Limits
-from tests.odelib.problem.requests import LEAST, changed, custom, mistakes
+from tests.odelib.problem.requests import MINIMAL, changed, custom, mistakes
 
 
 def states(count: int) -> dict[str, Any]:
@@ -36,7 +36,7 @@ LEVELS = [
 @pytest.mark.parametrize(
     ("limits", "within", "beyond", "pointer"),
     [
-        (Limits(observations=5), LEAST, changed(LEAST, {"/data/values/predator/1": 1.0}), "/data/values"),
+        (Limits(observations=5), MINIMAL, changed(MINIMAL, {"/data/values/predator/1": 1.0}), "/data/values"),
         (Limits(states=3), states(3), states(4), "/system/states"),
         (Limits(names=3), parameters(3), parameters(4), "/system/parameters"),
         (Limits(unknowns=4), parameters(3), parameters(4), "/system"),
@@ -60,14 +60,14 @@ LEVELS = [
         ),
         (
             Limits(expression_characters=10),
-            changed(LEAST, {"/initial_state/prey": "1234567890"}),
-            changed(LEAST, {"/initial_state/prey": "12345678901"}),
+            changed(MINIMAL, {"/initial_state/prey": "1234567890"}),
+            changed(MINIMAL, {"/initial_state/prey": "12345678901"}),
             "/initial_state/prey",
         ),
         (
             Limits(expression_levels=3),
-            changed(LEAST, {"/initial_state/prey": "--alpha"}),
-            changed(LEAST, {"/initial_state/prey": "---alpha"}),
+            changed(MINIMAL, {"/initial_state/prey": "--alpha"}),
+            changed(MINIMAL, {"/initial_state/prey": "---alpha"}),
             "/initial_state/prey",
         ),
         (
@@ -84,43 +84,43 @@ LEVELS = [
         ),
         (
             Limits(definition_characters=10),
-            changed(LEAST, {"/data/initial_state": {"prey": "alpha*1.00"}}),
-            changed(LEAST, {"/data/initial_state": {"prey": "alpha*1.000"}}),
+            changed(MINIMAL, {"/data/initial_state": {"prey": "alpha*1.00"}}),
+            changed(MINIMAL, {"/data/initial_state": {"prey": "alpha*1.000"}}),
             "/data/initial_state",
         ),
         (
             Limits(stages=2),
-            changed(LEAST, {"/stages": [{"kind": "adam"}] * 2}),
-            changed(LEAST, {"/stages": [{"kind": "adam"}] * 3}),
+            changed(MINIMAL, {"/stages": [{"kind": "adam"}] * 2}),
+            changed(MINIMAL, {"/stages": [{"kind": "adam"}] * 3}),
             "/stages",
         ),
         (
             Limits(predicted_values=10),  # times two observables
-            LEAST | {"predictions": predictions(3, 2)},
-            LEAST | {"predictions": predictions(3, 3)},
+            MINIMAL | {"predictions": predictions(3, 2)},
+            MINIMAL | {"predictions": predictions(3, 3)},
             "/predictions",
         ),
         (
             Limits(predictions=2),
-            LEAST | {"predictions": predictions(1, 1)},
-            LEAST | {"predictions": predictions(1, 1, 1)},
+            MINIMAL | {"predictions": predictions(1, 1)},
+            MINIMAL | {"predictions": predictions(1, 1, 1)},
             "/predictions",
         ),
         (
             Limits(labels=1),
-            LEAST | {"labels": {"a": "b"}},
-            LEAST | {"labels": {"a": "b", "c": "d"}},
+            MINIMAL | {"labels": {"a": "b"}},
+            MINIMAL | {"labels": {"a": "b", "c": "d"}},
             "/labels",
         ),
         (
             Limits(fields=16),
-            LEAST | {"labels": {"a": "b"}},
-            LEAST | {"labels": {"a": "b", "c": "d"}},
+            MINIMAL | {"labels": {"a": "b"}},
+            MINIMAL | {"labels": {"a": "b", "c": "d"}},
             "",
         ),
     ],
 )
-def test_a_limit_is_the_most_that_is_allowed(
+def test_a_limit_is_the_maximum_that_is_allowed(
     limits: Limits, within: dict[str, Any], beyond: dict[str, Any], pointer: str
 ) -> None:
     assert mistakes(within, limits) == {}
@@ -141,14 +141,14 @@ def test_a_long_sum_is_not_deep() -> None:
 
 
 def test_too_much_text_is_refused_before_it_is_read() -> None:
-    """It is no expression, and nobody finds out: of 10 million characters none is parsed."""
+    """The text is not an expression, but none of its 10 million characters is parsed."""
     states = [f"s{i}" for i in range(1000)]
     body = custom(states=states, parameters=[], equations=dict.fromkeys(states, "(" * 10_000))
 
     assert list(mistakes(body)) == ["/system/equations"]
 
 
-def test_limits_by_default_are_those_of_the_contract() -> None:
+def test_the_default_limits() -> None:
     limits = {field.name: getattr(Limits(), field.name) for field in fields(Limits)}
     assert (
         limits
@@ -169,8 +169,8 @@ def test_limits_by_default_are_those_of_the_contract() -> None:
 def test_the_largest_series() -> None:
     column: list[float | None] = [1.0] * 200_000
     data = {"times": [float(i) for i in range(200_000)], "values": {"prey": column}}
-    assert mistakes(LEAST | {"data": data}) == {}
-    assert list(mistakes(LEAST | {"data": data | {"values": {"prey": column, "predator": [1.0] * 200_000}}})) == [
+    assert mistakes(MINIMAL | {"data": data}) == {}
+    assert list(mistakes(MINIMAL | {"data": data | {"values": {"prey": column, "predator": [1.0] * 200_000}}})) == [
         "/data/values"
     ]
 
@@ -189,14 +189,14 @@ MANY = 100_000
 @pytest.mark.parametrize(
     ("body", "pointer"),
     [
-        (changed(LEAST, {"/data/times": ["x"] * MANY}), "/data/times/99"),
-        (changed(LEAST, {"/data/values/prey": [True] * MANY}), "/data/values/prey/99"),
-        (LEAST | {f"x{i}": 1 for i in range(MANY)}, "/x99"),
-        (LEAST | {"parameters": {f"x{i}": "1" for i in range(MANY)}}, "/parameters/x99"),
-        (LEAST | {"parameters": {f"x{i}": {"zeta": 1} for i in range(50_000)}}, "/parameters/x99/zeta"),
-        (LEAST | {"predictions": [{}] * 10_000}, "/predictions/99/name"),
-        (LEAST | {"predictions": [{}] * MANY}, "/predictions"),
-        (LEAST | {"stages": [{}] * MANY}, "/stages"),
+        (changed(MINIMAL, {"/data/times": ["x"] * MANY}), "/data/times/99"),
+        (changed(MINIMAL, {"/data/values/prey": [True] * MANY}), "/data/values/prey/99"),
+        (MINIMAL | {f"x{i}": 1 for i in range(MANY)}, "/x99"),
+        (MINIMAL | {"parameters": {f"x{i}": "1" for i in range(MANY)}}, "/parameters/x99"),
+        (MINIMAL | {"parameters": {f"x{i}": {"zeta": 1} for i in range(50_000)}}, "/parameters/x99/zeta"),
+        (MINIMAL | {"predictions": [{}] * 10_000}, "/predictions/99/name"),
+        (MINIMAL | {"predictions": [{}] * MANY}, "/predictions"),
+        (MINIMAL | {"stages": [{}] * MANY}, "/stages"),
         (custom(states=["x"] * MANY), "/system/states"),
         (custom() | {"system": {"states": [1] * MANY, "equations": {}}}, "/system/states"),
         (
@@ -206,7 +206,7 @@ MANY = 100_000
     ],
     ids=lambda value: value if isinstance(value, str) else "",
 )
-def test_a_hundred_thousand_mistakes_are_told_soon_and_briefly(body: dict[str, Any], pointer: str) -> None:
+def test_a_hundred_thousand_mistakes_are_reported_soon_and_briefly(body: dict[str, Any], pointer: str) -> None:
     found = mistakes(body)
     assert pointer in found
     assert len(found) <= 1001

@@ -1,4 +1,4 @@
-"""A small interpreter of checked trees, in plain `math`: what an expression means, told a second time."""
+"""A small interpreter of checked trees, written with `math`: an independent meaning of expressions."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The expression language: what it has, what each thing means, and what it has not."""
+"""The expression language: its parts, their meaning, and what is refused."""
 
 from __future__ import annotations
 
@@ -88,7 +88,7 @@ def test_names_and_text() -> None:
     assert expression.names == {"k", "x", "t", "q", "r"}
 
 
-def test_walk_yields_operands_before_what_uses_them() -> None:
+def test_walk_yields_operands_before_their_operation() -> None:
     expression = parse_expression("a + b*sin(c)")
     assert list(walk(expression.tree)) == [
         Name("a"),
@@ -149,7 +149,7 @@ def test_where_takes_three_arguments(text: str) -> None:
         ("where((x > 1) & (y > 1), 1, 2)", "a single comparison"),
     ],
 )
-def test_comparisons_stand_in_where_alone(text: str, hint: str) -> None:
+def test_comparisons_are_allowed_only_in_where(text: str, hint: str) -> None:
     assert hint in refusal(text)
 
 
@@ -242,7 +242,7 @@ def test_comparisons_stand_in_where_alone(text: str, hint: str) -> None:
         ("x + y" * 3000, "10000 characters"),
     ],
 )
-def test_what_is_refused_and_the_way_out(text: str, hint: str) -> None:
+def test_refusals_have_hints(text: str, hint: str) -> None:
     assert hint in refusal(text)
 
 
@@ -250,13 +250,13 @@ def test_underflow_is_zero() -> None:
     assert evaluate(parse_expression("1e-400")) == 0.0
 
 
-def test_refusals_are_short_however_long_the_text() -> None:
+def test_refusals_of_long_texts_are_short() -> None:
     for text in ("y" * 9000 + "(x)", "'" + "y" * 9000, "9" * 9000, "2" + "y" * 9000):
         assert len(refusal(text)) < 400
 
 
-def test_as_many_terms_whoever_asks() -> None:
-    """How deep Python's own parser can go depends on the stack of its caller; what is accepted does not."""
+def test_the_limit_of_terms_does_not_depend_on_the_stack() -> None:
+    """The depth that Python's parser can reach depends on its caller's stack; the accepted expressions must not."""
     longest = "+".join(["x"] * 2000)
     assert in_depth(200, longest) == parse_expression(longest)
     for depth in (0, 200):

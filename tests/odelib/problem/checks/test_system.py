@@ -1,4 +1,4 @@
-"""A caller's definition: its names, its expressions, and what it may observe."""
+"""A caller's definition: its names, expressions and observables."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ FUNCTION_NAMES = [
 
 
 def with_name(kind: str, name: str) -> dict[str, Any]:
-    """A request whose definition has one more name, used wherever it may be."""
+    """A request whose definition has one more name, used wherever it can be used."""
     match kind:
         case "states":
             return custom(states=["x", name], equations={"x": f"-a*{name}", name: name})
@@ -62,7 +62,7 @@ def test_names_are_ascii_identifiers(kind: str, name: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("name", "proposal"),
+    ("name", "suggestion"),
     [
         *((word, word + "_") for word in keyword.kwlist),
         *((word, word + "_") for word in FUNCTION_NAMES),
@@ -88,22 +88,22 @@ def test_names_are_ascii_identifiers(kind: str, name: str) -> None:
     ("kind", "pointer"),
     [("states", "/system/states/1"), ("parameters", "/system/parameters/1"), ("constants", ""), ("observables", "")],
 )
-def test_names_that_are_refused_and_the_way_out(kind: str, pointer: str, name: str, proposal: str) -> None:
+def test_invalid_names_and_the_suggested_names(kind: str, pointer: str, name: str, suggestion: str) -> None:
     found = mistakes(with_name(kind, name))
     detail = found[pointer or f"/system/{kind}/{name}"]
-    assert f"try {proposal!r}" in detail
-    assert name_error(proposal) is None
+    assert f"try {suggestion!r}" in detail
+    assert name_error(suggestion) is None
 
 
 @pytest.mark.parametrize("name", ["a b", "2k", "class", "t"])
-def test_a_bad_name_is_told_where_it_stands_and_nowhere_else(name: str) -> None:
+def test_an_invalid_name_is_reported_once_in_its_place(name: str) -> None:
     body = custom(states=["x", name], equations={"x": "1", name: "1"})
     assert list(mistakes(body)) == ["/system/states/1"]
 
 
 @examples(100)
 @given(st.text(max_size=8))
-def test_the_way_out_of_a_bad_name_is_a_good_one(name: str) -> None:
+def test_the_suggested_name_is_valid(name: str) -> None:
     error = name_error(name)
     if error is None:
         assert name.isascii()
@@ -111,11 +111,11 @@ def test_the_way_out_of_a_bad_name_is_a_good_one(name: str) -> None:
         assert not keyword.iskeyword(name)
         assert name not in {*FUNCTIONS, "t", "pi"}
     else:
-        proposal = error.rpartition("try '")[2].rstrip("'")
-        assert name_error(proposal) is None
+        suggestion = error.rpartition("try '")[2].rstrip("'")
+        assert name_error(suggestion) is None
 
 
-def test_the_functions_are_those_of_the_contract() -> None:
+def test_the_functions() -> None:
     assert set(FUNCTIONS) == set(FUNCTION_NAMES)
 
 
@@ -140,29 +140,29 @@ def test_names_are_unique_over_all_lists(parts: dict[str, Any], pointer: str) ->
 @pytest.mark.parametrize(
     ("text", "accepted"), [("x", True), ("(x)", True), ("2*x", False), ("y", False), ("x + 0", False)]
 )
-def test_an_observable_bears_a_states_name_only_if_it_is_that_state(text: str, accepted: bool) -> None:
+def test_an_observable_has_the_name_of_a_state_only_if_it_is_that_state(text: str, accepted: bool) -> None:
     body = custom(states=["x", "y"], equations={"x": "y", "y": "x"}, observables={"x": text})
     assert list(mistakes(body)) == ([] if accepted else ["/system/observables/x"])
 
 
-def test_without_observables_each_state_is_observed_and_with_them_only_they() -> None:
+def test_states_are_observed_only_without_observables() -> None:
     assert list(build(states=["x", "y"], equations={"x": "y", "y": "x"}).observables) == ["x", "y"]
     assert list(build(states=["x", "y"], equations={"x": "y", "y": "x"}, observables={"s": "x + y"}).observables) == [
         "s"
     ]
 
 
-def test_observables_may_use_states_parameters_constants_and_time_but_not_each_other() -> None:
+def test_observables_can_use_states_parameters_constants_and_time_but_not_each_other() -> None:
     assert mistakes(custom(constants={"c": 1.0}, observables={"o": "x + a + c + t + pi", "p": "x"})) == {}
     assert list(mistakes(custom(observables={"o": "x", "p": "2*o"}))) == ["/system/observables/p"]
 
 
-def test_equations_may_use_time_and_no_observable() -> None:
+def test_equations_can_use_time_but_not_observables() -> None:
     assert mistakes(custom(equations={"x": "a*t"})) == {}
     assert list(mistakes(custom(equations={"x": "o"}, observables={"o": "x"}))) == ["/system/equations/x"]
 
 
-def test_equations_are_those_of_the_states_in_their_order() -> None:
+def test_equations_are_in_the_order_of_the_states() -> None:
     system = build(states=["x", "y"], equations={"y": "x", "x": "y"})
     assert {name: expression.text for name, expression in system.equations.items()} == {"x": "y", "y": "x"}
     assert list(system.equations) == ["x", "y"]
@@ -178,18 +178,18 @@ def test_equations_are_those_of_the_states_in_their_order() -> None:
         ({"x": "-A*x"}, {"/system/equations/x": "unknown name 'A'; known names: x, a, t"}),
     ],
 )
-def test_every_state_has_an_equation_and_nothing_else_has(equations: dict[str, str], found: dict[str, str]) -> None:
+def test_states_and_only_states_have_equations(equations: dict[str, str], found: dict[str, str]) -> None:
     assert mistakes(custom(equations=equations)) == found
 
 
-def test_a_misspelt_name_is_proposed() -> None:
+def test_a_misspelt_name_is_corrected() -> None:
     body = custom(parameters=["alpha"], equations={"x": "-alhpa*x"})
     assert mistakes(body) == {"/system/equations/x": "unknown name 'alhpa'; did you mean 'alpha'?"}
     body = custom(parameters=["alpha"], equations={"x": "-alpha*cosh"})
     assert "'cosh' is a function and needs arguments" in mistakes(body)["/system/equations/x"]
 
 
-def test_the_contracts_hints() -> None:
+def test_reserved_words_and_powers_get_hints() -> None:
     body = custom(parameters=["lambda"], equations={"x": "-lambda*x"})
     found = mistakes(body)
     assert set(found) == {"/system/parameters/0", "/system/equations/x"}
@@ -205,19 +205,19 @@ def test_a_system_needs_no_parameter() -> None:
     assert mistakes(custom(parameters=[], equations={"x": "-x"})) == {}
 
 
-def test_mistakes_of_form_in_a_definition_hide_none_of_meaning() -> None:
+def test_mistakes_of_form_in_a_definition_hide_no_other_mistakes() -> None:
     body = custom(equations={"x": "x^2"}, bogus=1)
     body["parameters"] = {}
     body["data"]["values"]["zeta"] = [1.0, 1.0]
     assert set(mistakes(body)) == {"/system/bogus", "/system/equations/x", "/parameters/a", "/data/values/zeta"}
 
 
-def test_where_the_names_are_uncertain_nothing_is_said_of_who_uses_them() -> None:
+def test_uses_of_names_are_not_checked_if_the_names_cannot_be_read() -> None:
     assert set(mistakes(changed(custom(), {"/system/states": "x"}))) == {"/system/states"}
     assert set(mistakes(changed(custom(), {"/system/states": ["x", 1]}))) == {"/system/states/1"}
 
 
-def test_build_system_tells_all_mistakes_relative_to_the_definition() -> None:
+def test_build_system_reports_all_mistakes_relative_to_the_definition() -> None:
     with pytest.raises(ProblemError) as caught:
         build(states=["x", "t"], equations={"x": "x^2"})
     assert [error.pointer for error in caught.value.errors] == ["/states/1", "/equations/x", "/equations/t"]

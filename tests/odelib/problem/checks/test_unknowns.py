@@ -1,0 +1,116 @@
+"""Refusals of parameters and initial states, with their pointers written by hand."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from tests.odelib.problem.requests import (
+    ABSENT,
+    EXPERIMENTS,
+    FULL,
+    MINIMAL,
+    assert_accepted,
+    assert_refused,
+    changed,
+    mistakes,
+)
+
+
+@pytest.mark.parametrize(
+    "pointer",
+    ["/parameters/gamma", "/initial_state/prey"],
+)
+def test_a_missing_entry(pointer: str) -> None:
+    assert_refused({pointer: ABSENT}, pointer, detail="needs a")
+
+
+@pytest.mark.parametrize("part", ["parameters", "initial_state"])
+def test_all_entries_missing(part: str) -> None:
+    expected = {f"/{part}/{name}" for name in MINIMAL[part]}
+    assert set(mistakes(changed(MINIMAL, {f"/{part}": ABSENT}))) == expected
+    assert set(mistakes(changed(MINIMAL, {f"/{part}": {}}))) == expected
+
+
+@pytest.mark.parametrize("entry", [{}, {"lower": 0.1}, {"upper": 9.0}, {"fixed": True}, {"scale": "log", "lower": 1.0}])
+def test_a_guess_is_required_without_two_bounds(entry: dict[str, Any]) -> None:
+    for place in ("/parameters/alpha", "/initial_state/prey"):
+        assert_refused({place: entry}, f"{place}/guess", detail="unless both bounds are given")
+
+
+@pytest.mark.parametrize(
+    ("entry", "where"),
+    [
+        ({"guess": 9.0, "lower": 0.1, "upper": 5.0}, "/guess"),
+        ({"guess": 0.01, "lower": 0.1, "upper": 5.0}, "/guess"),
+        ({"guess": 0.01, "lower": 0.1}, "/guess"),
+        ({"guess": 9.0, "upper": 5.0, "fixed": True}, "/guess"),
+        ({"guess": 1.0, "lower": 2.0, "upper": 2.0}, "/guess"),
+        ({"guess": 1.0, "lower": 2.0, "upper": 1.0}, "/lower"),
+        ({"lower": 2.0, "upper": 1.0}, "/lower"),
+        ({"guess": 0.0, "scale": "log"}, "/guess"),
+        ({"guess": -1.0, "scale": "log"}, "/guess"),
+        ({"guess": 1.0, "lower": 0.0, "scale": "log"}, "/lower"),
+        ({"lower": 0.0, "upper": 1.0, "scale": "log"}, "/lower"),
+    ],
+)
+def test_bounds_and_log_scales(entry: dict[str, Any], where: str) -> None:
+    for place in ("/parameters/alpha", "/initial_state/prey"):
+        assert_refused({place: entry}, place + where)
+    assert_refused(
+        {"/data/initial_state": {"prey": entry}},
+        "/data/initial_state/prey" + where,
+        body=changed(MINIMAL, {"/data/initial_state": {}}),
+    )
+
+
+@pytest.mark.parametrize(
+    ("text", "detail"),
+    [
+        ("prey", "'prey'"),
+        ("t", "'t'"),
+        ("predator + 1", "'predator'"),
+        ("total", "'total'"),
+        ("nobody + 1", "'nobody'"),
+        ("alhpa", "did you mean 'alpha'?"),
+        ("alpha +", "not a valid expression"),
+        ("", "empty"),
+        ("alpha^2", "**"),
+        ("alpha > 1", "where"),
+    ],
+)
+def test_initial_states_can_use_only_parameters_and_constants(text: str, detail: str) -> None:
+    assert_refused({"/initial_state/prey": text}, "/initial_state/prey", body=FULL, detail=detail)
+    assert_refused({"/data/initial_state/predator": text}, "/data/initial_state/predator", body=FULL, detail=detail)
+
+
+@pytest.mark.parametrize("text", ["alpha", "1"])
+def test_a_parameter_is_not_an_expression(text: str) -> None:
+    assert_refused({"/parameters/alpha": text}, "/parameters/alpha")
+
+
+def test_every_experiment_can_give_an_initial_value_in_place_of_the_request() -> None:
+    body = changed(EXPERIMENTS, {"/initial_state/prey": ABSENT})
+    own = {f"/experiments/{i}/initial_state": {"prey": 1.0} for i in (0, 1)}
+    assert_accepted(own, body=body)
+    assert list(mistakes(changed(body, {"/experiments/0/initial_state": {"prey": 1.0}}))) == ["/initial_state/prey"]
+
+
+@pytest.mark.parametrize(
+    ("names", "pointer"),
+    [
+        (["zeta"], "/per_experiment/0"),
+        (["alpha", "prey"], "/per_experiment/1"),
+        (["alpha", "beta", "alpha"], "/per_experiment/2"),
+        ([5], "/per_experiment/0"),
+        ("alpha", "/per_experiment"),
+        (None, "/per_experiment"),
+    ],
+)
+def test_per_experiment(names: Any, pointer: str) -> None:
+    assert_refused({"/per_experiment": names}, pointer, body=EXPERIMENTS)
+
+
+def test_per_experiment_needs_experiments() -> None:
+    assert_refused({"/per_experiment": ["alpha"]}, "/per_experiment", detail="a single series")
