@@ -20,7 +20,15 @@ StopReason = Literal["cancelled", "time_limit", "interrupted", "lease_lost"]
 
 
 class OdelibError(Exception):
-    """The base of all exceptions that odelib raises deliberately."""
+    """The base of all exceptions that odelib raises deliberately.
+
+    >>> from odelib import ODELayer
+    >>> try:
+    ...     ODELayer("lorentz")
+    ... except OdelibError as error:
+    ...     type(error).__name__
+    'ProblemError'
+    """
 
 
 @dataclass(frozen=True)
@@ -35,7 +43,20 @@ class FieldError:
 
 
 class ProblemError(OdelibError):
-    """The request is not a valid fit problem. `errors` lists all mistakes found, each with its place."""
+    """The request is not a valid fit problem. `errors` lists all mistakes found, each with its place.
+
+    >>> from odelib.problem.request import parse_problem
+    >>> request = {
+    ...     "system": {"states": ["c"], "parameters": ["k"], "equations": {"c": "-k*c"}},
+    ...     "data": {"times": [0, 2, 1], "values": {"c": [8.0, 4.0, 2.0]}},
+    ...     "initial_state": {"c": 5.0},
+    ... }
+    >>> try:
+    ...     parse_problem(request)
+    ... except ProblemError as error:
+    ...     sorted(mistake.pointer for mistake in error.errors)
+    ['/data/times/2', '/parameters/k']
+    """
 
     def __init__(self, errors: Sequence[FieldError]) -> None:
         self.errors = tuple(errors)
@@ -56,6 +77,15 @@ class SolveError(OdelibError):
 
     code: a key of `MESSAGES`. time: where the solver stopped, in the caller's unit of time. max_steps: the limit it
     ran under. experiment: the name of the series, where there are several.
+
+    >>> import torch
+    >>> from odelib import ODELayer
+    >>> layer = ODELayer({"states": ["x"], "equations": {"x": "x**2"}})
+    >>> try:
+    ...     layer(torch.tensor([0.0, 2.0]), torch.tensor([1.0]), torch.zeros(0))  # x = 1/(1 - t)
+    ... except SolveError as error:
+    ...     error.code, round(error.time, 3)
+    ('step_too_small', 1.0)
     """
 
     MESSAGES = {
@@ -92,6 +122,18 @@ class FitError(OdelibError):
 
     It is raised before an attempt has evaluated its first point, so it carries no result. Where an earlier attempt had
     evaluated one, `odelib.fitting.partial_result` makes the result from that attempt's last checkpoint.
+
+    >>> from odelib import FitProblem, fit
+    >>> problem = FitProblem.model_validate({
+    ...     "system": {"states": ["x"], "parameters": ["k"], "equations": {"x": "k*x**2"}},
+    ...     "data": {"times": [0, 2], "values": {"x": [1.0, 1.2]}},
+    ...     "parameters": {"k": 1.0}, "initial_state": {"x": 1.0},  # x = 1/(1 - t)
+    ... })
+    >>> try:
+    ...     fit(problem)
+    ... except FitError as error:
+    ...     error.code
+    'guess_step_too_small'
     """
 
     def __init__(self, code: str, title: str, detail: str) -> None:

@@ -70,6 +70,20 @@ class Monitor:
 
     stop: set by the other thread; the fit checks it often, even during a solve.
     progress, checkpoint: the latest ones, set by the fit.
+
+    >>> from odelib import FitProblem, fit
+    >>> problem = FitProblem.model_validate({
+    ...     "system": {"states": ["c"], "parameters": ["k"], "equations": {"c": "-k*c"}},
+    ...     "data": {"times": [0, 1, 2], "values": {"c": [8.0, 4.0, 2.0]}},
+    ...     "parameters": {"k": 1.0}, "initial_state": {"c": 5.0},
+    ... })
+    >>> monitor = Monitor()
+    >>> result = fit(problem, monitor=monitor)
+    >>> monitor.progress.stage, monitor.progress.loss == result.loss
+    ('lbfgsb', True)
+    >>> fit(problem, monitor=Monitor(stop="cancelled"))
+    Traceback (most recent call last):
+    odelib.errors.StopRequested: cancelled
     """
 
     stop: StopReason | None = None

@@ -226,7 +226,22 @@ class SolverUsed(Response):
 
 
 class FitResult(Response):
-    """The result of a fit: the `result` of an answer."""
+    """The result of a fit: the `result` of an answer.
+
+    >>> from odelib import FitProblem, fit
+    >>> problem = FitProblem.model_validate({
+    ...     "system": {"states": ["c"], "parameters": ["k"], "equations": {"c": "-k*c"}},
+    ...     "data": {"times": [0, 1, 2, 3], "values": {"c": [8.1, 4.0, 1.9, 1.0]}},
+    ...     "parameters": {"k": 1.0}, "initial_state": {"c": {"guess": 8.0, "fixed": True}},
+    ...     "uncertainty": "covariance",
+    ... })
+    >>> result = fit(problem)
+    >>> k = result.parameters["k"]
+    >>> k.lower_95 < k.value < k.upper_95, result.initial_state["c"].fixed
+    (True, True)
+    >>> FitResult.model_validate_json(result.to_json()) == result
+    True
+    """
 
     loss: float
     loss_parts: LossParts

@@ -53,7 +53,20 @@ class _Checked(NamedTuple):
 
 
 class FitProblem(Request):
-    """A fit request: the body of `POST /fits`."""
+    """A fit request: the body of `POST /fits`.
+
+    `model_validate` checks it completely and raises pydantic's `ValidationError` with all mistakes;
+    `odelib.problem.request.parse_problem` raises `ProblemError` instead.
+
+    >>> problem = FitProblem.model_validate({
+    ...     "system": "lotka-volterra",
+    ...     "data": {"times": [0.0, 0.1, 0.2], "values": {"prey": [1.02, 1.05, None], "predator": [0.97, 0.9, 0.71]}},
+    ...     "parameters": {"alpha": 1.2, "beta": 1.0, "gamma": 1.1, "delta": {"guess": 2.9, "lower": 0}},
+    ...     "initial_state": {"prey": 0.8, "predator": 1.2},
+    ... })
+    >>> problem.solver.rtol, [stage.kind for stage in problem.stages]
+    (1e-06, ['multiple_shooting', 'least_squares', 'multi_start', 'adam', 'lbfgsb'])
+    """
 
     system: Annotated[SystemChoice, Field(description="Name of a catalogue system, or a definition.")]
     data: Annotated[Omittable[Series], Field(description="A single measured series.")] = None
