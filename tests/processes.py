@@ -1,7 +1,7 @@
-"""Real processes for tests: Redis, workers and the API, each on a socket or port of its own, so that tests can run
-beside each other.
+"""Real processes for tests: Redis, workers and the API, each on its own socket or port, so that tests can run in
+parallel.
 
-Each is a context manager; what a process wrote is in `log()`.
+Each is a context manager; `log()` returns what the process wrote.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ STOP_SECONDS = 30.0
 
 
 def wait_for(condition: Callable[[], T], seconds: float, what: str = "the condition") -> T:
-    """Ask again until the answer is true, and return it. Fails when `seconds` are over."""
+    """Call `condition` until it returns something true, and return that. Fails after `seconds`."""
     deadline = time.monotonic() + seconds
     while not (answer := condition()):
         assert time.monotonic() < deadline, f"{what} did not come true within {seconds:g} s"
@@ -44,8 +44,8 @@ def wait_for(condition: Callable[[], T], seconds: float, what: str = "the condit
 
 
 def is_alive(process: psutil.Process) -> bool:
-    """Whether it has not ended. A dead one stays in the list of processes until its parent, who may take seconds over
-    it, has looked for it."""
+    """Whether it has not ended. A dead process remains in the list of processes until its parent has waited for it,
+    which may take seconds."""
     try:
         return process.is_running() and process.status() != psutil.STATUS_ZOMBIE
     except psutil.NoSuchProcess:
@@ -53,13 +53,13 @@ def is_alive(process: psutil.Process) -> bool:
 
 
 def wait_for_end(*processes: psutil.Process, seconds: float = START_SECONDS) -> None:
-    """Returns once all of them are dead."""
+    """Return once all of them are dead."""
     wait_for(lambda: not any(map(is_alive, processes)), seconds, "the end of the processes")
 
 
 @contextmanager
 def redis_server(*, durable: bool = False) -> Iterator[EmbeddedRedis]:
-    """A Redis server with an empty folder of its own.
+    """A Redis server with its own empty folder.
 
     Unless durable it does not wait for the disk, which may be busy with other things for seconds; what it has accepted
     survives a kill -9 all the same.
@@ -72,7 +72,7 @@ def redis_server(*, durable: bool = False) -> Iterator[EmbeddedRedis]:
 
 
 def kill_redis(server: EmbeddedRedis) -> None:
-    """kill -9, so that only what is on disk is left; `server.start()` starts it again."""
+    """kill -9, which leaves only what is on disk; `server.start()` restarts it."""
     assert server.process is not None
     server.process.kill()
     server.process.wait()
@@ -106,7 +106,7 @@ class _Process:
         raise NotImplementedError
 
     def stop(self, seconds: float = STOP_SECONDS) -> int:
-        """SIGTERM; returns the exit status. Fails, and kills it, if it does not end in time."""
+        """Send SIGTERM and return the exit status. Fails, and kills the process, if it does not end in time."""
         assert self.process is not None
         self.process.terminate()
         try:
@@ -123,7 +123,7 @@ class _Process:
         self.process.wait()
 
     def log(self) -> str:
-        """What it wrote so far."""
+        """Return what it has written so far."""
         number = self._log.fileno()  # whose position is the process's as well, and must not move
         return os.pread(number, os.fstat(number).st_size, 0).decode("utf-8", "replace")
 
@@ -162,25 +162,25 @@ class WorkerProcess(_Process):
             raise AssertionError(f"{error}; its log:\n{self.log()}") from None
 
     def children(self) -> list[psutil.Process]:
-        """The processes in which fits run, those that have died left out."""
+        """Return the live processes in which fits run."""
         return [child for child in psutil.Process(self.pid).children() if is_alive(child)]
 
     def computing(self) -> list[psutil.Process]:
-        """The children that run a fit just now: those with a limit on their memory."""
+        """Return the children that are running a fit: those with a limit on their memory."""
         return [child for child in self.children() if child.rlimit(psutil.RLIMIT_DATA)[0] != psutil.RLIM_INFINITY]
 
     def computing_child(self) -> psutil.Process:
-        """The only one that runs a fit, or soon will."""
+        """Return the only child that runs a fit, once there is one."""
         [child] = wait_for(self.computing, START_SECONDS, "a child that runs a fit")
         return child
 
     def events(self, fit_id: str) -> list[str]:
-        """What its log says of a fit."""
+        """Return the log events of a fit."""
         lines = [json.loads(line) for line in self.log().splitlines() if line.startswith("{")]
         return [line["event"] for line in lines if line.get("fit") == fit_id]
 
     def _is_ready(self) -> bool:
-        """Whether it has said that it is alive, which it does once a child can work."""
+        """Whether its heartbeat has begun, which is once a child can work."""
         client = connect(self.settings.redis_url, retries=1)
         try:
             return any(f":{self.pid}:" in name.decode() for name in client.zrange(KEYS["WORKERS"], 0, -1))
@@ -192,7 +192,7 @@ class WorkerProcess(_Process):
 
 
 class ApiProcess(_Process):
-    """The HTTP service on a port of its own. `start` returns when it answers."""
+    """The HTTP service on its own port. `start` returns when it responds."""
 
     def __init__(self, redis_url: str, **settings: object) -> None:
         super().__init__({"redis_url": redis_url, **settings})
@@ -203,13 +203,13 @@ class ApiProcess(_Process):
         fd = self._socket.fileno()
         self._start([sys.executable, "-m", "service", "api", "--socket", str(fd)], pass_fds=(fd,))
         try:
-            wait_for(self._answers, START_SECONDS, "an answer of the API")
+            wait_for(self._responds, START_SECONDS, "a response of the API")
         except AssertionError as error:
             self.kill()
             raise AssertionError(f"{error}; its log:\n{self.log()}") from None
 
     def client(self, **options: object) -> httpx.Client:
-        """An HTTP client for it."""
+        """Return an HTTP client for it."""
         return httpx.Client(base_url=self.url, timeout=90, **options)  # type: ignore[arg-type]
 
     def __exit__(
@@ -218,7 +218,7 @@ class ApiProcess(_Process):
         super().__exit__(kind, error, trace)
         self._socket.close()
 
-    def _answers(self) -> bool:
+    def _responds(self) -> bool:
         if self.process is not None and self.process.poll() is not None:
             raise AssertionError(f"the API ended with status {self.process.returncode}")
         try:

@@ -140,12 +140,12 @@ class GuardedProtocol(HttpToolsProtocol):
             self._config.idle[self] = None
 
     def pause_writing(self) -> None:
-        """Start to watch a client that reads the response too slowly."""
+        """Start watching a client that reads the response too slowly."""
         super().pause_writing()
         self._watch_reader()
 
     def resume_writing(self) -> None:
-        """Stop to watch the client: it has read most of the response."""
+        """Stop watching the client: it has read most of the response."""
         super().resume_writing()
         self._stop_read_timer()
 
@@ -199,7 +199,7 @@ class GuardedProtocol(HttpToolsProtocol):
         return True
 
     def _abort(self) -> None:
-        """Close at once, and tell the running request before the transport reports it."""
+        """Close at once; the running request learns of it before the transport reports it."""
         if self._running is not None:
             self._running.disconnected = True
         # Discard unsent data, which the kernel would otherwise keep for as long as nobody reads it.

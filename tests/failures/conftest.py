@@ -33,7 +33,7 @@ END_SECONDS = 180.0
 
 @dataclass(frozen=True)
 class Caught:
-    """A fit whose child stands still, and what was asked for."""
+    """A fit whose child is suspended, and its request."""
 
     fit_id: str
     work: int  # that it was asked for
@@ -47,7 +47,7 @@ class Caught:
 
 
 class Stack:
-    """A Redis server of its own, and fits in it."""
+    """A separate Redis server with fits."""
 
     def __init__(self, server: EmbeddedRedis) -> None:
         self.server = server
@@ -139,7 +139,7 @@ class Stack:
         return found
 
     def times_ended(self, fit_id: str) -> int:
-        """How often its end has been told so far."""
+        """How often its end has been published so far."""
         count = 0
         while message := self._ends.get_message(timeout=0.5):
             count += message["data"] == fit_id.encode()

@@ -14,7 +14,7 @@ SHORT_BOMBS = [bomb for bomb in BOMBS if len(bomb) < 100]
 KNOWN = {"guess_not_finite", "guess_max_steps", "guess_step_too_small", "time_limit"}
 
 
-def test_fits_of_bombs_end_and_the_worker_lives(shared: Shared) -> None:
+def test_fits_of_bombs_end_and_the_worker_survives(shared: Shared) -> None:
     stack, worker = shared
     before, children = memory_of(worker), {child.pid for child in worker.children()}
     short = changed(DECAY, "/time_limit_seconds", 60.0, "/solver", {"engine": "compiled"})

@@ -1,4 +1,4 @@
-"""One call of the compiled engine that takes minutes: the worker beside it stays alive to everybody."""
+"""One call of the compiled engine that takes minutes: the worker stays live and responsive."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ def test_a_gradient_of_minutes_keeps_its_lease_and_is_cancelled_in_time(stack: S
         assert stack.ended(stack.submit(decay(2))).status == "succeeded"
 
 
-def test_a_solve_of_minutes_after_the_fit_shows_progress_and_leaves_its_best_point(stack: Stack) -> None:
+def test_a_solve_of_minutes_after_the_fit_shows_progress_and_keeps_the_best_point(stack: Stack) -> None:
     with stack.worker(**PATIENT) as worker:
         predictions = [{"name": "much later", "times": [0.0, 1e5]}]
         fit_id = stack.submit(oscillator(stages=[{"kind": "lbfgsb", "steps": 20}], predictions=predictions))

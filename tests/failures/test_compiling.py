@@ -1,4 +1,4 @@
-"""A definition that takes minutes to compile, in which nobody looks whether to stop; one that nobody could compile."""
+"""Definitions that take minutes to compile, which cannot be interrupted, and one that is too large to compile."""
 
 from __future__ import annotations
 
@@ -77,7 +77,7 @@ def test_the_time_limit_ends_a_compilation_of_minutes(shared: Shared) -> None:
     assert stack.ended(stack.submit(decay(2))).status == "succeeded"
 
 
-def test_what_nobody_could_compile_fails_at_once(shared: Shared) -> None:
+def test_a_system_too_large_to_compile_fails_at_once(shared: Shared) -> None:
     stack, worker = shared
     before = {child.pid for child in worker.children()}
     record = stack.ended(stack.submit(product(1400)))

@@ -1,4 +1,4 @@
-"""A process killed in the middle of any kind of stage, or of profiles: the fit goes on, and ends as without that."""
+"""A process killed in the middle of any kind of stage, or of profiles: the fit resumes and ends as if undisturbed."""
 
 from __future__ import annotations
 

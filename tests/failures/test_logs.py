@@ -1,4 +1,4 @@
-"""Nothing that a caller sends stands in a log: names, numbers, texts, keys, addresses."""
+"""Logs contain nothing that a caller sends: names, numbers, texts, keys, addresses."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ WORD, NUMBER = "Pseudonym", "31.4159265358"  # words of the caller's
 
 
 def private(**more: Any) -> dict[str, Any]:
-    """Of the caller's own making in every place."""
+    """A request with the caller's own words everywhere."""
     return {
         "system": {
             "states": [f"{WORD}_state"],
@@ -62,7 +62,7 @@ def failing() -> list[dict[str, Any]]:
     ]
 
 
-def test_logs_tell_nothing_of_what_callers_send(stack: Stack) -> None:
+def test_logs_contain_nothing_that_callers_send(stack: Stack) -> None:
     with stack.worker() as worker, ApiProcess(stack.server.url) as api, api.client() as http:
         json_type = {"Content-Type": "application/json", "Idempotency-Key": WORD, "X-Word": WORD}
         for body in refused():

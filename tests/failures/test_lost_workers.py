@@ -82,7 +82,7 @@ def test_sigterm_hands_the_fit_back(stack: Stack) -> None:
         assert min(stack.steps) >= saved
 
 
-def test_three_deaths_without_a_step_forward(stack: Stack) -> None:
+def test_three_deaths_without_progress(stack: Stack) -> None:
     with stack.worker(checkpoint_seconds=1000.0) as worker:
         fit_id = stack.submit(decay(1_000_000))
         stack.running(fit_id, steps=5)

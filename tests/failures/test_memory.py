@@ -1,4 +1,4 @@
-"""Fits that want more memory than they may have end with a word about it, and the worker serves the next."""
+"""Fits that exceed their memory limit end with an error that says so, and the worker runs the next one."""
 
 from __future__ import annotations
 
@@ -65,7 +65,7 @@ def memory_of(worker: WorkerProcess) -> float:
     return total
 
 
-def test_fits_that_outgrow_their_memory(stack: Stack) -> None:
+def test_fits_that_exceed_their_memory_limit(stack: Stack) -> None:
     with stack.worker(fit_memory_mb=MEGABYTES) as worker:
         child = worker.children()[0]
         before = memory_of(worker)

@@ -37,7 +37,7 @@ def test_away_when_the_fit_ends(stack: Stack) -> None:
         assert result_of(record)["stages"][0]["steps"] == 60 * caught.work
 
 
-def test_away_when_the_worker_is_to_stop(stack: Stack) -> None:
+def test_away_when_the_worker_stops(stack: Stack) -> None:
     with stack.worker() as worker:
         fit_id = stack.submit(decay(1_000_000))
         stack.running(fit_id, steps=5)

@@ -1,4 +1,4 @@
-"""Cancelled and overdue fits that listen; those that do not stand in test_compiling.py."""
+"""Cancelled and overdue fits that stop when asked; test_compiling.py has those that do not."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ Shared = tuple[Stack, WorkerProcess]
 
 
 def attempt_seconds(stack: Stack, fit_id: str) -> float:
-    """How long the last attempt has run, as far as it has told."""
+    """How long the last attempt has run, by its last update."""
     return float(stack.redis.hget(KEYS["FIT"] + fit_id, "attempt_seconds") or 0)
 
 

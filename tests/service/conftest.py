@@ -23,14 +23,14 @@ from worker.settings import WorkerSettings
 
 @pytest.fixture(scope="session", autouse=True)
 def _no_settings_from_outside() -> None:
-    """Whoever runs the tests may have settings for a service of their own."""
+    """The environment may have settings for another service."""
     for name in [name for name in os.environ if name.startswith("ODEFIT_")]:
         del os.environ[name]
 
 
 @contextmanager
 def served(app: FastAPI) -> Iterator[httpx.Client]:
-    """An HTTP client of the application, which runs in a thread beside the test."""
+    """An HTTP client of the application, which runs in another thread."""
     with socket.create_server(("127.0.0.1", 0)) as listening:
         server = uvicorn.Server(ServerConfig(app, app.state.service.settings))
         thread = threading.Thread(target=server.run, args=([listening],), daemon=True)

@@ -1,4 +1,4 @@
-"""Requests that tests start from, ways to change them, and how an error must look."""
+"""Requests for tests, functions that change them, and the check of an error response."""
 
 from __future__ import annotations
 
@@ -35,8 +35,8 @@ DECAY: Json = {
 }
 
 
-class Answer(Protocol):
-    """What httpx's and the test client's responses have in common."""
+class Response(Protocol):
+    """The common part of httpx's and the test client's responses."""
 
     @property
     def status_code(self) -> int: ...
@@ -46,7 +46,7 @@ class Answer(Protocol):
 
 
 def changed(request: Json, *changes: Any) -> Json:
-    """A copy with each (pointer, value) put in; `REMOVED` takes out."""
+    """Return a copy in which each (pointer, value) is set; `REMOVED` removes it."""
     request = copy.deepcopy(request)
     for pointer, value in zip(changes[::2], changes[1::2], strict=True):
         *path, last = [part.replace("~1", "/").replace("~0", "~") for part in pointer.split("/")[1:]]
@@ -62,18 +62,18 @@ def changed(request: Json, *changes: Any) -> Json:
 
 
 def encoded(request: Any) -> bytes:
-    """As JSON; a string `"@@1e400"` stands bare in it, as 1e400."""
+    """Return the request as JSON; a string `"@@1e400"` becomes the bare 1e400."""
     text = json.dumps(request)
     for bare in ("1e400", "-1e400", "1" + "0" * 400, "1" + "0" * 5000, "9007199254740993", "1e-400", "NaN"):
         text = text.replace(f'"@@{bare}"', bare)
     return text.encode()
 
 
-def problem(answer: Answer, status: int, code: str) -> Json:
-    """Check that an answer is an RFC 9457 error with this status and code; returns its body."""
-    assert answer.headers["content-type"] == "application/problem+json"
-    body: Json = answer.json()
-    assert (answer.status_code, body["status"], body["type"]) == (status, status, f"urn:odefit:error:{code}")
+def problem(response: Response, status: int, code: str) -> Json:
+    """Check that a response is an RFC 9457 error with this status and code; returns its body."""
+    assert response.headers["content-type"] == "application/problem+json"
+    body: Json = response.json()
+    assert (response.status_code, body["status"], body["type"]) == (status, status, f"urn:odefit:error:{code}")
     assert body["title"] != ""
     assert body["detail"] != ""
     assert all(entry["detail"] for entry in body.get("errors", []))
@@ -81,5 +81,5 @@ def problem(answer: Answer, status: int, code: str) -> Json:
 
 
 def pointers(body: Json) -> list[str]:
-    """Where the errors of a 422 stand."""
+    """Return the pointers of a 422."""
     return [entry["pointer"] for entry in body["errors"]]

@@ -1,4 +1,4 @@
-"""A store on a real Redis, and short ways to put fits into it."""
+"""A store on a real Redis, and shortcuts that put fits into it."""
 
 from __future__ import annotations
 
@@ -63,15 +63,15 @@ class Store:
         return self.fits.get(fit_id, result=True)
 
     def lapse(self, fit_id: str) -> None:
-        """As if the lease had run out a moment ago."""
+        """Let the lease lapse."""
         self.redis.zadd(KEYS["LEASES"], {fit_id: 1})
 
     def age_cancellation(self, fit_id: str) -> None:
-        """As if the request to cancel were old."""
+        """Let the cancellation be overdue."""
         self.redis.zadd(KEYS["CANCELLING"], {fit_id: 1})
 
     def expire(self, fit_id: str) -> None:
-        """As if the time for which results are kept were over."""
+        """Let the fit expire."""
         self.redis.zadd(KEYS["EXPIRIES"], {fit_id: 1})
         self.redis.hset(KEYS["FIT"] + fit_id, "expires_at", "1")
 

@@ -1,4 +1,4 @@
-"""The app's wiring: addresses, and the flags of a worker and its children."""
+"""The Celery app: URLs, options, and the flags that a worker and its children share."""
 
 from __future__ import annotations
 

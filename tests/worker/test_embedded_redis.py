@@ -37,7 +37,7 @@ def test_it_keeps_every_write_and_listens_on_no_port() -> None:
         assert client.get("a") == b"1"
 
 
-def test_start_and_stop_may_be_said_twice() -> None:
+def test_start_and_stop_may_be_called_twice() -> None:
     with redis_server() as server:
         process = server.process
         server.start()
@@ -47,12 +47,12 @@ def test_start_and_stop_may_be_said_twice() -> None:
         assert not server.is_alive()
 
 
-def test_one_at_a_time_may_use_a_folder() -> None:
+def test_only_one_server_at_a_time_uses_a_folder() -> None:
     with redis_server() as server, pytest.raises(RedisNotStarted, match="in use by another process"):
         EmbeddedRedis(server.directory).start()
 
 
-def test_a_server_left_behind_is_ended_first(tmp_path: Path) -> None:
+def test_an_orphaned_server_is_stopped_first(tmp_path: Path) -> None:
     code = (
         "import os, sys; from pathlib import Path; from worker.embedded_redis import EmbeddedRedis\n"
         "server = EmbeddedRedis(Path(sys.argv[1])); server.start(); print(server.process.pid, flush=True); os._exit(9)"
@@ -75,7 +75,7 @@ def test_a_folder_whose_path_is_too_long_for_a_socket(tmp_path: Path) -> None:
         assert len(str(server.socket)) < 100
 
 
-def test_a_server_that_does_not_come_up(tmp_path: Path) -> None:
+def test_a_server_that_does_not_start(tmp_path: Path) -> None:
     (tmp_path / "appendonly.aof").write_bytes(b"this is no append-only file")
     with pytest.raises(RedisNotStarted, match=r"(?s)did not start; the end of its log:.*Bad file format"):
         EmbeddedRedis(tmp_path).start()

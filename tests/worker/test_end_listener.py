@@ -28,7 +28,7 @@ async def waited(listener: EndListener, fit_id: str, timeout: float) -> float:
 
 
 @pytest.mark.parametrize("after", [0.0, 0.5])
-def test_the_end_is_told_to_all_who_wait(store: Store, after: float) -> None:
+def test_all_waiters_are_notified_of_the_end(store: Store, after: float) -> None:
     async def main() -> None:
         listener = EndListener(store.settings)
         await listener.start()
@@ -41,7 +41,7 @@ def test_the_end_is_told_to_all_who_wait(store: Store, after: float) -> None:
     assert store.fits.list(status="succeeded", system=None, limit=1, cursor=None).fits != []
 
 
-def test_what_has_ended_or_is_gone_is_not_waited_for(store: Store) -> None:
+def test_ended_and_unknown_fits_are_not_waited_for(store: Store) -> None:
     async def main() -> None:
         listener = EndListener(store.settings)
         await listener.start()

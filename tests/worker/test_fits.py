@@ -1,4 +1,4 @@
-"""Fits as their owners see them."""
+"""The service's side of the store."""
 
 from __future__ import annotations
 
@@ -74,7 +74,7 @@ def test_unknown_ids(store: Store) -> None:
         store.fits.forget("x")
 
 
-def test_a_full_queue_takes_no_more(store: Store) -> None:
+def test_a_full_queue_accepts_no_more(store: Store) -> None:
     for _ in range(4):
         store.submit()
     store.submit(key="k", digest="d", queue="gpu")
@@ -126,7 +126,7 @@ def test_expired_fits_are_gone_before_the_sweep(store: Store) -> None:
     assert [found.id for found in store.fits.list(status=None, system=None, limit=10, cursor=None).fits] == [other.id]
 
 
-def test_nothing_is_left_of_what_is_forgotten_or_expired(store: Store) -> None:
+def test_deleted_and_expired_fits_leave_nothing_behind(store: Store) -> None:
     forgotten = finished(store, Ending("succeeded", "{}")).id
     expired = finished(store, Ending("failed", "", '{"type":"t"}')).id
     store.fits.forget(forgotten)
@@ -136,7 +136,7 @@ def test_nothing_is_left_of_what_is_forgotten_or_expired(store: Store) -> None:
     assert set(store.redis.keys()) == {KEYS["SEQUENCE"].encode(), b"cpu"}
 
 
-def test_only_ended_fits_can_be_forgotten(store: Store) -> None:
+def test_only_ended_fits_can_be_deleted(store: Store) -> None:
     fit_id = store.submit().record.id
     with pytest.raises(FitNotFinished):
         store.fits.forget(fit_id)
@@ -145,7 +145,7 @@ def test_only_ended_fits_can_be_forgotten(store: Store) -> None:
         store.fits.forget(fit_id)
 
 
-def test_cancel_what_waits(store: Store) -> None:
+def test_cancelling_a_waiting_fit(store: Store) -> None:
     fit_id = store.submit().record.id
     cancelled = store.fits.cancel(fit_id)
 
@@ -158,7 +158,7 @@ def test_cancel_what_waits(store: Store) -> None:
 
 
 @pytest.mark.parametrize("status", ["succeeded", "failed"])
-def test_cancel_what_ended_otherwise(store: Store, status: str) -> None:
+def test_cancelling_an_ended_fit(store: Store, status: str) -> None:
     fit = finished(store, Ending(status))  # type: ignore[arg-type]
     with pytest.raises(FitEnded, match=status):
         store.fits.cancel(fit.id)
@@ -200,7 +200,7 @@ def test_a_bad_cursor(store: Store, cursor: str) -> None:
         store.fits.list(status=None, system=None, limit=1, cursor=cursor)
 
 
-def test_a_full_memory_takes_no_fit_but_all_else_goes_on(redis_url: str) -> None:
+def test_full_memory_refuses_fits_but_nothing_else(redis_url: str) -> None:
     store = open_store(redis_url, lease_seconds=0.5)
     running = store.submit_and_claim()
     second = store.submit().record.id

@@ -134,7 +134,7 @@ def test_a_running_fit_is_asked_to_stop(store: Store) -> None:
     assert not store.fits.cancel(claim.fit_id).accepted
 
 
-def test_a_fit_that_ends_before_it_hears_of_it_keeps_its_end(store: Store) -> None:
+def test_a_fit_that_ends_before_the_request_reaches_it_keeps_its_end(store: Store) -> None:
     claim = store.submit_and_claim()
     store.fits.cancel(claim.fit_id)
     assert store.leases.finish(claim, Ending("succeeded", "{}"), "")
@@ -170,7 +170,7 @@ def test_cancelled_without_a_worker_it_has_the_best_point(store: Store, how: str
     assert store.leases.claim("cpu") is None
 
 
-def test_three_deaths_without_a_step_forward_end_it(store: Store) -> None:
+def test_three_deaths_without_progress_end_the_fit(store: Store) -> None:
     fit_id = store.submit().record.id
     store.leases.pulse(store.claim(), update(3))
     die(store, fit_id)
@@ -188,7 +188,7 @@ def test_three_deaths_without_a_step_forward_end_it(store: Store) -> None:
 
 
 @pytest.mark.parametrize("further", [(0, 4), (1, 0)])
-def test_a_step_forward_wipes_out_the_deaths_before(store: Store, further: tuple[int, int]) -> None:
+def test_progress_resets_the_count_of_deaths(store: Store, further: tuple[int, int]) -> None:
     stage, step = further
     fit_id = store.submit().record.id
     store.leases.pulse(store.claim(), update(3))

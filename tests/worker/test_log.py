@@ -1,4 +1,4 @@
-"""Log lines."""
+"""The log."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ def test_lines_are_json_without_the_password() -> None:
     assert done.stdout == ""
 
 
-def test_of_an_exception_kind_and_place_are_told_and_not_its_words() -> None:
+def test_exceptions_are_logged_without_their_messages() -> None:
     done = subprocess.run([sys.executable, "-c", MISTAKES], capture_output=True, text=True, check=True)
     *lines, without = [json.loads(line) for line in done.stderr.splitlines()]
 

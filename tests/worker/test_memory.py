@@ -1,4 +1,4 @@
-"""What a fit may take: how much by default, and how it is held."""
+"""The memory limit of a fit: its default, and how it is enforced."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from worker import memory
 from worker.memory import MEGABYTE, FitMemory, default_megabytes, machine_bytes, resident_bytes
 
 
-def test_what_is_resident_is_what_was_touched() -> None:
+def test_resident_memory_grows_with_touched_memory() -> None:
     before = resident_bytes()
     block = np.ones(100 * MEGABYTE // 8)
 
@@ -22,7 +22,7 @@ def test_what_is_resident_is_what_was_touched() -> None:
     assert block[-1] == 1.0
 
 
-def test_the_watch_counts_from_its_beginning() -> None:
+def test_memory_counts_from_the_start_of_the_fit() -> None:
     held = FitMemory(50)
     assert not held.exceeded()
     block = np.ones(100 * MEGABYTE // 8)
@@ -32,7 +32,7 @@ def test_the_watch_counts_from_its_beginning() -> None:
     assert block[-1] == 1.0
 
 
-def test_a_demand_far_beyond_the_limit_fails_and_only_while_it_holds() -> None:
+def test_a_large_allocation_fails_while_the_limit_applies() -> None:
     held, before = FitMemory(64), resource.getrlimit(resource.RLIMIT_DATA)
     with held.limited():
         np.ones(10 * MEGABYTE // 8)
@@ -45,7 +45,7 @@ def test_a_demand_far_beyond_the_limit_fails_and_only_while_it_holds() -> None:
     np.empty(1000 * MEGABYTE // 8)
 
 
-def test_processes_share_the_machine_and_none_gets_too_little() -> None:
+def test_processes_share_the_machine_down_to_a_minimum() -> None:
     one, four = default_megabytes(1), default_megabytes(4)
 
     assert one * MEGABYTE < machine_bytes()

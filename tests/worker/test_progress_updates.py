@@ -48,7 +48,7 @@ def test_nothing_is_sent_twice(monitor: Monitor) -> None:
     assert (second.seconds, second.progress, second.checkpoint, second.partial) == (2.0, "", "", "")
 
 
-def test_checkpoints_come_now_and_then_but_stages_at_once(monitor: Monitor) -> None:
+def test_checkpoints_are_sent_periodically_but_new_stages_at_once(monitor: Monitor) -> None:
     updates = ProgressUpdates(monitor, every=1000.0)
     updates.begin(PROBLEM, None)
     updates.build(1.0)
@@ -67,7 +67,7 @@ def test_checkpoints_come_now_and_then_but_stages_at_once(monitor: Monitor) -> N
     assert eager.build(1.0).position == monitor.checkpoint.position
 
 
-def test_the_checkpoint_that_the_attempt_began_with_is_no_news(monitor: Monitor) -> None:
+def test_the_checkpoint_that_the_attempt_began_with_is_not_sent(monitor: Monitor) -> None:
     earlier, empty = monitor.checkpoint, Monitor()
     updates = ProgressUpdates(empty, every=0.0)
     assert updates.partial("cancelled") == ""

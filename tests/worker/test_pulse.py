@@ -55,7 +55,7 @@ def test_progress_and_lease_are_kept(redis_url: str) -> None:
     assert monitor.stop is None
 
 
-def test_a_cancellation_is_passed_on(redis_url: str) -> None:
+def test_a_cancellation_reaches_the_fit(redis_url: str) -> None:
     store = open_store(redis_url, **SETTINGS)
     claim, monitor = store.submit_and_claim(), Monitor()
     with pulse_of(store, claim, monitor):
@@ -63,7 +63,7 @@ def test_a_cancellation_is_passed_on(redis_url: str) -> None:
         assert wait_for(lambda: monitor.stop, 30) == "cancelled"
 
 
-def test_the_first_reason_to_stop_stands(redis_url: str) -> None:
+def test_the_first_reason_to_stop_is_kept(redis_url: str) -> None:
     store = open_store(redis_url, **SETTINGS)
     claim, monitor = store.submit_and_claim(), Monitor()
     with pulse_of(store, claim, monitor):
@@ -87,7 +87,7 @@ def test_it_survives_without_redis() -> None:
             wait_for(lambda: shown(store, claim.fit_id) == 5, 30)
 
 
-def test_it_survives_a_mistake_of_its_own(redis_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_it_survives_an_unexpected_error(redis_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
     store = open_store(redis_url, **SETTINGS)
     claim, monitor = store.submit_and_claim(), Monitor()
     pulse, failed = store.leases.pulse, []

@@ -87,7 +87,7 @@ def test_live_workers_are_counted(queue: FitQueue, redis_url: str) -> None:
 
 
 @pytest.mark.parametrize("url", ["redis://127.0.0.1:1/0", "unix:///no/such/socket?db=0"])
-def test_without_redis_every_call_says_so(url: str) -> None:
+def test_without_redis_every_call_raises(url: str) -> None:
     queue = FitQueue(WorkerSettings(redis_url=url))
     calls = (
         lambda: queue.submit(REQUEST, system="s", labels={}, queue="cpu"),

@@ -1,4 +1,4 @@
-"""A random walk over everything that can happen to fits, beside a model of what must come of it."""
+"""A random walk through everything that can happen to fits, compared with a model."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ MAX_QUEUED = 6
 
 @dataclass
 class Model:
-    """What must be true of one fit."""
+    """The expected state of one fit."""
 
     id: str
     queue: Queue
@@ -166,7 +166,7 @@ class RandomWalk(RuleBasedStateMachine):
             assert done
             model.end(status, f"result-{claim.token}", error=bool(error))
         elif (fit := self.models.get(claim.fit_id)) is not None:
-            # The same call again is told that it is done; everybody else that it is not.
+            # The same call again returns True; any other call returns False.
             assert done == (fit.status == status and fit.token == claim.token)
         else:
             assert not done

@@ -1,4 +1,4 @@
-"""The upkeep in a worker's event loop."""
+"""The sweep."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from worker.sweep import Sweep
 
 
 class Bench:
-    """A sweep that notes whom it wakes."""
+    """A sweep that records its wake-ups."""
 
     def __init__(self, store: Store, name: str = "a", queues: tuple[str, ...] = ("cpu",)) -> None:
         self.store = store
@@ -77,7 +77,7 @@ def test_results_expire_and_overdue_cancellations_end(redis_url: str) -> None:
     assert [(fit.id, fit.status) for fit in fits] == [(cancelled.fit_id, "cancelled")]
 
 
-def test_who_ticks_is_alive_once_a_child_is_ready_and_until_it_stops(redis_url: str) -> None:
+def test_a_worker_is_live_from_its_first_ready_child_until_it_stops(redis_url: str) -> None:
     store = open_store(redis_url, sweep_seconds=1000)
     bench = Bench(store)
     bench.flags = bench.sweep._flags = SharedFlags()
@@ -94,7 +94,7 @@ def test_who_ticks_is_alive_once_a_child_is_ready_and_until_it_stops(redis_url: 
     assert store.upkeep.workers() == 0
 
 
-def test_a_gpu_worker_that_was_seen_lets_fits_wait(redis_url: str) -> None:
+def test_fits_wait_for_a_gpu_worker_that_is_live(redis_url: str) -> None:
     store = open_store(redis_url, sweep_seconds=0.05, gpu_wait_seconds=0.4)
     fit_id = store.submit(queue="gpu").record.id
     cpu, gpu = Bench(store, "cpu"), Bench(store, "gpu", ("gpu",))

@@ -1,4 +1,4 @@
-"""What comes of a fit in a child, however it ends: in this process, on a real store."""
+"""All endings of a fit in a child: in this process, on a real store."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ PROBLEM = json.dumps({"request": REQUEST}).encode()
 
 
 class Bench:
-    """A runner whose fits do as the test says."""
+    """A runner whose fits behave as the test needs."""
 
     def __init__(self, store: Store) -> None:
         self.store = store
@@ -119,7 +119,7 @@ def test_a_fit_that_fails(
         assert json.loads(record.result)["outcome"]["code"] == "interrupted"
 
 
-def test_a_request_that_is_not_understood_fails(bench: Bench) -> None:
+def test_an_invalid_request_fails(bench: Bench) -> None:
     fit_id = bench.store.submit(problem=b'{"request":{"a":1}}').record.id
     bench.runner.run_next_fit("cpu", fit_id)
     assert bench.store.get(fit_id).status == "failed"
@@ -172,7 +172,7 @@ def test_a_worker_that_stops_hands_back_and_wakes_another(bench: Bench, monkeypa
     assert bench.woken == [("cpu", fit_id), ("cpu", waiting)]
 
 
-def test_a_fit_that_somebody_else_has_is_dropped(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_fit_taken_by_another_attempt_is_dropped(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
     def lose_and_listen(monitor: Monitor) -> Any:
         running = bench.store.fits.list(status="running", system=None, limit=1, cursor=None).fits[0]
         # Between two pulses, or it is taken back.
@@ -216,7 +216,7 @@ def test_the_next_attempt_goes_on_from_the_checkpoint(bench: Bench, monkeypatch:
     assert (record.status, record.attempts) == ("succeeded", 2)
 
 
-def test_a_checkpoint_of_another_version_is_left_aside(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_checkpoint_of_another_version_is_ignored(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
     fit_id = bench.store.submit(problem=PROBLEM).record.id
     bench.store.redis.hset(f"odefit:fit:{fit_id}", "checkpoint", '{"of": "another version"}')
     bench.runner.run_next_fit("cpu", fit_id)

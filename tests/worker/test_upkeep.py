@@ -1,4 +1,4 @@
-"""What the sweep asks of the store."""
+"""The sweep's side of the store."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def test_lapsed_leases_of_both_queues(store: Store) -> None:
     assert store.claim("gpu").fit_id == claims[1].fit_id
 
 
-def test_workers_are_counted_while_they_are_seen(redis_url: str) -> None:
+def test_workers_are_counted_while_they_are_live(redis_url: str) -> None:
     store = open_store(redis_url, sweep_seconds=1000)
     assert store.upkeep.workers() == 0
     assert store.upkeep.heartbeat("a", gpu=False)
@@ -46,7 +46,7 @@ def test_workers_are_counted_while_they_are_seen(redis_url: str) -> None:
     assert store.upkeep.heartbeat("b", gpu=False)
 
 
-def test_fits_wait_for_a_gpu_only_so_long(redis_url: str) -> None:
+def test_fits_wait_for_a_gpu_for_a_limited_time(redis_url: str) -> None:
     store = open_store(redis_url, gpu_wait_seconds=0.6)
     on_cpu = store.submit().record.id
     fit_id = store.submit(queue="gpu").record.id
@@ -63,7 +63,7 @@ def test_fits_wait_for_a_gpu_only_so_long(redis_url: str) -> None:
     assert store.get(on_cpu).status == "queued"
 
 
-def test_time_in_which_nobody_watched_does_not_count(redis_url: str) -> None:
+def test_time_without_any_worker_does_not_count(redis_url: str) -> None:
     store = open_store(redis_url, gpu_wait_seconds=0.4)
     store.submit(queue="gpu")
     assert store.upkeep.sweep_gpu("{}") == []
@@ -71,7 +71,7 @@ def test_time_in_which_nobody_watched_does_not_count(redis_url: str) -> None:
     assert store.upkeep.sweep_gpu("{}") == []
 
 
-def test_lost_messages_are_missed_after_a_while(redis_url: str) -> None:
+def test_lost_messages_are_noticed_after_a_while(redis_url: str) -> None:
     store = open_store(redis_url, sweep_seconds=1000)
     for _ in range(5):
         store.submit()
@@ -82,11 +82,11 @@ def test_lost_messages_are_missed_after_a_while(redis_url: str) -> None:
     store.redis.hset(KEYS["MISSING"] + "cpu", "since", 1)  # long ago
     store.claim()  # a message that was on its way has arrived
     assert store.upkeep.missing_messages("cpu", "cpu") == 2
-    assert store.upkeep.missing_messages("cpu", "cpu") == 0  # whoever was told, sends them
+    assert store.upkeep.missing_messages("cpu", "cpu") == 0  # the caller above sends them
     assert store.upkeep.missing_messages("gpu", "gpu") == 0
 
 
-def test_messages_that_arrive_in_time_are_not_missed(redis_url: str) -> None:
+def test_messages_that_arrive_in_time_are_not_lost(redis_url: str) -> None:
     store = open_store(redis_url, sweep_seconds=0.2)
     store.submit()
     store.redis.delete("cpu")

@@ -33,20 +33,20 @@ print("alive", flush=True)
 
 
 @pytest.mark.parametrize(
-    ("redis", "loop", "seconds", "status", "said"),
+    ("redis", "loop", "seconds", "status", "output"),
     [
         ("answers", "hangs", "60", EXIT_STATUS, "prepared\n"),  # after half a second, unless it is kept from that
         ("answers", "turns", "3", 0, "alive\n"),
         ("away", "hangs", "3", 0, "alive\n"),
     ],
 )
-def test_loop(redis: str, loop: str, seconds: str, status: int, said: str) -> None:
+def test_loop(redis: str, loop: str, seconds: str, status: int, output: str) -> None:
     command = [sys.executable, "-c", LOOP, redis, loop, seconds]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
-    assert (done.returncode, done.stdout) == (status, said)
+    assert (done.returncode, done.stdout) == (status, output)
 
 
-def test_messages_that_nobody_takes() -> None:
+def test_unconsumed_messages_are_noticed() -> None:
     watch = ConsumptionWatchdog(0.2)
     assert not watch.is_stuck(waiting=True, idle=True, received=1)
     assert not watch.is_stuck(waiting=True, idle=True, received=1)
@@ -57,7 +57,7 @@ def test_messages_that_nobody_takes() -> None:
 @pytest.mark.parametrize(
     ("waiting", "idle", "received"), [(False, True, 1), (True, False, 1), (True, True, 2)], ids=["none", "busy", "took"]
 )
-def test_good_reasons_to_take_none(waiting: bool, idle: bool, received: int) -> None:
+def test_good_reasons_to_consume_nothing(waiting: bool, idle: bool, received: int) -> None:
     watch = ConsumptionWatchdog(0.2)
     watch.is_stuck(waiting=True, idle=True, received=1)
     time.sleep(0.3)

@@ -1,4 +1,4 @@
-"""Who may use the service, and where it may listen."""
+"""The API key, and the hosts that need one."""
 
 from __future__ import annotations
 
@@ -64,7 +64,7 @@ def test_with_the_key_everything_works(guarded: httpx.Client, scheme: str) -> No
         ("0.0.0.0", False), ("::", False), ("", False), ("10.0.0.1", False), ("no.such.host.invalid", False),
     ],
 )  # fmt: skip
-def test_loopback_is_only_what_reaches_nobody_else(host: str, *, expected: bool) -> None:
+def test_loopback_hosts(host: str, *, expected: bool) -> None:
     assert is_loopback(host) is expected
 
 

@@ -1,4 +1,4 @@
-"""Every error is application/problem+json, also those of the framework and those that nobody expected."""
+"""Every error is application/problem+json, including unexpected errors and those of the framework."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from worker import errors as queue_errors
 from worker.settings import WorkerSettings
 
 
-def test_an_unexpected_error_is_a_500_that_tells_nothing_of_the_inside(
+def test_an_unexpected_error_is_a_500_without_internals(
     queue_settings: WorkerSettings, caplog: pytest.LogCaptureFixture
 ) -> None:
     app = create_app(ServiceSettings(), queue_settings)
@@ -44,7 +44,7 @@ def test_an_unexpected_error_is_a_500_that_tells_nothing_of_the_inside(
         (queue_errors.RedisNotStarted("…"), 500, "internal"),
     ],
 )
-def test_what_the_queue_raises_has_its_status(
+def test_exceptions_of_the_queue_have_their_status(
     queue_settings: WorkerSettings, error: Exception, status: int, code: str
 ) -> None:
     app = create_app(ServiceSettings(), queue_settings)
@@ -79,7 +79,7 @@ def test_codes_are_names_and_titles_sentences(code: str) -> None:
     assert not title.endswith(".")
 
 
-def test_letters_that_no_encoding_can_write_are_escaped() -> None:
+def test_lone_surrogates_are_escaped() -> None:
     response = problem_response(invalid_request([FieldError("/\ud800", "\ud800")]))
 
     assert b"\\ud800" in response.body
@@ -112,7 +112,7 @@ def test_every_limit_is_a_setting(
 
 
 @pytest.mark.parametrize("code", ERRORS)
-def test_every_code_stands_in_the_docs_with_its_status(code: str) -> None:
+def test_every_code_is_documented_with_its_status(code: str) -> None:
     page = (Path(__file__).parents[3] / "docs" / "errors.md").read_text(encoding="utf-8")
 
     assert f"| `{code}` | {ERRORS[code][0]} |" in page

@@ -1,4 +1,4 @@
-"""Clients that leave things undone: slow ones, silent ones, ones that never stop or never read. Others are served."""
+"""Slow, silent, endless and unread connections end, and other clients are served meanwhile."""
 
 from __future__ import annotations
 
@@ -29,14 +29,14 @@ POST = b"POST /fits HTTP/1.1\r\nHost: a\r\nContent-Type: application/json\r\n"
 
 @pytest.fixture(scope="module")
 def guarded(_shared_redis: EmbeddedRedis) -> Iterator[httpx.Client]:
-    """A client of a service with little patience."""
+    """A client of a service with short timeouts."""
     settings = ServiceSettings(receive_seconds=SECONDS, max_connections=CONNECTIONS, max_body_bytes=10**6)
     with served(create_app(settings, WorkerSettings(redis_url=_shared_redis.url))) as client:
         yield client
 
 
 class Raw:
-    """A connection on which a test writes what it likes."""
+    """A connection for arbitrary bytes."""
 
     def __init__(self, client: httpx.Client) -> None:
         self.socket = socket.create_connection((client.base_url.host, client.base_url.port or 80), timeout=60)
@@ -56,7 +56,7 @@ class Raw:
         return True
 
     def rest(self) -> bytes:
-        """All that comes until the service closes the connection; what it sent may be lost when it closes early."""
+        """Return all bytes until the service closes the connection; some may be lost if it closes early."""
         received = b""
         try:
             while part := self.socket.recv(65536):
@@ -78,7 +78,7 @@ class Raw:
 
 
 def answer(received: bytes) -> tuple[int, dict[str, Any]]:
-    """The status and the body of a problem that is the only answer."""
+    """Return status and body of a problem that is the only response."""
     head, _, body = received.partition(b"\r\n\r\n")
     lines = head.decode().lower().split("\r\n")
     assert "content-type: application/problem+json" in lines
@@ -115,7 +115,7 @@ def test_a_head_that_does_not_end_is_408(guarded: httpx.Client, head: bytes) -> 
     assert (status, body["type"]) == (408, "urn:odefit:error:request_timeout")
 
 
-def test_a_connection_that_says_nothing_is_closed(guarded: httpx.Client) -> None:
+def test_a_silent_connection_is_closed(guarded: httpx.Client) -> None:
     with Raw(guarded) as raw:
         assert raw.rest() == b""
 
@@ -143,7 +143,7 @@ def test_a_second_request_has_its_own_time(guarded: httpx.Client) -> None:
     ],
     ids=["address", "headers", "header", "chunk", "trailer"],
 )
-def test_what_is_no_body_and_has_no_end_is_refused(guarded: httpx.Client, part: bytes) -> None:
+def test_an_endless_head_chunk_or_trailer_is_refused(guarded: httpx.Client, part: bytes) -> None:
     more = b"X: " + b"a" * 1000 + b"\r\n" if part.endswith(b"\r\n") else b"a" * 1000
     sent = len(part)
     with Raw(guarded) as raw:
@@ -178,7 +178,7 @@ def test_a_long_head_within_the_limit_is_read(guarded: httpx.Client) -> None:
         b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03",  # TLS
     ],
 )
-def test_what_is_not_http_is_400(guarded: httpx.Client, text: bytes) -> None:
+def test_invalid_http_is_400(guarded: httpx.Client, text: bytes) -> None:
     with Raw(guarded) as raw:
         raw.send(text)
         status, body = answer(raw.rest())
@@ -205,7 +205,7 @@ def test_a_body_without_end_is_413(guarded: httpx.Client, how: str) -> None:
     check_alive(guarded)
 
 
-def test_where_there_are_too_many_connections_those_that_wait_longest_make_room(guarded: httpx.Client) -> None:
+def test_with_too_many_connections_the_longest_idle_ones_are_closed(guarded: httpx.Client) -> None:
     silent = [Raw(guarded) for _ in range(CONNECTIONS)]
     for raw in silent[::2]:
         raw.send(b"GET /hea")
@@ -219,7 +219,7 @@ def test_where_there_are_too_many_connections_those_that_wait_longest_make_room(
             raw.socket.close()
 
 
-def test_requests_that_are_being_served_do_not_make_room(guarded: httpx.Client, redis_url: str) -> None:
+def test_connections_of_running_requests_are_not_closed(guarded: httpx.Client, redis_url: str) -> None:
     store = connect(redis_url, retries=1)
     body = json.dumps(MINIMAL).encode()
     waiting = [Raw(guarded) for _ in range(CONNECTIONS - 5)]
@@ -237,7 +237,7 @@ def test_requests_that_are_being_served_do_not_make_room(guarded: httpx.Client, 
             raw.socket.close()
 
 
-def test_who_does_not_read_the_answers_is_cut_off(guarded: httpx.Client) -> None:
+def test_a_client_that_does_not_read_responses_is_disconnected(guarded: httpx.Client) -> None:
     with Raw(guarded) as raw:
         raw.socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
         request = b"GET /openapi.json HTTP/1.1\r\nHost: a\r\n\r\n"

@@ -1,4 +1,4 @@
-"""No body gets a 5xx: what is not understood is the caller's mistake, and told as such, soon."""
+"""No body gets a 5xx: every invalid body is refused, and soon."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ NAMES = ["alpha", "prey", "x", "k", "seen", "t", "lambda", "", "data", "adam", "
 
 
 def places(value: Any, at: tuple[str | int, ...] = ()) -> list[tuple[str | int, ...]]:
-    """The way to every part of a JSON value."""
+    """Return the path to every part of a JSON value."""
     items = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
     return [at, *(way for key, part in items for way in places(part, (*at, key)))]
 
@@ -46,7 +46,7 @@ def with_part(request: Json, way: tuple[str | int, ...], part: Any) -> Any:
 
 @st.composite
 def damaged_requests(draw: st.DrawFn) -> Any:
-    """A right request in which a part or two is something else."""
+    """A valid request in which one or two parts are replaced."""
     request: Any = draw(st.sampled_from([MINIMAL, DECAY]))
     for _ in range(draw(st.integers(1, 2))):
         part = draw(JSON_VALUES | st.sampled_from(NAMES) | st.sampled_from([MINIMAL, DECAY, DECAY["stages"][0]]))
@@ -130,7 +130,7 @@ def test_large_mistakes_are_refused_soon(client: httpx.Client, request_: Json) -
 
 
 def test_large_bodies_are_parsed_a_few_at_a_time(client: httpx.Client) -> None:
-    """And small ones beside them; that all are answered shows that none waits for ever."""
+    """Together with small ones. All of them get responses, so none waits for ever."""
     large = json.dumps(changed(DECAY, "/labels", {"a": "x" * 2**20})).encode()
     with ThreadPoolExecutor(8) as pool:
         answers = list(pool.map(lambda body: post(client, body), [large, encoded(DECAY)] * 8))

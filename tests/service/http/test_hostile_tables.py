@@ -43,7 +43,7 @@ def test_each_gets_its_status_and_its_pointers(client: httpx.Client, cases: Sequ
 
 
 def mismatch(client: httpx.Client, case: Case) -> str:
-    """What is wrong with the answer, "" if nothing is."""
+    """Return what is wrong with the response, "" if nothing is."""
     answer = client.post("/fits", content=case.body, headers={"Content-Type": "application/json"})
     if answer.status_code != case.status:
         return f"{answer.status_code} in place of {case.status}: {answer.text[:300]}"

@@ -57,7 +57,7 @@ def test_the_committed_document_is_current(made: Json) -> None:
     assert json.loads(COMMITTED.read_text(encoding="utf-8")) == made, "run: make openapi"
 
 
-def test_it_is_served_as_it_is_committed(client: httpx.Client) -> None:
+def test_the_served_document_is_the_committed_one(client: httpx.Client) -> None:
     assert client.get("/openapi.json").json() == json.loads(COMMITTED.read_text(encoding="utf-8"))
 
 
@@ -91,7 +91,7 @@ def test_every_error_is_a_problem_and_nothing_else(made: Json) -> None:
     assert not {"HTTPValidationError", "ValidationError"} & set(made["components"]["schemas"])
 
 
-def test_success_is_documented_as_it_comes(made: Json) -> None:
+def test_success_statuses_are_documented(made: Json) -> None:
     successes = {
         name: sorted(status for status in operation["responses"] if status[0] == "2")
         for name, operation in operations(made)
@@ -111,7 +111,7 @@ def test_success_is_documented_as_it_comes(made: Json) -> None:
     }
 
 
-def test_the_body_of_a_submission_is_the_models(made: Json) -> None:
+def test_the_body_of_a_submission_is_the_model(made: Json) -> None:
     body = made["paths"]["/fits"]["post"]["requestBody"]
     schema = made["components"]["schemas"]["FitProblem"]
 
@@ -155,13 +155,13 @@ def test_unions_of_types_are_named_and_unions_of_objects_tagged(made: Json) -> N
             assert all("default" not in member["properties"][tag] for member in objects), way
 
 
-def test_every_reference_leads_somewhere_and_every_schema_is_used(made: Json) -> None:
+def test_every_reference_resolves_and_every_schema_is_used(made: Json) -> None:
     referred = {node["$ref"].rpartition("/")[2] for _, node in nodes(made) if isinstance(node.get("$ref"), str)}
 
     assert referred == set(made["components"]["schemas"])
 
 
-def test_codes_in_answers_are_open(made: Json) -> None:
+def test_codes_in_responses_are_open(made: Json) -> None:
     for name in ("Outcome", "FitWarning", "Stopped", "PredictionError"):
         code = made["components"]["schemas"][name]["properties"]["code"]
         assert "enum" not in code, name

@@ -1,4 +1,4 @@
-"""Every error status of the interface by example, with the place it must name.
+"""Every error status of the interface by example, with the pointer or parameter it must give.
 
 The table is written from the interface's description, not from what the code answers.
 """
@@ -33,7 +33,7 @@ def post(client: httpx.Client, body: bytes, headers: dict[str, str] | None = Non
         json.dumps(MINIMAL).replace('"alpha": 1.2', '"alpha": 1.2, "alpha": 1.2').encode(),
     ],
 )
-def test_400_for_what_is_no_json(client: httpx.Client, body: bytes) -> None:
+def test_400_for_malformed_json(client: httpx.Client, body: bytes) -> None:
     problem(post(client, body), 400, "malformed_json")
 
 
@@ -155,18 +155,18 @@ REFUSED: list[tuple[Json, tuple[Any, ...], str]] = [
 
 
 @pytest.mark.parametrize(("request_", "changes", "pointer"), REFUSED)
-def test_422_names_the_place(client: httpx.Client, request_: Json, changes: tuple[Any, ...], pointer: str) -> None:
+def test_422_gives_the_pointer(client: httpx.Client, request_: Json, changes: tuple[Any, ...], pointer: str) -> None:
     body = problem(post(client, encoded(changed(request_, *changes))), 422, "invalid_request")
 
     assert pointer in pointers(body)
 
 
 @pytest.mark.parametrize("text", [b"[]", b"null", b"5", b'"text"', b"true"])
-def test_422_for_json_that_is_no_object(client: httpx.Client, text: bytes) -> None:
+def test_422_for_json_that_is_not_an_object(client: httpx.Client, text: bytes) -> None:
     assert pointers(problem(post(client, text), 422, "invalid_request")) == [""]
 
 
-def test_422_tells_all_mistakes_at_once(client: httpx.Client) -> None:
+def test_422_reports_all_mistakes_at_once(client: httpx.Client) -> None:
     wrong = changed(
         DECAY, "/zeta", 1, "/parameters/k/guess", 9, "/data/values/seen/1", "1", "/data/times/2", 0.5,
         "/system/equations/x", "-k*nobody", "/solver/rtol", 0,
@@ -186,7 +186,7 @@ def test_422_tells_all_mistakes_at_once(client: httpx.Client) -> None:
         (("/webhook", "http://127.0.0.1:9/"), "not available in this version"),
     ],
 )
-def test_422_proposes_a_way_out(client: httpx.Client, changes: tuple[Any, ...], way_out: str) -> None:
+def test_422_proposes_a_fix(client: httpx.Client, changes: tuple[Any, ...], way_out: str) -> None:
     body = problem(post(client, encoded(changed(DECAY, *changes))), 422, "invalid_request")
 
     assert way_out in json.dumps(body["errors"])
@@ -201,7 +201,7 @@ def test_422_proposes_a_way_out(client: httpx.Client, changes: tuple[Any, ...], 
         ("/labels", {"a": "\0", "🦊": "ü"}),
     ],
 )
-def test_what_looks_odd_and_is_right_is_accepted(client: httpx.Client, changes: tuple[Any, ...]) -> None:
+def test_unusual_but_valid_requests_are_accepted(client: httpx.Client, changes: tuple[Any, ...]) -> None:
     assert post(client, encoded(changed(DECAY, *changes))).status_code == 202
 
 
@@ -239,7 +239,7 @@ def test_404_of_a_fit_says_that_it_may_have_expired(client: httpx.Client) -> Non
         ("OPTIONS", "/fits", "GET, POST"),
     ],
 )
-def test_405_says_what_is_allowed(client: httpx.Client, method: str, path: str, allowed: str) -> None:
+def test_405_lists_the_allowed_methods(client: httpx.Client, method: str, path: str, allowed: str) -> None:
     answer = client.request(method, path)
 
     problem(answer, 405, "method_not_allowed")

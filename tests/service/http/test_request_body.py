@@ -65,11 +65,11 @@ async def _stream(*chunks: bytes) -> AsyncIterator[bytes]:
         yield chunk
 
 
-def test_a_body_of_the_limit_is_read() -> None:
+def test_a_body_of_the_maximum_size_is_read() -> None:
     assert read(_stream(b"12", b"345"), None, 5) == b"12345"
 
 
-def test_a_body_beyond_the_limit_is_413_while_it_comes_in() -> None:
+def test_a_body_beyond_the_limit_is_413_while_it_arrives() -> None:
     async def endless() -> AsyncIterator[bytes]:
         while True:
             yield b"x" * 1000
@@ -97,7 +97,7 @@ def test_a_body_that_trickles_is_408() -> None:
     assert 1 <= came <= 41
 
 
-def test_a_long_body_has_a_second_more_for_each_10_kb() -> None:
+def test_a_long_body_may_take_another_second_for_each_10_kb() -> None:
     async def steady() -> AsyncIterator[bytes]:
         for _ in range(10):
             await anyio.sleep(0.25)
@@ -125,7 +125,7 @@ def test_all_bodies_together_have_one_budget() -> None:
     anyio.run(while_six_bytes_are_reserved)
 
 
-def test_an_announced_length_beyond_the_limit_is_413_before_anything_is_read() -> None:
+def test_a_content_length_beyond_the_limit_is_413_before_reading() -> None:
     async def unread() -> AsyncIterator[bytes]:
         raise AssertionError("was read")
         yield b""
@@ -137,7 +137,7 @@ def test_an_announced_length_beyond_the_limit_is_413_before_anything_is_read() -
 
 
 @given(JSON_VALUES)
-def test_the_digest_is_that_of_the_meaning(value: Any) -> None:
+def test_the_digest_ignores_formatting(value: Any) -> None:
     dense, spaced = json.dumps(value, separators=(",", ":")), json.dumps(value, indent=3, ensure_ascii=False)
 
     assert digest(dense.encode()) == digest(spaced.encode())

@@ -1,9 +1,9 @@
-"""A running service and the document that describes it agree: schemathesis with all its checks.
+"""A running service agrees with its OpenAPI document: schemathesis with all its checks.
 
     make schemathesis [CASES=1000]
 
-What is sent follows from the document as the service gives it out: so many cases for each operation as there are
-different ones, sequences of calls, and with `make` also the edges of every field by plan, which take minutes.
+The requests are generated from the document that the service returns: cases for each operation, sequences of calls,
+and with `make` also the boundary values of every field, which takes minutes.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""What people read of a result."""
+"""The printed report of a result."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ def printed(request: dict[str, Any], result: dict[str, Any]) -> list[str]:
     return [" ".join(line.split()) for line in text_of(request, result).splitlines()]
 
 
-def test_the_report_has_everything_one_needs_to_judge_a_fit() -> None:
+def test_the_report_shows_all_facts_of_a_fit() -> None:
     assert printed(REQUEST, RESULT) == [
         "step limit: all steps were used",
         "",
@@ -86,13 +86,13 @@ def test_the_report_has_everything_one_needs_to_judge_a_fit() -> None:
     ]
 
 
-def test_without_warnings_there_are_none() -> None:
+def test_a_result_without_warnings_shows_none() -> None:
     result = {**RESULT, "warnings": [], "predictions": []}
 
     assert printed(REQUEST, result)[-1] == "z(1900) 0.5 0.5 0 … fixed"
 
 
-def test_errors_intervals_derived_quantities_and_scales_of_the_noise_are_shown_where_there_are_some() -> None:
+def test_errors_intervals_derived_quantities_and_noise_scales_are_shown_if_present() -> None:
     sigma = {"value": 10.0, "standard_error": 0.5, "lower_95": 9.0, "upper_95": 11.0}
     open_end = {"value": 3.0, "lower_95": 2.0}
     noise = {"x": {"sigma": {"value": 0.25, "standard_error": 0.03}, "proportional": {"value": 0.1}}}
@@ -120,7 +120,7 @@ def test_errors_intervals_derived_quantities_and_scales_of_the_noise_are_shown_w
         (1e-9, 1.0, "1e-09 1 1.0e+11 %"),
     ],
 )
-def test_relative_errors_can_be_read(value: float, error: float, shown: str) -> None:
+def test_relative_errors_are_readable(value: float, error: float, shown: str) -> None:
     result = {**RESULT, "parameters": {"k": {"value": value, "standard_error": error}}}
 
     assert printed({}, result)[11] == f"k {shown}"
@@ -158,7 +158,7 @@ def test_each_experiment_shows_its_own_values() -> None:
     ]
 
 
-def test_only_strong_correlations_are_told_the_strongest_first() -> None:
+def test_only_strong_correlations_are_shown_the_strongest_first() -> None:
     matrix = [[4.0, 1.85, -0.98], [1.85, 1.0, -0.3], [-0.98, -0.3, 0.25]]
     result = {**RESULT, "covariance": {"names": ["a", "b", "c"], "matrix": matrix}}
 
@@ -170,13 +170,13 @@ def test_only_strong_correlations_are_told_the_strongest_first() -> None:
     assert "correlations above 0.9" not in printed(REQUEST, weak)
 
 
-def test_the_parts_of_the_loss_are_told_where_there_are_several() -> None:
+def test_the_parts_of_the_loss_are_shown_if_there_are_several() -> None:
     result = {**RESULT, "loss_parts": {"data": 12.0, "penalty": 0.5, "prior": 0.0}}
 
     assert "loss 12.5 = data 12 + penalty 0.5" in printed(REQUEST, result)
 
 
-def test_a_file_gets_neither_colours_nor_folded_lines() -> None:
+def test_a_file_gets_neither_colours_nor_wrapped_lines() -> None:
     result = {**RESULT, "outcome": {"code": "converged", "message": "word " * 60}}
 
     assert "word " * 60 in text_of(REQUEST, result, width=40)

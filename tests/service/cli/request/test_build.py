@@ -1,4 +1,4 @@
-"""A request gathered from files and options, and where its mistakes are said to stand."""
+"""A request built from files and options, and the places at which its mistakes are reported."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def mistakes(options: RequestOptions) -> list[str]:
     return [error.pointer for error in request.origins.translate(refused.value.errors)]
 
 
-def test_a_file_alone_is_sent_as_it_stands(tmp_path: Path) -> None:
+def test_a_file_without_options_is_sent_unchanged(tmp_path: Path) -> None:
     path = written(tmp_path, json.dumps(MINIMAL, indent=3))
 
     request = build_request(RequestOptions(path))
@@ -88,7 +88,7 @@ def test_a_table_replaces_the_measurements_of_a_file_and_options_its_guesses(tmp
 
 
 def test_a_table_of_experiments_makes_experiments(tmp_path: Path) -> None:
-    """In the form of the contract; what the file says of an experiment beside its measurements stays."""
+    """Fields of an experiment in the file other than its measurements are kept."""
     data = written(tmp_path, "experiment,time,prey,predator\nb,0,1,\na,0,2,3\nb,1,4,\n", "data.csv")
     given = [{"name": "a", "times": [7], "values": {"prey": [1]}, "initial_state": {"prey": 5.0}}]
     request = {**{k: v for k, v in MINIMAL.items() if k != "data"}, "experiments": given}
@@ -119,7 +119,7 @@ def test_the_initial_values_may_hold_before_the_first_measurement(tmp_path: Path
     assert mistakes(RequestOptions(request, data=several, start_time=1.5)) == ["--start-time"]
 
 
-def test_a_definition_may_stand_in_a_file(tmp_path: Path) -> None:
+def test_a_definition_is_read_from_a_file(tmp_path: Path) -> None:
     definition = {"states": ["x"], "parameters": ["k"], "equations": {"x": "-k*x"}}
     model, data = written(tmp_path, definition, "model.json"), written(tmp_path, "time,x\n0,2\n1,1\n", "data.csv")
     options = RequestOptions(system=str(model), data=data, guesses=("k=1",), initial=("x=2",), fixed=("x",))
@@ -132,7 +132,7 @@ def test_a_definition_may_stand_in_a_file(tmp_path: Path) -> None:
     assert mistakes(options) == [f"{model} /equations/x"]
 
 
-def test_all_that_is_missing_is_named_by_its_option(tmp_path: Path) -> None:
+def test_missing_parts_are_named_by_their_options(tmp_path: Path) -> None:
     data = written(tmp_path, TABLE, "data.csv")
 
     assert set(mistakes(RequestOptions(system="lotka-volterra", guesses=("alpha=1",), fixed=("beta",)))) == {
@@ -144,7 +144,7 @@ def test_all_that_is_missing_is_named_by_its_option(tmp_path: Path) -> None:
     ]  # fmt: skip
 
 
-def test_mistakes_are_told_where_they_were_written(tmp_path: Path) -> None:
+def test_mistakes_are_reported_at_their_origin(tmp_path: Path) -> None:
     text = "time,prey,lynx\n0,1,1\n2,1,1\n1,1,1\n"
     options = RequestOptions(
         written(tmp_path, changed(MINIMAL, "/zeta", 1, "/parameters/gamma", 9.0)),
@@ -160,8 +160,8 @@ def test_mistakes_are_told_where_they_were_written(tmp_path: Path) -> None:
     ]  # fmt: skip
 
 
-def test_mistakes_in_experiments_are_told_by_line(tmp_path: Path) -> None:
-    """The model's pointers, as the contract has them."""
+def test_mistakes_in_experiments_are_reported_by_line(tmp_path: Path) -> None:
+    """By the pointers of the interface."""
     data = written(tmp_path, "experiment,time,prey\nb,0,1\na,3,2\nb,1,4\na,2,4\n", "data.csv")
     origins = build_request(RequestOptions(written(tmp_path, MINIMAL), data=data)).origins
 
@@ -190,7 +190,7 @@ def test_mistakes_in_experiments_are_told_by_line(tmp_path: Path) -> None:
         (RequestOptions(system="lorenz", fixed=("rho=nan",)), "--fix rho: 'nan' is not a finite number"),
     ],
 )
-def test_options_that_make_no_sense_are_refused(options: RequestOptions, message: str) -> None:
+def test_invalid_options_are_refused(options: RequestOptions, message: str) -> None:
     with pytest.raises(CommandError) as refused:
         build_request(options)
 
@@ -198,7 +198,7 @@ def test_options_that_make_no_sense_are_refused(options: RequestOptions, message
     assert message in refused.value.message
 
 
-def test_files_that_are_something_else_are_refused(tmp_path: Path) -> None:
+def test_files_of_another_kind_are_refused(tmp_path: Path) -> None:
     with pytest.raises(CommandError, match="it must be a JSON object"):
         build_request(RequestOptions(written(tmp_path, []), guesses=("k=1",)))
     with pytest.raises(CommandError, match="is a request; --system needs the definition of a system"):

@@ -1,4 +1,4 @@
-"""Tables of measurements: what they mean, and how their mistakes are told."""
+"""Tables of measurements: their meaning, and the reports of their mistakes."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def test_a_table_is_a_series(tmp_path: Path) -> None:
     assert series.lines == [2, 4]
 
 
-def test_a_column_experiment_makes_several(tmp_path: Path) -> None:
+def test_a_column_experiment_makes_several_series(tmp_path: Path) -> None:
     found = table(tmp_path, "experiment,time,x\nwarm,0,1\ncold,0,2\nwarm,1,3\n")
 
     assert found.has_experiments
@@ -43,7 +43,7 @@ def test_a_column_experiment_makes_several(tmp_path: Path) -> None:
     ]
 
 
-def test_every_wrong_cell_is_told_by_line_and_column(tmp_path: Path) -> None:
+def test_every_invalid_cell_is_reported_by_line_and_column(tmp_path: Path) -> None:
     text = 'experiment,time,x,y\na,0,one,2\n,1,1,1\na,,1,1\na,2,"2,5",1e999\na,3\na,4,NaN,1_0\n'
 
     assert refusal(tmp_path, text)[1:] == [
@@ -58,7 +58,7 @@ def test_every_wrong_cell_is_told_by_line_and_column(tmp_path: Path) -> None:
     ]
 
 
-def test_of_many_mistakes_the_first_are_told(tmp_path: Path) -> None:
+def test_only_the_first_of_many_mistakes_are_reported(tmp_path: Path) -> None:
     lines = refusal(tmp_path, "time,x\n" + "0,?\n" * 50)
 
     assert len(lines) == 22
@@ -66,7 +66,7 @@ def test_of_many_mistakes_the_first_are_told(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("text", "said"),
+    ("text", "message"),
     [
         ("", "line 1: the header has no column 'time'"),
         ("t,x\n0,1\n", "line 1: the header has no column 'time', only 't', 'x'"),
@@ -79,16 +79,16 @@ def test_of_many_mistakes_the_first_are_told(tmp_path: Path) -> None:
         ('time,x\n0,"1\n', "is not a CSV table"),
     ],
 )
-def test_what_is_no_table_is_said(tmp_path: Path, text: str | bytes, said: str) -> None:
-    assert said in "\n".join(refusal(tmp_path, text))
+def test_an_invalid_table_is_refused_with_the_reason(tmp_path: Path, text: str | bytes, message: str) -> None:
+    assert message in "\n".join(refusal(tmp_path, text))
 
 
-def test_a_missing_file_is_said(tmp_path: Path) -> None:
+def test_a_missing_file_is_reported(tmp_path: Path) -> None:
     with pytest.raises(CommandError, match=r"none\.csv cannot be read: No such file"):
         read_table(tmp_path / "none.csv")
 
 
-def test_what_is_written_can_be_read(tmp_path: Path) -> None:
+def test_a_written_table_can_be_read(tmp_path: Path) -> None:
     path, data = tmp_path / "out.csv", {"times": [0.0, 1 / 3], "values": {"x": [None, 1e-300], "y": [2.0, None]}}
 
     write_table(path, [data])

@@ -76,7 +76,7 @@ def test_only_cuda_goes_to_the_gpu_workers(
     assert claim.fit_id == fit["id"]
 
 
-def test_answers_are_what_their_models_say(client: httpx.Client) -> None:
+def test_responses_match_their_models(client: httpx.Client) -> None:
     fit = submitted(client, DECAY)
 
     Fit.model_validate(fit)
@@ -171,7 +171,7 @@ def test_a_key_lives_as_long_as_its_fit(client: httpx.Client) -> None:
 
 
 @pytest.mark.parametrize("key", ["", "k" * 256, "ключ"])
-def test_a_key_that_is_none_is_422(client: httpx.Client, key: str) -> None:
+def test_an_invalid_key_is_422(client: httpx.Client, key: str) -> None:
     answer = client.post("/fits", json=DECAY, headers={b"Idempotency-Key": key.encode()})
 
     assert problem(answer, 422, "invalid_parameter")["errors"][0]["parameter"] == "Idempotency-Key"
@@ -251,7 +251,7 @@ def test_a_full_queue_is_429(redis_url: str) -> None:
     assert refused.headers["retry-after"].isdigit()
 
 
-def test_the_stored_result_goes_out_as_it_stands() -> None:
+def test_the_stored_result_is_sent_unchanged() -> None:
     record = FitRecord(
         id="1", status="succeeded", system="custom", created_at="2026-01-01T00:00:00.000000Z", labels={}, attempts=1,
         started_at="2026-01-01T00:00:01.000000Z", finished_at=None, expires_at=None, progress=None, error=None,
@@ -266,7 +266,7 @@ def test_the_stored_result_goes_out_as_it_stands() -> None:
     ]  # fmt: skip
 
 
-def test_what_comes_back_as_the_problem_is_a_problem(client: httpx.Client) -> None:
+def test_the_returned_problem_is_a_valid_problem(client: httpx.Client) -> None:
     fit = submitted(client, DECAY)
     request: dict[str, Any] = client.get(f"/fits/{fit['id']}/problem").json()["request"]
 

@@ -19,7 +19,7 @@ def test_live_and_ready_without_workers(client: httpx.Client) -> None:
     assert client.get("/health/ready").json() == {"status": "ready", "workers": 0}
 
 
-def test_without_redis_the_service_lives_and_says_503() -> None:
+def test_without_redis_the_service_is_live_and_responds_503() -> None:
     with redis_server() as redis, served(create_app(ServiceSettings(), WorkerSettings(redis_url=redis.url))) as client:
         fit = client.post("/fits", json=DECAY).json()
         kill_redis(redis)
@@ -44,7 +44,7 @@ def test_without_redis_the_service_lives_and_says_503() -> None:
         assert client.get(f"/fits/{fit['id']}").json() == fit
 
 
-def test_what_was_accepted_is_told_also_if_redis_goes_away_meanwhile() -> None:
+def test_an_accepted_fit_is_returned_even_if_redis_goes_away() -> None:
     app_settings = ServiceSettings()
     with redis_server() as redis, served(create_app(app_settings, WorkerSettings(redis_url=redis.url))) as client:
         store = connect(redis.url, retries=1)
