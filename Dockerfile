@@ -1,14 +1,15 @@
-# One image for the API and the workers; docker-compose.yml says which of the two a container is.
+# One image for the API and the workers; docker-compose.yml chooses between them.
 
 FROM python:3.11-slim AS dependencies
 ENV PATH=/opt/odefit/bin:$PATH PIP_NO_CACHE_DIR=1 PIP_DISABLE_PIP_VERSION_CHECK=1
 RUN useradd --uid 10001 --home-dir /var/lib/odefit --create-home odefit && python -m venv /opt/odefit
-# pip's own variables, from the environment of whoever builds: where else to look for packages, for instance for a
-# build of torch for CPUs alone, which is several times smaller than the one in pip's default index.
+# pip's own variables, from the environment of the build: other places to look for packages, for instance for a CPU
+# build of torch, which is several times smaller than the one in pip's default index.
 ARG PIP_INDEX_URL
 ARG PIP_EXTRA_INDEX_URL
 ARG PIP_FIND_LINKS
-# What changes least comes first, and dependencies without the code, so that no change of it installs them again.
+# What changes least comes first. Dependencies are installed without the code, so that a change of the code does not
+# install them again.
 COPY constraints.txt /tmp/
 RUN python -m pip install --no-deps -c /tmp/constraints.txt torch
 COPY pyproject.toml /tmp/
@@ -19,12 +20,12 @@ RUN cd /tmp \
     && rm constraints.txt pyproject.toml requirements.txt
 
 FROM dependencies AS code
-# .dockerignore lets nothing in but the packages and what describes them.
+# .dockerignore lets in only the packages and the files that describe them.
 COPY . /tmp/odefit
 RUN python -m pip install --no-deps --no-build-isolation --prefix /opt/code /tmp/odefit
 
-# Two layers: what it needs, and the code. They start from nothing because in a base image that was imported from a
-# folder (Podman, LXC) the root directory may be closed to all but root, which no layer above can change.
+# Two layers: the dependencies and the code. They start from scratch because in a base image that was imported from a
+# folder (Podman, LXC) only root may be able to read the root directory, and no layer above can change that.
 FROM scratch
 ENV PATH=/opt/odefit/bin:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin LANG=C.UTF-8 \
     PYTHONUNBUFFERED=1 PYTHONDONTWRITEBYTECODE=1

@@ -1,8 +1,12 @@
-"""The examples in the docs for users work as printed, and nothing of the interface is missing from the docs.
+"""The examples in the documentation work as printed, and the documentation describes the whole interface.
 
-The word after the language of a fenced block says what holds of it: `json request` is a request, `json part` has
-fields of one, `json refused POINTER …` gets these pointers; `json fit`, `json result` and `json problem` are answers;
-`python run` is run, block after block of its page.
+The words after the language of a fenced block say how the tests check it:
+
+    json request            a request that is accepted
+    json part               some fields of a request, which is accepted with them
+    json refused POINTER …  a request that is rejected with exactly these pointers
+    json fit, json result, json problem    responses
+    python run              code that runs, block after block of its page
 """
 
 from __future__ import annotations
@@ -56,7 +60,7 @@ BASE: dict[str, Any] = {
 
 @dataclass(frozen=True)
 class Block:
-    """A fenced block: its page and line, the words after the fence, its text."""
+    """A fenced block: its page and line, the words after the fence, and its text."""
 
     page: str
     line: int
@@ -72,7 +76,7 @@ def page(name: str) -> str:
 
 
 def blocks(info: str) -> list[Block]:
-    """All blocks whose words begin with `info`."""
+    """Return all blocks whose words begin with `info`."""
     found = []
     for name in PAGES:
         text = page(name)
@@ -83,7 +87,7 @@ def blocks(info: str) -> list[Block]:
     return found
 
 
-def test_every_json_and_python_block_says_what_holds_of_it() -> None:
+def test_every_json_and_python_block_says_how_to_check_it() -> None:
     known = ("json request", "json part", "json refused", "json fit", "json result", "json problem", "python run")
     unmarked = [str(b) for b in blocks("json") + blocks("python") if not b.info.startswith(known)]
     assert unmarked == []
@@ -115,14 +119,14 @@ def test_refused_requests_get_their_pointers(block: Block) -> None:
     [(b, m) for info, m in (("fit", Fit), ("result", FitResult), ("problem", Problem)) for b in blocks(f"json {info}")],
     ids=str,
 )
-def test_answers_have_the_form_of_answers(block: Block, model: type[BaseModel]) -> None:
+def test_responses_have_the_form_of_responses(block: Block, model: type[BaseModel]) -> None:
     raw = json.loads(block.text)
     understood = model.model_validate(raw).model_dump(mode="json", exclude_none=True)
     assert places(raw) - places(understood) == set()
 
 
 def places(value: Any, above: str = "") -> set[str]:
-    """The paths of all fields."""
+    """Return the paths of all fields."""
     if isinstance(value, list):
         return {place for entry in value for place in places(entry, above + "/…")}
     if not isinstance(value, dict):
@@ -208,7 +212,7 @@ def test_every_choice_of_the_solver_is_described() -> None:
         assert [choice for choice in choices if f'`"{choice}"`' not in page("problem-language")] == []
 
 
-def test_every_field_of_an_answer_is_described() -> None:
+def test_every_field_of_a_response_is_described() -> None:
     models: dict[str, list[str]] = {}
     pending: list[type[BaseModel]] = [Fit, FitResult]
     while pending:
@@ -233,7 +237,7 @@ def test_every_code_is_described() -> None:
     assert missing([*ERRORS, *of_fits, *solves], "errors") == []
 
 
-def test_error_codes_stand_beside_their_status() -> None:
+def test_error_codes_are_listed_with_their_status() -> None:
     rows = re.findall(r"^\| `(\w+)` \| (\d+) \|", page("errors"), re.MULTILINE)
     assert {code: int(status) for code, status in rows} == {code: status for code, (status, _) in ERRORS.items()}
 
@@ -242,11 +246,11 @@ def test_every_query_parameter_is_described() -> None:
     assert missing(ListQuery.model_fields, "routes") == []
 
 
-def test_every_page_stands_in_the_index() -> None:
+def test_the_index_links_to_every_page() -> None:
     linked = set(re.findall(r"\]\(([\w/-]+\.md)\)", page("index")))
     assert {path.name for path in DOCS.glob("*.md")} - linked == {"index.md"}
 
 
 def missing(names: Any, where: str) -> list[str]:
-    """The names that stand nowhere on a page in code quotes."""
+    """Return the names that do not appear in code quotes on a page."""
     return [name for name in names if f"`{name}`" not in page(where)]

@@ -1,4 +1,4 @@
-"""What holds for the repository as a whole: the docs name everything, and nothing names a machine or a registry."""
+"""The repository as a whole: the docs name everything, no file names a machine or a registry, versions agree."""
 
 from __future__ import annotations
 
@@ -31,18 +31,18 @@ SETTINGS = sorted(
     f"ODEFIT_{name.upper()}" for settings in (ServiceSettings, WorkerSettings) for name in settings.model_fields
 )
 STAGES = [get_args(stage.model_fields["kind"].annotation)[0] for stage in get_args(get_args(Stage.__value__)[0])]
-PAGES = [ROOT / "README.md", ROOT / "CHANGELOG.md", *sorted((ROOT / "docs").rglob("*.md"))]
+PAGES = [*sorted(ROOT.glob("*.md")), *sorted((ROOT / "docs").rglob("*.md"))]
 
 
 @cache
 def docs() -> str:
-    """All pages for users and developers."""
+    """Return the text of all pages for users and developers."""
     return "\n".join(page.read_text(encoding="utf-8") for page in PAGES)
 
 
 @cache
 def sources() -> dict[str, str]:
-    """The text files of the working tree that are, or may be, committed."""
+    """Return the text files of the working tree that are committed or may be."""
     listed = subprocess.run(
         ["git", "ls-files", "--cached", "--others", "--exclude-standard"],
         cwd=ROOT, capture_output=True, text=True, check=True,
@@ -56,7 +56,7 @@ def sources() -> dict[str, str]:
 
 
 def places(words: set[str]) -> list[str]:
-    """The lines of the sources in which one of the words stands."""
+    """Return the lines of the sources that contain one of the words."""
     return [
         f"{name}:{number}: {line.strip()[:120]}"
         for name, text in sources().items()
@@ -67,7 +67,7 @@ def places(words: set[str]) -> list[str]:
 
 
 def pins() -> dict[str, str]:
-    """The versions of `constraints.txt`."""
+    """Return the versions in `constraints.txt`."""
     lines = (ROOT / "constraints.txt").read_text(encoding="utf-8").splitlines()
     requirements = [Requirement(line) for line in lines if line and not line.startswith("#")]
     assert [str(each) for each in requirements if not re.fullmatch(r"==[\w.]+", str(each.specifier))] == []
@@ -75,24 +75,24 @@ def pins() -> dict[str, str]:
 
 
 @pytest.mark.parametrize("operation", OPERATIONS)
-def test_every_route_stands_in_the_docs(operation: str) -> None:
+def test_every_route_is_in_the_docs(operation: str) -> None:
     method, path = operation.split()
     pattern = re.escape(method) + r"\s+`?" + re.sub(r"\\\{\w+\\\}", r"\\{\\w+\\}", re.escape(path)) + r"(?![\w/{])"
 
-    assert re.search(pattern, docs()), f"no page under docs/ says `{operation}`"
+    assert re.search(pattern, docs()), f"no page mentions `{operation}`"
 
 
 @pytest.mark.parametrize("setting", SETTINGS)
-def test_every_setting_stands_in_the_docs(setting: str) -> None:
+def test_every_setting_is_in_the_docs(setting: str) -> None:
     assert f"`{setting}`" in docs()
 
 
 @pytest.mark.parametrize("name", [*CATALOGUE, *STAGES])
-def test_every_system_and_stage_stands_in_the_docs(name: str) -> None:
+def test_every_system_and_stage_is_in_the_docs(name: str) -> None:
     assert f"`{name}`" in docs()
 
 
-def test_no_setting_stands_in_the_docs_that_does_not_exist() -> None:
+def test_every_setting_in_the_docs_exists() -> None:
     of_the_stack = {"ODEFIT_PORT", "ODEFIT_URL"}  # read by docker-compose.yml and `odefit submit`
     named = set(re.findall(r"\bODEFIT_[A-Z_]*[A-Z]\b", docs()))
 

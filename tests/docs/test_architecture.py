@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import tomllib
 from pathlib import Path
 
 import pytest
@@ -68,3 +69,15 @@ def test_plans_do_not_exist_yet() -> None:
 
     assert planned
     assert [name for name in planned if (ROOT / name).exists() and name != "service/http/routes/"] == []
+
+
+def test_the_floors_are_those_that_import_linter_checks() -> None:
+    contracts = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["tool"]["importlinter"][
+        "contracts"
+    ]
+    [floors] = [contract["layers"] for contract in contracts if contract.get("containers") == ["odelib"]]
+    shown = [
+        re.split(r"\s{2,}", line)[0] for line in section("The order of floors").split("```")[1].strip().splitlines()
+    ]
+
+    assert [set(line.split(", ")) for line in shown] == [set(re.split(r"\s*[:|]\s*", floor)) for floor in floors]
