@@ -9,7 +9,9 @@ def join(base: str, *parts: str | int) -> str:
     >>> join("/data/values", "a/b", 3)
     '/data/values/a~1b/3'
     """
-    return base + "".join("/" + str(part).replace("~", "~0").replace("/", "~1") for part in parts)
+    for part in parts:
+        base += "/" + str(part).replace("~", "~0").replace("/", "~1")
+    return base
 
 
 def split(pointer: str) -> list[str]:

@@ -80,7 +80,7 @@ class FitProblem(Request):
     ] = None
     per_experiment: Annotated[
         list[Text],
-        Field(description="Names of parameters that each experiment has its own value of, fitted from the same guess."),
+        Field(description="Names of parameters that are fitted separately in each experiment, from the same guess."),
     ] = []
     parameters: Annotated[dict[Key, ParameterEntry], Field(description="A guess for each parameter.")] = {}
     initial_state: Annotated[
@@ -116,9 +116,9 @@ class FitProblem(Request):
             "`profile`: in addition, profile likelihoods, from which the intervals are then taken."
         ),
     ] = "none"
-    hold_out: Annotated[Omittable[HoldOut], Field(description="Data to leave out of the fit and to score it with.")] = (
-        None
-    )
+    hold_out: Annotated[
+        Omittable[HoldOut], Field(description="Data that are left out of the fit and used to score it.")
+    ] = None
     seed: Annotated[Whole, Field(description="Seed of all random choices.")] = 0
     time_limit_seconds: Annotated[
         PositiveNumber, Field(le=31_536_000, description="Limit on the running time, over all attempts.")
@@ -139,7 +139,7 @@ class FitProblem(Request):
             problem = handler(raw)
         except ValidationError as error:
             of_form = form_errors(error, raw, MAX_ERRORS)
-            of_meaning = _check(raw, limits).mistakes if isinstance(raw, dict) else []
+            of_meaning = _check(_plain(raw), limits).mistakes if isinstance(raw, dict) else []
             places = {mistake.pointer for mistake in of_form}
             raise _validation_error(of_form + [m for m in of_meaning if not _is_within(m.pointer, places)]) from None
         # Check the validated request rather than `raw`, which may contain models.
@@ -174,9 +174,11 @@ class FitProblem(Request):
 def parse_problem(raw: Any, limits: Limits | None = None) -> FitProblem:
     """Validate the parsed JSON of a fit request. Raises `ProblemError` with all mistakes and their JSON pointers.
 
-    >>> parse_problem({"system": "lorenz", "parameters": {"sigma": 10.0, "rho": 28.0}})
-    Traceback (most recent call last):
-    odelib.errors.ProblemError: ...
+    >>> try:
+    ...     parse_problem({"system": "lorenz", "data": {"times": [0.0], "values": {"x": [1.0]}}})
+    ... except ProblemError as error:
+    ...     print(error.errors[0].pointer, error.errors[0].detail)
+    /parameters/sigma the parameter 'sigma' needs a guess
     """
     try:
         return FitProblem.model_validate(raw, context=limits or Limits())
@@ -197,7 +199,6 @@ def field_errors(error: ValidationError) -> list[FieldError]:
 def _check(raw: Mapping[str, Any], limits: Limits) -> _Checked:
     """Check what the fields mean together."""
     report = MistakeReport()
-    raw = {name: _plain(value) for name, value in raw.items()}
     system, declared = _check_system(raw.get("system"), limits, report)
     initial_expressions = check_request(raw, declared, limits, report)
     return _Checked(system, initial_expressions, report.errors)
@@ -218,11 +219,15 @@ def _check_system(choice: Any, limits: Limits, report: MistakeReport) -> tuple[S
     return system, declared or DeclaredNames.of(system)
 
 
-def _plain(value: Any) -> Any:
-    """Return JSON in place of models: in Python, parts of a request may be models already."""
-    if isinstance(value, list):
-        return [_plain(entry) for entry in value]
-    return value.model_dump(exclude_unset=True) if isinstance(value, BaseModel) else value
+def _plain(raw: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the request with JSON in place of models: in Python, parts of it may be models already."""
+
+    def plain(value: Any) -> Any:
+        if isinstance(value, list):
+            return [plain(entry) for entry in value]
+        return value.model_dump(exclude_unset=True) if isinstance(value, BaseModel) else value
+
+    return {name: plain(value) for name, value in raw.items()}
 
 
 def _validation_error(errors: list[FieldError]) -> ValidationError:
