@@ -1,14 +1,21 @@
-"""Multiple shooting (Bock, 1981): the series in segments, started from the data, their gaps closed step by step.
+"""Multiple shooting (Bock, Numerical Treatment of Inverse Problems in Chemical Reaction Kinetics, 1981).
 
-A trajectory over the whole series depends on the parameters wildly where the system oscillates or is chaotic; one over
-a segment does not. The segments start at what was measured, and Levenberg and Marquardt's method improves parameters
-and segments' states together, gaps between the segments at a price that grows until they are closed. Whatever the
-noise is said to be, the residuals count in units of the observables' own spread here, large ones less than by their
-square: the method only finds the valley, and later stages its bottom.
+Over the whole series, a trajectory of an oscillating or chaotic system depends wildly on the parameters, and the loss
+has many local minima. Over a short segment it does not. The series is divided into segments that start from the
+measurements, and Levenberg–Marquardt improves the parameters and the segments' initial states together, until the
+trajectory has no gaps between the segments.
+
+The textbook closes the gaps as equality constraints, exactly in each linearised step. Here they are residuals of a
+quadratic penalty with a growing weight (Nocedal and Wright, Numerical Optimization, section 17.1): the parameters can
+first adapt to the measurements, and a rank-deficient linearisation needs no special treatment.
+
+Whatever the noise, residuals count in units of the observables' spread here, and large ones less than their square
+(Huber): this stage only finds the neighbourhood of the optimum, and later stages the optimum itself.
 """
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Any, ClassVar
 
 import numpy as np
@@ -21,15 +28,15 @@ from odelib.optimisers.multiple_shooting.segments import Segments
 from odelib.optimisers.multiple_shooting.state_estimates import StateEstimates
 from odelib.problem.stages import MultipleShootingStage
 
-SEGMENTS = 20  # of each series, at most
-INNER_VARIABLES = 1_500  # of all segments: fewer segments where there would be more
-MAX_NUMBERS = 30_000_000  # in the derivatives of the segments' trajectories
-MAX_ENTRY = 1e100  # of residuals, gaps and their derivatives, which are squared
-SPREAD = 0.05  # a residual or gap counts 1 where it is this part of the spread
-PRICES = (1e-2, 1.0, 1e2, 1e4, 1e6, 1e8)  # of a squared gap beside a squared residual, one after the other
-LARGE = 3.0  # a residual beyond counts by its size, not its square
+MAX_SEGMENTS = 20  # of each series
+MAX_INNER_VARIABLES = 1_500  # initial states of all inner segments; beyond it there are fewer segments
+MAX_DERIVATIVES = 30_000_000  # numbers, 240 MB
+MAX_ENTRY = 1e100  # of residuals, gaps and derivatives, whose squares would soon overflow
+UNIT = 0.05  # of the spread of an observable or state: its residuals and gaps count in this unit
+GAP_WEIGHTS = (1e-2, 1.0, 1e2, 1e4, 1e6, 1e8)  # of squared gaps relative to squared residuals, one after the other
+HUBER_THRESHOLD = 3.0
 FIRST_DAMPING, MAX_REJECTED = 1e-2, 12
-SETTLED = 1e-3  # of the sum of squares: less gained in a step, and the next price is due
+SETTLED = 1e-3  # relative: the next gap weight follows when a step lowers the sum of squares by less
 
 
 class MultipleShooting:
@@ -41,150 +48,167 @@ class MultipleShooting:
         self.steps = settings.steps
 
     def run(self, evaluator: Evaluator) -> StopCode:
-        """See `Stage.run`. Its memory is the search's variables, and what a gap costs and a step is damped by next."""
-        search = ShootingSolver(evaluator, evaluator.best.coordinates)
-        if search.is_too_large:
+        """See `Optimiser.run`. Its state is the variables, the index of the next step's gap weight, and its damping."""
+        solver = ShootingSolver(evaluator, evaluator.best.coordinates)
+        if solver.is_too_large:
             return "too_large"
-        found = search.run(self.steps - evaluator.counts.steps, evaluator.optimiser_state)
+        found = solver.run(self.steps - evaluator.counts.steps, evaluator.optimiser_state)
         if found is None:
             return "solve_failed"
         return "step_limit" if evaluator.counts.steps >= self.steps else "finished"
 
 
+@dataclass(frozen=True)
+class _Linearisation:
+    """Residuals (N,) and gaps (g,) in their units, with their Jacobians by the variables."""
+
+    residuals: Reals
+    jacobian: Reals
+    gaps: Reals
+    gap_jacobian: Reals
+
+    def weighted(self, gap_weight: float) -> tuple[Reals, Reals]:
+        """The residuals of the penalised problem, (N + g,), and their Jacobian."""
+        root = np.sqrt(gap_weight)
+        return (
+            np.concatenate([self.residuals, root * self.gaps]),
+            np.concatenate([self.jacobian, root * self.gap_jacobian]),
+        )
+
+
 class ShootingSolver:
-    """Where the search stands: coordinates of the unknowns, then the inner states."""
+    """Multiple shooting from one start. Its variables are the unknowns' coordinates, then the inner states."""
 
     def __init__(self, evaluator: Evaluator, start: Reals) -> None:
-        self.evaluator = evaluator
-        self.start = start
+        self._evaluator = evaluator
+        self._start = start
         objective, unknowns = evaluator.objective, evaluator.unknowns
-        n = len(unknowns.system.states)
-        most = max(2, min(SEGMENTS, INNER_VARIABLES // (n * len(objective.fitted)) + 1))
-        self.segments = Segments(objective, most)
-        self.count = unknowns.count
-        self.observed, self.data_units = objective.measurements.values_and_units(SPREAD)
+        states = len(unknowns.system.states) * len(objective.fitted)
+        self._segments = Segments(objective, max(2, min(MAX_SEGMENTS, MAX_INNER_VARIABLES // states + 1)))
+        self._count = unknowns.count
+        self._measured, self._residual_units = objective.measurements.values_and_units(UNIT)
 
     @property
     def is_too_large(self) -> bool:
-        """Whether the derivatives of the segments' trajectories would fill the memory."""
-        return self.segments.numbers > MAX_NUMBERS
+        """Whether the derivatives of the segments' trajectories would take too much memory."""
+        return self._segments.derivative_count > MAX_DERIVATIVES
 
-    def run(self, steps: int, memory: dict[str, Any] | None = None) -> Evaluation | None:
-        """Close the gaps in at most so many steps, and look at the whole series from there; None where that fails.
+    def run(self, steps: int, saved: dict[str, Any] | None = None) -> Evaluation | None:
+        """Close the gaps in at most so many steps, then evaluate the whole series there. None if that fails.
 
-        memory: what a search from the same start last told its evaluator; this one goes on from there.
+        saved: what an interrupted run from the same start last passed to `Evaluator.step`; this one continues there.
         """
-        if self.is_too_large or not self._begin(memory):
+        if self.is_too_large or not self._begin(saved):
             return None
-        damping = memory["damping"] if memory else FIRST_DAMPING
-        for place in range(memory["price"] if memory else 0, len(PRICES)):
-            steps -= self._descend(place, steps, damping)
+        damping = saved["damping"] if saved else FIRST_DAMPING
+        for index in range(saved["price"] if saved else 0, len(GAP_WEIGHTS)):
+            steps -= self._minimise(index, steps, damping)
             damping = FIRST_DAMPING
         try:
-            return self.evaluator.evaluate(self.evaluator.unknowns.clip(self.variables[: self.count]))
+            return self._evaluator.evaluate(self._evaluator.unknowns.clip(self._variables[: self._count]))
         except TrialFailed:
             return None
 
-    def _begin(self, memory: dict[str, Any] | None) -> bool:
-        """Start the segments from the data, and the free initial states too; False where they cannot be solved.
+    def _begin(self, saved: dict[str, Any] | None) -> bool:
+        """Start the segments and the free initial states from the data. False if they cannot be solved there.
 
-        With a memory the variables are its own, in the same units.
+        Units are taken from that start even if saved variables replace it, so that they are the same in all attempts.
         """
-        unknowns = self.evaluator.unknowns
-        first, inner = self.segments.follow(self.start, StateEstimates(self.evaluator.objective, self.start))
-        starts = dict(zip(self.segments.series, first, strict=True))
-        coordinates = unknowns.with_initial_states(self.start, starts)
-        self.variables = np.concatenate([coordinates, np.array(inner).reshape(-1)])
+        unknowns = self._evaluator.unknowns
+        first, inner = self._segments.start_states(self._start, StateEstimates(self._evaluator.objective, self._start))
+        starts = dict(zip(self._segments.series, first, strict=True))
+        coordinates = unknowns.with_initial_states(self._start, starts)
         states = np.array(first + inner)
         spread, size = states.std(axis=0), np.abs(states).max(axis=0)
-        units = np.where(spread > 1e-6 * size, spread, np.where(size > 0, size, 1.0))
-        self.gap_units = SPREAD * units
-        self.units = np.concatenate([unknowns.magnitudes(coordinates), np.tile(units, len(inner))])
-        if memory:
-            self.variables = np.array(memory["variables"])
-        self.rows = self._rows(self.variables)
-        return self.rows is not None
+        state_units = np.where(spread > 1e-6 * size, spread, np.where(size > 0, size, 1.0))
+        self._gap_units = UNIT * state_units
+        self._units = np.concatenate([unknowns.magnitudes(coordinates), np.tile(state_units, len(inner))])
+        self._variables = np.concatenate([coordinates, np.array(inner).reshape(-1)])
+        if saved:
+            self._variables = np.array(saved["variables"])
+        self._at = self._linearise(self._variables)
+        return self._at is not None
 
-    def _descend(self, place: int, most: int, damping: float) -> int:
-        """Go downhill at one of the prices of the gaps; returns the steps taken."""
-        if self.rows is None:
-            raise AssertionError("the search has not begun")
-        price, growth, rejected, steps = PRICES[place], 2.0, 0, 0
-        slopes, values = _weighed(*self.rows, price)
-        loss = 0.5 * float(values @ values)
-        while rejected < MAX_REJECTED and steps < most:
-            trial = self.variables + self._move(slopes, values, damping) * self.units
-            rows = self._rows(trial)
-            trial_slopes, trial_values = _weighed(*rows, price) if rows else (slopes, np.full(1, np.inf))
-            trial_loss = 0.5 * float(trial_values @ trial_values)
+    def _minimise(self, index: int, max_steps: int, damping: float) -> int:
+        """Minimise the penalised sum of squares at one of the gap weights. Returns the number of steps taken."""
+        if self._at is None:
+            raise AssertionError("the solver has not begun")
+        gap_weight, growth, rejected, steps = GAP_WEIGHTS[index], 2.0, 0, 0
+        residuals, jacobian = self._at.weighted(gap_weight)
+        loss = 0.5 * float(residuals @ residuals)
+        while rejected < MAX_REJECTED and steps < max_steps:
+            trial = self._variables + self._step(residuals, jacobian, damping) * self._units
+            at = self._linearise(trial)
+            trial_residuals, trial_jacobian = at.weighted(gap_weight) if at else (np.full(1, np.inf), jacobian)
+            trial_loss = 0.5 * float(trial_residuals @ trial_residuals)
             if not trial_loss < loss:
                 damping, growth, rejected = damping * growth, growth * 2, rejected + 1
                 continue
-            gained, damping, growth, rejected = loss - trial_loss, damping / 5, 2.0, 0
-            self.variables, self.rows = trial, rows
-            slopes, values, loss = trial_slopes, trial_values, trial_loss
+            is_settled = loss - trial_loss < SETTLED * trial_loss
+            damping, growth, rejected = damping / 5, 2.0, 0
+            self._variables, self._at = trial, at
+            residuals, jacobian, loss = trial_residuals, trial_jacobian, trial_loss
             steps += 1
-            settled = gained < SETTLED * loss
-            self.evaluator.step(
+            self._evaluator.step(
                 {
-                    "variables": self.variables.tolist(),
-                    "price": place + settled,
-                    "damping": FIRST_DAMPING if settled else damping,
+                    "variables": self._variables.tolist(),
+                    "price": index + is_settled,  # checkpoints of earlier versions have this key
+                    "damping": FIRST_DAMPING if is_settled else damping,
                 }
             )
-            if settled:
+            if is_settled:
                 break
         return steps
 
-    def _move(self, slopes: Reals, values: Reals, damping: float) -> Reals:
-        """A damped Gauss–Newton step; an unknown that would pass a bound goes to it, and the others adapt once."""
-        unknowns = self.evaluator.unknowns
-        held = np.zeros(len(self.variables), dtype=bool)
-        move = np.zeros(len(self.variables))
-        low = np.full(len(move), -np.inf)
-        high = np.full(len(move), np.inf)
-        low[: self.count] = (unknowns.lower - self.variables[: self.count]) / self.units[: self.count]
-        high[: self.count] = (unknowns.upper - self.variables[: self.count]) / self.units[: self.count]
-        scaled = slopes * self.units
-        matrix, gradient = scaled.T @ scaled, scaled.T @ values
+    def _step(self, residuals: Reals, jacobian: Reals, damping: float) -> Reals:
+        """A damped Gauss–Newton step within the bounds, in units of the variables: (JᵀJ + λ·D)·d = −Jᵀr.
+
+        D is the diagonal of JᵀJ, as in Marquardt's method, because beside a gap weight of 1e8 no one damping suits both
+        parameters and states. Variables that would pass a bound are put onto it, and the others are solved for again.
+        That need not be the best step within the bounds, which takes too long to find for so many variables.
+        """
+        unknowns, count, size = self._evaluator.unknowns, self._count, len(self._variables)
+        lower, upper = np.full(size, -np.inf), np.full(size, np.inf)
+        lower[:count] = (unknowns.lower - self._variables[:count]) / self._units[:count]
+        upper[:count] = (unknowns.upper - self._variables[:count]) / self._units[:count]
+        scaled = jacobian * self._units
+        matrix, gradient = scaled.T @ scaled, scaled.T @ residuals
         diagonal = np.diag(matrix).copy()
         damped = matrix + damping * np.diag(np.maximum(diagonal, 1e-8 * max(float(diagonal.max()), 1e-300)))
+        at_bound, step = np.zeros(size, dtype=bool), np.zeros(size)
         for _ in range(3):
-            free = ~held
-            move[free] = -np.linalg.lstsq(
-                damped[np.ix_(free, free)], gradient[free] + damped[np.ix_(free, held)] @ move[held], rcond=None
+            free = ~at_bound
+            step[free] = -np.linalg.lstsq(
+                damped[np.ix_(free, free)], gradient[free] + damped[np.ix_(free, at_bound)] @ step[at_bound], rcond=None
             )[0]
-            over = free & ((move < low) | (move > high))
-            if not over.any():
+            passed = free & ((step < lower) | (step > upper))
+            if not passed.any():
                 break
-            move = np.clip(move, low, high)
-            held |= over
-        return np.clip(move, low, high)
+            step = np.clip(step, lower, upper)
+            at_bound |= passed
+        return np.clip(step, lower, upper)
 
-    def _rows(self, variables: Reals) -> tuple[Reals, Reals, Reals, Reals] | None:
-        """Residuals and gaps in their units, with their derivatives; None where it cannot be solved."""
-        inner = variables[self.count :].reshape(self.segments.inner, self.segments.state_count)
+    def _linearise(self, variables: Reals) -> _Linearisation | None:
+        """Residuals, gaps and their Jacobians. None if the segments cannot be solved, or the numbers are too large."""
+        inner = variables[self._count :].reshape(self._segments.inner, self._segments.state_count)
         try:
-            with self.evaluator.count_gradient():
-                found = self.segments.linearise(variables[: self.count], inner)
+            with self._evaluator.count_gradient():
+                found = self._segments.linearise(variables[: self._count], inner)
         except TrialFailed:
             return None
-        residuals, slopes = [], []
-        for name, (rows, values) in self.observed.items():
-            unit = self.data_units[name]
-            miss = (found.model[name][rows] - values) / unit
-            weight = np.sqrt(np.minimum(1.0, LARGE / np.maximum(np.abs(miss), 1e-300)))  # Huber's
-            residuals.append(weight * miss)
-            slopes.append(weight[:, None] * found.model_slopes[name][rows] / np.reshape(unit, (-1, 1)))
-        gaps = (found.gaps / self.gap_units).reshape(-1)
-        gap_slopes = (found.gap_slopes / self.gap_units[:, None]).reshape(len(gaps), len(variables))
-        everything = np.concatenate([*residuals, gaps])
-        largest = max(float(np.abs(part).max(initial=0.0)) for part in (everything, *slopes, gap_slopes))
-        if not largest < MAX_ENTRY:  # NaN neither
+        residuals, jacobians = [], []
+        for name, (rows, values) in self._measured.items():
+            unit = self._residual_units[name]
+            residual = (found.observables[name][rows] - values) / unit
+            # Huber's weights: beyond the threshold c the square of a residual grows only as c·|r|. The weights are not
+            # differentiated (iteratively reweighted least squares).
+            weight = np.sqrt(np.minimum(1.0, HUBER_THRESHOLD / np.maximum(np.abs(residual), 1e-300)))
+            residuals.append(weight * residual)
+            jacobians.append(weight[:, None] * found.jacobians[name][rows] / np.reshape(unit, (-1, 1)))
+        gaps = (found.gaps / self._gap_units).reshape(-1)
+        gap_jacobian = (found.gap_jacobian / self._gap_units[:, None]).reshape(len(gaps), len(variables))
+        parts = (*residuals, gaps, *jacobians, gap_jacobian)
+        largest = max(float(np.abs(part).max(initial=0.0)) for part in parts)
+        if not largest < MAX_ENTRY:  # nor if it is NaN
             return None
-        return np.concatenate(slopes), np.concatenate(residuals), gap_slopes, gaps
-
-
-def _weighed(slopes: Reals, residuals: Reals, gap_slopes: Reals, gaps: Reals, price: float) -> tuple[Reals, Reals]:
-    root = np.sqrt(price)
-    return np.concatenate([slopes, root * gap_slopes]), np.concatenate([residuals, root * gaps])
+        return _Linearisation(np.concatenate(residuals), np.concatenate(jacobians), gaps, gap_jacobian)

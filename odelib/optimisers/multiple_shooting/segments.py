@@ -1,7 +1,7 @@
-"""The fitted series cut into segments, each with an initial state of its own: what multiple shooting solves.
+"""The fitted series in segments with an initial state each: the initial value problems of multiple shooting.
 
-Between the end of a segment and the start of the next there is a gap, which the method closes. All segments of all
-series are one batch.
+Between the end of a segment and the start of the next there is a gap, which the optimiser closes. All segments of all
+series are solved as one batch.
 """
 
 from __future__ import annotations
@@ -9,7 +9,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import pairwise
-from typing import Protocol
 
 import numpy as np
 import torch
@@ -21,29 +20,17 @@ from odelib.engines.layer import ODELayer
 from odelib.errors import SolveError
 from odelib.objective.objective import Objective
 from odelib.objective.observable_sensitivities import observable_sensitivities
+from odelib.optimisers.multiple_shooting.state_estimates import StateEstimates
 from odelib.problem.data_split import SeriesSlice
 
-MAX_STEPS = 10  # in which a segment is followed where what is measured is ambiguous
-
-
-class Corrector(Protocol):
-    """Corrects predicted states by what was measured."""
-
-    @property
-    def is_ambiguous(self) -> bool:
-        """Whether several states may give the same measurements, so that the prediction decides between them."""
-        ...
-
-    def __call__(self, part: int, predicted: Reals, time: float) -> Reals:
-        """The state (n,) at a time of a fitted part, by its index, from the predicted one."""
-        ...
+MAX_CORRECTIONS = 10  # within a segment, on the way to the start of the next
 
 
 @dataclass(frozen=True)
 class _Segment:
-    """One stretch of a part, from `start` to `end`: which of the part's times lie in it."""
+    """A stretch of a fitted series, with the times of its measurements. slice_index: of the series' slice."""
 
-    part: int
+    slice_index: int
     start: float
     end: float
     times: list[float]
@@ -51,43 +38,49 @@ class _Segment:
 
 
 @dataclass(frozen=True)
-class Linearised:
-    """The segments' trajectories at a point, and their derivatives by coordinates and inner states together.
+class Linearisation:
+    """The segments' trajectories at a point, and their derivatives by the variables: coordinates, then inner states.
 
-    model: the observables in the order of all fitted rows, by name, with slopes (N, variables). gaps: (inner
-    segments, n), the end of the segment before each minus its start, with slopes (inner segments, n, variables).
+    observables: (N,) each, over the rows of all fitted series. jacobians: theirs, (N, variables) each. gaps:
+    (inner segments, n), the end of the segment before minus the start of this one. gap_jacobian: theirs,
+    (inner segments, n, variables).
     """
 
-    model: dict[str, Reals]
-    model_slopes: dict[str, Reals]
+    observables: dict[str, Reals]
+    jacobians: dict[str, Reals]
     gaps: Reals
-    gap_slopes: Reals
+    gap_jacobian: Reals
 
 
 class Segments:
-    """The segments of all fitted series.
+    """The segments of all fitted series, at most `max_segments` of each.
 
-    inner: how many have a state of their own: all but each series' first, whose state is the series' initial one.
+    inner: the number of inner segments, which have an initial state among the variables. The first segment of a series
+    starts from the initial state of the series instead.
     """
 
-    def __init__(self, objective: Objective, most: int) -> None:
+    def __init__(self, objective: Objective, max_segments: int) -> None:
         self._objective = objective
         self._unknowns = objective.unknowns
-        parts = objective.fitted
-        self._segments = [segment for i, part in enumerate(parts) for segment in _cut(i, part, most)]
-        self._series = np.array([parts[s.part].index for s in self._segments])
-        self._is_inner = np.array([not s.is_first for s in self._segments])
+        self._segments = [
+            segment
+            for index, series in enumerate(objective.fitted)
+            for segment in _divide_into_segments(index, series, max_segments)
+        ]
+        self._series = np.array([objective.fitted[segment.slice_index].index for segment in self._segments])
+        self._is_inner = np.array([not segment.is_first for segment in self._segments])
+        self._inner_index = (np.cumsum(self._is_inner) - 1).tolist()  # of an inner segment, among these
         self.inner = int(self._is_inner.sum())
-        self._places = (np.cumsum(self._is_inner) - 1).tolist()  # of an inner segment, among the inner ones
+        # Each row of times: the start, the measurements, and the end as often as makes all rows equally long.
         longest = max(len(s.times) for s in self._segments)
         self._times = torch.tensor(
             [[s.start, *s.times, *[s.end] * (longest - len(s.times) + 1)] for s in self._segments], dtype=torch.float64
         )
         width = longest + 2
         rows = [b * width + 1 + k for b, s in enumerate(self._segments) for k in range(len(s.times))]
-        self._rows = np.array(rows)  # of the data, in a flattened (segments, times)
+        self._rows = np.array(rows)  # of the measurements, in the flattened (segments, times)
         borders = np.cumsum([0, *(len(s.times) for s in self._segments)]).tolist()
-        self._rows_of = [slice(first, end) for first, end in pairwise(borders)]  # of each segment, among all the data's
+        self._rows_of_segment = [slice(first, end) for first, end in pairwise(borders)]  # among all measurements
 
     @cached_property
     def _layer(self) -> ODELayer:
@@ -107,59 +100,68 @@ class Segments:
         return own
 
     @property
-    def numbers(self) -> int:
-        """How many the derivatives of all trajectories by all variables are."""
+    def derivative_count(self) -> int:
+        """How many numbers the derivatives of all trajectories by all variables take."""
         n = self.state_count
         return self._times.numel() * n * max(self._unknowns.count + self.inner * n, n + self._unknowns.count)
 
     @property
     def series(self) -> list[int]:
         """The indices of the fitted series, in order."""
-        return [part.index for part in self._objective.fitted]
+        return [series.index for series in self._objective.fitted]
 
     @property
     def state_count(self) -> int:
-        """How many states the system has."""
+        """The number of states of the system."""
         return len(self._unknowns.system.states)
 
-    def linearise(self, coordinates: Reals, inner_states: Reals) -> Linearised:
-        """At the unknowns' coordinates and the inner states (inner, n). Raises `SolveError`."""
-        n, count = self.state_count, self._unknowns.count
-        parameters, starts = self._points(coordinates, inner_states)
+    def linearise(self, coordinates: Reals, inner_states: Reals) -> Linearisation:
+        """Solve all segments at coordinates, (count,), and inner states, (inner, n). Raises `SolveError`."""
+        n = self.state_count
+        parameters, starts = self._parameters_and_starts(coordinates, inner_states)
         constants = self._unknowns.constants.cpu()[self._series]
-        found = self._layer.sensitivities(self._times, starts, parameters, constants)
-        if found.failures:
-            raise next(iter(found.failures.values()))
-        by_parameter, by_start = self._unknowns.jacobians(coordinates)
-        # what follows is by a segment's own start and parameters first: few beside the variables of all segments
-        along = np.concatenate([found.by_initial_state, found.by_parameters], axis=-1)
-        model, slopes = self._observe(found.states, along, parameters, constants)
-        by_own = by_parameter[self._series][:, list(self._layer.differentiate_by.parameters)]  # (segments, p, count)
-        model_slopes = {name: np.zeros((len(self._rows), count + self.inner * n)) for name in model}
-        ends = np.zeros((len(self._segments), n, count + self.inner * n))
-        ends[..., :count] = along[:, -1, :, n:] @ by_own
-        for b, (rows, place) in enumerate(zip(self._rows_of, self._places, strict=True)):
-            own = slice(count + place * n, count + (place + 1) * n)
-            for name, column in slopes.items():
-                model_slopes[name][rows, :count] = column[rows, n:] @ by_own[b]
-                if self._is_inner[b]:
-                    model_slopes[name][rows, own] = column[rows, :n]
-                else:
-                    model_slopes[name][rows, :count] += column[rows, :n] @ by_start[self._series[b]]
-            if self._is_inner[b]:
-                ends[b, :, own] = along[b, -1, :, :n]
-            else:
-                ends[b, :, :count] += along[b, -1, :, :n] @ by_start[self._series[b]]
+        solved = self._layer.sensitivities(self._times, starts, parameters, constants)
+        if solved.failures:
+            raise next(iter(solved.failures.values()))
+        # First by each segment's own start and parameters, (…, n + p): far fewer than the variables of all segments.
+        by_own = np.concatenate([solved.by_initial_state, solved.by_parameters], axis=-1)
+        observables, observables_by_own = self._observe(solved.states, by_own, parameters, constants)
+        parameter_jacobian, start_jacobian = self._unknowns.jacobians(coordinates)
+        parameter_jacobian = parameter_jacobian[:, list(self._layer.differentiate_by.parameters)]
+        variables = self._unknowns.count + self.inner * n
+        jacobians = {name: np.zeros((len(self._rows), variables)) for name in observables}
+        end_jacobian = np.zeros((len(self._segments), n, variables))
+        for b, rows in enumerate(self._rows_of_segment):
+            series = self._series[b]
+            own_jacobians = parameter_jacobian[series], start_jacobian[series]
+            for name, derivatives in observables_by_own.items():
+                jacobians[name][rows] = self._chain(b, derivatives[rows], *own_jacobians)
+            end_jacobian[b] = self._chain(b, by_own[b, -1], *own_jacobians)
         before = np.flatnonzero(self._is_inner) - 1
-        gap_slopes = ends[before]
-        gap_slopes[..., count:] -= np.eye(self.inner * n).reshape(self.inner, n, self.inner * n)
-        return Linearised(model, model_slopes, found.states[before, -1] - inner_states, gap_slopes)
+        gap_jacobian = end_jacobian[before]
+        gap_jacobian[..., self._unknowns.count :] -= np.eye(self.inner * n).reshape(self.inner, n, self.inner * n)
+        return Linearisation(observables, jacobians, solved.states[before, -1] - inner_states, gap_jacobian)
 
-    def follow(self, coordinates: Reals, correct: Corrector) -> tuple[list[Reals], list[Reals]]:
-        """Start states for all segments: each predicted by the model from the one before, corrected by the data.
+    def _chain(self, b: int, by_own: Reals, parameter_jacobian: Reals, start_jacobian: Reals) -> Reals:
+        """Derivatives by all variables, (k, variables), from those by a segment's own start and parameters, (k, n + p).
 
-        Returns each series' corrected initial state, and the inner states. A stretch that the model cannot be
-        followed along keeps the state it began with.
+        parameter_jacobian, start_jacobian: of the segment's series, by the coordinates, (p, count) and (n, count).
+        """
+        n, count = self.state_count, self._unknowns.count
+        found = np.zeros((len(by_own), count + self.inner * n))
+        found[:, :count] = by_own[:, n:] @ parameter_jacobian
+        if self._is_inner[b]:
+            first = count + self._inner_index[b] * n
+            found[:, first : first + n] = by_own[:, :n]
+        else:
+            found[:, :count] += by_own[:, :n] @ start_jacobian
+        return found
+
+    def start_states(self, coordinates: Reals, estimates: StateEstimates) -> tuple[list[Reals], list[Reals]]:
+        """Initial states of all segments: predicted by the model from the segment before, corrected by the data.
+
+        Returns each series' initial state and the inner states, (n,) each. Where the model cannot be solved, the
+        prediction is the state before.
         """
         parameters, initial = self._unknowns.values(coordinates)
         constants = self._unknowns.constants.cpu()
@@ -169,20 +171,19 @@ class Segments:
         for b, segment in enumerate(self._segments):
             series = int(self._series[b])
             if segment.is_first:
-                state = correct(segment.part, initial[series].numpy(), segment.start)
+                state = estimates.at(segment.slice_index, segment.start, initial[series].numpy())
                 first.append(state)
             else:
                 last = self._segments[b - 1]
-                # in a short step an angle turns little, over a whole segment it may turn round
-                steps = min(len(set(last.times)), MAX_STEPS) if correct.is_ambiguous else 1
-                for now, then in pairwise(np.linspace(last.start, last.end, steps + 1).tolist()):
-                    state = self._predicted(state, now, then, parameters[series], constants[series])
-                    state = correct(segment.part, state, then)
+                # An angle that is measured by its cosine may turn round in a segment, but not in a small part of it.
+                corrections = min(len(set(last.times)), MAX_CORRECTIONS) if estimates.is_ambiguous else 1
+                for now, then in pairwise(np.linspace(last.start, last.end, corrections + 1).tolist()):
+                    state = self._predict(state, now, then, parameters[series], constants[series])
+                    state = estimates.at(segment.slice_index, then, state)
                 inner.append(state)
         return first, inner
 
-    def _predicted(self, state: Reals, now: float, then: float, parameters: Tensor, constants: Tensor) -> Reals:
-        """The state that the model leads to; as it is where the model cannot be solved."""
+    def _predict(self, state: Reals, now: float, then: float, parameters: Tensor, constants: Tensor) -> Reals:
         times = torch.tensor([now, then], dtype=torch.float64)
         try:
             with torch.no_grad():
@@ -191,40 +192,41 @@ class Segments:
             return state
         return found
 
-    def _points(self, coordinates: Reals, inner_states: Reals) -> tuple[Tensor, Tensor]:
+    def _parameters_and_starts(self, coordinates: Reals, inner_states: Reals) -> tuple[Tensor, Tensor]:
+        """The parameters (segments, p) and initial states (segments, n)."""
         parameters, initial = self._unknowns.values(coordinates)
         starts = initial[self._series].clone()
         starts[torch.from_numpy(self._is_inner)] = torch.from_numpy(inner_states)
         return parameters[self._series], starts
 
     def _observe(
-        self, states: Reals, along: Reals, parameters: Tensor, constants: Tensor
+        self, states: Reals, by_own: Reals, parameters: Tensor, constants: Tensor
     ) -> tuple[dict[str, Reals], dict[str, Reals]]:
-        """The observables (N,), and their derivatives by what the states' derivatives `along` are by."""
-        n, owner = self.state_count, self._rows // self._times.shape[1]
+        """The observables, (N,) each, and their derivatives by the segments' own starts and parameters, (N, n + p)."""
+        n, segment = self.state_count, self._rows // self._times.shape[1]
         differentiate_by = list(self._layer.differentiate_by.parameters)
-        direct = np.zeros((len(self._layer.system.parameters), along.shape[-1]))
-        direct[differentiate_by, n + np.arange(len(differentiate_by))] = 1.0
-        model, slopes = observable_sensitivities(
+        of_parameters = np.zeros((len(self._layer.system.parameters), by_own.shape[-1]))
+        of_parameters[differentiate_by, n + np.arange(len(differentiate_by))] = 1.0
+        observables, derivatives = observable_sensitivities(
             self._layer,
             self._times.reshape(-1)[self._rows],
             torch.from_numpy(states.reshape(-1, n)[self._rows]),
-            parameters[owner],
-            constants[owner],
-            along.reshape(-1, n, along.shape[-1])[self._rows],
-            [(slice(None), direct)],
+            parameters[segment],
+            constants[segment],
+            by_own.reshape(-1, n, by_own.shape[-1])[self._rows],
+            [(slice(None), of_parameters)],
         )
-        return {name: column.numpy() for name, column in model.items()}, slopes
+        return {name: column.numpy() for name, column in observables.items()}, derivatives
 
 
-def _cut(index: int, part: SeriesSlice, most: int) -> list[_Segment]:
-    grid = sorted({part.start, *part.times})
+def _divide_into_segments(index: int, series: SeriesSlice, max_segments: int) -> list[_Segment]:
+    """Segments with about equally many times each; a time on a border belongs to the segment before it."""
+    grid = sorted({series.start, *series.times})
     intervals = len(grid) - 1
-    count = max(1, min(most, intervals))
+    count = max(1, min(max_segments, intervals))
     borders = [grid[round(k * intervals / count)] for k in range(count + 1)]
     segments = []
-    for k in range(count):
-        low, high = borders[k], borders[min(k + 1, len(borders) - 1)]
-        inside = [t for t in part.times if (low < t <= high) or (k == 0 and t == low)]
-        segments.append(_Segment(index, low, high, inside, is_first=k == 0))
+    for k, (start, end) in enumerate(pairwise(borders)):
+        inside = [time for time in series.times if start < time <= end or (k == 0 and time == start)]
+        segments.append(_Segment(index, start, end, inside, is_first=k == 0))
     return segments

@@ -1,4 +1,4 @@
-"""States from measurements: what multiple shooting starts its segments from."""
+"""States from measurements, from which multiple shooting starts its segments."""
 
 from __future__ import annotations
 
@@ -9,57 +9,62 @@ from odelib.arrays import Reals
 from odelib.objective.objective import Objective
 from odelib.problem.data_split import SeriesSlice
 
-ITERATIONS = 20
-DIFFERENCE = 1e-7  # of a state's size, for derivatives
-CLOSE = 1e-3  # of the spread of what was measured: far below its noise
+MAX_ITERATIONS = 20
+RELATIVE_DIFFERENCE = 1e-7  # of a state, for its derivatives
+TOLERANCE = 1e-3  # of the spread of the measurements, which is far below their noise
 
 
 class StateEstimates:
-    """Moves a predicted state as little as need be, until the observables are what was measured at that time.
+    """Corrects a predicted state by the measurements at that time, and changes it as little as possible.
 
-    Where the observables determine the state they give it, and the prediction only says which of several it is, as the
-    turn of an angle; what they leave open stays as predicted. Between two measurements the line between them counts.
+    What the observables determine comes from the measurements, interpolated between two of them. What they leave open
+    stays as predicted. If several states give the same observables, as turns of an angle do, the nearest one is taken.
     """
 
     def __init__(self, objective: Objective, coordinates: Reals) -> None:
         self._layer = objective.layer
         self._parameters = objective.unknowns.values(coordinates)[0]
         self._constants = objective.unknowns.constants.cpu()
-        self._parts = objective.fitted
-        self._curves = [{name: _curve(part, name) for name in part.values} for part in self._parts]
+        self._slices = objective.fitted
+        self._measured = [{name: _interpolation(series, name) for name in series.values} for series in self._slices]
 
     @property
     def is_ambiguous(self) -> bool:
-        """Whether some observable is more than a state: as the cosine of an angle is, several states may give it."""
+        """Whether some observable is not simply a state, so that several states may give the same observables."""
         system = self._layer.system
-        return any(system.observables[name].text not in system.states for name in self._curves[0])
+        return any(system.observables[name].text not in system.states for name in self._measured[0])
 
-    def __call__(self, part: int, predicted: Reals, time: float) -> Reals:
-        """The state (n,) at a time of a part, from the predicted one."""
-        targets = {name: curve.at(time) for name, curve in self._curves[part].items()}
-        wanted = {name: value for name, value in targets.items() if value is not None}
-        if not wanted:
+    def at(self, index: int, time: float, predicted: Reals) -> Reals:
+        """The state at a time of a fitted slice, (n,), near a predicted one.
+
+        Gauss–Newton on the observables' equations, which are fewer than the states if these are not all observed:
+        least squares by singular values then takes the shortest of all steps that solve them. States count in units of
+        their predicted size. The iterate that fits best is kept, because a step may overshoot.
+        """
+        values = {name: measured.at(time) for name, measured in self._measured[index].items()}
+        targets = {name: value for name, value in values.items() if value is not None}
+        if not targets:
             return predicted
-        sizes = np.array([self._curves[part][name].size for name in wanted])
-        state = predicted.copy()
+        spreads = np.array([self._measured[index][name].spread for name in targets])
         units = np.maximum(np.abs(predicted), 1e-3 * max(float(np.abs(predicted).max()), 1e-6))
-        best, least = state, np.inf
-        for _ in range(ITERATIONS):
-            values, slopes = self._observe(part, state, time, units, list(wanted))
-            misses = (np.array(list(wanted.values())) - values) / sizes
-            if not np.isfinite(misses).all() or not np.isfinite(slopes).all():
+        state = best = predicted.copy()
+        smallest = np.inf
+        for _ in range(MAX_ITERATIONS):
+            model, jacobian = self._observe(index, state, time, units, list(targets))
+            residuals = (np.array(list(targets.values())) - model) / spreads
+            if not np.isfinite(residuals).all() or not np.isfinite(jacobian).all():
                 break
-            if (miss := float(np.abs(misses).max())) < least:
-                best, least = state, miss
-            move = np.linalg.lstsq(slopes / sizes[:, None] * units, misses, rcond=1e-8)[0] * units
-            if least < CLOSE or not np.isfinite(move).all():
+            if (largest := float(np.abs(residuals).max())) < smallest:
+                best, smallest = state, largest
+            step = np.linalg.lstsq(jacobian / spreads[:, None] * units, residuals, rcond=1e-8)[0] * units
+            if smallest < TOLERANCE or not np.isfinite(step).all():
                 break
-            state = state + move
+            state = state + step
         return best
 
-    def _observe(self, part: int, state: Reals, time: float, units: Reals, names: list[str]) -> tuple[Reals, Reals]:
-        """Some observables and their derivatives by the state, to as many digits as a correction needs."""
-        series, steps = self._parts[part].index, DIFFERENCE * units
+    def _observe(self, index: int, state: Reals, time: float, units: Reals, names: list[str]) -> tuple[Reals, Reals]:
+        """Some observables, (m,), and their Jacobian by the state, (m, n), by forward differences."""
+        series, steps = self._slices[index].index, RELATIVE_DIFFERENCE * units
         states = torch.from_numpy(np.vstack([state, state + np.diag(steps)]))
         times = torch.full((len(states),), time, dtype=torch.float64)
         with torch.no_grad():
@@ -68,24 +73,24 @@ class StateEstimates:
         return values[:, 0], (values[:, 1:] - values[:, :1]) / steps
 
 
-class _Curve:
-    """The measurements of one observable in one part, replicates averaged, as a line from each to the next."""
+class _Interpolation:
+    """The measurements of one observable in a slice, linearly interpolated. spread: their standard deviation."""
 
     def __init__(self, times: Reals, values: Reals) -> None:
         self._times, self._values = times, values
-        spread = float(values.std()) if len(values) else 0.0
-        self.size = spread or float(np.abs(values).max(initial=0.0)) or 1.0
+        self.spread = float(values.std() if len(values) else 0.0) or float(np.abs(values).max(initial=0.0)) or 1.0
 
     def at(self, time: float) -> float | None:
-        """The value at a time; None before the first and after the last measurement."""
+        """The value at a time; None before the first measurement and after the last."""
         if not len(self._times) or not self._times[0] <= time <= self._times[-1]:
             return None
         return float(np.interp(time, self._times, self._values))
 
 
-def _curve(part: SeriesSlice, name: str) -> _Curve:
-    pairs = [(t, v) for t, v in zip(part.times, part.values[name], strict=True) if v is not None]
-    times, place = np.unique([t for t, _ in pairs], return_inverse=True)
-    values = np.zeros(len(times))
-    np.add.at(values, place, [v for _, v in pairs])
-    return _Curve(times, values / np.maximum(np.bincount(place, minlength=len(times)), 1))
+def _interpolation(series: SeriesSlice, name: str) -> _Interpolation:
+    """Interpolate the measurements of an observable; replicates are averaged."""
+    pairs = [(time, value) for time, value in zip(series.times, series.values[name], strict=True) if value is not None]
+    times, place = np.unique([time for time, _ in pairs], return_inverse=True)
+    sums = np.zeros(len(times))
+    np.add.at(sums, place, [value for _, value in pairs])
+    return _Interpolation(times, sums / np.maximum(np.bincount(place, minlength=len(times)), 1))

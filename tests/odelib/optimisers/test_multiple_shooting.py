@@ -69,20 +69,20 @@ def test_derivatives_of_model_and_gaps_are_central_differences() -> None:
 
     def outputs(variables: Array) -> Array:
         found = segments.linearise(variables[: len(start)], variables[len(start) :].reshape(-1, 2))
-        return np.concatenate([*found.model.values(), found.gaps.reshape(-1)])
+        return np.concatenate([*found.observables.values(), found.gaps.reshape(-1)])
 
-    slopes = np.concatenate([*at.model_slopes.values(), at.gap_slopes.reshape(-1, len(everything))])
+    jacobian = np.concatenate([*at.jacobians.values(), at.gap_jacobian.reshape(-1, len(everything))])
     for column in range(len(everything)):
         step = np.zeros(len(everything))
         step[column] = 1e-5
         expected = (outputs(everything + step) - outputs(everything - step)) / 2e-5
-        np.testing.assert_allclose(slopes[:, column], expected, rtol=1e-6, atol=1e-7)
+        np.testing.assert_allclose(jacobian[:, column], expected, rtol=1e-6, atol=1e-7)
 
 
 class _Uncorrected:
     is_ambiguous = False
 
-    def __call__(self, part: int, predicted: NDArray[np.float64], time: float) -> NDArray[np.float64]:
+    def at(self, index: int, time: float, predicted: NDArray[np.float64]) -> NDArray[np.float64]:
         return predicted
 
 
@@ -90,13 +90,13 @@ def test_states_that_lie_on_one_trajectory_leave_no_gaps_and_give_its_observable
     objective = objective_of(two_experiments())
     segments = Segments(objective, 4)
     start = objective.unknowns.start
-    _, inner = segments.follow(start, _Uncorrected())
+    _, inner = segments.start_states(start, _Uncorrected())
     at = segments.linearise(start, np.array(inner))
     np.testing.assert_allclose(at.gaps, 0, atol=1e-8)
     parameters, states = objective.unknowns.values(start)
     whole = objective.trajectories.observe(objective.trajectories.states(parameters, states), parameters)
     for name, column in whole.items():
-        np.testing.assert_allclose(at.model[name], column.numpy(), rtol=1e-7)
+        np.testing.assert_allclose(at.observables[name], column.numpy(), rtol=1e-7)
 
 
 def test_states_are_solved_from_observables_and_angles_go_on_turning() -> None:
@@ -105,10 +105,10 @@ def test_states_are_solved_from_observables_and_angles_go_on_turning() -> None:
     request = {"system": "kuramoto", "parameters": truth, "initial_state": {"psi": 0.2, "R": 0.4}}
     simulation = run_simulation(request | {"data": {"times": times.tolist()}})
     problem = parse_problem(request | {"data": simulation.data})
-    correct = StateEstimates(objective_of(problem), np.array([3.0, 0.1, 0.1, 1.0, 0.2, 0.4]))
+    estimates = StateEstimates(objective_of(problem), np.array([3.0, 0.1, 0.1, 1.0, 0.2, 0.4]))
     state = np.array([0.2, 0.4])
     for i, time in enumerate(times):
-        state = correct(0, state, float(time))
+        state = estimates.at(0, float(time), state)
         wanted = [simulation.data["values"][name][i] for name in ("re", "im")]
         assert [state[1] * np.cos(state[0]), state[1] * np.sin(state[0])] == pytest.approx(wanted, abs=1e-3)
     assert state[0] > 9 * np.pi
@@ -121,7 +121,7 @@ def test_an_angle_is_followed_through_all_its_turns_where_the_model_turns_three_
     problem = parse_problem(request | {"data": run_simulation(request | {"data": {"times": times.tolist()}}).data})
     objective = objective_of(problem)
     wrong = objective.unknowns.coordinates({**truth, "omega0": 3 * 6.37, "psi": 0.2, "R": 0.4})
-    _, inner = Segments(objective, 20).follow(wrong, StateEstimates(objective, wrong))
+    _, inner = Segments(objective, 20).start_states(wrong, StateEstimates(objective, wrong))
     with torch.no_grad():
         found = objective.trajectories.states(*objective.unknowns.values(objective.unknowns.start)).numpy()
     assert [state[0] for state in inner] == pytest.approx(found[20:400:20, 0], abs=0.05)
@@ -131,10 +131,10 @@ def test_what_the_observables_leave_open_stays_as_predicted() -> None:
     data = simulated(LOTKA_VOLTERRA, TIMES)
     del data["values"]["predator"]
     problem = parse_problem(LOTKA_VOLTERRA | {"data": data})
-    correct = StateEstimates(objective_of(problem), np.array([1.5, 1, 1, 3, 1, 1]))
-    state = correct(0, np.array([7.0, 5.0]), 2.0)
+    estimates = StateEstimates(objective_of(problem), np.array([1.5, 1, 1, 3, 1, 1]))
+    state = estimates.at(0, 2.0, np.array([7.0, 5.0]))
     assert state == pytest.approx([data["values"]["prey"][10], 5.0])
-    assert correct(0, np.array([7.0, 5.0]), 11.0) == pytest.approx([7.0, 5.0])  # after the last measurement
+    assert estimates.at(0, 11.0, np.array([7.0, 5.0])) == pytest.approx([7.0, 5.0])  # after the last measurement
 
 
 @pytest.mark.parametrize("factors", [(3, 1 / 3, 3, 1 / 3), (1 / 3, 3, 0.5, 2), (2, 2, 1 / 3, 1 / 3)])
