@@ -92,13 +92,12 @@ class Sensitivities:
 class Engine(Protocol):
     """Solves one system.
 
-    name: as in `odelib.problem.solver.ABILITIES`, which lists the engine's methods and devices. default_method: the
-    method that `auto` means. has_forward_sensitivities: gradients come from forward sensitivities, so that the
-    derivatives of every state cost no more than the gradient of one loss.
+    name: as in `odelib.problem.solver.ABILITIES`, which lists the engine's methods and devices.
+    has_forward_sensitivities: gradients come from forward sensitivities, so that the derivatives of every state cost no
+    more than the gradient of one loss.
     """
 
     name: ClassVar[str]
-    default_method: ClassVar[str]
     has_forward_sensitivities: ClassVar[bool]
 
     def __init__(self, system: System) -> None: ...

@@ -155,8 +155,9 @@ class ODELayer(nn.Module):
         """
         state, parameter, settings = self._solve_settings(times, initial_state, parameters, constants)
         engine, options = self.sensitivity_engine, self.options
-        if options.method not in (engine.default_method, *ABILITIES[engine.name].methods):
-            settings = replace(settings, options=replace(options, method=engine.default_method))
+        ability = ABILITIES[engine.name]
+        if options.method not in (ability.default_method, *ability.methods):
+            settings = replace(settings, options=replace(options, method=ability.default_method))
         return engine.sensitivities(state.detach().cpu().numpy(), parameter.detach().cpu().numpy(), settings)
 
     @property

@@ -32,7 +32,6 @@ class TorchdiffeqEngine:
     """torchdiffeq behind the interface of `odelib.engines.base.Engine`."""
 
     name: ClassVar[str] = "torchdiffeq"
-    default_method: ClassVar[str] = "dopri5"
     has_forward_sensitivities: ClassVar[bool] = False
 
     def __init__(self, system: System) -> None:

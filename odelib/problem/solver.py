@@ -40,7 +40,7 @@ class Ability:
     devices: tuple[str, ...]
 
 
-ABILITIES: Mapping[str, Ability] = {  # the preferred engine first: `auto` is the first that can
+ABILITIES: Mapping[str, Ability] = {  # in order of preference: `auto` is the first that can
     "compiled": Ability(("dopri5", "tsit5", "dop853", "kvaerno5"), "auto", ("cpu",)),
     "torchdiffeq": Ability(("dopri5", "dopri8", "bosh3", "fehlberg2", "adaptive_heun"), "dopri5", ("cpu", "cuda")),
 }
@@ -48,7 +48,7 @@ METHODS = tuple(dict.fromkeys(method for ability in ABILITIES.values() for metho
 
 
 def able_engines(engine: str, method: str, device: str) -> list[str]:
-    """The engines that can do what was asked, the preferred one first; `auto` stands for anything."""
+    """The engines that have the method and run on the device, in order of preference; `auto` is any."""
     return [
         name
         for name, ability in ABILITIES.items()
@@ -57,19 +57,20 @@ def able_engines(engine: str, method: str, device: str) -> list[str]:
 
 
 def choose_engine(engine: str, method: str, device: str) -> tuple[str, str]:
-    """The names of the engine and the method for what was asked, `auto` resolved: the first engine that can.
+    """The names of the engine and the method for a request's settings, `auto` resolved: the first engine that can.
 
     Raises `ValueError` for a combination that does not exist, naming those that do.
     """
     if engine not in ("auto", *ABILITIES):
-        raise ValueError(f"engine={engine!r} does not exist; there are 'auto', {_quoted(ABILITIES)}")
+        raise ValueError(f"engine={engine!r} does not exist; choose one of {_quoted(['auto', *ABILITIES])}")
     able = able_engines(engine, method, device)
     if not able:
         has = "; ".join(
             f"{name!r} has {_quoted(ability.methods)} on {_quoted(ability.devices)}"
             for name, ability in ABILITIES.items()
         )
-        raise ValueError(f"no engine={engine!r} with method={method!r} on device={device!r}: {has}")
+        none = "no engine supports" if engine == "auto" else f"engine={engine!r} does not support"
+        raise ValueError(f"{none} method={method!r} on device={device!r}: {has}")
     return able[0], ABILITIES[able[0]].default_method if method == "auto" else method
 
 

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from odelib.arrays import Reals
 from odelib.engines.base import DifferentiateBy, Sensitivities, Solution, SolverOptions, SolveSettings
-from odelib.engines.compiled.kernels import AUTO, Kernels, Solved, explicit_tableau, kernels_of
+from odelib.engines.compiled.kernels import Kernels, Solved, explicit_tableau, kernels_of
 from odelib.engines.tableaus.kvaerno5 import KVAERNO5
 from odelib.errors import SolveError
 from odelib.problem.system import System
@@ -20,7 +20,6 @@ class CompiledEngine:
     """Kernels compiled by Numba behind the interface of `odelib.engines.base.Engine`."""
 
     name: ClassVar[str] = "compiled"
-    default_method: ClassVar[str] = AUTO
     has_forward_sensitivities: ClassVar[bool] = True
 
     def __init__(self, system: System) -> None:

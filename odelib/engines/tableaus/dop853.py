@@ -10,7 +10,7 @@ from scipy.integrate import DOP853 as COEFFICIENTS
 from odelib.arrays import Reals
 from odelib.engines.tableaus.tableau import Tableau, contiguous
 
-STAGES = 16  # 12, the derivative at the end, and three for the interpolant
+STAGES = 16  # 12, the derivative at the end of the step, and three that only the interpolant needs
 
 
 def _matrix() -> Reals:
@@ -26,7 +26,7 @@ def _weights(given: Reals) -> Reals:
 
 
 def _interpolant() -> Reals:
-    """The nested form F₀ + (1-θ)(F₁ + θ(F₂ + …)), multiplied by θ, as weights of the stages by powers of θ."""
+    """Hairer's nested form θ·(F₀ + (1 - θ)·(F₁ + θ·(F₂ + …))), as weights of the stages by powers of θ."""
     end, unit = _weights(COEFFICIENTS.B), np.eye(STAGES)
     terms = [end, unit[0] - end, 2 * end - (unit[12] + unit[0]), *COEFFICIENTS.D]
     theta, rest = Polynomial([0, 1]), Polynomial([1, -1])

@@ -4,7 +4,7 @@ import numpy as np
 from numpy.polynomial import Polynomial
 
 from odelib.arrays import Reals
-from odelib.engines.tableaus.tableau import Tableau, contiguous
+from odelib.engines.tableaus.tableau import Tableau, contiguous, matrix
 
 _END = [
     0.09646076681806523, 0.01, 0.4798896504144996, 1.379008574103742, -3.290069515436081, 2.324710524099774,
@@ -14,6 +14,7 @@ _LOWER = [
     1.866628418170587, 1 / 66,
 ]  # fmt: skip
 _ROWS = [
+    [],
     [0.161],
     [-0.008480655492356989, 0.335480655492357],
     [2.8971530571054935, -6.359448489975075, 4.3622954328695815],
@@ -21,13 +22,6 @@ _ROWS = [
     [5.86145544294642, -12.92096931784711, 8.159367898576159, -0.071584973281401, -0.028269050394068383],
     _END,
 ]
-
-
-def _matrix() -> Reals:
-    a = np.zeros((7, 7))
-    for i, row in enumerate(_ROWS, start=1):
-        a[i, : len(row)] = row
-    return a
 
 
 def _interpolant() -> Reals:
@@ -51,7 +45,7 @@ TSIT5 = Tableau(
     order=5,
     error_order=4,
     main=7,
-    a=_matrix(),
+    a=matrix(_ROWS),
     c=np.array([0.0, 0.161, 0.327, 0.9, 0.9800255409045097, 1.0, 1.0]),
     error=np.array([*_END, 0.0]) - np.array(_LOWER),
     error_low=np.zeros(7),

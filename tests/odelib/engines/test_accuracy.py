@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from odelib import ODELayer
 from odelib.problem.catalogue import CATALOGUE
+from tests.engines import COMPILED_METHODS
 from tests.problems import window
 from tests.systems import SYSTEMS, Example
 
@@ -51,7 +52,7 @@ def test_states_and_gradients_are_those_of_torchdiffeq(name: str) -> None:
     np.testing.assert_allclose(gradient, expected_gradient, rtol=1e-6, atol=0)
 
 
-@pytest.mark.parametrize("method", ["dopri5", "tsit5", "dop853", "kvaerno5"])
+@pytest.mark.parametrize("method", COMPILED_METHODS)
 @pytest.mark.parametrize("name", ["toggle switch", "all functions", "Duffing, driven"])
 def test_every_method_has_the_same_states_and_gradients(name: str, method: str) -> None:
     example = SYSTEMS[name]
@@ -61,7 +62,7 @@ def test_every_method_has_the_same_states_and_gradients(name: str, method: str) 
     np.testing.assert_allclose(gradient, expected_gradient, rtol=1e-6, atol=0)
 
 
-@pytest.mark.parametrize("method", ["dopri5", "tsit5", "dop853", "kvaerno5"])
+@pytest.mark.parametrize("method", COMPILED_METHODS)
 def test_gradients_are_exact_across_a_bend_of_the_equations(method: str) -> None:
     """x' = max(x, 1): a line up to 1, at t = 1 - x₀, then an exponential."""
     layer = ODELayer(

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from odelib import ODELayer, SolveError
 from odelib.engines.base import Solution
-from tests.engines import ENGINES
+from tests.engines import COMPILED_METHODS, ENGINES
 from tests.odelib.engines.expressions import NAMES, expressions
 
 CODES = {"max_steps", "not_finite", "step_too_small"}
@@ -83,7 +83,7 @@ def test_the_gradient_of_a_batch_passes_by_the_members_that_failed(engine: str) 
     np.testing.assert_allclose(gradients[1][solved, 0], 2 * x**2 / bottom, rtol=1e-4)
 
 
-@pytest.mark.parametrize("method", ["dopri5", "tsit5", "dop853", "kvaerno5", "auto"])
+@pytest.mark.parametrize("method", [*COMPILED_METHODS, "auto"])
 @pytest.mark.parametrize("steps", [1, 7, 100])
 def test_no_method_takes_more_steps_than_it_may(method: str, steps: int) -> None:
     layer = ODELayer("lorenz", engine="compiled", method=method, rtol=1e-9, atol=1e-9, max_steps=steps)

@@ -34,5 +34,5 @@ def test_auto_prefers_the_compiled_engine_and_takes_the_other_where_it_must() ->
     assert choose("auto", "dopri5")[0].name == "compiled"
     assert choose("auto", "dopri8")[0].name == "torchdiffeq"
     assert choose("auto", "auto", "cuda")[0].name == "torchdiffeq"
-    with pytest.raises(ValueError, match="no engine='compiled' with method='auto' on device='cuda'"):
+    with pytest.raises(ValueError, match="engine='compiled' does not support method='auto' on device='cuda'"):
         choose("compiled", "auto", "cuda")

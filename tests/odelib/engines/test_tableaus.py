@@ -6,25 +6,40 @@ import math
 from collections.abc import Callable, Iterator, Sequence
 from functools import cache
 from itertools import chain, combinations_with_replacement, product
+from typing import NamedTuple
 
 import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+from odelib.engines.tableaus import registry
 from odelib.engines.tableaus.dop853 import DOP853
-from odelib.engines.tableaus.dopri5 import DOPRI5
 from odelib.engines.tableaus.kvaerno5 import KVAERNO5
 from odelib.engines.tableaus.tableau import Tableau
-from odelib.engines.tableaus.tsit5 import TSIT5
 from tests.odelib.engines.detest import PROBLEMS, exact
 
 Array = NDArray[np.float64]
 Tree = tuple["Tree", ...]  # a root and what hangs from it
 Rates = Callable[[float, Array], Array]
 
-METHODS = {tableau.name: tableau for tableau in (DOPRI5, TSIT5, DOP853, KVAERNO5)}
-ORDERS = {"dopri5": 5, "tsit5": 5, "dop853": 8, "kvaerno5": 5}
-INTERPOLANT_ORDERS = {"dopri5": 4, "tsit5": 4, "dop853": 7, "kvaerno5": 4}
+
+class Orders(NamedTuple):
+    """Of the solution, of the interpolant, and up to which the error estimates vanish."""
+
+    solution: int
+    interpolant: int
+    error: int
+    error_low: int | None = None
+
+
+METHODS = {tableau.name: tableau for tableau in registry.METHODS}
+EXPLICIT = [tableau.name for tableau in registry.EXPLICIT]
+ORDERS = {
+    "dopri5": Orders(5, 4, 4),
+    "tsit5": Orders(5, 4, 4),
+    "dop853": Orders(8, 7, 5, 3),
+    "kvaerno5": Orders(5, 4, 4),
+}
 ROUNDING = 1e-12
 each_method = pytest.mark.parametrize("method", METHODS)
 
@@ -85,7 +100,7 @@ def test_there_are_as_many_trees_as_cayley_counted() -> None:
 @each_method
 def test_the_solution_meets_all_conditions_of_its_order_and_not_of_the_next(method: str) -> None:
     tableau = METHODS[method]
-    order = ORDERS[method]
+    order = ORDERS[method].solution
     assert tableau.order == order
     end = tableau.a[tableau.main - 1]
     for tree in up_to(order):
@@ -98,7 +113,7 @@ def test_the_interpolant_meets_all_conditions_of_its_order_everywhere(method: st
     tableau = METHODS[method]
     for theta in (0.0, 0.13, 0.5, 0.86, 1.0):
         weights = weights_at(tableau, theta)
-        for tree in up_to(INTERPOLANT_ORDERS[method]):
+        for tree in up_to(ORDERS[method].interpolant):
             expected = theta ** size(tree) / density(tree)
             assert weights @ stage_weights(tree, tableau.a) == pytest.approx(expected, abs=ROUNDING)
 
@@ -109,7 +124,7 @@ def test_the_interpolant_ends_with_the_step(method: str) -> None:
     np.testing.assert_allclose(weights_at(tableau, 1.0), tableau.a[tableau.main - 1], atol=ROUNDING)
 
 
-@pytest.mark.parametrize("method", ["dopri5", "tsit5", "dop853"])
+@pytest.mark.parametrize("method", EXPLICIT)
 def test_the_explicit_methods_interpolants_are_smooth_between_steps(method: str) -> None:
     tableau = METHODS[method]
     stages = len(tableau.c)
@@ -123,12 +138,10 @@ def test_the_stages_and_the_error_estimates_are_consistent(method: str) -> None:
     tableau = METHODS[method]
     np.testing.assert_allclose(tableau.a.sum(axis=1), tableau.c, atol=ROUNDING)
     assert tableau.c[tableau.main - 1] == pytest.approx(1, abs=ROUNDING)
-    orders = {"error": 5 if method == "dop853" else 4, "error_low": 3}
-    for name, order in orders.items():
-        weights = getattr(tableau, name)
-        if not weights.any():
-            assert name == "error_low"
-            assert method != "dop853"
+    orders = ORDERS[method]
+    for weights, order in ((tableau.error, orders.error), (tableau.error_low, orders.error_low)):
+        if order is None:
+            assert not weights.any()
             continue
         for tree in up_to(order):
             assert weights @ stage_weights(tree, tableau.a) == pytest.approx(0, abs=ROUNDING)
@@ -226,7 +239,7 @@ def test_fixed_steps_converge_with_the_methods_order(method: str, name: str, cou
         for t in range(4):
             states.append(solved_by(tableau, rates, t, states[-1], 1 / count, count))
         errors.append(float(np.linalg.norm(np.array(states[1:]) - expected)))
-    assert observed_order([1 / count for count in counts], errors) == pytest.approx(ORDERS[method], abs=0.3)
+    assert observed_order([1 / count for count in counts], errors) == pytest.approx(ORDERS[method].solution, abs=0.3)
 
 
 @each_method
@@ -243,4 +256,4 @@ def test_the_interpolant_converges_with_its_order_within_a_step(name: str, metho
         for i in range(3):
             quarters.append(solved_by(DOP853, rates, 1.0 + i * h / 4, quarters[-1], h / 40, 10))
         errors.append(float(np.linalg.norm(np.array(between) - np.array(quarters[1:]))))
-    assert observed_order(steps, errors) == pytest.approx(INTERPOLANT_ORDERS[method] + 1, abs=0.3)
+    assert observed_order(steps, errors) == pytest.approx(ORDERS[method].interpolant + 1, abs=0.3)

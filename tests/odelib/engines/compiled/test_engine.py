@@ -15,6 +15,7 @@ import torch
 from odelib import ODELayer
 from odelib.engines.base import DifferentiateBy
 from odelib.errors import StopReason, StopRequested
+from tests.engines import COMPILED_METHODS
 from tests.systems import SYSTEMS
 
 TWO = {"states": ["x", "y"], "parameters": ["a", "b", "c"], "equations": {"x": "-a*x", "y": "a*x - b*y + c"}}
@@ -132,7 +133,7 @@ def test_equal_times_have_equal_rows_and_gradients(method: str) -> None:
 
 def test_outputs_so_dense_that_many_fall_into_a_step_are_on_the_curve() -> None:
     times = torch.linspace(0, 3, 5001, dtype=torch.float64)
-    for method in ("dopri5", "tsit5", "dop853", "kvaerno5"):
+    for method in COMPILED_METHODS:
         layer = layer_of(OSCILLATOR, method=method, rtol=1e-9, atol=1e-9)
         states = layer(times, tensor([1.0, 0.0]), tensor([2.0]))
         np.testing.assert_allclose(states[:, 0], torch.cos(2 * times), atol=1e-6)
