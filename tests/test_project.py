@@ -110,6 +110,19 @@ def test_links_between_pages_lead_to_files() -> None:
     assert broken == []
 
 
+def test_files_named_in_the_docs_exist() -> None:
+    texts = {page: page.read_text(encoding="utf-8").split("\n## What comes next\n")[0] for page in PAGES}
+    missing = {
+        f"{page.relative_to(ROOT)}: {name}"
+        for page, text in texts.items()
+        if not page.name.startswith("how-to-")  # these name files to create
+        for name in re.findall(r"`((?:odelib|worker|service|tests|docs|bench|examples)/[\w/.-]+)`", text)
+        if not (ROOT / name).exists()
+    }
+
+    assert missing - {"docs/tutorial.md: examples/output/"} == set()  # made by `make examples`
+
+
 def test_targets_of_make_named_in_the_docs_exist() -> None:
     targets = set(re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(encoding="utf-8"), re.MULTILINE))
     named = set(re.findall(r"(?:`|^ *)make ([a-z-]+)", docs(), re.MULTILINE))
