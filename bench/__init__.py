@@ -1,5 +1,8 @@
-"""Odefit beside its peers, and how often what it says is true. Numpy's BLAS has one thread, as in a worker."""
+"""Compare odefit with other packages, and check how often its statements are true.
+
+numpy's BLAS uses one thread, as in a worker.
+"""
 
 import os
 
-os.environ["OPENBLAS_NUM_THREADS"] = "1"  # several are slower at matrices so small, and get in each other's way
+os.environ["OPENBLAS_NUM_THREADS"] = "1"  # several threads are slower for such small matrices, and slow each other down

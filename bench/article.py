@@ -1,11 +1,11 @@
-"""The article's whole procedure over HTTP: seconds from submitting to the result, and what torchdiffeq would take.
+"""Time the article's whole procedure over HTTP, from submission to the result, and estimate torchdiffeq's time.
 
     python -m bench.article
 
-Starts `odefit serve` with one worker and sends the requests of `examples/requests`, default solver, from the
-published guesses, once the worker has fitted each system for a step. torchdiffeq's time is that of its gradient at
-the guess, measured here, times the gradients that the fit used. Every problem is fitted by L-BFGS-B alone too, as the
-article finds Adam before it better, and by the default plan of a request that names no stages.
+Starts `odefit serve` with one worker and sends the requests of `examples/requests`, with the default solver and the
+published guesses, after the worker has fitted each system for one step. The time of torchdiffeq is that of its
+gradient at the guess, measured here, multiplied by the number of gradients that the fit used. Every problem is also
+fitted by L-BFGS-B alone, because the article finds it better after Adam, and by the default plan.
 """
 
 from __future__ import annotations

@@ -1,9 +1,9 @@
-"""Gradients a second over the size of a batch, on all cores: Lotka–Volterra, the article's fit.
+"""Measure gradients per second for batches of different sizes, on all cores: the article's fit of Lotka–Volterra.
 
     python -m bench.batch [SIZE ...]
 
-Every member has its own parameters and initial state, within 10 % of the guess; the loss is the sum over the batch.
-One call at least is timed for each size, after one that is not.
+Every member has its own parameters and initial state, within 10 % of the guess. The loss is the sum over the batch.
+For each size, at least one call is timed, after one that is not.
 """
 
 from __future__ import annotations

@@ -1,10 +1,10 @@
-"""What compiling a definition costs: on first use, in a second process, and for 10, 100 and 1,000 states.
+"""Measure the cost of compiling a definition: on first use, in a second process, and for 10, 100 and 1,000 states.
 
     python -m bench.compile [STATES ...]
 
-Every row is measured in fresh processes with a folder of its own for the kernels. The chain of n states has n
-parameters, one a reaction; its neighbours are coupled by products, so that the Jacobian is sparse but not constant.
-For 1,000 states the solution alone is computed, for fewer the gradient by all parameters.
+Every row is measured in new processes with a separate folder for the kernels. The chain of n states has n parameters,
+one for each reaction. Products couple neighbours, so the Jacobian is sparse but not constant. For 1,000 states only
+the solution is computed; for fewer, the gradient with respect to all parameters.
 """
 
 from __future__ import annotations

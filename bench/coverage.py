@@ -1,18 +1,18 @@
-"""Do 95 % intervals hold the truth 95 times of a hundred? Simulated sets, fitted, and what their intervals hold.
+"""Check how often 95 % intervals contain the truth, by fitting simulated data.
 
     python -m bench.coverage [--sets 1000] [--seed 1] [--processes 2] [--only WORD]
 
-For each problem as many sets of data are simulated from the truth, each with noise of its own, and fitted by
-`least_squares` from the truth with `uncertainty: "covariance"`: this is about intervals, not about finding the
-optimum. Counted is for each unknown, the scale of the noise among them, in how many sets its interval held the truth,
-and for predictions, at each of their times, in how many the band held the model's true value. An interval that is not
-there holds nothing.
+For each problem, data sets are simulated from the truth with independent noise, and fitted by `least_squares` from the
+truth with `uncertainty: "covariance"`: the benchmark is about intervals, not about finding the optimum. For each
+unknown, including the scales of the noise, it counts the sets in which the interval contains the truth. For each time
+of the predictions, it counts the sets in which the band contains the model's true value. A missing interval contains
+nothing.
 
 Strongly nonlinear problems are then fitted twice, with `"covariance"` and with `"profile"`: the first kind of interval
-misses there, and the second should not. An end that is open holds all that lies beyond.
+is inaccurate there, and the second should not be. An interval with an open end contains everything on that side.
 
-Ends with exit status 0 only if every goal is reached: a mean of 94 to 96 %, each single one 92.5 to 97.5 %, each of
-the profiles 93 to 97 %. By chance alone one of 1,000 sets varies by 0.7 % (standard deviation), one of 200 by 1.5 %.
+The exit status is 0 only if every goal is reached: a mean of 94 to 96 %, 92.5 to 97.5 % for each quantity, 93 to 97 %
+for each profile. By chance, a percentage varies by 0.7 (standard deviation) with 1,000 sets, and by 1.5 with 200.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""What `bench.coverage` simulates: truths, times and noise, and the request that is fitted."""
+"""The problems of `bench.coverage`: true values, times and noise, and the request to fit."""
 
 from __future__ import annotations
 

@@ -1,12 +1,12 @@
-"""What one loss and its gradient cost: odefit's engine beside torchdiffeq, diffrax, CVODES and plain C.
+"""Measure the cost of a loss and its gradient: odefit's engine, torchdiffeq, diffrax, CVODES and plain C.
 
     python -m bench.gradient [PROBLEM ...]      (needs the `bench` extra and cc)
 
-The article's fits at their guesses, and Robertson's stiff reactions: the sum of squares of states minus data, its
-derivatives by all parameters and initial values. Everybody runs on the same one core, in turn, compiled
-beforehand. First all are compared: at a tight tolerance they must agree, at the tolerance that is timed they must
-be near that, else the script ends. Times are the process's CPU time, of which other work on the machine takes nothing;
-a ratio is the median of the rounds' own ratios.
+The problems are the article's fits at their guesses and Robertson's stiff reactions; the loss is the sum of squares of
+states minus data, differentiated with respect to all parameters and initial values. All competitors run in turn on the
+same core, compiled beforehand. The script first compares their results: they must agree at a tight tolerance, and must
+be close to that at the tolerance that is timed; otherwise it stops. Times are CPU times of the process, so other work
+on the machine does not count. A ratio is the median over rounds.
 """
 
 from __future__ import annotations

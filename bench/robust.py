@@ -1,15 +1,16 @@
-"""How often the optimum is found from bad guesses, and how long it takes: the default request beside others.
+"""Measure how often the optimum is found from bad guesses, and how long it takes: the default request and others.
 
     python -m bench.robust [--guesses N] [--factor F] [--every N] [--seed N] [--processes N] [--picture FILE]
         [PROBLEM ...]
 
-Problems, truths and noise stand in `bench.robust_problems`. Guesses of free unknowns that are positive lie within a
-factor F (3) of the truth, log-uniformly; others at truth ± max(|truth|, 0.1). The optimum is the best loss that
-anybody finds, or least squares from the truth; a fit has found it where its loss is within 1 % of that. Seeds are those
-of the commit's id, unless one is given. Contestants fit the same data from the same guesses, in turn: the default
-request; and, on every fifth guess (`--every`; 0: none), Adam and L-BFGS-B alone (the article's procedure), `starts:
-20`, and from the `bench` extra pyPESTO, 20 starts of L-BFGS-B on our gradients, and lmfit with scipy's LSODA, least
-squares from the guess, as either advises. Guesses are spread over processes of one thread each, as a worker's are.
+`bench.robust_problems` defines the problems, true values and noise. Guesses of positive unknowns are log-uniform
+within a factor F (3) of the truth, others uniform within truth ± max(|truth|, 0.1). The optimum is the best loss that
+any method finds, or least squares from the truth; a fit has found it if its loss is within 1 % of that. The seed is
+derived from the commit's id unless one is given. All methods fit the same data from the same guesses, in turn: the
+default request and, for every fifth guess (`--every`; 0: none), Adam and L-BFGS-B only (the article's procedure),
+`starts: 20`, and from the `bench` extra pyPESTO, 20 starts of L-BFGS-B with our gradients, and lmfit, least squares
+with scipy's LSODA, each as its documentation advises. Guesses are distributed over single-threaded processes, like
+those of a worker.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """The problems of `bench.robust`: systems, truths, windows and noise, from the literature's usual values.
 
-The article's four have the article's windows and noise; the others noise of 5 % of each observable's standard
-deviation.
+The article's four problems have the article's time windows and noise. The noise of the others is 5 % of each
+observable's standard deviation.
 """
 
 from __future__ import annotations

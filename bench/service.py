@@ -1,10 +1,10 @@
-"""What the service itself costs: start, memory, requests a second, and what it adds to a fit.
+"""Measure the cost of the service: start-up, memory, requests per second, and overhead of a fit.
 
     python -m bench.service        (`make bench`)
 
-Starts `odefit serve` with one worker and prints a table with the goals, which hold for two cores that have nothing
-else to do. Nothing but the fits of the last row runs while requests are counted: those of the third row are for
-`cuda`, and wait for a GPU worker that is not there.
+Starts `odefit serve` with one worker and prints a table with the goals, which are for two idle cores. No fit runs while
+requests are counted, except those of the last row: the fits of the third row ask for `cuda`, and wait for a GPU worker
+that does not exist.
 """
 
 from __future__ import annotations

@@ -1,11 +1,11 @@
-"""How often a fit that is as it should be carries a warning, and whether a flat direction is named.
+"""Count how often a clean fit has a warning, and check that flat directions are reported.
 
     python -m bench.warnings [--fits 200] [--seed 1] [--processes 2]
 
-Clean fits: data simulated from the model that is fitted, with the noise that the request says, from guesses within a
-factor of 2 of the truth, by default settings and with `uncertainty: "covariance"`. Goal: at most 5 % of the results
-carry any warning. Beside them fits of a decay of which only the product of two parameters is observable: the warning
-`flat_direction` must name both, and no other unknown, every time. Ends with exit status 0 only if both goals are
+In a clean fit, the data are simulated from the fitted model with the noise of the request, the guesses are within a
+factor of 2 of the truth, and all settings except `uncertainty: "covariance"` are defaults. The goal is a warning in at
+most 5 % of the results. In addition, fits of a decay in which only the product of two parameters is observable must
+always have the warning `flat_direction` with these two names and no other. The exit status is 0 only if both goals are
 reached.
 """
 

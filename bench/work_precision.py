@@ -1,13 +1,13 @@
-"""How accurate a solve is for the time it takes: odefit's methods beside scipy's, diffrax's and CVODES.
+"""Measure the accuracy of a solve for the time it takes: odefit's methods, scipy's, diffrax's and CVODES.
 
     python -m bench.work_precision      (needs the `bench` extra)
 
-Three tables and docs/images/work-precision.png: the states of DETEST's non-stiff problems, the states of the stiff
-set, and the stiff set with the derivatives by all parameters and initial values. The error is the largest over times
-and states, in units of each state's (derivative's) largest value, against a reference at a tight tolerance: scipy's for
-states, CVODES's for derivatives. Times are CPU time, the least of some calls. From each method's points, times at equal
-errors follow by interpolation; a table has their geometric mean over the problems, as multiples of the engine's `auto`,
-over the problems on which both reach that error.
+Writes three tables and docs/images/work-precision.png: the states of DETEST's non-stiff problems, the states of the
+stiff set, and the stiff set with the derivatives with respect to all parameters and initial values. The error is the
+largest over times and states, relative to the largest value of each state (or derivative), compared with a reference
+at a tight tolerance: scipy for states, CVODES for derivatives. Times are CPU times, the minimum of several calls.
+Interpolation between the points of each method gives times at equal errors. A table has the geometric mean of these
+times, relative to the engine's `auto`, over the problems in which both methods reach the error.
 """
 
 from __future__ import annotations

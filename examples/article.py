@@ -1,8 +1,8 @@
-"""The article's problems as fit requests, made from `data/article-problems.json` with fixed seeds.
+"""The article's problems as fit requests, generated from `data/article-problems.json` with fixed seeds.
 
 `python -m examples.article` writes them to `examples/requests/`, each with the article's full procedure and its
-validations as predictions, and the lynx–hare record beside them. Values are rounded to six decimals, far below
-the noise, so that the files do not depend on the machine that wrote them.
+validations as predictions. It also writes the request for the lynx–hare record. Values are rounded to six decimals,
+far below the noise, so that the files do not depend on the machine that wrote them.
 """
 
 from __future__ import annotations
@@ -22,9 +22,9 @@ DATA = Path(__file__).parents[1] / "data"
 REQUESTS = Path(__file__).parent / "requests"
 SEED = 2024
 OSCILLATORS, DRAWS, VALIDATION_DRAWS = 10_000, 123, 124
-TIME_LIMIT_SECONDS = {"lorenz": 6 * 3600}  # 4,000 steps of Adam at 1.3 s each, and room for a slow machine
+TIME_LIMIT_SECONDS = {"lorenz": 6 * 3600}  # 4,000 steps of Adam at 1.3 s each, and a margin for slow machines
 DEFAULT_TIME_LIMIT_SECONDS = 2 * 3600
-TRUTH_SOLVER = {"rtol": 1e-13, "atol": 1e-14}  # Lorenz forgets one decimal every 2.5 units of time
+TRUTH_SOLVER = {"rtol": 1e-13, "atol": 1e-14}  # Lorenz loses one decimal digit every 2.5 units of time
 VALIDATION_STEP = 0.05  # fine enough for a smooth curve
 DECIMALS = 6
 
@@ -33,13 +33,13 @@ Request = dict[str, Any]
 
 
 def article_problems() -> dict[str, Problem]:
-    """The article's problems with its published results, by name."""
+    """Return the article's problems with its published results, by name."""
     problems: dict[str, Problem] = json.loads((DATA / "article-problems.json").read_text("utf-8"))["problems"]
     return problems
 
 
 def all_requests() -> dict[str, Request]:
-    """Every example's request, by the name of its file."""
+    """Return the request of every example, by the name of its file."""
     problems = article_problems()
     return {
         "lynx-hare": lynx_hare(),
@@ -52,7 +52,7 @@ def all_requests() -> dict[str, Request]:
 
 
 def lynx_hare() -> Request:
-    """The Hudson's Bay Company's record of 21 years; hares are the prey."""
+    """Return the request for the Hudson's Bay Company's record of 21 years; hares are the prey."""
     lines = (DATA / "lynx-hare.csv").read_text("utf-8").splitlines()
     rows = [[float(field) for field in line.split(",")] for line in lines[2:]]
     years, lynx, hare = (list(column) for column in zip(*rows, strict=True))
@@ -66,7 +66,7 @@ def lynx_hare() -> Request:
 
 
 def noisy_fit(name: str, problem: Problem, *, absolute: bool) -> Request:
-    """A problem with known truth: its solution with normal noise, of which the article may take the modulus."""
+    """Return a problem with known truth: its solution with normal noise, and for some problems its absolute value."""
     truth, times = problem["truth"], _times(**problem["times"])
     data = simulate({"system": name, "times": times, **truth}, noise=problem["sigma"], seed=SEED)
     if absolute:
@@ -85,7 +85,7 @@ def noisy_fit(name: str, problem: Problem, *, absolute: bool) -> Request:
 
 
 def kuramoto(problem: Problem, *, order: int) -> Request:
-    """The reduced system fitted to the order parameter of a simulated network, from its known start."""
+    """Return the reduced system with the order parameter of a simulated network as data, from its known start."""
     times = _times(**problem["times"])
     full, network = problem["full_model_parameters"], Oscillators.draw(OSCILLATORS, seed=DRAWS)
     rng = np.random.default_rng(VALIDATION_DRAWS)
@@ -117,7 +117,7 @@ def kuramoto(problem: Problem, *, order: int) -> Request:
 
 
 def _validation(name: str, truth: Problem, times: Sequence[float], start: Problem | None) -> Request:
-    """The true solution to compare with: from another start, or beyond the data where there is none."""
+    """Return the true solution to compare with: from another start, or beyond the data if there is none."""
     initial_state = start or truth["initial_state"]
     true = simulate(
         {
@@ -165,13 +165,13 @@ def _rounded(columns: Mapping[str, Sequence[float]]) -> dict[str, list[float]]:
 
 
 def to_text(request: Request) -> str:
-    """As indented JSON with each list of numbers on one line."""
+    """Return a request as indented JSON with each list of numbers on one line."""
     text = json.dumps(request, indent=2, ensure_ascii=False, allow_nan=False)
     return re.sub(r"\[([^\[\]{}\"]+)\]", lambda column: f"[{' '.join(column[1].split())}]", text) + "\n"
 
 
 def write_requests(folder: Path = REQUESTS) -> Iterator[Path]:
-    """Write every request; yields the files written."""
+    """Write every request and yield the files written."""
     folder.mkdir(parents=True, exist_ok=True)
     for name, request in all_requests().items():
         path = folder / f"{name}.json"

@@ -2,10 +2,10 @@
 
     Linear → ODELayer → Linear
 
-Eight subjects eliminate a substance at a rate that depends on a covariate, rate = 0.3 + 0.5·covariate. Neither
-the rates nor the unit of the measured signal is known. The first linear layer makes a rate from the covariate,
-the ODE layer solves amount' = -rate·amount for all eight at once, the last one turns amounts into signals; all
-of it is trained together by torch.optim, through the solver.
+Eight subjects eliminate a substance at a rate that depends on a covariate, rate = 0.3 + 0.5·covariate. Neither the
+rates nor the unit of the measured signal is known. The first linear layer computes a rate from the covariate, the ODE
+layer solves amount' = -rate·amount for all eight subjects at once, and the last layer converts amounts to signals.
+torch.optim trains all of them together, through the solver.
 
     python -m examples.covariate_network
 """
@@ -26,7 +26,7 @@ ELIMINATION = {"states": ["amount"], "parameters": ["rate"], "equations": {"amou
 
 
 class CovariateNetwork(nn.Module):
-    """Covariates (B, 1) and times (T,) in, signals (B, T) out."""
+    """From covariates (B, 1) and times (T,) to signals (B, T)."""
 
     def __init__(self, engine: str = "auto") -> None:
         super().__init__()
@@ -35,7 +35,7 @@ class CovariateNetwork(nn.Module):
         self.signal = nn.Linear(1, 1, dtype=torch.float64)
 
     def forward(self, covariates: Tensor, times: Tensor) -> Tensor:
-        """The signals of all subjects, who start from an amount of 1."""
+        """Return the signals of all subjects, who start with an amount of 1."""
         amounts = self.solution(times, torch.ones(1, dtype=torch.float64), self.rate(covariates))
         signals: Tensor = self.signal(amounts).squeeze(-1)
         return signals
@@ -43,7 +43,7 @@ class CovariateNetwork(nn.Module):
 
 @dataclass(frozen=True)
 class Recovered:
-    """What the trained network says of the rate, rate = intercept + slope·covariate, and the mean squared error."""
+    """The rate that the network learned, rate = intercept + slope·covariate, and the mean squared error."""
 
     intercept: float
     slope: float
@@ -51,7 +51,7 @@ class Recovered:
 
 
 def simulated_subjects(seed: int = 0) -> tuple[Tensor, Tensor, Tensor]:
-    """Covariates (8, 1), times (21,) and noisy signals (8, 21), from the closed-form solution."""
+    """Return covariates (8, 1), times (21,) and noisy signals (8, 21), from the closed-form solution."""
     generator = torch.Generator().manual_seed(seed)
     covariates = torch.linspace(0.0, 1.5, SUBJECTS, dtype=torch.float64).unsqueeze(-1)
     times = torch.linspace(0.0, 6.0, 21, dtype=torch.float64)
@@ -61,7 +61,7 @@ def simulated_subjects(seed: int = 0) -> tuple[Tensor, Tensor, Tensor]:
 
 
 def train(steps: int = 150, seed: int = 0, engine: str = "auto") -> Recovered:
-    """Train the network on the simulated subjects from rates that ignore the covariate."""
+    """Train the network on the simulated subjects, starting from rates that ignore the covariate."""
     covariates, times, signals = simulated_subjects(seed)
     torch.manual_seed(seed)
     network = CovariateNetwork(engine)
@@ -82,4 +82,4 @@ if __name__ == "__main__":
     recovered = train()
     print(f"true rate       {TRUE_INTERCEPT:.3f} + {TRUE_SLOPE:.3f} * covariate")
     print(f"recovered rate  {recovered.intercept:.3f} + {recovered.slope:.3f} * covariate")
-    print(f"mean squared error {recovered.loss:.2e}; the noise alone has {NOISE**2:.2e}")
+    print(f"mean squared error {recovered.loss:.2e}; that of the noise is {NOISE**2:.2e}")

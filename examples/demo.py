@@ -1,9 +1,9 @@
-"""The whole service in one command: start it, fit the lynx–hare record over HTTP, draw the result, stop it.
+"""The whole service in one command: start it, fit the lynx–hare record over HTTP, plot the result, stop it.
 
     python -m examples.demo        (`make demo`)
 
-Leaves `demo-output/lynx-hare.png` and `demo-output/lynx-hare.json`. Ends with exit status 0 only if the fit
-succeeded and converged.
+Writes `demo-output/lynx-hare.png` and `demo-output/lynx-hare.json`. The exit status is 0 only if the fit succeeded
+and converged.
 """
 
 from __future__ import annotations
@@ -34,16 +34,16 @@ from service.cli.errors import FAILED, INTERRUPTED, NO_SERVICE, SUCCEEDED, Comma
 from service.cli.options import RequestOptions
 
 OUTPUT = Path("demo-output")
-START_SECONDS = 180.0  # a first start compiles every module; a cold disk and a busy machine take their time
+START_SECONDS = 180.0  # the first start compiles every module, which takes long on a cold disk or a busy machine
 STOP_SECONDS = 60.0
 LOG_LINES = 30
 
 
 @contextmanager
 def service() -> Iterator[str]:
-    """`odefit serve` on a free port with a folder that is removed; gives its address once it can take fits.
+    """Run `odefit serve` on a free port with a temporary folder; yields its address when it can run fits.
 
-    Raises `CommandError`, with the end of its log, if it does not come up.
+    Raises `CommandError` with the end of its log if it does not start.
     """
     url = f"http://127.0.0.1:{_free_port()}"
     with tempfile.TemporaryFile("w+", encoding="utf-8", errors="replace") as log:
@@ -51,11 +51,11 @@ def service() -> Iterator[str]:
         own = {name: value for name, value in os.environ.items() if not name.startswith("ODEFIT_")}
         process = subprocess.Popen(
             serve,
-            env=own,  # no setting of another service of the caller's
+            env=own,  # without the settings of any other service of the caller
             stdin=subprocess.DEVNULL,
             stdout=log,
             stderr=log,
-            start_new_session=True,  # Ctrl-C reaches this process alone, which then stops the service in order
+            start_new_session=True,  # Ctrl-C reaches only this process, which then stops the service
             preexec_fn=partial(end_with_parent, os.getpid()),  # noqa: PLW1509 - no thread has been started yet
         )
         try:
@@ -75,10 +75,13 @@ def _wait_until_ready(url: str, process: subprocess.Popen[bytes], log: IO[str]) 
     deadline = time.monotonic() + START_SECONDS
     while not _has_worker(url):
         if (status := process.poll()) is not None:
-            raise CommandError(NO_SERVICE, f"odefit serve ended with exit status {status}; it said:\n{_end_of(log)}")
+            raise CommandError(
+                NO_SERVICE, f"odefit serve ended with exit status {status}. The end of its log:\n{_end_of(log)}"
+            )
         if time.monotonic() > deadline:
-            said = _end_of(log)
-            raise CommandError(NO_SERVICE, f"odefit serve was not ready after {START_SECONDS:g} s; it said:\n{said}")
+            end = _end_of(log)
+            message = f"odefit serve was not ready after {START_SECONDS:g} s. The end of its log:\n{end}"
+            raise CommandError(NO_SERVICE, message)
         time.sleep(0.1)
 
 
@@ -100,30 +103,30 @@ def _stop(process: subprocess.Popen[bytes]) -> None:
     try:
         process.wait(STOP_SECONDS)
     except subprocess.TimeoutExpired:
-        process.terminate()  # a second signal makes it kill what it started
+        process.terminate()  # at a second signal it kills what it started
         process.wait(STOP_SECONDS)
 
 
 def run(console: Console) -> int:
-    """Start, fit, report, draw, stop. Returns the exit status. Raises `CommandError`."""
+    """Start the service, fit, report, plot, and stop it. Returns the exit status. Raises `CommandError`."""
     OUTPUT.mkdir(exist_ok=True)
     picture, result = OUTPUT / "lynx-hare.png", OUTPUT / "lynx-hare.json"
-    picture.unlink(missing_ok=True)  # what is there at the end is from this run
-    console.print("Starting odefit: API, a worker and a private Redis …")
+    picture.unlink(missing_ok=True)  # so that a picture at the end is from this run
+    console.print("Starting the API, a worker and a private Redis …")
     with service() as url:
-        console.print(f"It is up at {url}. Fitting 21 years of lynx and hare pelts over HTTP …\n")
+        console.print(f"The service runs at {url}. Fitting 21 years of lynx and hare pelts over HTTP …\n")
         request = RequestOptions(REQUESTS / "lynx-hare.json")
         status = fit_on_service(request, url, None, result, picture, console, console)
-        console.print("\nStopping it …")
+        console.print("\nStopping the service …")
     if status != SUCCEEDED:
         raise CommandError(status, "the fit did not succeed")
     outcome = json.loads(result.read_text("utf-8"))["outcome"]["code"]
-    console.print(f"Data, trajectory and phase plane: {picture}; the whole result: {result}", soft_wrap=True)
+    console.print(f"Plot: {picture}\nResult: {result}", soft_wrap=True)
     return SUCCEEDED if outcome == "converged" else FAILED
 
 
 def main() -> int:
-    """Run the demo; what goes wrong is a sentence, not a traceback."""
+    """Run the demo. Failures are printed as sentences, not as tracebacks."""
     console = Console()
     signal.signal(signal.SIGTERM, _leave)
     try:

@@ -1,11 +1,11 @@
-"""Fit every request in `examples/requests/` and draw the article's pictures into `examples/output/`.
+"""Fit every request in `examples/requests/` and draw the article's figures into `examples/output/`.
 
     python -m examples.run_all                  the article's full procedure: a minute or two
     python -m examples.run_all --quick          100 steps of Adam, then L-BFGS-B: for a slow engine
     python -m examples.run_all --only lorenz
 
-What is finished is not run again; what was interrupted goes on from its checkpoint. Delete the output to start
-afresh. The fits run in this process, by `odelib.fit`; `odefit submit FILE` sends a request to a service instead.
+Finished fits are not run again, and interrupted fits continue from their checkpoint. Delete the output to start
+afresh. The fits run in this process, with `odelib.fit`; `odefit submit FILE` sends a request to a service instead.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ Request = dict[str, Any]
 
 
 def load_request(path: Path, *, quick: bool) -> Request:
-    """A request as committed, or with few steps of Adam."""
+    """Return a request as committed, or with few steps of Adam."""
     request: Request = json.loads(path.read_text("utf-8"))
     if quick:
         for stage in request.get("stages", []):
@@ -53,7 +53,7 @@ def load_request(path: Path, *, quick: bool) -> Request:
 
 
 def result_of(name: str, request: Request, output: Path, tell: Callable[[Monitor], None]) -> FitResult:
-    """The request's result: read where it was fitted before, else fitted, from its checkpoint where there is one."""
+    """Return the result of a request: the saved one, or that of a fit, continued from a checkpoint if possible."""
     digest = hashlib.sha256(json.dumps(request, sort_keys=True).encode()).hexdigest()[:12]
     finished, unfinished = output / f"{name}.{digest}.result.json", output / f"{name}.{digest}.checkpoint.json"
     if finished.exists():
@@ -85,11 +85,11 @@ def _watch(monitor: Monitor, ended: threading.Event, checkpoint: Path, tell: Cal
 def _write(path: Path, text: str) -> None:
     part = path.with_suffix(".part")
     part.write_text(text, encoding="utf-8")
-    part.replace(path)  # whole or not at all, whenever we are interrupted
+    part.replace(path)  # complete or not at all, even if the process is interrupted
 
 
 def draw_orbits(name: str, output: Path) -> Path | None:
-    """The article's demonstration: the system itself from several starts; None where the article has none."""
+    """Draw the article's demonstration, the system from several starts; return None if the article has none."""
     problem = article_problems().get(name, {})
     starts = problem.get("demonstration_initial_states", [])
     if not starts:
@@ -109,7 +109,7 @@ def _orbit(name: str, problem: Any, start: dict[str, float]) -> Curve:
 
 
 def compare(name: str, result: FitResult) -> Table:
-    """The fitted values beside the truth and what the article published."""
+    """Return a table of the fitted values, the true ones and those published in the article."""
     problem = article_problems().get(name, {})
     truth = _values(problem.get("truth", {}))
     published = _values(problem.get("published", {})) or problem.get("reference", {}).get("optimum", {})
@@ -125,7 +125,7 @@ def _values(source: Any) -> dict[str, float]:
 
 
 def run(name: str, output: Path, console: Console, *, quick: bool) -> bool:
-    """Fit and draw one example; whether it converged."""
+    """Fit and plot one example; return whether it converged."""
     request = load_request(REQUESTS / f"{name}.json", quick=quick)
     columns = [TextColumn("{task.description}"), BarColumn(), TextColumn("{task.fields[state]}"), TimeElapsedColumn()]
     with Progress(*columns, console=console, transient=True) as bar:
@@ -136,10 +136,10 @@ def run(name: str, output: Path, console: Console, *, quick: bool) -> bool:
     console.print(compare(name, result))
     for prediction in result.predictions or []:
         rmse = ", ".join(f"{observable} {value:.3g}" for observable, value in (prediction.rmse or {}).items())
-        why = prediction.error.detail if prediction.error else f"root mean square distance {rmse}"
+        why = prediction.error.detail if prediction.error else f"root mean square error {rmse}"
         console.print(f"prediction {prediction.name!r}: {why}")
     for picture_path in filter(None, [picture, draw_orbits(name, output)]):
-        console.print(f"drawn: {picture_path}", soft_wrap=True)
+        console.print(f"plot: {picture_path}", soft_wrap=True)
     console.print(f"{result.outcome.code}: {result.outcome.message}\n")
     return result.outcome.code == "converged"
 
@@ -151,12 +151,12 @@ def _show(bar: Progress, task: TaskID, monitor: Monitor) -> None:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run what was asked for; 0 if all of it converged, else 1."""
+    """Run the requested examples; return 0 if all converged, otherwise 1."""
     names = sorted(path.stem for path in REQUESTS.glob("*.json"))
     parser = argparse.ArgumentParser(prog="examples.run_all", description=(__doc__ or "").split("\n\n", 1)[0])
-    parser.add_argument("--quick", action="store_true", help="100 steps of Adam in place of the article's thousands")
-    parser.add_argument("--only", action="append", choices=names, help="one of the examples; may be repeated")
-    parser.add_argument("--output", type=Path, default=OUTPUT, help="folder for results and pictures")
+    parser.add_argument("--quick", action="store_true", help="100 steps of Adam instead of the article's thousands")
+    parser.add_argument("--only", action="append", choices=names, help="run only this example; may be repeated")
+    parser.add_argument("--output", type=Path, default=OUTPUT, help="folder for results and plots")
     asked = parser.parse_args(arguments)
     asked.output.mkdir(parents=True, exist_ok=True)
     console, converged = Console(), []
@@ -167,7 +167,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             console.print(f"{name} failed. {error}", style="red")
             converged.append(False)
         except KeyboardInterrupt:
-            console.print("interrupted; run the same command again to go on from here")
+            console.print("interrupted; run the same command again to continue from here")
             return 130
     return 0 if all(converged) else 1
 

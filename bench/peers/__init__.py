@@ -1,7 +1,7 @@
-"""Who the engine is measured against, a file each.
+"""The packages that the engine is compared with, one file each.
 
-A peer has `gradients(problem, rtol, atol)`: by name, functions without arguments that compute the sum of squares of
-states minus data and its derivatives, by the parameters first, then by the initial values; and where it takes part
-in `bench/work_precision.py`, `solves(problem)`: by name, functions of the relative tolerance that compute the
-states (T, n).
+Each has `gradients(problem, rtol, atol)`: for each name a function without arguments that computes the sum of squares
+of states minus data, and its derivatives with respect to the parameters and then the initial values. If it takes part
+in `bench/work_precision.py`, it also has `solves(problem)`: for each name a function of the relative tolerance that
+computes the states (T, n).
 """

@@ -1,4 +1,4 @@
-"""SUNDIALS' CVODES by CasADi: BDF for stiff problems, else Adams; sensitivities solved beside, under error control."""
+"""SUNDIALS' CVODES through CasADi: BDF for stiff problems, otherwise Adams; error control includes sensitivities."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A system's equations as a Python function over any library's numbers, as one would write it for that library."""
+"""A system's equations as a Python function of any library's numbers, as one would write it for that library."""
 
 from __future__ import annotations
 

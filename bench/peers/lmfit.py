@@ -1,4 +1,4 @@
-"""lmfit with scipy's LSODA: what its documentation advises for differential equations, least squares from the guess."""
+"""lmfit with scipy's LSODA: least squares from the guess, as its documentation advises for differential equations."""
 
 from __future__ import annotations
 

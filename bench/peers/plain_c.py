@@ -1,4 +1,4 @@
-"""`dopri5.c`, compiled by `cc -O3 -march=native` for one system, its derivatives written out by sympy."""
+"""`dopri5.c`, compiled by `cc -O3 -march=native` for one system, with derivatives from sympy."""
 
 from __future__ import annotations
 

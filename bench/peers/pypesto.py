@@ -1,7 +1,7 @@
-"""pyPESTO with odelib's losses and gradients: what its documentation advises, many starts of a local optimiser.
+"""pyPESTO with odelib's losses and gradients: many starts of a local optimiser, as its documentation advises.
 
-Unknowns that are positive are sought in their logarithm, between a tenth of the guess and ten times it; others within
-ten times their size around it. The guess is one of the starts.
+Positive unknowns are searched in their logarithm, between a tenth of the guess and ten times the guess; others within
+ten times their size around the guess. The guess is one of the starts.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""scipy's solvers, with the right-hand side in Python, as they are used; and reference solutions made with them."""
+"""scipy's solvers, with the right-hand side in Python as usual, and reference solutions computed with them."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""torchdiffeq's dopri5, its gradient by backpropagation through the steps and by the adjoint equation."""
+"""torchdiffeq's dopri5, with gradients from backpropagation through the steps and from the adjoint equation."""
 
 from __future__ import annotations
 

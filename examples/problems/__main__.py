@@ -1,11 +1,11 @@
-"""Fit every problem by a service's default settings and print a table beside an independent implementation's best.
+"""Fit every problem with default settings on a service, and compare with the best of an independent implementation.
 
-    python -m examples.problems                          starts a service, some minutes
-    python -m examples.problems --only Lorenz Goodwin    those whose names have one of these words
-    python -m examples.problems --url URL                a service that is running; its key in ODEFIT_API_KEY
+    python -m examples.problems                          start a service; takes some minutes
+    python -m examples.problems --only Lorenz Goodwin    only problems whose names contain one of these words
+    python -m examples.problems --url URL                use a running service; its key is in ODEFIT_API_KEY
 
-Ends with exit status 0 only if every loss is within 0.1 % of the independent best, for likelihoods within 0.001 of
-it. The table is markdown, as it stands in docs/problems.md.
+The exit status is 0 only if every loss is within 0.1 % of the independent best, or within 0.001 for likelihoods. The
+output is the Markdown table in docs/problems.md.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ COLUMNS = (
 
 @dataclass(frozen=True)
 class Row:
-    """What the table says of a problem."""
+    """The row of one problem in the table."""
 
     problem: Problem
     fit: dict[str, Any]
@@ -44,17 +44,17 @@ class Row:
 
     @property
     def gap(self) -> float:
-        """How far the service's loss lies above the independent best: a share, for likelihoods a difference."""
+        """Return how far the service's loss is above the independent best: relative, or absolute for likelihoods."""
         loss = float(self.fit["result"]["loss"])
         return loss - self.independent if "noise" in self.problem.request else loss / self.independent - 1
 
     @property
     def agrees(self) -> bool:
-        """Whether the loss is as good as asked for."""
+        """Return whether the loss is within the limit."""
         return self.gap <= 1e-3
 
     def text(self) -> str:
-        """The row in markdown."""
+        """Return the row as Markdown."""
         result = self.fit["result"]
         gap = f"{self.gap:+.1g}" if "noise" in self.problem.request else f"{100 * self.gap:+.1g} %"
         warnings = ", ".join(sorted({one["code"] for one in result["warnings"]}))
@@ -67,7 +67,7 @@ class Row:
 
 
 def fitted(client: httpx.Client, request: dict[str, Any]) -> dict[str, Any]:
-    """The finished fit. Raises `httpx.HTTPStatusError` for a refusal, `RuntimeError` for a fit without a result."""
+    """Return the finished fit. Raises `httpx.HTTPStatusError` if it is rejected, `RuntimeError` if it has no result."""
     answer = client.post("/fits", json=request, headers={"Prefer": "wait=60"})
     answer.raise_for_status()
     fit: dict[str, Any] = answer.json()
@@ -81,7 +81,7 @@ def fitted(client: httpx.Client, request: dict[str, Any]) -> dict[str, Any]:
 
 
 def beside_stan(result: dict[str, Any]) -> list[str]:
-    """Rows of a table: the fit's values beside the posterior's, in its standard deviations."""
+    """Return rows that compare the fit's values with the posterior's, in its standard deviations."""
     values = {name: entry["value"] for name, entry in (result["parameters"] | result["initial_state"]).items()}
     values |= {f"{name}'s sigma": entry["sigma"]["value"] for name, entry in result["noise"].items()}
     return [
@@ -91,10 +91,14 @@ def beside_stan(result: dict[str, Any]) -> list[str]:
 
 
 def main() -> int:
-    """Fit, compare, print."""
-    parser = argparse.ArgumentParser(prog="python -m examples.problems", description="fit the table of problems")
-    parser.add_argument("--url", help="of a running service; one is started if left out")
-    parser.add_argument("--only", nargs="+", default=[""], metavar="WORD", help="problems whose names have one")
+    """Fit, compare and print."""
+    parser = argparse.ArgumentParser(
+        prog="python -m examples.problems", description="Fit the problems of docs/problems.md."
+    )
+    parser.add_argument("--url", help="a running service; by default one is started")
+    parser.add_argument(
+        "--only", nargs="+", default=[""], metavar="WORD", help="only problems whose names contain one of these words"
+    )
     arguments = parser.parse_args()
     key = os.environ.get("ODEFIT_API_KEY", "")
     rows: list[Row] = []

@@ -1,4 +1,4 @@
-"""All problems of the table, in its order."""
+"""All problems, in the order of the table."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from examples.problems.problem import Problem
 
 
 def problems() -> list[Problem]:
-    """The measured ones, then the simulated ones; the same at every call."""
+    """Return the problems with measured data, then those with simulated data; the same at every call."""
     growth = [logistic(), gompertz()]
     kinetics = [michaelis_menten(), product_inhibition(), radioactive_chain(), hiv(), robertson()]
     return [*measured(), *growth, *kinetics, fitzhugh_nagumo(), goodwin(), repressilator(), pendulum(), lorenz()]

@@ -1,4 +1,4 @@
-"""Growth curves with outliers, under Student's t."""
+"""Growth curves with outliers, fitted with Student's t."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from examples.problems.simulating import simulated, with_outliers
 
 
 def logistic() -> Problem:
-    """Yeast: Carlson (1913) as fitted by Pearl (1927)."""
+    """Return the growth of yeast: Carlson (1913) as fitted by Pearl (1927)."""
     return _curve(
         "Logistic growth, outliers",
         "values of Pearl (1927) for yeast",
@@ -23,7 +23,7 @@ def logistic() -> Problem:
 
 
 def gompertz() -> Problem:
-    """A tumour."""
+    """Return the growth of a tumour."""
     return _curve(
         "Gompertz growth, outliers",
         "values of Laird (1964) for a tumour, rounded",

@@ -1,7 +1,7 @@
-"""The same objectives by scipy alone: no line of odelib takes part.
+"""The same objectives computed with scipy only, without odelib.
 
-Trajectories are `solve_ivp`'s at tight tolerances, likelihoods are `scipy.stats`'; the least is looked for by
-`least_squares` with weights that are brought up to date until nothing changes, and with priors by `minimize`.
+Trajectories come from `solve_ivp` at tight tolerances, and likelihoods from `scipy.stats`. `least_squares` minimises
+the loss with weights that are updated until nothing changes; if there are priors, `minimize` follows.
 """
 
 from __future__ import annotations
@@ -18,8 +18,8 @@ from scipy.optimize import least_squares, minimize
 from examples.problems.problem import Problem, Reals, Values
 from examples.problems.simulating import values_of
 
-FAR = 1e6  # a residual where there is no solution
-STEP = 1e-5  # of the differences, relative to what is above 0.1
+FAR = 1e6  # a residual if there is no solution
+STEP = 1e-5  # of the finite differences, relative to max(|x|, 0.1)
 ROUNDS = 50
 STARTS = 3
 SPREAD = 0.1  # of the starts around the true or published values, relative
@@ -27,13 +27,13 @@ SPREAD = 0.1  # of the starts around the true or published values, relative
 
 @dataclass(frozen=True)
 class Independent:
-    """A problem's objective, of a vector of all free unknowns: logarithms of those on a log scale."""
+    """The objective of a problem as a function of the vector of all free unknowns, in logarithms on a log scale."""
 
     problem: Problem
 
     @cached_property
     def keys(self) -> list[tuple[int, str]]:
-        """The free unknowns: the number of the series, -1 for what they share, and the name."""
+        """Return the free unknowns: the number of the series, or -1 if the series share the unknown, and the name."""
         request = self.problem.request
         free = [name for name, entry in request["parameters"].items() if is_free(entry)]
         keys = [(-1, name) for name in free if name not in request.get("per_experiment", [])]
@@ -44,21 +44,21 @@ class Independent:
         return keys
 
     def is_logarithmic(self, name: str) -> bool:
-        """Whether the request says so."""
+        """Return whether the request gives the unknown a log scale."""
         entry = (self.problem.request["parameters"] | self.problem.request["initial_state"])[name]
         return isinstance(entry, dict) and entry.get("scale") == "log"
 
     def vector(self, values: Values) -> Reals:
-        """The vector of these values, the same ones for all series."""
+        """Return the vector of these values, which are the same for all series."""
         return np.array([np.log(values[n]) if self.is_logarithmic(n) else values[n] for _, n in self.keys])
 
     def named(self, vector: Reals) -> list[tuple[str, float]]:
-        """The unknowns' values in the request's units."""
+        """Return the values of the unknowns in the request's units."""
         exact = [np.exp(x) if self.is_logarithmic(n) else x for (_, n), x in zip(self.keys, vector, strict=True)]
         return [(name, float(value)) for (_, name), value in zip(self.keys, exact, strict=True)]
 
     def pairs(self, vector: Reals) -> dict[str, tuple[Reals, Reals]]:
-        """By observable the measurements and the model there. Raises `ArithmeticError`."""
+        """Return the measurements and the model's values of each observable. Raises `ArithmeticError`."""
         found: dict[str, list[tuple[Reals, Reals]]] = {}
         values = [value for _, value in self.named(vector)]
         for number, series in enumerate(self.problem.series):
@@ -73,7 +73,7 @@ class Independent:
         }
 
     def loss(self, vector: Reals, sigmas: Mapping[str, float]) -> float:
-        """The request's loss at these scales of the noise, infinite where there is no solution."""
+        """Return the request's loss at these scales of the noise; infinite if there is no solution."""
         noise = self.problem.request.get("noise")
         try:
             pairs = self.pairs(vector)
@@ -86,7 +86,7 @@ class Independent:
         )
 
     def prior(self, vector: Reals, sigmas: Mapping[str, float]) -> float:
-        """-log of the priors' densities."""
+        """Return −log of the priors' densities."""
         request = self.problem.request
         entries = request["parameters"] | request["initial_state"]
         of_unknowns = [(entries[name], value) for name, value in self.named(vector)]
@@ -98,7 +98,7 @@ class Independent:
         )
 
     def residuals(self, vector: Reals, sigmas: Mapping[str, float]) -> Reals:
-        """Those whose squares, at these scales and weights, fall as the loss falls."""
+        """Return residuals whose sum of squares, at these scales and weights, has the same minimum as the loss."""
         noise = self.problem.request.get("noise")
         try:
             pairs = self.pairs(vector)
@@ -109,7 +109,7 @@ class Independent:
         ])  # fmt: skip
 
     def search(self, vector: Reals) -> float:
-        """The loss at the end of a search from here."""
+        """Return the loss at the end of a search from this point."""
         noise = self.problem.request.get("noise", {})
         sigmas = dict.fromkeys(self.problem.series[0]["values"], 1.0)
         weights: Reals | float = 1.0
@@ -127,7 +127,7 @@ class Independent:
         return min(least, self.with_priors(vector, sigmas)) if has_priors(self.problem.request) else least
 
     def nearest(self, vector: Reals, sigmas: Mapping[str, float], weights: Reals | float) -> Reals:
-        """Where the sum of the squares is least at these scales and weights, by differences on either side."""
+        """Return the minimum of the sum of squares at these scales and weights, with central differences."""
 
         def weighted(x: Reals) -> Reals:
             return np.asarray(weights * self.residuals(x, sigmas))
@@ -139,7 +139,7 @@ class Independent:
         return np.asarray(least_squares(weighted, vector, slopes, x_scale="jac", xtol=1e-10, ftol=1e-10).x)
 
     def with_priors(self, vector: Reals, sigmas: Mapping[str, float]) -> float:
-        """The least loss of all unknowns and the scales' logarithms together."""
+        """Return the lowest loss over all unknowns and the logarithms of the scales together."""
         names = list(sigmas)
 
         def loss(both: Reals) -> float:
@@ -152,7 +152,7 @@ class Independent:
         return loss(both)
 
     def best(self) -> float:
-        """The least loss from the true or published values and from around them."""
+        """Return the lowest loss from the true or published values and from points around them."""
         random = np.random.default_rng(0)
         begin = self.vector(self.problem.start)
         starts = [begin]
@@ -164,24 +164,24 @@ class Independent:
 
 
 def is_free(entry: Any) -> bool:
-    """Whether an entry of the request is fitted."""
+    """Return whether an entry of the request is fitted."""
     return not isinstance(entry, str) and not (isinstance(entry, dict) and entry.get("fixed", False))
 
 
 def has_priors(request: Mapping[str, Any]) -> bool:
-    """Whether any unknown has one."""
+    """Return whether any unknown has a prior."""
     return any(isinstance(entry, dict) and "prior" in entry for entry in request["parameters"].values())
 
 
 def log_prior(prior: Mapping[str, Any], value: float) -> float:
-    """The logarithm of a prior's density."""
+    """Return the logarithm of a prior's density."""
     if prior["distribution"] == "normal":
         return float(stats.norm.logpdf(value, prior["mean"], prior["standard_deviation"]))
     return float(stats.lognorm.logpdf(value, prior["sigma"], scale=prior["median"]))
 
 
 def log_likelihood(noise: Mapping[str, Any], measured: Reals, model: Reals, sigma: float) -> float:
-    """Of all measurements of one observable."""
+    """Return the log-likelihood of all measurements of one observable."""
     match noise["distribution"]:
         case "normal":
             return float(stats.norm.logpdf(measured, model, sigma).sum())
@@ -193,7 +193,7 @@ def log_likelihood(noise: Mapping[str, Any], measured: Reals, model: Reals, sigm
 
 
 def residual(noise: Mapping[str, Any], measured: Reals, model: Reals) -> Reals:
-    """Of one observable, without its scale: for counts that of the deviance."""
+    """Return the residuals of one observable, not divided by its scale; for counts, deviance residuals."""
     match noise.get("distribution"):
         case "lognormal":
             return np.asarray(np.log(measured / np.maximum(model, 1e-300)))
@@ -205,19 +205,19 @@ def residual(noise: Mapping[str, Any], measured: Reals, model: Reals) -> Reals:
 
 
 def weight(noise: Mapping[str, Any], measured: Reals, model: Reals, sigma: float) -> Reals:
-    """The root of each residual's weight: below 1 for outliers under Student's t."""
+    """Return the root of each residual's weight, which is below 1 for outliers under Student's t."""
     if noise.get("distribution") != "student-t":
         return np.ones(len(measured))
     return np.asarray(np.sqrt(5 / (4 + ((measured - model) / sigma) ** 2)))
 
 
 def scale(noise: Mapping[str, Any], measured: Reals, model: Reals, sigma: float) -> float:
-    """The concentrated_scales scale of one observable's noise at these residuals; 1 where there is none."""
+    """Return the scale that maximises the likelihood of one observable at these residuals; 1 if it has no scale."""
     if not noise or noise["distribution"] == "poisson":
         return 1.0
     squares = residual(noise, measured, model) ** 2
     if noise["distribution"] != "student-t":
         return float(np.sqrt(squares.mean()))
-    for _ in range(200):  # expectation and maximisation, from whichever scale was the last
+    for _ in range(200):  # expectation–maximisation, starting from the previous scale
         sigma = float(np.sqrt(np.mean(squares * 5 / (4 + squares / sigma**2))))
     return sigma

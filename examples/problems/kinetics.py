@@ -11,7 +11,7 @@ from examples.problems.simulating import lognormal, normal, poisson, simulated
 
 
 def michaelis_menten() -> Problem:
-    """Progress curves from four amounts of substrate; the product is measured."""
+    """Return progress curves from four amounts of substrate; the product is measured."""
     times = np.linspace(0.0, 30.0, 16).tolist()
     request = {
         "system": system({"S": "-Vmax*S/(Km + S)", "P": "Vmax*S/(Km + S)"}, "Vmax Km", observables={"P": "P"}),
@@ -36,7 +36,7 @@ def michaelis_menten() -> Problem:
 
 
 def product_inhibition() -> Problem:
-    """An enzyme that its product inhibits: triplicates, once with product from the start."""
+    """Return an enzyme that its product inhibits: triplicates, one experiment with product from the start."""
     times = np.repeat(np.linspace(0.0, 40.0, 9), 3).tolist()
     equation = "Vmax*S/(Km*(1 + P/Ki) + S)"
     request = {
@@ -61,7 +61,7 @@ def product_inhibition() -> Problem:
 
 
 def radioactive_chain() -> Problem:
-    """Bi-210 → Po-210 → Pb-206: counts of beta and alpha in an hour a day, by Poisson."""
+    """Return Bi-210 → Po-210 → Pb-206: Poisson counts of beta and alpha particles in one hour a day."""
     request = {
         "system": system(
             {"Bi": "-k1*Bi", "Po": "k1*Bi - k2*Po"}, "k1 k2",
@@ -84,10 +84,10 @@ def radioactive_chain() -> Problem:
 
 
 def hiv() -> Problem:
-    """Decay of HIV-1 under a protease inhibitor; RNA in thousand copies/ml.
+    """Return the decay of HIV-1 under a protease inhibitor, with RNA in thousand copies/ml.
 
-    Before the drug everything is in balance: as much virus is made as is cleared. X is the infected cells times the
-    virus each makes in a day, hence c·V at first; virus made from then on (W) is not infectious.
+    Before the drug, production and clearance of virus are in balance. X is the number of infected cells times the
+    virus that each produces in a day, so it is c·V at the start. Virus produced later (W) is not infectious.
     """
     request: dict[str, Any] = {
         "system": system(
@@ -111,7 +111,7 @@ def hiv() -> Problem:
 
 
 def robertson() -> Problem:
-    """The stiff reactions of Robertson (1966), whose rates differ by nine decades."""
+    """Return the stiff reactions of Robertson (1966), whose rates differ by nine decades."""
     request = {
         "system": system(
             {

@@ -1,4 +1,4 @@
-"""Problems whose data were measured; the tables stand in `data/`."""
+"""Problems with measured data; the tables are in `data/`."""
 
 from __future__ import annotations
 
@@ -21,18 +21,18 @@ STAN = {
 
 
 def measured() -> list[Problem]:
-    """All of them."""
+    """Return all of them."""
     return [theophylline(), influenza_sir(), influenza_seir(), lynx_hare(), lynx_hare_with_priors()]
 
 
 def rows(name: str) -> list[dict[str, float]]:
-    """The rows of a table in `data/`."""
+    """Return the rows of a table in `data/`."""
     lines = [line for line in (DATA / name).read_text("utf-8").splitlines() if not line.startswith("#")]
     return [{key: float(value) for key, value in row.items()} for row in csv.DictReader(lines)]
 
 
 def theophylline() -> Problem:
-    """One compartment with absorption of first order; rates and volume are each subject's own."""
+    """Return one compartment with first-order absorption; each subject has its own rates and volume."""
     table = rows("theophylline.csv")
     experiments: list[dict[str, Any]] = []
     for subject in sorted({row["subject"] for row in table}):
@@ -80,7 +80,7 @@ def _influenza() -> dict[str, Any]:
 
 
 def influenza_sir() -> Problem:
-    """Susceptible, infected, recovered, by least squares; the number infected on day 0 is fitted."""
+    """Return susceptible, infected, recovered, with least squares; the number infected on day 0 is fitted."""
     request = {
         "system": system(
             {"S": "-beta*S*I/N", "I": "beta*S*I/N - gamma*I"}, "beta gamma I0", constants={"N": BOYS},
@@ -101,7 +101,7 @@ def influenza_sir() -> Problem:
 
 
 def influenza_seir() -> Problem:
-    """The same with a latent period, and a scale of the noise that is estimated."""
+    """Return the same with a latent period and an estimated scale of the noise."""
 
     def slope(_t: float, y: Reals, v: Values) -> list[float]:
         infections = v["beta"] * y[0] * y[2] / BOYS
@@ -130,7 +130,7 @@ def influenza_seir() -> Problem:
 
 
 def lynx_hare() -> Problem:
-    """The pelts of the Hudson's Bay Company under multiplicative noise."""
+    """Return the pelts of the Hudson's Bay Company with multiplicative noise."""
     table = rows("lynx-hare.csv")
     request = {
         "system": system(
@@ -155,7 +155,7 @@ def lynx_hare() -> Problem:
 
 
 def lynx_hare_with_priors() -> Problem:
-    """The same with the priors of Stan's case study."""
+    """Return the same with the priors of Stan's case study."""
     plain = lynx_hare()
     request: dict[str, Any] = plain.request
     rate = {"distribution": "normal", "mean": 1.0, "standard_deviation": 0.5}

@@ -1,4 +1,4 @@
-"""Whatever swings."""
+"""Oscillators."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ def _measured(until: float, count: int) -> dict[str, Any]:
 
 
 def fitzhugh_nagumo() -> Problem:
-    """Voltage and recovery of a nerve."""
+    """Return the voltage and recovery of a nerve cell."""
     request = {
         "system": system({"v": "c*(v - v**3/3 + w)", "w": "-(v - a + b*w)/c"}, "a b c"),
         "data": _measured(20.0, 101),
@@ -34,7 +34,7 @@ def fitzhugh_nagumo() -> Problem:
 
 
 def goodwin() -> Problem:
-    """A gene that its product represses, all three substances measured."""
+    """Return a gene that its product represses, with all three substances measured."""
     request = {
         "system": system(
             {"x": "a/(1 + z**h) - k1*x", "y": "b*x - k2*y", "z": "c*y - k3*z"}, "a b c k1 k2 k3",
@@ -60,7 +60,7 @@ def goodwin() -> Problem:
 
 
 def repressilator() -> Problem:
-    """Three genes in a ring, each repressing the next; the proteins are measured, the messengers are not."""
+    """Return three genes in a ring, each repressing the next; the proteins are measured, the mRNAs are not."""
     ring = {1: 3, 2: 1, 3: 2}
     equations = {f"m{i}": f"-m{i} + alpha/(1 + p{ring[i]}**n) + alpha0" for i in ring}
     equations |= {f"p{i}": f"-beta*(p{i} - m{i})" for i in ring}
@@ -89,7 +89,7 @@ def repressilator() -> Problem:
 
 
 def pendulum() -> Problem:
-    """A damped pendulum let go from far up; only the angle is measured."""
+    """Return a damped pendulum released from a large angle; only the angle is measured."""
     request = {
         "system": system(
             {"theta": "omega", "omega": "-g/length*sin(theta) - damping*omega"}, "length damping",
@@ -112,7 +112,7 @@ def pendulum() -> Problem:
 
 
 def lorenz() -> Problem:
-    """Chaos, of which one of three states is measured; y and z are found out."""
+    """Return a chaotic system of which one of three states is measured; y and z are inferred."""
     request = {
         "system": system(
             {"x": "sigma*(y - x)", "y": "x*(rho - z) - y", "z": "x*y - beta*z"}, "sigma rho beta",

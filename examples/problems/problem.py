@@ -1,4 +1,4 @@
-"""What one problem of the table is: its request, and what an independent implementation needs to know of it."""
+"""A problem of the table: its request, and its model for the independent implementation."""
 
 from __future__ import annotations
 
@@ -16,19 +16,19 @@ Slope = Callable[[float, Reals, Values], list[float]]
 
 
 def states_themselves(states: Reals, values: Values) -> list[Reals]:
-    """What is measured where the states are."""
+    """Return the states: the observables if the states are measured."""
     return list(states)
 
 
 @dataclass(frozen=True)
 class Problem:
-    """A request, and the same model written once more in Python.
+    """A request, and the same model in plain Python.
 
-    name: in the table. source: of the data or of the true values. request: the body of `POST /fits`. slope: the
-    derivatives at a time, of the states (n,) and everything else by name. start: true or published values, by name,
-    from where the independent search begins. observe: of states (n, T) what is measured, in the order of the
-    request's observables. initial: of the values by name the initial state; without, the states' own values. exact:
-    the states (n, T) at times since the start, where they can be written down; without, scipy solves for them.
+    name: in the table. source: of the data or of the true values. request: the body of `POST /fits`. slope: from
+    time, states (n,) and all other values by name to the time derivatives (n,). start: true or published values by
+    name, from which the independent search starts. observe: from states (n, T) to the observables, in the order of
+    the request. initial: from the values by name to the initial state; by default the values of the states. exact:
+    the states (n, T) at times since the start in closed form; by default scipy solves for them.
     """
 
     name: str
@@ -42,11 +42,11 @@ class Problem:
 
     @property
     def series(self) -> list[dict[str, Any]]:
-        """The measured series."""
+        """Return the measured series."""
         return self.request.get("experiments") or [self.request["data"]]
 
     def model(self, values: Values, begin: float, times: Reals) -> list[Reals]:
-        """What is measured at the times, by scipy. Raises `ArithmeticError` where it cannot be solved."""
+        """Return the observables at the times, computed by scipy. Raises `ArithmeticError` if the solve fails."""
         if self.exact:
             return self.observe(np.array(self.exact(times - begin, values)), values)
         states: list[str] = self.request["system"]["states"]
@@ -63,26 +63,26 @@ class Problem:
 
 
 def system(equations: dict[str, str], parameters: str, **more: Any) -> dict[str, Any]:
-    """A definition; parameters: their names, apart by spaces."""
+    """Return a definition. parameters: their names, separated by spaces."""
     return {"states": list(equations), "parameters": parameters.split(), "equations": equations, **more}
 
 
 def positive(guesses: Values) -> dict[str, Any]:
-    """Unknowns on a log scale."""
+    """Return unknowns on a log scale."""
     return {name: {"guess": guess, "scale": "log"} for name, guess in guesses.items()}
 
 
 def known(values: Values) -> dict[str, Any]:
-    """Values that are not fitted."""
+    """Return values that are not fitted."""
     return {name: {"guess": value, "fixed": True} for name, value in values.items()}
 
 
 def noise(distribution: str, observables: str, **more: Any) -> dict[str, Any]:
-    """One distribution for all observables, the scale estimated where nothing else is said."""
+    """Return the same distribution for all observables, by default with an estimated scale."""
     settings = {"distribution": distribution, "sigma": "estimate"} | more
     return {name: dict(settings) for name in observables.split()}
 
 
 def table(columns: Mapping[str, Reals]) -> dict[str, list[float]]:
-    """Values for a request, rounded to seven digits as a table would have them."""
+    """Return values for a request, rounded to seven digits as in a table."""
     return {name: [float(f"{value:.7g}") for value in column] for name, column in columns.items()}

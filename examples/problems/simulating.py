@@ -1,4 +1,4 @@
-"""Fills a problem with simulated measurements."""
+"""Simulated measurements for a problem."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ Noise = Callable[[np.random.Generator, Reals], Reals]
 
 
 def simulated(problem: Problem, observables: str, seed: int, scatter: Noise) -> Problem:
-    """The problem with measurements of the observables at its times.
+    """Return the problem with measurements of the observables at its times.
 
-    scatter: of the true values (T,) of one observable the measured ones. What is each series' own is taken from
-    its fixed initial values and constants, everything else from `problem.start`.
+    scatter: from the true values (T,) of one observable to the measured ones. A series' own values are its fixed
+    initial values and constants; all others come from `problem.start`.
     """
     random = np.random.default_rng(seed)
     names = observables.split()
@@ -36,7 +36,7 @@ def simulated(problem: Problem, observables: str, seed: int, scatter: Noise) -> 
 
 
 def values_of(problem: Problem, series: Mapping[str, Any]) -> dict[str, float]:
-    """True values of a series, by name: unknowns, fixed initial values and constants."""
+    """Return the true values of a series by name: unknowns, fixed initial values and constants."""
     entries = problem.request["initial_state"] | series.get("initial_state", {})
     fixed = {name: entry["guess"] for name, entry in entries.items() if isinstance(entry, dict) and entry.get("fixed")}
     constants = problem.request["system"].get("constants", {}) | series.get("constants", {})
@@ -44,17 +44,17 @@ def values_of(problem: Problem, series: Mapping[str, Any]) -> dict[str, float]:
 
 
 def normal(share: float) -> Noise:
-    """Normal noise with a share of each observable's standard deviation."""
+    """Return normal noise with a fraction of each observable's standard deviation."""
     return lambda random, truth: truth + share * truth.std() * random.standard_normal(len(truth))
 
 
 def lognormal(sigma: float) -> Noise:
-    """Noise of the logarithm."""
+    """Return lognormal noise."""
     return lambda random, truth: truth * np.exp(sigma * random.standard_normal(len(truth)))
 
 
 def with_outliers(share: float, every: int) -> Noise:
-    """Normal noise in which every so many values are off by ten times as much."""
+    """Return normal noise that is ten times larger in one of `every` values."""
 
     def scatter(random: np.random.Generator, truth: Reals) -> Reals:
         size = np.where(np.arange(len(truth)) % every == every // 2, 10.0, 1.0)
@@ -64,12 +64,12 @@ def with_outliers(share: float, every: int) -> Noise:
 
 
 def poisson(random: np.random.Generator, truth: Reals) -> Reals:
-    """Counts."""
+    """Return Poisson counts."""
     return np.asarray(random.poisson(truth), dtype=float)
 
 
 def with_guesses(entries: Mapping[str, Any], guesses: Mapping[str, float]) -> dict[str, Any]:
-    """Entries of `parameters` or `initial_state` that start from these guesses; the others stay as they are."""
+    """Return entries of `parameters` or `initial_state` with these guesses; other entries are unchanged."""
     return {
         name: entry if name not in guesses else {**(entry if isinstance(entry, dict) else {}), "guess": guesses[name]}
         for name, entry in entries.items()
