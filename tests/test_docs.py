@@ -37,9 +37,9 @@ from odelib.problem.solver import Solver
 from odelib.problem.stages import AdamStage, LbfgsbStage, LeastSquaresStage, MultipleShootingStage, MultiStartStage
 from odelib.problem.system import SystemDefinition
 from odelib.problem.unknowns import Unknown
-from odelib.result import FitResult, OutcomeCode, WarningCode
+from odelib.result import OUTCOMES, FitResult, OutcomeCode, WarningCode
 from service.cli.main import app
-from service.http.errors import ERRORS
+from service.http.errors import ERRORS, invalid_request, problem_response
 from service.http.routes.fits import ListQuery
 from service.http.schemas import Fit, Problem
 from worker.attempt_endings import died_too_often, internal_error, no_gpu, out_of_memory
@@ -143,6 +143,23 @@ def test_python_runs(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
     for block in blocks("python run"):
         if block.page == name:
             exec(compile(block.text, str(block), "exec"), namespace)
+
+
+def test_messages_of_outcomes_and_stages_are_quoted_as_they_are() -> None:
+    for block in blocks("json result"):
+        result = json.loads(block.text)
+        assert result["outcome"]["message"] == OUTCOMES[result["outcome"]["code"]]
+        for stage in result["stages"]:
+            assert stage["stopped"]["message"] == STOP_MESSAGES[stage["stopped"]["code"]]
+    assert f"converged: {OUTCOMES['converged']}\n" in page("command-line")
+    assert f'"message": "{OUTCOMES["converged"]}"' in (ROOT / "README.md").read_text("utf-8")
+
+
+def test_the_error_is_that_of_the_request_below_it() -> None:
+    [shown], [refused] = blocks("json problem"), blocks("json refused /data/times/2")
+    with pytest.raises(ProblemError) as caught:
+        parse_problem(json.loads(refused.text))
+    assert json.loads(shown.text) == json.loads(problem_response(invalid_request(caught.value.errors)).body)
 
 
 def test_bodies_sent_by_curl_are_accepted() -> None:
