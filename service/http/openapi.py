@@ -124,8 +124,6 @@ def _describe_submission(operation: Node) -> None:
         operation["responses"][status]["links"] = {
             name: {"operationId": name, "parameters": {"fit_id": "$response.body#/id"}} for name in _FIT_OPERATIONS
         }
-    operation["responses"]["200"]["description"] = "The fit has ended"
-    operation["responses"]["202"]["description"] = "The fit was accepted"
 
 
 def _header_parameter(name: str, description: str) -> Node:

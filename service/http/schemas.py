@@ -132,12 +132,16 @@ class Problem(BaseModel):
     errors: list[ProblemDetail] | None = None
 
 
-def error_responses(*statuses: int) -> dict[int | str, dict[str, Any]]:
-    """Return the error responses of a route for the OpenAPI document; 500 is always among them."""
+def error_responses(*codes: str) -> dict[int | str, dict[str, Any]]:
+    """Return the error responses of a route for the OpenAPI document; `internal` is always among them.
+
+    codes: of `service.http.errors.ERRORS`.
+    """
+    titles: dict[int, list[str]] = {}
+    for status, title in [*sorted(ERRORS[code] for code in codes), ERRORS["internal"]]:
+        titles.setdefault(status, []).append(title)
+    schema = {"$ref": f"#/components/schemas/{Problem.__name__}"}
     return {
-        status: {
-            "description": " · ".join(title for code_status, title in ERRORS.values() if code_status == status),
-            "content": {MEDIA_TYPE: {"schema": {"$ref": f"#/components/schemas/{Problem.__name__}"}}},
-        }
-        for status in (*statuses, 500)
+        status: {"description": " · ".join(of_status), "content": {MEDIA_TYPE: {"schema": schema}}}
+        for status, of_status in titles.items()
     }

@@ -28,6 +28,7 @@ _FIELDS = (
     "id", "status", "system", "created_at", "started_at", "finished_at", "expires_at", "labels", "attempts",
     "progress", "error",
 )  # fmt: skip
+_ERRORS_OF_ONE_FIT = ("unauthorized", "fit_not_found", "invalid_parameter", "store_unavailable")
 
 router = APIRouter(tags=["fits"])
 
@@ -36,7 +37,15 @@ router = APIRouter(tags=["fits"])
     "/fits",
     status_code=202,
     response_model=Fit,
-    responses={200: {"model": Fit}, **error_responses(400, 401, 408, 413, 415, 422, 429, 503)},
+    response_description="The fit was accepted",
+    responses={
+        200: {"model": Fit, "description": "The fit has ended"},
+        **error_responses(
+            *("malformed_json", "bad_request", "unauthorized", "request_timeout", "body_too_large"),
+            *("unsupported_media_type", "invalid_request", "invalid_parameter", "idempotency_conflict"),
+            *("queue_full", "too_busy", "store_unavailable", "store_full"),
+        ),
+    },
     dependencies=NO_PARAMETERS,
 )
 async def submit_fit(request: Request) -> Response:
@@ -105,7 +114,12 @@ class ListQuery(BaseModel):
     cursor: Annotated[str | None, Field(description="The `next_cursor` of the previous page.")] = None
 
 
-@router.get("/fits", response_model=FitList, responses=error_responses(401, 422, 503))
+@router.get(
+    "/fits",
+    response_model=FitList,
+    response_description="A page of fits",
+    responses=error_responses("unauthorized", "invalid_parameter", "store_unavailable"),
+)
 async def list_fits(request: Request, query: Annotated[ListQuery, Query()]) -> Response:
     """List fits, newest first, without their results."""
     if query.system is not None and query.system not in {*CATALOGUE, CUSTOM}:
@@ -125,7 +139,11 @@ async def list_fits(request: Request, query: Annotated[ListQuery, Query()]) -> R
 
 
 @router.get(
-    "/fits/{fit_id}", response_model=Fit, responses=error_responses(401, 404, 422, 503), dependencies=NO_PARAMETERS
+    "/fits/{fit_id}",
+    response_model=Fit,
+    response_description="The fit",
+    responses=error_responses(*_ERRORS_OF_ONE_FIT),
+    dependencies=NO_PARAMETERS,
 )
 async def get_fit(request: Request, fit_id: str) -> Response:
     """Return a fit in its current state, with its result if it has one."""
@@ -137,7 +155,11 @@ async def get_fit(request: Request, fit_id: str) -> Response:
     "/fits/{fit_id}/cancel",
     status_code=202,
     response_model=Fit,
-    responses={200: {"model": Fit}, **error_responses(401, 404, 409, 422, 503)},
+    response_description="The cancellation was requested",
+    responses={
+        200: {"model": Fit, "description": "The fit was already cancelled"},
+        **error_responses(*_ERRORS_OF_ONE_FIT, "fit_ended"),
+    },
     dependencies=NO_PARAMETERS,
 )
 async def cancel_fit(request: Request, fit_id: str) -> Response:
@@ -151,7 +173,8 @@ async def cancel_fit(request: Request, fit_id: str) -> Response:
     "/fits/{fit_id}",
     status_code=204,
     response_class=Response,
-    responses=error_responses(401, 404, 409, 422, 503),
+    response_description="The fit was deleted",
+    responses=error_responses(*_ERRORS_OF_ONE_FIT, "fit_not_finished"),
     dependencies=NO_PARAMETERS,
 )
 async def forget_fit(request: Request, fit_id: str) -> Response:
@@ -164,7 +187,8 @@ async def forget_fit(request: Request, fit_id: str) -> Response:
 @router.get(
     "/fits/{fit_id}/problem",
     response_model=FitProblemAnswer,
-    responses=error_responses(401, 404, 422, 503),
+    response_description="The request and the software versions",
+    responses=error_responses(*_ERRORS_OF_ONE_FIT),
     dependencies=NO_PARAMETERS,
 )
 async def get_fit_problem(request: Request, fit_id: str) -> Response:

@@ -13,13 +13,23 @@ from service.http.state import state_of
 router = APIRouter(tags=["health"], dependencies=NO_PARAMETERS)
 
 
-@router.get("/health/live", response_model=Liveness, responses=error_responses(422))
+@router.get(
+    "/health/live",
+    response_model=Liveness,
+    response_description="The process responds",
+    responses=error_responses("invalid_parameter"),
+)
 async def get_liveness() -> Response:
     """Check that the process responds."""
     return Response(Liveness(status="live").model_dump_json(), media_type="application/json")
 
 
-@router.get("/health/ready", response_model=Readiness, responses=error_responses(422, 503))
+@router.get(
+    "/health/ready",
+    response_model=Readiness,
+    response_description="Redis responds",
+    responses=error_responses("invalid_parameter", "store_unavailable"),
+)
 async def get_readiness(request: Request) -> Response:
     """Check that Redis responds. Fits are accepted even if `workers` is 0, and then wait for a worker."""
     state = state_of(request)

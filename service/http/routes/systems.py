@@ -34,14 +34,24 @@ def describe(system: System) -> SystemDescription:
     )
 
 
-@router.get("/systems", response_model=SystemList, responses=error_responses(401, 422))
+@router.get(
+    "/systems",
+    response_model=SystemList,
+    response_description="The catalogue",
+    responses=error_responses("unauthorized", "invalid_parameter"),
+)
 async def list_systems() -> Response:
     """List all catalogue systems."""
     catalogue = SystemList(systems=[describe(system) for system in CATALOGUE.values()])
     return Response(catalogue.model_dump_json(), media_type="application/json")
 
 
-@router.get("/systems/{name}", response_model=SystemDescription, responses=error_responses(401, 404, 422))
+@router.get(
+    "/systems/{name}",
+    response_model=SystemDescription,
+    response_description="The system",
+    responses=error_responses("unauthorized", "system_not_found", "invalid_parameter"),
+)
 async def get_system(name: str) -> Response:
     """Describe one catalogue system."""
     if name not in CATALOGUE:
