@@ -1,7 +1,7 @@
-"""Expressions → one flat list of torch operations, common subexpressions shared.
+"""Expressions → one list of torch operations, in which common subexpressions are shared.
 
-Nothing is generated as Python text and nothing recurses: an expression however deep becomes a list that one
-loop runs. What depends on parameters and constants alone is computed once per solve.
+No Python text is generated, and nothing recurses: one loop runs the list, however deep an expression is. Operations
+that depend on no variable run once per solve.
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ _FUNCTIONS: Mapping[str, Callable[..., Any]] = {
     "floor": torch.floor,
     "sign": torch.sign,
 }
-_TAKE_NUMBERS = frozenset(["+", "-", "*", "/", "**", "<", "<=", ">", ">="])  # beside a tensor these take a plain number
+_TAKE_NUMBERS = frozenset(["+", "-", "*", "/", "**", "<", "<=", ">", ">="])  # these take a tensor and a plain number
 
 _Instruction = tuple[Callable[..., Any], tuple[int, ...], int]
 
@@ -55,8 +55,8 @@ _Instruction = tuple[Callable[..., Any], tuple[int, ...], int]
 class TorchProgram:
     """Several expressions as one list of operations on torch tensors.
 
-    `variables` are the names that change along a solve (states and `t`), in the order in which their values
-    come; all other names are bound once by `bind`.
+    variables: the names that change during a solve (`t` and states), in the order of a call's arguments. `bind` gives
+    all other names their values.
     """
 
     def __init__(self, expressions: Sequence[Expression], variables: Sequence[str]) -> None:
@@ -65,17 +65,17 @@ class TorchProgram:
         self._numbers: dict[int, float] = {}
         self._tensor_numbers: set[int] = set()
         self._names: dict[str, int] = {}
-        self._changing: set[int] = set()
+        self._varying: set[int] = set()
         self._once: list[_Instruction] = []
-        self._always: list[_Instruction] = []
+        self._each_call: list[_Instruction] = []
         for name in self._variables:
-            self._changing.add(self._slot(("name", name)))
+            self._varying.add(self._slot(("name", name)))
             self._names[name] = self._slots["name", name]
         self._outputs = [self._add(expression) for expression in expressions]
         self._tensor_numbers.update(slot for slot in self._outputs if slot in self._numbers)
 
     def bind(self, values: Mapping[str, Tensor | float], device: torch.device | str = "cpu") -> BoundProgram:
-        """Give the names that do not change their values, tensors of one shape or numbers."""
+        """Give the names that are not variables their values: tensors of one shape, or numbers."""
         slots: list[Any] = [None] * len(self._slots)
         for slot, number in self._numbers.items():
             slots[slot] = self._tensor(number, device) if slot in self._tensor_numbers else number
@@ -85,7 +85,7 @@ class TorchProgram:
                 slots[slot] = value if isinstance(value, Tensor) else self._tensor(value, device)
         _run(self._once, slots)
         variables = [self._names[name] for name in self._variables]
-        return BoundProgram(slots, self._always, variables, self._outputs)
+        return BoundProgram(slots, self._each_call, variables, self._outputs)
 
     @staticmethod
     def _tensor(number: float, device: torch.device | str) -> Tensor:
@@ -95,7 +95,7 @@ class TorchProgram:
         return self._slots.setdefault(key, len(self._slots))
 
     def _add(self, expression: Expression) -> int:
-        stack: list[int] = []  # operands come before what uses them
+        stack: list[int] = []  # operands come before their operation
         for node in walk(expression.tree):
             if isinstance(node, Number):
                 slot = self._slot(("number", node.value))
@@ -112,7 +112,7 @@ class TorchProgram:
         return stack.pop()
 
     def _operation(self, node: Operation, operands: tuple[int, ...]) -> int:
-        if node.operator in ("min", "max"):  # torch takes two at a time
+        if node.operator in ("min", "max"):  # torch takes two operands
             return reduce_pairwise(operands, lambda a, b: self._instruction(node.operator, (a, b)))
         return self._instruction(node.operator, operands)
 
@@ -124,10 +124,10 @@ class TorchProgram:
         literal = [operand for operand in operands if operand in self._numbers]
         if literal and (name not in _TAKE_NUMBERS or len(literal) == len(operands)):
             operands = tuple(self._as_tensor(operand) for operand in operands)
-        changing = any(operand in self._changing for operand in operands)
-        if changing:
-            self._changing.add(target)
-        (self._always if changing else self._once).append((_FUNCTIONS[name], operands, target))
+        varies = any(operand in self._varying for operand in operands)
+        if varies:
+            self._varying.add(target)
+        (self._each_call if varies else self._once).append((_FUNCTIONS[name], operands, target))
         return target
 
     def _as_tensor(self, operand: int) -> int:
@@ -140,7 +140,7 @@ class TorchProgram:
 
 
 class BoundProgram:
-    """A program whose unchanging names have their values; called with those of the variables."""
+    """A program in which all names but the variables have their values."""
 
     def __init__(
         self, slots: list[Any], instructions: list[_Instruction], variables: list[int], outputs: list[int]
@@ -151,7 +151,7 @@ class BoundProgram:
         self._outputs = outputs
 
     def __call__(self, *variables: Tensor) -> list[Tensor]:
-        """The expressions' values; one that depends on nothing here may have a smaller shape."""
+        """The values of the expressions; one that depends on no variable may have a smaller shape."""
         slots = self._slots.copy()
         for slot, value in zip(self._variables, variables, strict=True):
             slots[slot] = value
@@ -165,5 +165,5 @@ def _run(instructions: list[_Instruction], slots: list[Any]) -> None:
 
 
 def variables_of(states: Sequence[str]) -> list[str]:
-    """The names that change along a solve: time first, then the states."""
+    """The names that change during a solve: time, then the states."""
     return [TIME, *states]

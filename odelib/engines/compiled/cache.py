@@ -1,8 +1,8 @@
-"""Generated kernels on disk: compiled once, found again by any later process of the same user.
+"""Generated kernels on disk: compiled once, then loaded by every later process of the same user.
 
-The file's name is a hash of its text, so it is never out of date. It is written under another name and then
-renamed: of several writers one wins, with the same text. What a crash or a full disk has cut short is made anew. The
-folder must belong to this user and be writable by nobody else, for what lies there is executed.
+A file is named by a hash of its text, so that it is never out of date. It is written under another name and renamed: if
+several processes write it, one wins, with the same text. A file that a crash or a full disk has truncated is written
+again. The folder must belong to this user, and nobody else may write to it, because its files are executed.
 """
 
 from __future__ import annotations
@@ -24,29 +24,29 @@ import numba
 
 from odelib.errors import OdelibError
 
-MAX_FILES = 500  # of kernels kept; the least recently used go first
+MAX_FILES = 500  # beyond this the least recently used are removed
 _PREFIX = "odelib_kernels_"
-_LOADING = threading.Lock()  # a module is in sys.modules before it is complete: nobody else may find it there
+_LOADING = threading.Lock()  # a module is in sys.modules before it is complete: no other thread may find it there
 
 
 class CacheError(OdelibError):
-    """The folder for compiled kernels cannot be used; the message says why and what to do."""
+    """The folder for compiled kernels cannot be used; the message says why and what to change."""
 
 
 def default_folder() -> Path:
-    """The user's own cache folder, or one in the system's temporary folder where there is no home to write to."""
+    """The user's cache folder, or one in the system's temporary folder if there is no writable home."""
     home = Path.home() / ".cache"
     try:
         home.mkdir(parents=True, exist_ok=True)
         if os.access(home, os.W_OK):
             return home / "odefit" / "kernels"
     except OSError:
-        pass  # no home, or a read-only one: the temporary folder serves as well
+        pass  # no home, or a read-only one: use the temporary folder
     return Path(tempfile.gettempdir()) / f"odefit-{os.getuid()}" / "kernels"
 
 
 def load(text: str, folder: Path | None = None) -> ModuleType:
-    """The module of this text, from disk where it has been compiled before. Raises `CacheError`."""
+    """The module with this text, from disk if it has been compiled before. Raises `CacheError`."""
     folder = folder or default_folder()
     stamp = f"{numba.__version__} {llvmlite.__version__} {sys.version_info[:2]}"
     name = _PREFIX + hashlib.sha256(f"{stamp}\n{text}".encode()).hexdigest()[:32]
@@ -58,27 +58,27 @@ def load(text: str, folder: Path | None = None) -> ModuleType:
             return _load(name, folder / f"{name}.py", text)
         except OSError as error:
             raise CacheError(
-                f"the compiled kernels cannot be kept in {folder}: {error}; make room there, or make it a folder "
-                "that this user can write to"
+                f"the compiled kernels cannot be stored in {folder}: {error}; free some space, or give this user write "
+                "permission"
             ) from error
 
 
 def _load(name: str, path: Path, text: str) -> ModuleType:
-    _keep(path, text)
+    _store(path, text)
     try:
         return _execute(name, path)
-    except Exception:  # noqa: BLE001  what is read back from a damaged file raises anything
-        _forget(path)
-        _keep(path, text)
+    except Exception:  # noqa: BLE001  a damaged file may raise anything
+        _remove(path)
+        _store(path, text)
         return _execute(name, path)
 
 
 def _execute(name: str, path: Path) -> ModuleType:
     spec = importlib.util.spec_from_file_location(name, path)
     if spec is None or spec.loader is None:
-        raise CacheError(f"the kernels in {path} cannot be loaded; remove the file")
+        raise CacheError(f"the kernels in {path} cannot be loaded; remove this file")
     module = importlib.util.module_from_spec(spec)
-    sys.modules[name] = module  # before it runs: Numba's own cache needs to find it there
+    sys.modules[name] = module  # before it is executed: Numba's cache looks for it there
     try:
         spec.loader.exec_module(module)
     except BaseException:
@@ -88,27 +88,27 @@ def _execute(name: str, path: Path) -> ModuleType:
 
 
 def _prepare(folder: Path) -> None:
-    for part in (folder.parent, folder):
-        part.mkdir(mode=0o700, parents=True, exist_ok=True)
-    above, found = folder.parent.stat(), folder.lstat()
-    safe_above = above.st_uid in (0, os.getuid()) and (not above.st_mode & 0o022 or above.st_mode & stat.S_ISVTX)
-    if not safe_above or found.st_uid != os.getuid() or found.st_mode & 0o022 or not stat.S_ISDIR(found.st_mode):
+    for each in (folder.parent, folder):
+        each.mkdir(mode=0o700, parents=True, exist_ok=True)
+    parent, found = folder.parent.stat(), folder.lstat()
+    is_parent_safe = parent.st_uid in (0, os.getuid()) and (not parent.st_mode & 0o022 or parent.st_mode & stat.S_ISVTX)
+    if not is_parent_safe or found.st_uid != os.getuid() or found.st_mode & 0o022 or not stat.S_ISDIR(found.st_mode):
         raise CacheError(
-            f"{folder} must be a folder of this user that nobody else can write to or replace; mend it with "
-            "chown and chmod go-w, or remove it"
+            f"{folder} must be a folder of this user that nobody else can write to or replace; fix this with chown and "
+            "chmod go-w, or remove the folder"
         )
 
 
-def _keep(path: Path, text: str) -> None:
-    """Make sure that the file is there with this text, and note that it has been used."""
+def _store(path: Path, text: str) -> None:
+    """Write the file unless it has this text already, and record that it has been used."""
     try:
-        whole = path.read_text(encoding="utf-8") == text
+        is_complete = path.read_text(encoding="utf-8") == text
     except (FileNotFoundError, UnicodeDecodeError):
-        whole = False
-    if not whole:
+        is_complete = False
+    if not is_complete:
         _write(path, text)
-        _forget_old(path.parent)
-    # the time of its last use; that of its last change is part of the stamp of what has been compiled from it
+        _remove_old(path.parent)
+    # set the time of the last use, but not that of the last change, by which Numba may recognise what it has compiled
     os.utime(path, ns=(time.time_ns(), path.stat().st_mtime_ns))
 
 
@@ -123,15 +123,15 @@ def _write(path: Path, text: str) -> None:
         raise
 
 
-def _forget_old(folder: Path) -> None:
+def _remove_old(folder: Path) -> None:
     used: dict[Path, float] = {}
     for file in folder.glob(f"{_PREFIX}*.py"):
         with contextlib.suppress(FileNotFoundError):  # another process has just removed it
             used[file] = file.stat().st_atime
     for file in sorted(used, key=lambda file: used[file])[:-MAX_FILES]:
-        _forget(file)
+        _remove(file)
 
 
-def _forget(path: Path) -> None:
-    for part in [path, *(path.parent / "__pycache__").glob(f"{path.stem}.*")]:
-        part.unlink(missing_ok=True)
+def _remove(path: Path) -> None:
+    for file in [path, *(path.parent / "__pycache__").glob(f"{path.stem}.*")]:
+        file.unlink(missing_ok=True)

@@ -1,8 +1,8 @@
-"""Expressions as one graph without repetitions, and its derivatives by the chain rule.
+"""Expressions as one graph, and their derivatives by the chain rule; every generated engine starts from it.
 
-Every distinct subexpression is one node; a derivative is nodes of the same graph. The rules at the edges are
-torch's: the slope of |x| at 0 is 0, of min and max at a tie a half each, of 0**n by n it is 0. A slope that is
-zero by structure is no node at all, so that nothing multiplies an infinity by zero.
+Every distinct subexpression is one node, and derivatives are nodes of the same graph. At kinks they follow torch: the
+derivative of |x| at 0 is 0, of min and max at a tie ½ by each, and of 0**n by n it is 0. A structurally zero derivative
+has no node, so that no infinity is multiplied by zero.
 """
 
 from __future__ import annotations
@@ -14,25 +14,25 @@ from dataclasses import dataclass
 from odelib.errors import FitError
 from odelib.problem.expressions.parser import Expression, Name, Number, reduce_pairwise, walk
 
-# A derivative may be far longer than what it is taken of: a product of 1,400 parameters has, by each of them, a
-# million operations. A chain of 1,000 reactions comes to 24,000; compiling takes some 4 ms for each.
+# Derivatives may be far longer than their expression: those of a product of 1,400 parameters, by each of them, take a
+# million operations. A chain of 1,000 reactions takes 24,000. Compiling takes some 4 ms per operation.
 MAX_OPERATIONS = 200_000
 
 
 def too_many_operations() -> FitError:
-    """What is raised where a system's kernels would have more than `MAX_OPERATIONS`."""
+    """The error for a system whose kernels would take more than `MAX_OPERATIONS`."""
     return FitError(
         "system_too_large",
         "The equations are too large to compile",
         f"the equations and their derivatives by all states and parameters take more than {MAX_OPERATIONS} "
         "operations; shorten products and powers of many names, split the system, or set solver.engine to "
-        "'torchdiffeq', which compiles nothing and is slower",
+        "'torchdiffeq', which is slower but has no such limit",
     )
 
 
 @dataclass(frozen=True)
 class Entry:
-    """What a node is: a `number`, a `name`, or an operation on other nodes."""
+    """A node: a `number`, a `name`, or an operation on other nodes."""
 
     operator: str
     operands: tuple[int, ...] = ()
@@ -40,12 +40,12 @@ class Entry:
 
 
 class Graph:
-    """Nodes in an order in which operands come first, `MAX_OPERATIONS` at most: more raise `FitError`."""
+    """Nodes, each after its operands. More than `MAX_OPERATIONS` raise `FitError`."""
 
     def __init__(self) -> None:
         self.entries: list[Entry] = []
         self._index: dict[Entry, int] = {}
-        self._depends: list[int] = []  # per node a bit for each name it depends on
+        self._depends: list[int] = []  # per node, one bit for each name it depends on
         self._bits: dict[str, int] = {}
 
     def add(self, expression: Expression) -> int:
@@ -72,18 +72,18 @@ class Graph:
         return self._node(Entry("name", value=name))
 
     def derivatives(self, outputs: Sequence[int], by: str) -> dict[int, int]:
-        """The nodes of d output / d name, by the output's place; what is zero by structure is left out."""
+        """The nodes of ∂output/∂name, by the index of the output, without those that are structurally zero."""
         if by not in self._bits:
             return {}
         bit = 1 << self._bits[by]
-        slopes: dict[int, int] = {self.name(by): self.number(1.0)}
+        derivatives: dict[int, int] = {self.name(by): self.number(1.0)}
         for node in self._ancestors(outputs, bit):
-            if node not in slopes and (slope := self._slope(node, slopes)) is not None:
-                slopes[node] = slope
-        return {place: slopes[node] for place, node in enumerate(outputs) if node in slopes}
+            if node not in derivatives and (derivative := self._derivative(node, derivatives)) is not None:
+                derivatives[node] = derivative
+        return {index: derivatives[node] for index, node in enumerate(outputs) if node in derivatives}
 
     def needed(self, outputs: Sequence[int]) -> list[int]:
-        """The nodes from which the outputs are computed, in order."""
+        """All nodes that the outputs are computed from, and the outputs, in order."""
         return self._ancestors(outputs, None)
 
     def _ancestors(self, outputs: Sequence[int], bit: int | None) -> list[int]:
@@ -116,19 +116,19 @@ class Graph:
             return reduce_pairwise(operands, lambda a, b: self._node(Entry(operator, (a, b))))
         return self._node(Entry(operator, tuple(operands)))
 
-    def _slope(self, node: int, slopes: Mapping[int, int]) -> int | None:
+    def _derivative(self, node: int, derivatives: Mapping[int, int]) -> int | None:
         entry = self.entries[node]
-        inner = [slopes.get(operand) for operand in entry.operands]
+        inner = [derivatives.get(operand) for operand in entry.operands]
         rule = _RULES.get(entry.operator)
         return rule(_Chain(self, node, entry.operands), inner) if rule else None
 
 
-Slopes = list[int | None]
+Derivatives = list[int | None]
 
 
 @dataclass(frozen=True)
 class _Chain:
-    """A node in the graph where its derivative is made, with the arithmetic that makes it."""
+    """A node whose derivative is being built, and the arithmetic to build it. None stands for a structural zero."""
 
     graph: Graph
     node: int
@@ -158,70 +158,70 @@ class _Chain:
             return a
         return self.make("neg", b) if a is None else self.make("-", a, b)
 
-    def scaled(self, factor: int, slope: int | None) -> int | None:
-        return None if slope is None else self.times(factor, slope)
+    def scaled(self, factor: int, derivative: int | None) -> int | None:
+        return None if derivative is None else self.times(factor, derivative)
 
-    def guarded(self, factor: int, slope: int | None) -> int | None:
-        """As `scaled`, for a factor that may be infinite: a slope that a choice made 0 stays 0."""
-        if slope is None or self.value(slope) is not None:
-            return self.scaled(factor, slope)
-        return self.make("guarded_product", factor, slope)
-
-
-Rule = Callable[[_Chain, Slopes], int | None]
+    def guarded(self, factor: int, derivative: int | None) -> int | None:
+        """As `scaled`, for a factor that may be infinite: the product with a derivative of 0 is 0."""
+        if derivative is None or self.value(derivative) is not None:
+            return self.scaled(factor, derivative)
+        return self.make("guarded_product", factor, derivative)
 
 
-def _product(c: _Chain, s: Slopes) -> int | None:
+Rule = Callable[[_Chain, Derivatives], int | None]
+
+
+def _product(c: _Chain, d: Derivatives) -> int | None:
     a, b = c.operands
-    return c.plus(c.scaled(b, s[0]), c.scaled(a, s[1]))
+    return c.plus(c.scaled(b, d[0]), c.scaled(a, d[1]))
 
 
-def _quotient(c: _Chain, s: Slopes) -> int | None:
-    top = c.minus(s[0], c.scaled(c.node, s[1]))
+def _quotient(c: _Chain, d: Derivatives) -> int | None:
+    top = c.minus(d[0], c.scaled(c.node, d[1]))
     return None if top is None else c.make("/", top, c.operands[1])
 
 
-def _power(c: _Chain, s: Slopes) -> int | None:
+def _power(c: _Chain, d: Derivatives) -> int | None:
     base, exponent = c.operands
     number = c.value(exponent)
     by_base: int | None = None
-    if s[0] is not None:
+    if d[0] is not None:
         if number == 1.0:
-            by_base = s[0]
+            by_base = d[0]
         elif number == 2.0:
-            by_base = c.scaled(c.times(c.graph.number(2.0), base), s[0])
+            by_base = c.scaled(c.times(c.graph.number(2.0), base), d[0])
         elif number != 0.0:
-            by_base = c.guarded(c.make("power_by_base", base, exponent), s[0])
-    by_exponent = c.guarded(c.make("power_by_exponent", base, exponent, c.node), s[1]) if s[1] is not None else None
+            by_base = c.guarded(c.make("power_by_base", base, exponent), d[0])
+    by_exponent = c.guarded(c.make("power_by_exponent", base, exponent, c.node), d[1]) if d[1] is not None else None
     return c.plus(by_base, by_exponent)
 
 
 def _extreme(weight: str) -> Rule:
-    def rule(c: _Chain, s: Slopes) -> int | None:
+    def rule(c: _Chain, d: Derivatives) -> int | None:
         a, b = c.operands
-        # the weight is the slope that may be 0, and what it weighs may be infinite
-        first = c.make("guarded_product", s[0], c.make(weight, a, b)) if s[0] is not None else None
-        second = c.make("guarded_product", s[1], c.make(weight, b, a)) if s[1] is not None else None
+        # the weight may be 0 and the operand's derivative infinite
+        first = c.make("guarded_product", d[0], c.make(weight, a, b)) if d[0] is not None else None
+        second = c.make("guarded_product", d[1], c.make(weight, b, a)) if d[1] is not None else None
         return c.plus(first, second)
 
     return rule
 
 
-def _choice(c: _Chain, s: Slopes) -> int | None:
-    if s[1] is None and s[2] is None:
+def _choice(c: _Chain, d: Derivatives) -> int | None:
+    if d[1] is None and d[2] is None:
         return None
     zero = c.graph.number(0.0)
-    return c.make("where", c.operands[0], *(zero if slope is None else slope for slope in s[1:]))
+    return c.make("where", c.operands[0], *(zero if derivative is None else derivative for derivative in d[1:]))
 
 
-def _function(slope_of: Callable[[_Chain, int], int], *, steep: bool = False) -> Rule:
-    """`steep`: somewhere its slope is infinite."""
+def _function(derivative_of: Callable[[_Chain, int], int], *, steep: bool = False) -> Rule:
+    """The rule of a function of one operand. steep: its derivative is infinite somewhere."""
 
-    def rule(c: _Chain, s: Slopes) -> int | None:
-        if s[0] is None:
+    def rule(c: _Chain, d: Derivatives) -> int | None:
+        if d[0] is None:
             return None
-        factor = slope_of(c, c.operands[0])
-        return c.guarded(factor, s[0]) if steep else c.scaled(factor, s[0])
+        factor = derivative_of(c, c.operands[0])
+        return c.guarded(factor, d[0]) if steep else c.scaled(factor, d[0])
 
     return rule
 
@@ -239,12 +239,12 @@ def _over(c: _Chain, top: float, bottom: int) -> int:
 
 
 _RULES: Mapping[str, Rule] = {
-    "+": lambda c, s: c.plus(*s),
-    "-": lambda c, s: c.minus(*s),
+    "+": lambda c, d: c.plus(*d),
+    "-": lambda c, d: c.minus(*d),
     "*": _product,
     "/": _quotient,
     "**": _power,
-    "neg": lambda c, s: None if s[0] is None else c.make("neg", s[0]),
+    "neg": lambda c, d: None if d[0] is None else c.make("neg", d[0]),
     "min": _extreme("minimum_weight"),
     "max": _extreme("maximum_weight"),
     "where": _choice,
@@ -267,5 +267,5 @@ _RULES: Mapping[str, Rule] = {
             "*", c.graph.number(2 / math.sqrt(math.pi)), c.make("exp", c.make("neg", c.make("*", a, a)))
         )
     ),
-    # floor, sign and comparisons are flat: no rule, no slope
+    # floor, sign and comparisons are piecewise constant: no rule, no derivative
 }

@@ -164,7 +164,7 @@ class TestWhoMayWrite:
     def test_a_file_in_the_folders_place_is_told(self, folder: Path) -> None:
         folder.parent.mkdir()
         folder.write_text("")
-        with pytest.raises(CacheError, match="cannot be kept in"):
+        with pytest.raises(CacheError, match="cannot be stored in"):
             load("x = 1", folder)
 
     def test_the_folders_made_are_the_users_alone(self, folder: Path) -> None:
