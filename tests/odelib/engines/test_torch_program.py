@@ -63,7 +63,7 @@ def test_what_does_not_change_is_computed_once_and_common_parts_are_shared() -> 
     texts = ["a*sin(b)*x + a*sin(b)", "x*x + 1", "x*x + 1"]
     program = TorchProgram([parse_expression(text) for text in texts], ["x"])
     assert len(program._once) == 2  # sin(b), a·sin(b)
-    assert len(program._always) == 4  # ·x, +, x·x, + 1
+    assert len(program._each_call) == 4  # ·x, +, x·x, + 1
     bound = program.bind({"a": torch.tensor(2.0), "b": 0.5})
     first, second, third = bound(torch.tensor(3.0, dtype=torch.float64))
     assert first.item() == pytest.approx(2 * math.sin(0.5) * 4)
