@@ -1,4 +1,4 @@
-"""The loss of a problem as a function of the unknowns' coordinates, differentiable in torch."""
+"""The loss of a problem as a function of the unknowns' coordinates: value, gradient and Gauss–Newton matrix."""
 
 from __future__ import annotations
 
@@ -24,15 +24,14 @@ from odelib.problem.resolved import ResolvedProblem
 
 
 class NotFinite(OdelibError):
-    """Loss or gradient is not a finite number at a point; the message says what and where."""
+    """The loss or a derivative is not a finite number at a point; the message says which, and why if that is known."""
 
 
 @dataclass(frozen=True)
 class Evaluation:
     """Loss and gradient at a point.
 
-    coordinates, gradient: (free unknowns,), the gradient with respect to the coordinates. states: (N, n) at
-    the times of all fitted series, one series after the other.
+    coordinates: (count,). gradient: by the coordinates, (count,). states: (N, n), at the rows of `Trajectories`.
     """
 
     coordinates: Reals
@@ -43,7 +42,7 @@ class Evaluation:
 
 @dataclass(frozen=True)
 class ModelOutput:
-    """The model's observables at the fitted series' times, (N,) each, and the scales of the noise beside them."""
+    """The observables at the fitted times, (N,) each, and the estimated noise scales that fit them best."""
 
     model: Model
     scales: Scales
@@ -51,11 +50,11 @@ class ModelOutput:
 
 @dataclass(frozen=True)
 class GaussNewton:
-    """How the loss bends around a point.
+    """The Gauss–Newton matrix H = JᵀJ at a point, as its factor J.
 
-    rows: their squares sum up to the Gauss–Newton matrix, (k, count), which for noise with tips is the expected
-    information. smooth: of these the ones by which the loss itself bends. absolute_terms: its parts that have kinks
-    instead.
+    jacobian: J, (k, count): the Jacobian of the scaled residuals, with rows for priors and penalty. Under a likelihood
+    H is the expected information. smooth_jacobian: the rows of J for terms of the loss without kinks. absolute_terms:
+    the terms with kinks, whose information is not their curvature.
     """
 
     jacobian: Reals
@@ -64,7 +63,11 @@ class GaussNewton:
 
 
 class Objective:
-    """The loss of a problem: that of the measurements, the penalty, and −log of the priors."""
+    """The loss of a problem: that of the measurements, the penalty, and −log of the priors.
+
+    Estimated noise scales are no coordinates: they are concentrated out, so that at each point they are those with the
+    least loss, and the gradient is the one at constant scales (envelope theorem).
+    """
 
     def __init__(self, problem: ResolvedProblem, device: torch.device, stop: StopCheck = never) -> None:
         request, solver = problem.request, problem.request.solver
@@ -82,114 +85,115 @@ class Objective:
         self.trajectories = Trajectories(self.fitted, unknowns, layer, device)
         self.measurements = Measurements(self.fitted, request.noise, rtol=solver.rtol, atol=solver.atol)
         self.regularisation = Regularisation(problem, unknowns)
-        self.has_regularisation = request.penalty is not None or any(e.prior for e in unknowns.entries.values())
 
     def evaluate(self, coordinates: Reals) -> Evaluation:
-        """Loss, gradient and states at a point. Raises `SolveError` or `NotFinite`."""
-        values = parameters, initial_states = [each.requires_grad_() for each in self.unknowns.values(coordinates)]
+        """Loss, gradient and states at a point, (count,). Raises `SolveError` or `NotFinite`."""
+        inputs = parameters, initial_states = [each.requires_grad_() for each in self.unknowns.values(coordinates)]
         states = self.trajectories.states(parameters, initial_states)
         model = self.trajectories.observe(states, parameters)
+        loss, by_model = self._data_loss(model, self.measurements.concentrated_scales(model))
+        gradient = self.unknowns.gradient(coordinates, *_backpropagate(model, by_model, inputs))
+        return self._evaluation(coordinates, loss, gradient, states.detach())
+
+    def linearise(self, coordinates: Reals) -> tuple[Evaluation, GaussNewton]:
+        """`evaluate` and `gauss_newton` at once, by forward sensitivities. Raises as `evaluate`."""
+        states, model, jacobians = self.trajectories.linearise(coordinates)
         scales = self.measurements.concentrated_scales(model)
-        value, slopes = self._data(model, scales)
-        gradient = self.unknowns.gradient(coordinates, *_backwards(model, slopes, values))
-        return self._with_added(coordinates, value, gradient, states.detach())
+        loss, by_model = self._data_loss(model, scales)
+        gradient = np.zeros(self.unknowns.count)
+        for name, derivatives in by_model.items():
+            gradient += derivatives @ jacobians[name]
+        evaluation = self._evaluation(coordinates, loss, gradient, states)
+        return evaluation, self._gauss_newton(coordinates, model, jacobians, scales)
 
-    def _data(self, model: Model, scales: Scales) -> tuple[float, Mapping[str, Reals]]:
-        """The loss of the measurements with the priors of their scales, and its derivatives by the observables."""
-        loss, slopes = self.measurements.loss(model, scales)
-        value = loss + self.measurements.prior_loss(scales)
-        if not math.isfinite(value):
-            raise NotFinite(self.measurements.describe_invalid(model) or "the loss is too large for a number")
-        return value, slopes
+    def gauss_newton(self, coordinates: Reals) -> GaussNewton:
+        """The Gauss–Newton matrix at a point, the estimated scales concentrated out. Raises as `evaluate`."""
+        _, model, jacobians = self.trajectories.linearise(coordinates)
+        return self._gauss_newton(coordinates, model, jacobians, self.measurements.concentrated_scales(model))
 
-    def _with_added(self, coordinates: Reals, value: float, gradient: Reals, states: Tensor) -> Evaluation:
-        """The evaluation, penalty and priors added to loss and gradient of the measurements."""
-        if self.has_regularisation:
-            added = self.regularisation.evaluate(coordinates)
-            value += added.penalty + added.prior
-            gradient = gradient + added.gradient
-        if not math.isfinite(value) or not np.isfinite(gradient).all():
-            raise NotFinite(self._not_finite(value, gradient))
-        return Evaluation(coordinates.copy(), value, gradient, states)
+    def information_blocks(self, coordinates: Reals) -> list[InformationBlock]:
+        """The expected information of the measurements about coordinates and scales. Raises as `evaluate`."""
+        _, model, jacobians = self.trajectories.linearise(coordinates)
+        return self._information(model, jacobians, self.measurements.concentrated_scales(model))
 
     def model_output(self, coordinates: Reals, states: Tensor) -> ModelOutput:
-        """The observables and scales of a point whose states are known."""
+        """Observables and scales at a point whose states, (N, n), are known."""
         model = self.trajectories.observe(states, self.unknowns.values(coordinates)[0])
         return ModelOutput(model, self.measurements.concentrated_scales(model))
 
-    def information_blocks(self, coordinates: Reals) -> list[InformationBlock]:
-        """The expected information of the measurements about coordinates and scales.
+    def _data_loss(self, model: Model, scales: Scales) -> tuple[float, Mapping[str, Reals]]:
+        """The loss of the measurements and the priors of their scales; its derivatives by the observables, (N,)."""
+        loss, by_model = self.measurements.loss(model, scales)
+        loss += self.measurements.prior_loss(scales)
+        if not math.isfinite(loss):
+            raise NotFinite(self.measurements.describe_invalid(model) or "the loss is too large to be computed")
+        return loss, by_model
 
-        By forward sensitivities: one solve a series, whatever the number of observations. Raises as `evaluate`.
-        """
-        _, model, slopes = self.trajectories.linearise(coordinates)
-        return self._finite(self.measurements.information(model, slopes, self.measurements.concentrated_scales(model)))
+    def _evaluation(self, coordinates: Reals, data_loss: float, data_gradient: Reals, states: Tensor) -> Evaluation:
+        """Add the penalty and the priors of the unknowns."""
+        loss, gradient = data_loss, data_gradient
+        if not self.regularisation.is_empty:
+            added = self.regularisation.evaluate(coordinates)
+            loss = loss + (added.penalty + added.prior)
+            gradient = gradient + added.gradient
+        if not math.isfinite(loss):
+            raise NotFinite("the penalty or the density of a prior is not finite")
+        if not np.isfinite(gradient).all():
+            raise NotFinite(self._describe(gradient))
+        return Evaluation(coordinates.copy(), loss, gradient, states)
 
-    def gauss_newton(self, coordinates: Reals) -> GaussNewton:
-        """How the loss bends around a point; estimated scales go with it, as in `evaluate`. Raises as that."""
-        _, model, slopes = self.trajectories.linearise(coordinates)
-        return self._gauss_newton(coordinates, model, slopes, self.measurements.concentrated_scales(model))
-
-    def linearise(self, coordinates: Reals) -> tuple[Evaluation, GaussNewton]:
-        """`evaluate` and `curvature` by one solve a series, by forward sensitivities alone."""
-        states, model, slopes = self.trajectories.linearise(coordinates)
-        scales = self.measurements.concentrated_scales(model)
-        value, by_model = self._data(model, scales)
-        gradient = np.zeros(self.unknowns.count)
-        for name, slope in by_model.items():
-            gradient += slope @ slopes[name]
-        evaluation = self._with_added(coordinates, value, gradient, states)
-        return evaluation, self._gauss_newton(coordinates, model, slopes, scales)
+    def _describe(self, gradient: Reals) -> str:
+        names = [name for name, entry in zip(self.unknowns.names, gradient, strict=True) if not np.isfinite(entry)]
+        return (
+            f"the derivative of the loss with respect to {', '.join(names)} is not finite; an equation may contain a "
+            "root or a power whose derivative is infinite there, or the solution may grow too large"
+        )
 
     def _gauss_newton(
-        self, coordinates: Reals, model: Model, slopes: Mapping[str, Reals], scales: Scales
+        self, coordinates: Reals, model: Model, jacobians: Mapping[str, Reals], scales: Scales
     ) -> GaussNewton:
-        blocks = self._finite(self.measurements.information(model, slopes, scales))
-        added = np.diag(np.sqrt(self.regularisation.information(coordinates)))
-        rows = [eliminate_scales(block) for block in blocks]
+        blocks = self._information(model, jacobians, scales)
+        of_blocks = [eliminate_scales(block) for block in blocks]
+        smooth = [rows for rows, block in zip(of_blocks, blocks, strict=True) if block.is_smooth]
+        of_regularisation = np.diag(np.sqrt(self.regularisation.information(coordinates)))
+        absolute_terms = [
+            self.measurements.absolute_terms(model, jacobians, scales),
+            self.regularisation.absolute_terms(coordinates),
+        ]
         return GaussNewton(
-            jacobian=np.concatenate([*rows, added]),
-            smooth_jacobian=np.concatenate([*(r for r, b in zip(rows, blocks, strict=True) if b.is_smooth), added]),
-            absolute_terms=AbsoluteTerms.joined(
-                [
-                    self.measurements.absolute_terms(model, slopes, scales),
-                    self.regularisation.absolute_terms(coordinates),
-                ]
-            ),
+            jacobian=np.concatenate([*of_blocks, of_regularisation]),
+            smooth_jacobian=np.concatenate([*smooth, of_regularisation]),
+            absolute_terms=AbsoluteTerms.joined(absolute_terms),
         )
 
-    @staticmethod
-    def _finite(blocks: list[InformationBlock]) -> list[InformationBlock]:
-        with np.errstate(over="ignore"):  # their squares are what counts
+    def _information(self, model: Model, jacobians: Mapping[str, Reals], scales: Scales) -> list[InformationBlock]:
+        blocks = self.measurements.information(model, jacobians, scales)
+        with np.errstate(over="ignore"):
             if not all(np.isfinite(np.square(block.jacobian).sum()) for block in blocks):
-                raise NotFinite("the derivatives of an observable are not finite numbers, or too large to be squared")
+                raise NotFinite("the derivatives of an observable are not finite, or too large to be squared")
         return blocks
 
-    def _not_finite(self, value: float, gradient: Reals) -> str:
-        if not math.isfinite(value):
-            return "the priors or the penalty are not finite there"
-        bad = [name for name, entry in zip(self.unknowns.names, gradient, strict=True) if not np.isfinite(entry)]
-        return (
-            f"the loss's derivative with respect to {', '.join(bad)} is not a finite number; an equation may "
-            "have a root or a power with an infinite slope there, or grow beyond all numbers"
-        )
 
-
-def _backwards(model: Model, slopes: Mapping[str, Reals], values: Sequence[Tensor]) -> list[Reals]:
-    """The derivatives of a loss by `values`, from those by the observables, (N,) each; 0 where it does not depend."""
-    depending = [name for name in slopes if model[name].requires_grad]
+def _backpropagate(model: Model, by_model: Mapping[str, Reals], inputs: Sequence[Tensor]) -> list[Reals]:
+    """The derivatives of a loss by `inputs`, from those by the observables, (N,) each."""
+    depending = [name for name in by_model if model[name].requires_grad]
     if not depending:
-        return [np.zeros(each.shape) for each in values]
-    along = [torch.from_numpy(slopes[name]).to(model[name].device) for name in depending]
-    found = torch.autograd.grad([model[name] for name in depending], values, along, allow_unused=True)
-    return [np.zeros(each.shape) if by is None else by.cpu().numpy() for by, each in zip(found, values, strict=True)]
+        return [np.zeros(each.shape) for each in inputs]
+    outputs = [model[name] for name in depending]
+    by_outputs = [torch.from_numpy(by_model[name]).to(model[name].device) for name in depending]
+    found = torch.autograd.grad(outputs, inputs, by_outputs, allow_unused=True)
+    return [np.zeros(each.shape) if by is None else by.cpu().numpy() for by, each in zip(found, inputs, strict=True)]
 
 
 def eliminate_scales(block: InformationBlock) -> Reals:
-    """The rows by the unknowns alone, the scales going with them: what the scales' own rows cannot explain of them."""
+    """The Jacobian of a block by the unknowns, (k, unknowns), if the scales are estimated along with these.
+
+    With S the Jacobian by the scales, that is (I − Q·Qᵀ)·J, where Q is an orthonormal basis of the columns of S. Its
+    square is the Schur complement JᵀJ − JᵀS·(SᵀS)⁻¹·SᵀJ, whose inverse is the unknowns' part of the joint covariance;
+    the projection loses half as many digits and needs no inverse of SᵀS, which is singular if two scales do the same.
+    """
     if not np.any(block.scale_jacobian):
         return block.jacobian
-    columns, lengths, _ = np.linalg.svd(block.scale_jacobian, full_matrices=False)
-    # scales that are one and the same, or hardly count, take nothing
-    columns = columns[:, lengths > FLAT_TOLERANCE * lengths[0]]
-    return np.array(block.jacobian - columns @ (columns.T @ block.jacobian))
+    basis, lengths, _ = np.linalg.svd(block.scale_jacobian, full_matrices=False)
+    basis = basis[:, lengths > FLAT_TOLERANCE * lengths[0]]
+    return np.array(block.jacobian - basis @ (basis.T @ block.jacobian))

@@ -1,4 +1,4 @@
-"""How observables along trajectories change with the unknowns: the chain rule after forward sensitivities."""
+"""How observables change with the unknowns: the chain rule after forward sensitivities."""
 
 from __future__ import annotations
 
@@ -20,34 +20,38 @@ def observable_sensitivities(
     states: Tensor,
     parameters: Tensor,
     constants: Tensor,
-    by_coordinates: Reals,
-    by_parameter: Sequence[tuple[Rows, Reals]],
+    state_jacobian: Reals,
+    parameter_jacobians: Sequence[tuple[Rows, Reals]],
 ) -> tuple[dict[str, Tensor], dict[str, Reals]]:
-    """The observables, (N,) each, and their derivatives by the unknowns' coordinates, (N, count) each.
+    """The observables h(t, y, p), (N,) each, and their Jacobians ∂h/∂y·dy/dx + ∂h/∂p·dp/dx, (N, count) each.
 
-    times: (N,); states: (N, n), with their derivatives by_coordinates (N, n, count); parameters and constants: of all
-    rows, or (N, p) and (N, c); by_parameter: for some rows the derivatives (p, count) of their parameters.
+    times: (N,). states: (N, n). state_jacobian: dy/dx by the unknowns x, (N, n, count). parameters, constants: (p,) and
+    (c,), or (N, p) and (N, c). parameter_jacobians: dp/dx, (p, count), with the rows of N that it is for.
     """
     states = states.detach().requires_grad_()
-    everywhere = parameters.detach().expand(len(states), -1).clone().requires_grad_()
-    model = layer.observe(times, states, everywhere, constants)
-    slopes = {}
-    for name, column in model.items():
-        by_states, by_parameters = _at_each_row(column, states, everywhere)
-        slopes[name] = np.einsum("rn,rnc->rc", by_states, by_coordinates)
-        for rows, slope in by_parameter:
-            slopes[name][rows] += by_parameters[rows] @ slope
-    return {name: column.detach() for name, column in model.items()}, slopes
+    parameters = parameters.detach().expand(len(states), -1).clone().requires_grad_()
+    observables = layer.observe(times, states, parameters, constants)
+    jacobians = {}
+    for name, column in observables.items():
+        by_states, by_parameters = _partial_derivatives(column, states, parameters)
+        jacobians[name] = np.einsum("rn,rnc->rc", by_states, state_jacobian)
+        for rows, parameter_jacobian in parameter_jacobians:
+            jacobians[name][rows] += by_parameters[rows] @ parameter_jacobian
+    return {name: column.detach() for name, column in observables.items()}, jacobians
 
 
-def _at_each_row(column: Tensor, states: Tensor, parameters: Tensor) -> tuple[Reals, Reals]:
-    """The derivatives of an observable in each row by the states (N, n) and parameters (N, p) in that row."""
+def _partial_derivatives(column: Tensor, states: Tensor, parameters: Tensor) -> tuple[Reals, Reals]:
+    """The derivatives of each row of an observable by the states, (N, n), and parameters, (N, p), of that row.
+
+    A row depends on no other row, so one backward pass of the sum gives the derivatives of all.
+    """
     if not column.requires_grad:
         return np.zeros(states.shape), np.zeros(parameters.shape)
-    # observables share their common parts: the graph must outlive the first of them
-    found = torch.autograd.grad(column.sum(), [states, parameters], allow_unused=True, retain_graph=True)
+    inputs = states, parameters
+    # observables have common subexpressions, so the graph is still needed for the next one
+    found = torch.autograd.grad(column.sum(), inputs, allow_unused=True, retain_graph=True)
     by_states, by_parameters = (
-        np.zeros(of.shape) if slope is None else slope.cpu().numpy()
-        for slope, of in zip(found, (states, parameters), strict=True)
+        np.zeros(of.shape) if derivative is None else derivative.cpu().numpy()
+        for derivative, of in zip(found, inputs, strict=True)
     )
     return by_states, by_parameters

@@ -1,4 +1,4 @@
-"""What is added to the loss of the data: the penalty, and the priors of the unknowns."""
+"""What is added to the loss of the data: the penalty, and −log of the priors of the unknowns."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from odelib.problem.resolved import ResolvedProblem
 
 @dataclass(frozen=True)
 class RegularisationTerms:
-    """Penalty and −log prior at a point, and their joint derivative by the coordinates."""
+    """The terms at a point, and the gradient of their sum by the coordinates, (count,)."""
 
     penalty: float
     prior: float
@@ -24,85 +24,94 @@ class RegularisationTerms:
 
 
 class Regularisation:
-    """Penalty and priors of a problem, over all unknowns; what fixed ones contribute is constant."""
+    """The penalty l1·Σ|x − x₀| + l2·Σ(x − x₀)² and the priors of a problem, in the caller's units.
+
+    is_empty: there is neither. Fixed unknowns contribute constants.
+    """
 
     def __init__(self, problem: ResolvedProblem, unknowns: Unknowns) -> None:
         self._unknowns = unknowns
-        penalty = problem.request.penalty
+        self._set_penalty(problem.request.penalty)
+        self._set_priors()
+        self.is_empty = problem.request.penalty is None and not any(e.prior for e in unknowns.entries.values())
+
+    def _set_penalty(self, penalty: Penalty | None) -> None:
+        unknowns = self._unknowns
+        names = _penalised(penalty, unknowns) if penalty else []
+        free = [name for name in names if not unknowns.is_fixed(name)]
+        fixed = np.array([unknowns.entries[name].start for name in names if unknowns.is_fixed(name)])
+        self._penalised = [unknowns.names.index(name) for name in free]
+        self._centre = np.zeros(len(free))  # x₀
         self._l1, self._l2 = (penalty.l1, penalty.l2) if penalty else (0.0, 0.0)
-        self._places: list[int] = []
-        self._centre = np.zeros(0)
-        constant = 0.0
-        if penalty:
-            named = _penalised(penalty, unknowns)
-            to_guess = penalty.toward == "guess"
-            free = [name for name in named if not unknowns.is_fixed(name)]
-            self._places = [unknowns.names.index(name) for name in free]
-            self._centre = unknowns.guess[self._places] if to_guess else np.zeros(len(free))
-            fixed = [0.0 if to_guess else unknowns.entries[n].start for n in named if unknowns.is_fixed(n)]
-            constant = sum(self._l1 * abs(x) + self._l2 * x * x for x in fixed)
-        self._constant_penalty = constant
-        with_prior = [(name, entry.prior) for name, entry in unknowns.entries.items() if entry.prior]
-        free_priors = [(name, prior) for name, prior in with_prior if not unknowns.is_fixed(name)]
-        self._prior_places = [unknowns.names.index(name) for name, _ in free_priors]
-        self._priors = Priors([prior for _, prior in free_priors])
-        fixed_priors = [(unknowns.entries[n].start, prior) for n, prior in with_prior if unknowns.is_fixed(n)]
-        self._constant_prior = Priors([prior for _, prior in fixed_priors]).loss(np.array([x for x, _ in fixed_priors]))
+        self._constant_penalty = 0.0
+        if penalty and penalty.toward == "guess":
+            self._centre = unknowns.guess[self._penalised]
+        elif penalty:
+            self._constant_penalty = float(self._l1 * np.abs(fixed).sum() + self._l2 * np.square(fixed).sum())
+
+    def _set_priors(self) -> None:
+        unknowns = self._unknowns
+        priors = {name: entry.prior for name, entry in unknowns.entries.items() if entry.prior}
+        fixed = [name for name in priors if unknowns.is_fixed(name)]
+        free = [name for name in priors if not unknowns.is_fixed(name)]
+        self._with_prior = [unknowns.names.index(name) for name in free]
+        self._priors = Priors([priors[name] for name in free])
+        values = np.array([unknowns.entries[name].start for name in fixed])
+        self._constant_prior = Priors([priors[name] for name in fixed]).loss(values)
 
     def evaluate(self, coordinates: Reals) -> RegularisationTerms:
-        """What is added at a point."""
+        """Penalty and −log prior at a point."""
         values = self._values(coordinates)
-        distance = values[self._places] - self._centre
-        slope = np.zeros(len(values))
+        deviation = values[self._penalised] - self._centre
+        gradient = np.zeros(len(values))
         penalty = self._constant_penalty
-        if len(self._places):
-            penalty += float(self._l1 * np.abs(distance).sum() + self._l2 * np.square(distance).sum())
-            slope[self._places] += self._l1 * np.sign(distance) + 2 * self._l2 * distance
-        at_priors = values[self._prior_places]
-        slope[self._prior_places] += self._priors.gradient(at_priors)
-        prior = self._constant_prior + self._priors.loss(at_priors)
-        return RegularisationTerms(penalty, prior, slope / self._unknowns.coordinate_derivative(coordinates))
+        if len(self._penalised):
+            penalty += float(self._l1 * np.abs(deviation).sum() + self._l2 * np.square(deviation).sum())
+            gradient[self._penalised] += self._l1 * np.sign(deviation) + 2 * self._l2 * deviation
+        with_prior = values[self._with_prior]
+        gradient[self._with_prior] += self._priors.gradient(with_prior)
+        prior = self._constant_prior + self._priors.loss(with_prior)
+        return RegularisationTerms(penalty, prior, gradient / self._unknowns.coordinate_derivative(coordinates))
 
     def contradicts_a_prior(self, coordinates: Reals) -> bool:
-        """Whether an unknown is where its prior hardly expected it."""
-        return self._priors.is_far_out(self._values(coordinates)[self._prior_places])
+        """Whether an unknown is far out under its prior."""
+        return self._priors.is_far_out(self._values(coordinates)[self._with_prior])
 
     def information(self, coordinates: Reals) -> Reals:
-        """What is added to the information of each coordinate: (count,), the diagonal of a matrix."""
+        """The information that the terms add about each coordinate, (count,): the diagonal of a matrix."""
         values = self._values(coordinates)
         found = np.zeros(len(values))
-        found[self._places] += 2 * self._l2
-        found[self._prior_places] += self._priors.information(values[self._prior_places])
-        unit = self._unknowns.coordinate_derivative(coordinates)
-        return np.asarray(found / unit / unit)  # the square may overflow
+        found[self._penalised] += 2 * self._l2
+        found[self._with_prior] += self._priors.information(values[self._with_prior])
+        derivative = self._unknowns.coordinate_derivative(coordinates)
+        return np.asarray(found / derivative / derivative)  # its square may overflow
 
     def absolute_terms(self, coordinates: Reals) -> AbsoluteTerms:
-        """The parts of the loss that are heights·|distance of one unknown|: the l1 penalty and priors with kinks."""
+        """The terms weight·|x − location| of single unknowns: the l1 penalty, and priors with kinks."""
         values = self._values(coordinates)
-        kinks = [
-            (place, kink.location, kink.weight)
-            for place, density in zip(self._prior_places, self._priors.densities, strict=True)
+        terms = [
+            (index, kink.location, kink.weight)
+            for index, density in zip(self._with_prior, self._priors.densities, strict=True)
             for kink in density.kinks
         ]
         if self._l1 > 0:
-            kinks += [(place, x, self._l1) for place, x in zip(self._places, self._centre.tolist(), strict=True)]
-        slopes = np.zeros((len(kinks), len(values)))
-        for row, (place, _, _) in enumerate(kinks):
-            slopes[row, place] = 1 / self._unknowns.coordinate_derivative(coordinates)[place]
-        return AbsoluteTerms(
-            slopes, np.array([values[place] - x for place, x, _ in kinks]), np.array([height for _, _, height in kinks])
-        )
+            terms += [(index, x, self._l1) for index, x in zip(self._penalised, self._centre.tolist(), strict=True)]
+        derivative = self._unknowns.coordinate_derivative(coordinates)
+        jacobian = np.zeros((len(terms), len(values)))
+        for row, (index, _, _) in enumerate(terms):
+            jacobian[row, index] = 1 / derivative[index]
+        offsets = np.array([values[index] - location for index, location, _ in terms])
+        return AbsoluteTerms(jacobian, offsets, np.array([weight for _, _, weight in terms]))
 
     def _values(self, coordinates: Reals) -> Reals:
         return np.array(list(self._unknowns.free_values(coordinates).values()), dtype=np.float64)
 
 
 def _penalised(penalty: Penalty, unknowns: Unknowns) -> list[str]:
-    """The unknowns that the penalty is over, by their names there."""
-    names = penalty.names
-    chosen = unknowns.system.parameters if names is None else names
+    """The unknowns that the penalty is over: those that it names, or all free parameters."""
+    names = unknowns.system.parameters if penalty.names is None else penalty.names
     found = dict.fromkeys(
-        unknowns.qualified_name(index, name) for name in chosen for index in range(unknowns.series_count)
+        unknowns.qualified_name(index, name) for name in names for index in range(unknowns.series_count)
     )
     known = [name for name in found if name in unknowns.entries]
-    return [name for name in known if not unknowns.is_fixed(name)] if names is None else known
+    return known if penalty.names is not None else [name for name in known if not unknowns.is_fixed(name)]

@@ -1,7 +1,7 @@
-"""Named unknowns with bounds, scales and fixed ones ↔ the one vector an optimiser sees.
+"""The unknowns of a problem, by name, and the vector of coordinates that an optimiser sees.
 
-A point's coordinates are the free unknowns in the caller's units, or their logarithm where the scale is `log`.
-Names are unique over parameters and states, so an initial value is called by its state.
+Coordinates are the free unknowns in the caller's units, or their logarithms if the scale is `log`. Names are unique
+over parameters and states, so an initial value has the name of its state.
 """
 
 from __future__ import annotations
@@ -16,16 +16,17 @@ from torch import Tensor
 
 from odelib.arrays import Booleans, Reals
 from odelib.engines.base import DifferentiateBy
-from odelib.engines.torch_program import TorchProgram
+from odelib.objective.model_values import ModelValues, SeriesNames
 from odelib.problem.resolved import ResolvedProblem
 from odelib.problem.unknowns import Unknown
 
 TINY = float(np.finfo(np.float64).tiny)
+BOUND_TOLERANCE = 1e-10  # relative
 
 
 @dataclass(frozen=True)
 class Point:
-    """All values at one point, by name, in the caller's units: one entry a series."""
+    """All values at a point by name, in the caller's units; one entry for each series."""
 
     parameters: list[dict[str, float]]
     initial_states: list[dict[str, float]]
@@ -34,139 +35,82 @@ class Point:
 class Unknowns:
     """The unknowns of a problem.
 
-    names: the free ones, in order: shared parameters, then each series' own parameters and initial values. Where
-    there are several series, what is a series' own has its name in brackets: `prey[plot 3]`. What belongs to a series
-    of which nothing is fitted stays at the guess and is none of the `entries`, which priors and penalties are over.
-    start, lower, upper: their guesses and bounds (±inf where there is none) as coordinates; what a prior rules out is
-    out of bounds. log: which are searched in their logarithm.
+    names: the free ones, in order: shared parameters, then those of each series, whose names end in the series' name
+    if there are several: `prey[plot 3]`. entries: all unknowns that priors and the penalty are over, free and fixed.
+    The unknowns of a series of which nothing is fitted are not among them; they stay at their guesses.
+
+    log: which coordinates are logarithms. guess: in the caller's units. start, lower, upper: guesses and bounds as
+    coordinates, ±inf if there is no bound; values that a prior excludes are out of bounds. All (count,).
     """
 
     def __init__(self, problem: ResolvedProblem, device: torch.device) -> None:
-        system, request = problem.system, problem.request
-        self.system = system
-        self.entries: dict[str, Unknown] = {
-            name: _unknown(request.parameters[name]) for name in system.parameters if name not in request.per_experiment
-        }
-        self._own: list[dict[str, str]] = []  # for each series, under which name what is its own stands
-        self._expressions: list[dict[str, str]] = []  # for each series, the initial values that are expressions
-        idle = set(range(len(problem.series))) - {part.index for part in problem.fitted}
-        held: dict[str, float] = {}
-        for index, series in enumerate(problem.series):
-            stated = {**request.initial_state, **series.initial_state}
-            own = {name: request.parameters[name] for name in system.parameters if name in request.per_experiment}
-            own |= {name: entry for name in system.states if not isinstance(entry := stated[name], str)}
-            suffix = f"[{series.name}]" if request.experiments else ""
-            self._own.append({name: name + suffix for name in own})
-            self._expressions.append({n: e for n in system.states if isinstance(e := stated[n], str)})
-            named = {name + suffix: _unknown(entry) for name, entry in own.items()}
-            if index in idle:
-                held |= {name: entry.start for name, entry in named.items()}
-            else:
-                self.entries |= named
-        self._fixed = {name: entry.start for name, entry in self.entries.items() if entry.is_fixed} | held
+        self.system = problem.system
+        self._add_entries(problem)
         free = {name: entry for name, entry in self.entries.items() if name not in self._fixed}
         self.names = list(free)
         self.log = np.array([entry.scale == "log" for entry in free.values()], dtype=bool)
         bounds = np.array([_bounds(entry) for entry in free.values()], dtype=np.float64).reshape(-1, 2)
-        self._lower, self._upper = bounds[:, 0], bounds[:, 1]
+        self._lower_value, self._upper_value = bounds[:, 0], bounds[:, 1]
         self.guess = np.array([entry.start for entry in free.values()], dtype=np.float64)
-        self.start = self._coordinates(self.guess)
-        self.lower, self.upper = self._coordinates(self._lower), self._coordinates(self._upper)
-        self._place(problem, device)
+        self.start = self._to_coordinates(self.guess)
+        self.lower, self.upper = self._to_coordinates(self._lower_value), self._to_coordinates(self._upper_value)
+        self._model = ModelValues(problem, self._series, self.names, self._fixed, device)
 
-    def _place(self, problem: ResolvedProblem, device: torch.device) -> None:
-        """Where each value is found in one pool: the free ones, the fixed ones, then all that expressions yield."""
-        system, count = self.system, len(problem.series)
-        texts = list(dict.fromkeys(text for own in self._expressions for text in own.values()))
-        parsed = [problem.initial_expressions[text] for text in texts]
-        self._program = TorchProgram(parsed, [])
-        self._computed = dict(zip(texts, parsed, strict=True))
-        place = {name: i for i, name in enumerate([*self.names, *self._fixed])}
-        computed = {text: len(place) + i * count for i, text in enumerate(texts)}
-
-        def find(index: int, name: str) -> int:
-            if name in self._expressions[index]:
-                return computed[self._expressions[index][name]] + index
-            return place[self._own[index].get(name, name)]
-
-        series = range(count)
-        self._parameter_places = np.array(
-            [[find(i, name) for name in system.parameters] for i in series], dtype=np.int64
-        )
-        self._state_places = np.array([[find(i, name) for name in system.states] for i in series], dtype=np.int64)
-        self._fixed_values = np.array(list(self._fixed.values()), dtype=np.float64)
-        constants = [list({**system.constants, **one.constants}.values()) for one in problem.series]
-        self.constants = torch.tensor(constants, dtype=torch.float64, device=device).reshape(count, -1)
-        self._device = device
+    def _add_entries(self, problem: ResolvedProblem) -> None:
+        request, system = problem.request, problem.system
+        per_experiment = [name for name in system.parameters if name in request.per_experiment]
+        shared = [name for name in system.parameters if name not in request.per_experiment]
+        self.entries: dict[str, Unknown] = {name: _unknown(request.parameters[name]) for name in shared}
+        self._series: list[SeriesNames] = []
+        fitted = {each.index for each in problem.fitted}
+        not_fitted: dict[str, float] = {}
+        for index, series in enumerate(problem.series):
+            initial_state = {**request.initial_state, **series.initial_state}
+            own = {name: request.parameters[name] for name in per_experiment}
+            own |= {name: entry for name in system.states if not isinstance(entry := initial_state[name], str)}
+            expressions = {name: text for name in system.states if isinstance(text := initial_state[name], str)}
+            suffix = f"[{series.name}]" if request.experiments else ""
+            self._series.append(SeriesNames({name: name + suffix for name in own}, expressions))
+            entries = {name + suffix: _unknown(entry) for name, entry in own.items()}
+            if index in fitted:
+                self.entries |= entries
+            else:
+                not_fitted |= {name: entry.start for name, entry in entries.items()}
+        self._fixed = {name: entry.start for name, entry in self.entries.items() if entry.is_fixed} | not_fitted
 
     @property
     def differentiate_by(self) -> DifferentiateBy:
-        """The parameters and initial values that depend on a free unknown, in any series."""
-        depending = {name for own in self._own for name, full in own.items() if full in set(self.names)}
-        depending |= {name for name in self.system.parameters if name in set(self.names)}
-        for own in self._expressions:
-            depending |= {state for state, text in own.items() if self._computed[text].names & depending}
-        states, parameters = self.system.states, self.system.parameters
-        return DifferentiateBy(
-            tuple(i for i, name in enumerate(states) if name in depending),
-            tuple(i for i, name in enumerate(parameters) if name in depending),
-        )
+        """The parameters and initial values that depend on a free unknown in any series."""
+        return self._model.differentiate_by
+
+    @property
+    def constants(self) -> Tensor:
+        """The constants of all series, (series, c)."""
+        return self._model.constants
 
     @property
     def count(self) -> int:
-        """How many are free."""
+        """The number of free unknowns."""
         return len(self.names)
 
     @property
     def series_count(self) -> int:
-        """How many series there are."""
-        return len(self._own)
+        """The number of series."""
+        return len(self._series)
 
     def values(self, coordinates: Reals) -> tuple[Tensor, Tensor]:
         """The parameters (series, p) and initial states (series, n) at a point, as new tensors."""
-        pool = np.concatenate([self._free(coordinates), self._fixed_values])
-        parameters = torch.from_numpy(pool[self._parameter_places]).to(self._device)
-        if self._computed:
-            pool = np.concatenate([pool, self._compute(parameters).cpu().numpy().reshape(-1)])
-        return parameters, torch.from_numpy(pool[self._state_places]).to(self._device)
+        return self._model.values(self._to_values(coordinates))
 
     def gradient(self, coordinates: Reals, by_parameters: Reals, by_states: Reals) -> Reals:
-        """A derivative by the coordinates, (count,), from those by the `values`: (series, p) and (series, n)."""
-        known = self.count + len(self._fixed_values)
-        size = known + len(self._computed) * self.series_count
-        by_pool = np.bincount(self._state_places.reshape(-1), by_states.reshape(-1), size)
-        if self._computed:
-            parameters = self.values(coordinates)[0].requires_grad_()
-            computed = self._compute(parameters)
-            if computed.requires_grad:
-                by_computed = torch.from_numpy(by_pool[known:].reshape(computed.shape)).to(self._device)
-                (through,) = torch.autograd.grad(computed, parameters, by_computed)
-                by_parameters = by_parameters + through.cpu().numpy()
-        by_pool[:known] += np.bincount(self._parameter_places.reshape(-1), by_parameters.reshape(-1), known)
-        return by_pool[: self.count] / self.coordinate_derivative(coordinates)
+        """The gradient of a function by the coordinates, (count,), from its gradients by the `values`."""
+        values = self._to_values(coordinates)
+        return self._model.gradient(values, by_parameters, by_states) / self._coordinate_derivative(values)
 
     def jacobians(self, coordinates: Reals) -> tuple[Reals, Reals]:
-        """The derivatives of `values`: (series, p, count) and (series, n, count)."""
-        unit = np.diag(1 / self.coordinate_derivative(coordinates)) if self.count else np.zeros((0, 0))
-        pool = np.concatenate([unit, np.zeros((len(self._fixed), self.count))])
-        by_parameter = pool[self._parameter_places]
-        if not self._computed:
-            return by_parameter, pool[self._state_places]
-        parameters = self.values(coordinates)[0].requires_grad_()
-        computed = self._compute(parameters)
-        along = []
-        for row in computed:  # of one expression in each series, which depends on that series' parameters alone
-            (slope,) = torch.autograd.grad(row.sum(), parameters, retain_graph=True) if row.requires_grad else (None,)
-            direct = np.zeros(parameters.shape) if slope is None else slope.cpu().numpy()
-            along.append(np.einsum("ep,epc->ec", direct, by_parameter))
-        pool = np.concatenate([pool, *along])
-        return by_parameter, pool[self._state_places]
-
-    def _compute(self, parameters: Tensor) -> Tensor:
-        """What the initial values' expressions yield, (expressions, series)."""
-        named = dict(zip(self.system.parameters, parameters.unbind(1), strict=True))
-        named |= zip(self.system.constants, self.constants.unbind(1), strict=True)
-        return torch.stack([v.expand(self.series_count) for v in self._program.bind(named, self._device)()])
+        """The Jacobians of the `values` by the coordinates, (series, p, count) and (series, n, count)."""
+        values = self._to_values(coordinates)
+        return self._model.jacobians(values, np.diag(1 / self._coordinate_derivative(values)))
 
     def point(self, coordinates: Reals) -> Point:
         """All values at a point, by name."""
@@ -177,36 +121,46 @@ class Unknowns:
         )
 
     def qualified_name(self, index: int, name: str) -> str:
-        """Under which name a parameter or initial value of a series stands here."""
-        return self._own[index].get(name, name)
+        """The name of the unknown that is a parameter or initial value of a series."""
+        return self._series[index].unknown(name)
 
     def is_per_experiment(self, index: int, name: str) -> bool:
-        """Whether a parameter is a series' own."""
-        return name in self._own[index]
+        """Whether a parameter or initial value of a series is not shared with other series."""
+        return name in self._series[index].own
+
+    def is_fixed(self, name: str) -> bool:
+        """Whether an unknown is not fitted."""
+        return name in self._fixed
 
     def free_values(self, coordinates: Reals) -> dict[str, float]:
-        """The free unknowns at a point, by name, in the caller's units."""
-        return dict(zip(self.names, self._free(coordinates).tolist(), strict=True))
+        """The free unknowns at a point by name, in the caller's units."""
+        return dict(zip(self.names, self._to_values(coordinates).tolist(), strict=True))
 
     def coordinates(self, values: Mapping[str, float]) -> Reals:
-        """The inverse of `free_values`."""
-        return self._coordinates(np.array([values[name] for name in self.names], dtype=np.float64))
+        """The inverse of `free_values`, (count,)."""
+        return self._to_coordinates(np.array([values[name] for name in self.names], dtype=np.float64))
 
     def with_initial_states(self, coordinates: Reals, states: Mapping[int, Reals]) -> Reals:
-        """The coordinates with the free initial values of some series put to given states (n,), within the bounds."""
+        """Return coordinates with other free initial values, within the bounds.
+
+        states: by index of the series, (n,). A value that a log scale cannot have is left as it was.
+        """
         values = self.free_values(coordinates)
         for index, state in states.items():
             for name, value in zip(self.system.states, state.tolist(), strict=True):
-                full = self._own[index].get(name)
-                if full in values and (value > 0 or not self.log[self.names.index(full)]):
-                    values[full] = value
+                unknown = self._series[index].own.get(name)
+                if unknown in values and (value > 0 or not self.log[self.names.index(unknown)]):
+                    values[unknown] = value
         return self.clip(self.coordinates(values))
 
-    def with_fixed(self, place: int, coordinate: float) -> Unknowns:
-        """The same unknowns, one of them held where a coordinate says."""
+    def with_fixed(self, index: int, coordinate: float) -> Unknowns:
+        """Return the same unknowns with one coordinate fixed, by equal bounds."""
         other = copy(self)
         other.lower, other.upper = self.lower.copy(), self.upper.copy()
-        other.lower[place] = other.upper[place] = coordinate
+        other.lower[index] = other.upper[index] = coordinate
+        other._lower_value, other._upper_value = self._lower_value.copy(), self._upper_value.copy()
+        value = np.exp(coordinate) if self.log[index] else coordinate
+        other._lower_value[index] = other._upper_value[index] = value
         return other
 
     def clip(self, coordinates: Reals) -> Reals:
@@ -214,51 +168,50 @@ class Unknowns:
         return np.clip(coordinates, self.lower, self.upper)
 
     def coordinate_derivative(self, coordinates: Reals) -> Reals:
-        """d coordinate / d value, which turns a gradient in coordinates into one in the caller's units."""
-        positive = np.maximum(self._free(coordinates), TINY)  # one that runs towards 0 may underflow
+        """d coordinate / d value, (count,): 1, or 1/value for a logarithm."""
+        return self._coordinate_derivative(self._to_values(coordinates))
+
+    def _coordinate_derivative(self, values: Reals) -> Reals:
+        positive = np.maximum(values, TINY)  # a value that runs towards 0 may underflow
         return 1 / np.where(self.log, positive, 1.0)
 
     def magnitudes(self, coordinates: Reals) -> Reals:
-        """By what a stage divides the coordinates: max(|x|, |guess|/100), else the width of the bounds, else 1.
+        """The size of each coordinate, by which optimisers divide it, (count,).
 
-        A logarithm is free of units already and stays as it is.
+        max(|x|, |guess|/100); if both are 0 the distance between the bounds, and 1 without bounds. A logarithm has no
+        unit, and its magnitude is 1.
         """
         size = np.maximum(np.abs(coordinates), np.abs(self.guess) / 100)
         width = np.where(np.isfinite(self.upper - self.lower), self.upper - self.lower, 1.0)
         size = np.where(size > 0, size, np.where(width > 0, width, 1.0))
         return np.where(self.log, 1.0, size)
 
-    def is_fixed(self, name: str) -> bool:
-        """Whether this parameter or initial value, by its name here, is not fitted."""
-        return name in self._fixed
-
     def names_at_bound(self, coordinates: Reals) -> list[str]:
-        """The free unknowns that lie at one of their bounds."""
+        """The free unknowns at a bound."""
         return [name for name, at_bound in zip(self.names, self.at_bound(coordinates), strict=True) if at_bound]
 
     def at_bound(self, coordinates: Reals) -> Booleans:
-        """Which coordinates lie at a bound, to within rounding, (count,)."""
-        low, high = self._at_bounds(coordinates)
-        return low | high
+        """Which coordinates are at a bound, up to rounding errors, (count,)."""
+        at_lower, at_upper = self._at_bounds(coordinates)
+        return at_lower | at_upper
 
     def active_bounds(self, coordinates: Reals, gradient: Reals) -> Booleans:
-        """Which coordinates lie at a bound that keeps the loss from falling further, (count,)."""
-        low, high = self._at_bounds(coordinates)
-        return (low & (gradient > 0)) | (high & (gradient < 0))
+        """Which coordinates are at a bound beyond which the loss would fall further, (count,)."""
+        at_lower, at_upper = self._at_bounds(coordinates)
+        return (at_lower & (gradient > 0)) | (at_upper & (gradient < 0))
 
     def _at_bounds(self, coordinates: Reals) -> tuple[Booleans, Booleans]:
-        room = 1e-10 * np.maximum(np.abs(coordinates), self.magnitudes(coordinates))
-        return coordinates <= self.lower + room, coordinates >= self.upper - room
+        tolerance = BOUND_TOLERANCE * np.maximum(np.abs(coordinates), self.magnitudes(coordinates))
+        return coordinates <= self.lower + tolerance, coordinates >= self.upper - tolerance
 
-    def _free(self, coordinates: Reals) -> Reals:
-        """The free unknowns in the caller's units, (count,)."""
+    def _to_values(self, coordinates: Reals) -> Reals:
         with np.errstate(over="ignore"):
             values = np.where(self.log, np.exp(np.where(self.log, coordinates, 0.0)), coordinates)
-        # exp(log(x)) may miss a bound by a rounding: put it there
-        values = np.where(coordinates <= self.lower, self._lower, values)
-        return np.where(coordinates >= self.upper, self._upper, values)
+        # exp(log(x)) may differ from x by a rounding error, but a value at a bound must be the bound
+        values = np.where(coordinates <= self.lower, self._lower_value, values)
+        return np.where(coordinates >= self.upper, self._upper_value, values)
 
-    def _coordinates(self, values: Reals) -> Reals:
+    def _to_coordinates(self, values: Reals) -> Reals:
         with np.errstate(divide="ignore"):
             return np.where(self.log, np.log(np.where(self.log, np.maximum(values, 0), 1.0)), values)
 
@@ -268,8 +221,8 @@ def _unknown(entry: float | Unknown) -> Unknown:
 
 
 def _bounds(entry: Unknown) -> tuple[float, float]:
-    low, high = entry.prior.support if entry.prior else (-np.inf, np.inf)
+    lower, upper = entry.prior.support if entry.prior else (-np.inf, np.inf)
     return (
-        low if entry.lower is None else max(entry.lower, low),
-        high if entry.upper is None else min(entry.upper, high),
+        lower if entry.lower is None else max(entry.lower, lower),
+        upper if entry.upper is None else min(entry.upper, upper),
     )

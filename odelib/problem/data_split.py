@@ -1,8 +1,8 @@
-"""What of the measured series is fitted, and what is held out."""
+"""Which measurements are fitted, and which are held out."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from odelib.problem.request import FitProblem
@@ -11,10 +11,10 @@ from odelib.problem.series import MeasuredSeries, Measurements
 
 @dataclass(frozen=True)
 class SeriesSlice:
-    """A measured series, or as much of it as is fitted or held out.
+    """A measured series, or the times of it that are fitted or held out.
 
-    index: of the series in the problem. start: when its initial state holds. sigma: one per time, of the observables
-    for which the data give one.
+    index: of the series in the request. start: the time at which its initial state holds. values: by observable, one
+    per time or None. sigma: by observable for which the data give it, one per time.
     """
 
     index: int
@@ -24,50 +24,53 @@ class SeriesSlice:
     values: Measurements
     sigma: Mapping[str, list[float]]
 
+    @classmethod
+    def whole(cls, series: MeasuredSeries, index: int) -> SeriesSlice:
+        """All times of a series."""
+        return cls(
+            index=index,
+            name=series.name,
+            start=series.start,
+            times=series.times,
+            values=series.values,
+            sigma={
+                name: list(sigma) if isinstance(sigma, list) else [sigma] * len(series.times)
+                for name, sigma in series.sigma.items()
+            },
+        )
+
     @property
     def observations(self) -> int:
-        """How many values there are."""
+        """The number of measured values."""
         return sum(len(column) - column.count(None) for column in self.values.values())
 
-    def at(self, places: list[int]) -> SeriesSlice:
-        """The part at some of the times."""
+    def select(self, indices: Sequence[int]) -> SeriesSlice:
+        """The slice at some of its times."""
         return replace(
             self,
-            times=[self.times[i] for i in places],
-            values={name: [column[i] for i in places] for name, column in self.values.items()},
-            sigma={name: [column[i] for i in places] for name, column in self.sigma.items()},
+            times=[self.times[i] for i in indices],
+            values={name: [column[i] for i in indices] for name, column in self.values.items()},
+            sigma={name: [column[i] for i in indices] for name, column in self.sigma.items()},
         )
 
 
-def whole(series: MeasuredSeries, index: int) -> SeriesSlice:
-    """All of a series."""
-    return SeriesSlice(
-        index=index,
-        name=series.name,
-        start=series.start,
-        times=series.times,
-        values=series.values,
-        sigma={
-            name: list(sigma) if isinstance(sigma, list) else [sigma] * len(series.times)
-            for name, sigma in series.sigma.items()
-        },
-    )
-
-
-def split(problem: FitProblem) -> tuple[list[SeriesSlice], list[SeriesSlice]]:
-    """What is fitted, and what is held out. A series of which nothing would be fitted is held out whole."""
-    parts = [whole(series, index) for index, series in enumerate(problem.series)]
-    held = problem.hold_out
-    if held is None:
-        return parts, []
-    if held.after is None:
-        names = set(held.experiments or [])
-        return [part for part in parts if part.name not in names], [part for part in parts if part.name in names]
-    fitted, later = [], []
-    for part in parts:
-        before = part.at([i for i, time in enumerate(part.times) if time <= held.after])
-        after = part.at([i for i, time in enumerate(part.times) if time > held.after])
-        fitted += [before] if before.observations else []
-        later += [after] if after.times and before.observations else []
-        later += [] if before.observations else [part]
-    return fitted, later
+def split_series(problem: FitProblem) -> tuple[list[SeriesSlice], list[SeriesSlice]]:
+    """Return the fitted and the held-out slices. A series without a fitted value is held out as a whole."""
+    series = [SeriesSlice.whole(each, index) for index, each in enumerate(problem.series)]
+    hold_out = problem.hold_out
+    if hold_out is None:
+        return series, []
+    if hold_out.after is None:
+        names = set(hold_out.experiments or [])
+        return [each for each in series if each.name not in names], [each for each in series if each.name in names]
+    fitted, held_out = [], []
+    for each in series:
+        before = each.select([i for i, time in enumerate(each.times) if time <= hold_out.after])
+        after = each.select([i for i, time in enumerate(each.times) if time > hold_out.after])
+        if not before.observations:
+            held_out.append(each)
+            continue
+        fitted.append(before)
+        if after.times:
+            held_out.append(after)
+    return fitted, held_out

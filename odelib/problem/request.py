@@ -33,11 +33,12 @@ from odelib.problem.hold_out import HoldOut
 from odelib.problem.limits import Limits
 from odelib.problem.noise import Noise
 from odelib.problem.penalty import Penalty
+from odelib.problem.plan import default_plan, with_starts
 from odelib.problem.pointers import join, split
 from odelib.problem.predictions import Prediction
 from odelib.problem.series import Experiment, MeasuredSeries, Series
 from odelib.problem.solver import Solver
-from odelib.problem.stages import AnyStage, Stage, default_plan, with_starts
+from odelib.problem.stages import AnyStage, Stage
 from odelib.problem.system import System, SystemChoice, SystemDefinition
 from odelib.problem.unknowns import InitialStateEntry, ParameterEntry
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from odelib.problem.data_split import SeriesSlice, split
+from odelib.problem.data_split import SeriesSlice, split_series
 from odelib.problem.expressions.parser import Expression
 from odelib.problem.request import FitProblem
 from odelib.problem.series import MeasuredSeries
@@ -38,7 +38,7 @@ def resolve(problem: FitProblem) -> ResolvedProblem:
     settings = problem.solver
     device = "cpu" if settings.device == "auto" else settings.device
     engine, method = choose_engine(settings.engine, settings.method, device)
-    fitted, held_out = split(problem)
+    fitted, held_out = split_series(problem)
     return ResolvedProblem(
         request=problem,
         system=problem.resolved_system,

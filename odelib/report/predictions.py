@@ -16,7 +16,7 @@ from odelib.engines.layer import ODELayer
 from odelib.errors import SolveError, StopRequested
 from odelib.likelihood.measurements import Measurements
 from odelib.objective.observable_sensitivities import observable_sensitivities
-from odelib.problem.data_split import SeriesSlice, whole
+from odelib.problem.data_split import SeriesSlice
 from odelib.problem.predictions import Prediction
 from odelib.report.best_point import BestPoint
 from odelib.report.trajectories import lists
@@ -83,7 +83,7 @@ class Predictor:
         """Make a requested prediction, or report why it could not be made."""
         names = [series.name for series in self.best.problem.series]
         index = names.index(requested.experiment) if requested.experiment in names else 0
-        data = whole(self.best.problem.series[index], index)
+        data = SeriesSlice.whole(self.best.problem.series[index], index)
         # between the times of the data their sigma is interpolated linearly
         sigma = {name: np.interp(requested.times, data.times, column).tolist() for name, column in data.sigma.items()}
         return self._predict(requested, index, sigma)

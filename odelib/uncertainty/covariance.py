@@ -1,12 +1,14 @@
-"""How sure the estimates are: the expected (Gauss–Newton) information at the optimum.
+"""The covariance of the estimates, from the expected (Gauss–Newton) information at the optimum, and their intervals.
 
-With I the information of the free unknowns (of measurements, priors and penalty together; estimated scales go with
-the unknowns) their covariance is its inverse. Where no sigma is given, the information is JᵀJ/s² with J the
-derivatives of the residuals and s² = RSS/(n − p) (Seber and Wild, Nonlinear Regression, 1989, 5.1). A scale that noise
-estimates is the likeliest one, hence too small by as much as the fit has taken from the residuals: the variance of an
-observable with n measurements is taken n/(n − p) times as large, p being the trace of its part of the hat matrix, which
-is RSS/(n − p) where there is one observable. Where anything is estimated the quantile is Student's with n − p degrees
-of freedom, of the measurements whose scale is estimated; else it is the normal one.
+The covariance of the free unknowns is the inverse of the information of measurements, priors and penalty, where the
+estimated noise scales are unknowns as well (Seber and Wild, Nonlinear Regression, 1989, section 5.1). For a sum of
+squares it is s²·(JᵀJ)⁻¹ with the Jacobian J of the residuals, and s² = RSS/(n − p) if no sigma is given.
+
+An estimated noise scale maximises the likelihood, and is too small because the fit follows part of the noise. The
+variance of an observable with n measurements is therefore multiplied by n/(n − p), where p is the trace of its part of
+the hat matrix. For one normal observable that is RSS/(n − p) again.
+
+If a scale is estimated, intervals have the quantile of Student's t, otherwise that of the normal distribution.
 """
 
 from __future__ import annotations
@@ -23,6 +25,8 @@ from odelib.likelihood.measurements import InformationBlock, Measurements, Scale
 from odelib.objective.objective import eliminate_scales
 from odelib.objective.unknowns import Unknowns
 
+UPPER_TAIL = 0.975  # of a 95 % interval
+
 
 @dataclass(frozen=True)
 class Interval:
@@ -36,8 +40,11 @@ class Interval:
 class ParameterCovariance:
     """The covariance of the free unknowns.
 
-    names: those that have a standard error: not at a bound, in no flat direction. flat: the names that take part in a
-    flat direction. quantile: of a 95 % interval; None where there is no degree of freedom left.
+    blocks: the information of each observable's measurements. regularisation: that of priors and penalty, (count,).
+
+    determined: the unknowns that have a standard error, (count,): not at a bound and in no flat direction. names: their
+    names. flat: the names in flat directions. flat_directions: in coordinates, (directions, count). quantile: of 95 %
+    intervals; None without a degree of freedom. variance_inflation: by observable, n/(n − p).
     """
 
     def __init__(
@@ -45,134 +52,147 @@ class ParameterCovariance:
         unknowns: Unknowns,
         coordinates: Reals,
         blocks: Sequence[InformationBlock],
-        added: Reals,
+        regularisation: Reals,
         measurements: Measurements,
     ) -> None:
-        self.unknowns = unknowns
-        self.coordinates = coordinates
+        self.unknowns, self.coordinates, self.blocks = unknowns, coordinates, blocks
+        self.is_likelihood, self.estimates_scale = measurements.is_likelihood, measurements.estimates_scale
         free = ~unknowns.at_bound(coordinates)
         units = unknowns.magnitudes(coordinates)
-        extra = np.diag(np.sqrt(added)) * units
-        found = fisher_information(np.concatenate([*(eliminate_scales(b) * units for b in blocks), extra]), free)
-        participants = found.in_flat_direction()
+        jacobians = {block.name: eliminate_scales(block) * units for block in blocks}
+        of_regularisation = np.diag(np.sqrt(regularisation)) * units
+        found = fisher_information(np.concatenate([*jacobians.values(), of_regularisation]), free)
+        in_flat = found.in_flat_direction()
         names = np.array(unknowns.names, dtype=object)
-        self.flat: list[str] = names[participants].tolist()
-        self.determined = free & ~participants
+        self.flat: list[str] = names[in_flat].tolist()
+        self.flat_directions = found.flat * units
+        self.determined = free & ~in_flat
         self.names: list[str] = names[self.determined].tolist()
-        self.flat_directions = found.flat * units  # in the coordinates themselves
-        self.is_likelihood = measurements.is_likelihood
-        self.estimates_scale = measurements.estimates_scale
-        self.blocks = blocks
+
         estimated = [b for b in blocks if not self.is_likelihood or measurements.estimated_scales(b.name)]
-        taken = {b.name: _taken(b, found.inverse, units) for b in estimated}
-        # beside measurements of a known spread the others are not left alone with all the unknowns
-        unknown = float(free.sum()) if len(estimated) == len(blocks) else sum(taken.values())
-        self.degrees_of_freedom = sum(b.measurements for b in estimated) - unknown
-        self.quantile: float | None = None
-        if not self.estimates_scale:
-            self.quantile = float(stats.norm.ppf(0.975))
-        elif self.degrees_of_freedom > 0:
-            self.quantile = float(stats.t.ppf(0.975, self.degrees_of_freedom))
-        self.factors = dict.fromkeys((b.name for b in blocks), 1.0)
+        traces = {block.name: _hat_matrix_trace(block, found.inverse, units) for block in estimated}
+        # Degrees of freedom are pooled over the observables whose scale is estimated. If these are all, every free
+        # unknown takes one of them; otherwise the unknowns take as many as these observables determine of them.
+        unknown_count = float(free.sum()) if len(estimated) == len(blocks) else sum(traces.values())
+        self.degrees_of_freedom = sum(block.measurements for block in estimated) - unknown_count
+        self.quantile = self._quantile()
+        self.variance_inflation = dict.fromkeys(jacobians, 1.0)
         if self.is_likelihood and self.estimates_scale:
-            self.factors |= {b.name: b.measurements / max(b.measurements - taken[b.name], 1.0) for b in estimated}
-            shares = [eliminate_scales(b) * units / np.sqrt(self.factors[b.name]) for b in blocks]
-            found = fisher_information(np.concatenate([*shares, extra]), free)
+            for block in estimated:
+                n = block.measurements
+                self.variance_inflation[block.name] = n / max(n - traces[block.name], 1.0)
+            inflated = [jacobian / np.sqrt(self.variance_inflation[name]) for name, jacobian in jacobians.items()]
+            found = fisher_information(np.concatenate([*inflated, of_regularisation]), free)
         self._inverse = found.inverse * np.outer(units, units)
 
-    def matrix(self, data_loss: float) -> Reals | None:
-        """Of all coordinates, zero where there is none; None without a degree of freedom for the scale.
+    def _quantile(self) -> float | None:
+        if not self.estimates_scale:
+            return float(stats.norm.ppf(UPPER_TAIL))
+        return float(stats.t.ppf(UPPER_TAIL, self.degrees_of_freedom)) if self.degrees_of_freedom > 0 else None
 
-        data_loss: the data's part of the loss.
+    def matrix(self, data_loss: float) -> Reals | None:
+        """The covariance of the coordinates, (count, count), 0 for those at a bound and along flat directions.
+
+        None if the scale has no degree of freedom. data_loss: the loss of the measurements.
         """
         if self.quantile is None:
             return None
         if self.is_likelihood:
             return self._inverse
+        # A sum of squares is twice a negative log-likelihood with sigma = 1, and its information counts double.
         return self._inverse * 2.0 * (data_loss / self.degrees_of_freedom if self.estimates_scale else 1.0)
 
 
-def _taken(block: InformationBlock, inverse: Reals, units: Reals) -> float:
-    """How many degrees of freedom the fit has taken from a block's residuals: its part of the hat matrix's trace."""
-    along = block.jacobian[: block.measurements] * units
-    return float(np.einsum("ij,jk,ik->", along, inverse, along, optimize=True))
+def _hat_matrix_trace(block: InformationBlock, inverse: Reals, units: Reals) -> float:
+    """The trace of J·(JᵀJ)⁻¹·Jᵀ over the measurements of a block: the degrees of freedom that the unknowns take."""
+    jacobian = block.jacobian[: block.measurements] * units
+    return float(np.einsum("ij,jk,ik->", jacobian, inverse, jacobian, optimize=True))
 
 
 class StandardErrors:
-    """Standard errors, intervals and bands from an uncertainty whose scale is known.
+    """Standard errors and 95 % intervals of unknowns, noise scales and functions of the unknowns.
 
-    available: whether there are any; not without a degree of freedom from which the scale could be estimated.
+    available: whether there are any; not if the noise scale has no degree of freedom.
     """
 
-    def __init__(self, uncertainty: ParameterCovariance, data_loss: float) -> None:
-        matrix = uncertainty.matrix(data_loss)
+    def __init__(self, covariance: ParameterCovariance, data_loss: float) -> None:
+        matrix = covariance.matrix(data_loss)
         self.available = matrix is not None
         self._matrix = matrix if matrix is not None else np.zeros((0, 0))
-        self._quantile = uncertainty.quantile or 0.0
-        self._uncertainty = uncertainty
-        self._unknowns = uncertainty.unknowns
-        self._values = self._unknowns.free_values(uncertainty.coordinates)
+        self._quantile = covariance.quantile or 0.0
+        self._covariance = covariance
+        self._unknowns = covariance.unknowns
+        self._values = self._unknowns.free_values(covariance.coordinates)
 
     def of(self, name: str) -> Interval | None:
-        """The interval of an unknown; None where it has none. On a log scale it is made in the logarithm."""
-        if not self.available or name not in self._uncertainty.names:
+        """The interval of an unknown, symmetric in its coordinate; None if it has none."""
+        if not self.available or name not in self._covariance.names:
             return None
-        place = self._unknowns.names.index(name)
-        error, value = float(np.sqrt(self._matrix[place, place])), self._values[name]
-        if self._unknowns.log[place]:
-            return self._in_logarithm(value, error)
+        index = self._unknowns.names.index(name)
+        error, value = float(np.sqrt(self._matrix[index, index])), self._values[name]
+        if self._unknowns.log[index]:
+            return self._interval_of_logarithm(value, error)
         return Interval(error, value - self._quantile * error, value + self._quantile * error)
 
     def of_scales(self, scales: Scales) -> dict[str, list[Interval | None]]:
-        """The intervals of the estimated scales of each observable, made in their logarithms.
+        """The intervals of the estimated scales of each observable, symmetric in their logarithms.
 
-        They lie around the scale without what the fit has taken from it: the likeliest one is too small.
+        Their centres are the scales corrected for degrees of freedom, by the root of the variance inflation.
+
+        With S and J the Jacobians by the logarithms of the scales and by the unknowns, whose covariance is C, the
+        covariance of the former is A + A·SᵀJ·C·JᵀS·A with A = (SᵀS)⁻¹, a block of the inverse of the joint information.
         """
         if not self.available:
             return {}
         found = {}
-        for block in self._uncertainty.blocks:
+        for block in self._covariance.blocks:
             if block.name not in scales:
                 continue
-            own = np.linalg.pinv(block.scale_jacobian.T @ block.scale_jacobian)
-            across = own @ (block.scale_jacobian.T @ block.jacobian)
-            variance = np.diag(own * self._uncertainty.factors[block.name] + across @ self._matrix @ across.T)
-            centres = scales[block.name] * np.sqrt(self._uncertainty.factors[block.name])
-            pairs = zip(centres.tolist(), np.sqrt(variance).tolist(), strict=True)
-            found[block.name] = [self._in_logarithm(value, error) if error > 0 else None for value, error in pairs]
+            inflation = self._covariance.variance_inflation[block.name]
+            inverse = np.linalg.pinv(block.scale_jacobian.T @ block.scale_jacobian)
+            by_unknowns = inverse @ (block.scale_jacobian.T @ block.jacobian)
+            variances = np.diag(inverse * inflation + by_unknowns @ self._matrix @ by_unknowns.T)
+            errors = np.sqrt(np.maximum(variances, 0.0))  # rounding may leave a scale without influence below 0
+            pairs = zip((scales[block.name] * np.sqrt(inflation)).tolist(), errors.tolist(), strict=True)
+            found[block.name] = [
+                self._interval_of_logarithm(value, error) if error > 0 else None for value, error in pairs
+            ]
         return found
 
-    def _in_logarithm(self, value: float, error: float) -> Interval | None:
+    def _interval_of_logarithm(self, value: float, error: float) -> Interval | None:
+        """The interval of a value whose logarithm has a standard error; None if it ends beyond all numbers."""
         with np.errstate(over="ignore"):
             factor = float(np.exp(self._quantile * error))
         upper = value * factor
         return Interval(value * error, value / factor, upper) if np.isfinite(upper) else None
 
-    def of_functions(self, values: Reals, slopes: Reals) -> list[Interval] | None:
-        """The intervals of quantities with these slopes (k, free unknowns) by the coordinates.
+    def of_functions(self, values: Reals, jacobian: Reals) -> list[Interval] | None:
+        """The intervals of functions of the unknowns, by the delta method: variances diag(J·C·Jᵀ).
 
-        None where a flat direction moves them, or there is no degree of freedom.
+        values: (k,). jacobian: J, by the coordinates, (k, count). None without standard errors, or if a flat direction
+        changes a function.
         """
-        if not self.available or not self._settled(slopes):
+        if not self.available or not self._is_determined(jacobian):
             return None
-        errors = np.sqrt(np.maximum(np.einsum("ki,ij,kj->k", slopes, self._matrix, slopes), 0.0))
+        errors = np.sqrt(np.maximum(np.einsum("ki,ij,kj->k", jacobian, self._matrix, jacobian), 0.0))
         reach = self._quantile * errors
         return [
             Interval(e, v - r, v + r) for v, e, r in zip(values.tolist(), errors.tolist(), reach.tolist(), strict=True)
         ]
 
+    def _is_determined(self, jacobian: Reals) -> bool:
+        """Whether flat directions change functions, J being their Jacobian, by no more than rounding errors."""
+        changes = np.abs(jacobian @ self._covariance.flat_directions.T)
+        magnitudes = self._unknowns.magnitudes(self._covariance.coordinates)
+        largest = float(np.abs(jacobian * magnitudes).max(initial=0.0))
+        return float(changes.max(initial=0.0)) <= FLAT_TOLERANCE * largest
+
     def covariance(self) -> tuple[list[str], list[list[float]]] | None:
-        """Names and covariance matrix in the caller's units."""
+        """Names and covariance matrix of the unknowns that have a standard error, in the caller's units."""
         if not self.available:
             return None
         values = np.array(list(self._values.values()))
         units = np.where(self._unknowns.log, values, 1.0)
         matrix = self._matrix * np.outer(units, units)
-        known = self._uncertainty.determined
-        return self._uncertainty.names, matrix[np.ix_(known, known)].tolist()
-
-    def _settled(self, slopes: Reals) -> bool:
-        """Whether no flat direction moves the quantities by more than rounding."""
-        along = np.abs(slopes @ self._uncertainty.flat_directions.T)
-        scales = self._unknowns.magnitudes(self._uncertainty.coordinates)
-        return float(along.max(initial=0.0)) <= FLAT_TOLERANCE * float(np.abs(slopes * scales).max(initial=0.0))
+        determined = self._covariance.determined
+        return self._covariance.names, matrix[np.ix_(determined, determined)].tolist()

@@ -178,7 +178,7 @@ class TestCannotSucceed:
 
     def test_an_infinite_slope(self) -> None:
         system = {"states": ["x"], "parameters": ["k"], "equations": {"x": "-x"}}
-        with pytest.raises(FitError, match="derivative with respect to k"):
+        with pytest.raises(FitError, match="derivative of the loss with respect to k is not finite"):
             fit(decay(system=system, parameters={"k": 0.0}, initial_state={"x": "1 + sqrt(k)"}))
 
 
