@@ -14,5 +14,5 @@ def test_adding_a_command_takes_two_files(tmp_path: Path) -> None:
     copy.run(
         *("-m", "pytest", "-q", "-p", "no:cacheprovider"),
         *("tests/service/cli/commands/test_check.py", "tests/service/test_imports.py"),
-        "tests/test_docs.py::test_commands_and_their_options_exist",
+        "tests/docs/test_pages.py::test_commands_and_their_options_exist",
     )

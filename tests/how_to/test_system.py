@@ -10,7 +10,7 @@ GENERAL_TESTS = (
     "tests/odelib/engines/test_gradients.py",
     "tests/odelib/engines/test_accuracy.py",
     "tests/odelib/simulation/test_simulated_data.py",
-    "tests/test_docs.py",
+    "tests/docs/test_pages.py",
     "tests/test_project.py",
 )
 

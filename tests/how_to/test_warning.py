@@ -29,4 +29,4 @@ def test_a_warning_is_added_in_two_files_of_code(tmp_path: Path) -> None:
     schemas = json.loads(copy.run("-m", "service.http.export_openapi"))["components"]["schemas"]
     assert "few_observations" in json.dumps(schemas["FitWarning"])
     copy.run("-m", "pytest", "-q", "tests/odelib/report/test_warnings.py", "-k", "few_observations or every_code")
-    copy.run("-m", "pytest", "-q", "tests/test_docs.py::test_every_code_is_described")
+    copy.run("-m", "pytest", "-q", "tests/docs/test_pages.py::test_every_code_is_described")

@@ -44,7 +44,7 @@ from service.http.routes.fits import ListQuery
 from service.http.schemas import Fit, Problem
 from worker.attempt_endings import died_too_often, internal_error, no_gpu, out_of_memory
 
-ROOT = Path(__file__).parents[1]
+ROOT = Path(__file__).parents[2]
 DOCS = ROOT / "docs"
 PAGES = [
     "index", "tutorial", "command-line", "problem-language", "results", "errors", "routes", "choosing-a-method",
