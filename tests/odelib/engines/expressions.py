@@ -1,4 +1,4 @@
-"""Random expressions of the problem language, and points at which to compute them, edges among them."""
+"""Random expressions of the problem language, and points to evaluate them at, with kinks and poles among them."""
 
 from __future__ import annotations
 
@@ -32,6 +32,6 @@ def expressions(leaves: int = 8) -> st.SearchStrategy[str]:
 
 
 def points() -> st.SearchStrategy[tuple[float, ...]]:
-    """Values for x, y and n: random ones, and those where functions have their edges; ties between them too."""
+    """Values for x, y and n: random ones, and those at which functions have kinks or poles, ties among them."""
     value = st.one_of(st.sampled_from(EDGES), st.floats(-3, 3).map(lambda v: round(v, 3)))
     return st.tuples(value, value, value)

@@ -18,7 +18,7 @@ OUTPUTS = 4
 
 
 def example_of(name: str) -> Example:
-    """One of the catalogue in the same form; constants become parameters, and are differentiated too."""
+    """A catalogue system in the same form; constants become parameters and are differentiated too."""
     if name in SYSTEMS:
         return SYSTEMS[name]
     system = CATALOGUE[name]
@@ -63,7 +63,7 @@ def test_every_method_has_the_same_states_and_gradients(name: str, method: str) 
 
 
 @pytest.mark.parametrize("method", COMPILED_METHODS)
-def test_gradients_are_exact_across_a_bend_of_the_equations(method: str) -> None:
+def test_gradients_are_exact_across_a_kink_of_the_equations(method: str) -> None:
     """x' = max(x, 1): a line up to 1, at t = 1 - x₀, then an exponential."""
     layer = ODELayer(
         {"states": ["x"], "parameters": ["k"], "equations": {"x": "k*max(x, 1)"}},

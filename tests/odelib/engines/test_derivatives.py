@@ -1,4 +1,4 @@
-"""The symbolic derivatives and the compiled code against torch: the same numbers, at the edges too.
+"""The symbolic derivatives and the compiled code against torch: the same numbers, also at kinks and poles.
 
 Where torch has no finite number (the root of a negative one, in a branch that `where` does not take) the symbolic
 derivative may have one.
@@ -43,11 +43,11 @@ def _minimum_weight(a: float, b: float) -> float:
     return 1.0 if a < b else 0.5 if a == b else 0.0
 
 
-def _power_slope(a: float, b: float) -> float:
+def _power_derivative(a: float, b: float) -> float:
     return 0.0 if b == 0 else b * np.power(a, b - 1)
 
 
-def _exponent_slope(a: float, b: float, power: float) -> float:
+def _exponent_derivative(a: float, b: float, power: float) -> float:
     return 0.0 if a == 0 and b >= 0 else power * np.log(a)
 
 
@@ -61,8 +61,8 @@ _MEANING: Mapping[str, Callable[..., Any]] = {
     "minimum_weight": _minimum_weight,
     "maximum_weight": lambda a, b: _minimum_weight(b, a),
     "guarded_product": lambda a, b: 0.0 if b == 0 else a * b,
-    "power_by_base": _power_slope,
-    "power_by_exponent": _exponent_slope,
+    "power_by_base": _power_derivative,
+    "power_by_exponent": _exponent_derivative,
 }  # fmt: skip
 
 
@@ -83,24 +83,24 @@ def interpret(graph: Graph, outputs: list[int], values: Mapping[str, float]) -> 
 
 
 def by_graph(text: str, point: Point) -> tuple[Array, float]:
-    """Value and slopes by x, y and n."""
+    """The value, and the derivatives by x, y and n."""
     graph = Graph()
     output = graph.add(parse_expression(text))
-    slopes = [graph.derivatives([output], name).get(0) for name in NAMES]
-    nodes = [output, *(graph.number(0.0) if slope is None else slope for slope in slopes)]
+    derivatives = [graph.derivatives([output], name).get(0) for name in NAMES]
+    nodes = [output, *(graph.number(0.0) if derivative is None else derivative for derivative in derivatives)]
     values, largest = interpret(graph, nodes, dict(zip(NAMES, point, strict=True)))
     return np.array(values), largest
 
 
 def by_torch(text: str, point: Point) -> Array:
-    """Value and slopes by x, y and n."""
+    """The value, and the derivatives by x, y and n."""
     variables = [torch.tensor(value, dtype=torch.float64, requires_grad=True) for value in point]
     (value,) = TorchProgram([parse_expression(text)], NAMES).bind({})(*variables)
-    slopes: list[float] = [0.0] * len(NAMES)
+    derivatives: list[float] = [0.0] * len(NAMES)
     if value.requires_grad:
         found = torch.autograd.grad(value, variables, allow_unused=True)
-        slopes = [0.0 if slope is None else slope.item() for slope in found]
-    return np.array([value.item(), *slopes])
+        derivatives = [0.0 if derivative is None else derivative.item() for derivative in found]
+    return np.array([value.item(), *derivatives])
 
 
 def sign_of_nothing(text: str, computed: Array) -> bool:
@@ -154,7 +154,7 @@ EDGES = [
     ("asin(x) + acos(y)", (0.0, 0.0, 1.0)),
     ("tanh(x*99)", (3.0, 1.0, 1.0)),
     ("log10(x) + atan(y)", (10.0, 0.0, 1.0)),
-    # slopes that a choice makes 0 stay 0, whatever they are multiplied by
+    # derivatives that a choice makes 0 stay 0, whatever they are multiplied by
     ("sqrt(max(x, 0))", (-1.0, 1.0, 1.0)),
     ("max(x, 0)**n", (-1.0, 1.0, 0.5)),
     ("y*sqrt(where(x > 0, x, 0))", (-1.0, 2.0, 1.0)),
@@ -165,7 +165,7 @@ EDGES = [
 
 
 @pytest.mark.parametrize(("text", "point"), EDGES)
-def test_derivatives_at_the_edges_are_torchs(text: str, point: Point) -> None:
+def test_derivatives_at_kinks_and_poles_are_torchs(text: str, point: Point) -> None:
     expected = by_torch(text, point)
     computed, _ = by_graph(text, point)
     finite = np.isfinite(expected)
@@ -173,7 +173,7 @@ def test_derivatives_at_the_edges_are_torchs(text: str, point: Point) -> None:
     assert finite[0]
 
 
-def test_a_slope_of_zero_is_no_node_at_all() -> None:
+def test_a_structurally_zero_derivative_has_no_node() -> None:
     graph = Graph()
     nodes = [graph.add(parse_expression(text)) for text in ("y**2", "floor(x)", "where(x > 1, y, 2)", "x + y", "x*0")]
     assert sorted(graph.derivatives(nodes, "x")) == [3, 4]
@@ -181,7 +181,7 @@ def test_a_slope_of_zero_is_no_node_at_all() -> None:
     assert graph.derivatives(nodes, "n") == {}
 
 
-def test_common_parts_are_one_node() -> None:
+def test_common_subexpressions_are_one_node() -> None:
     graph = Graph()
     first = graph.add(parse_expression("sin(x*y) + x*y"))
     count = len(graph.entries)
@@ -193,7 +193,7 @@ def test_common_parts_are_one_node() -> None:
 
 
 class Compiled:
-    """The kernels of a system whose right-hand sides are given texts in the states x, y and the parameter n."""
+    """The kernels of a system with these right-hand sides, texts in the states x, y and the parameter n."""
 
     def __init__(self, texts: list[str]) -> None:
         names = [*NAMES[:2], *(f"s{i}" for i in range(len(texts) - 2))]
@@ -211,8 +211,8 @@ class Compiled:
         kind(address)(0.0, *pointers[:2], width, column.ctypes.data_as(place), *pointers[2:])
         return out
 
-    def slopes(self, point: Point) -> Array:
-        """Per equation its value, and its slopes by x, y and n."""
+    def derivatives(self, point: Point) -> Array:
+        """Per equation its value, and its derivatives by x, y and n."""
         n, state = self.size, np.zeros(self.size)
         state[:2] = point[:2]
         values = self.call(self.kernels.rates, state, point[2], np.zeros(n), 0)
@@ -224,18 +224,18 @@ class Compiled:
         return np.column_stack([values, jacobian[:, :2], both[start::width]])
 
 
-@examples(2, phases=[Phase.generate])  # not made smaller: every try would be compiled
+@examples(2, phases=[Phase.generate])  # no shrinking: every try would be compiled
 @given(st.lists(expressions(), min_size=20, max_size=20), st.lists(points(), min_size=20, max_size=20))
 def test_the_compiled_code_computes_what_torch_computes(texts: list[str], given_points: list[Point]) -> None:
     compiled = Compiled(texts)
     for point in given_points:
-        for text, computed in zip(texts, compiled.slopes(point), strict=True):
+        for text, computed in zip(texts, compiled.derivatives(point), strict=True):
             expected = by_torch(text, point)
             _, largest = by_graph(text, point)
             finite = np.isfinite(expected)
             if largest > HUGE or not finite[0] or sign_of_nothing(text, computed):
                 continue
-            finite[3] &= np.isfinite(computed[1:3]).all()  # the kernel multiplies the slopes by states' sensitivities
+            finite[3] &= np.isfinite(computed[1:3]).all()  # the kernel multiplies these derivatives by sensitivities
             scale = 1e-13 * max(largest, 1.0)
             np.testing.assert_allclose(
                 computed[finite], expected[finite], rtol=1e-9, atol=scale, err_msg=f"{text} at {point}"
@@ -248,23 +248,23 @@ def edges() -> Compiled:
 
 
 @pytest.mark.parametrize("place", range(len(EDGES)), ids=[f"{text} {point}" for text, point in EDGES])
-def test_the_compiled_code_at_the_edges(place: int, edges: Compiled) -> None:
+def test_the_compiled_code_at_kinks_and_poles(place: int, edges: Compiled) -> None:
     text, point = EDGES[place]
     expected = by_torch(text, point)
-    computed = edges.slopes(point)[place]
+    computed = edges.derivatives(point)[place]
     finite = np.isfinite(expected)
     np.testing.assert_allclose(computed[finite], expected[finite], rtol=1e-13, atol=1e-15)
 
 
 @pytest.mark.parametrize("value", [3.7, -2.5, 4e9, -1e12, 3e19, 1e200])
-def test_a_floor_is_no_whole_number_of_the_machine(value: float) -> None:
+def test_floor_does_not_overflow_an_integer(value: float) -> None:
     compiled = Compiled(["floor(n)", "floor(n)*floor(n)", "1/floor(n)"])
-    values = compiled.slopes((0.0, 0.0, value))[:, 0]
+    values = compiled.derivatives((0.0, 0.0, value))[:, 0]
     whole = float(np.floor(value))
     np.testing.assert_allclose(values, [whole, whole * whole, 1 / whole], rtol=1e-15)
 
 
-def test_what_has_no_value_is_nan_or_infinite_and_never_an_error() -> None:
+def test_undefined_values_are_nan_or_infinite_and_never_an_error() -> None:
     texts = {
         "log(x)": math.nan, "sqrt(x)": math.nan, "asin(9*x)": math.nan, "x**0.5": math.nan, "x**1.5": math.nan,
         "1/y": math.inf, "log(y)": -math.inf, "y/y": math.nan, "exp(n)": math.inf, "min(y/y, 1)": math.nan,
@@ -272,13 +272,13 @@ def test_what_has_no_value_is_nan_or_infinite_and_never_an_error() -> None:
         "abs(y/y)": math.nan, "where(y/y > 1, 1, 2)": 2.0, "floor(y/y)": math.nan, "9**9**9": math.inf,
         "0*(1/y)": math.nan,
     }  # fmt: skip
-    values = Compiled(list(texts)).slopes((-1.0, 0.0, 999.0))[:, 0]
+    values = Compiled(list(texts)).derivatives((-1.0, 0.0, 999.0))[:, 0]
     np.testing.assert_array_equal(values, list(texts.values()))
 
 
 @pytest.mark.parametrize("function", ["min", "max"])
-def test_the_slopes_of_an_extreme_of_many_are_short(function: str) -> None:
-    """Taken one after the other, each of 50 would be followed through 25 comparisons on average, not through 6."""
+def test_the_derivatives_of_an_extreme_of_many_are_short(function: str) -> None:
+    """Compared one after the other, each of 50 would pass through 25 comparisons on average; in pairs through 6."""
     names = [f"k{i}" for i in range(50)]
     graph = Graph()
     node = graph.add(parse_expression(f"{function}({', '.join(names)})"))

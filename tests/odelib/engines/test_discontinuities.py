@@ -1,4 +1,4 @@
-"""Inputs in time that are short beside a solver's steps, on both engines."""
+"""Inputs that are short compared with a solver's steps, on both engines."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ def layer(equation: str, engine: str = "compiled", method: str | None = None, **
         "5*(1 + sign(t/24 - 4)) - 5*(1 + sign(t - 97))",
     ],
 )
-def test_an_input_after_a_long_rest_is_met(equation: str, engine: str, method: str | None) -> None:
+def test_a_short_input_after_a_long_rest_is_not_missed(equation: str, engine: str, method: str | None) -> None:
     solve = layer(equation, engine, method)
     k, begin = torch.tensor(K, dtype=torch.float64, requires_grad=True), torch.tensor(BEGIN, dtype=torch.float64)
     start = torch.tensor([8.0], dtype=torch.float64)
@@ -69,7 +69,7 @@ def test_each_member_of_a_batch_has_its_own(engine: str) -> None:
         assert row == pytest.approx(infused(TIMES, dose, dose + 1), abs=5e-5)
 
 
-def test_a_dose_a_day_is_taken_every_day() -> None:
+def test_no_daily_dose_is_missed() -> None:
     days = [24.0 * day for day in range(1, 21)]
     solve = layer(" + ".join(f"where(t < {day}, 0, where(t < {day + 0.01}, 10, 0))" for day in days))
     times = torch.tensor([0.0, *(day + 0.01 for day in days)], dtype=torch.float64)
@@ -78,7 +78,7 @@ def test_a_dose_a_day_is_taken_every_day() -> None:
     assert states[1:, 0].numpy() == pytest.approx(np.full(20, after), rel=1e-3)
 
 
-def test_what_is_compared_with_time() -> None:
+def test_discontinuities_are_where_time_meets_a_constant_side() -> None:
     definition: dict[str, Any] = {
         "states": ["x"],
         "parameters": ["a", "b"],
@@ -97,7 +97,7 @@ def test_what_is_compared_with_time() -> None:
     ]
 
 
-def test_an_equation_without_a_clock_has_none() -> None:
+def test_an_equation_without_time_has_none() -> None:
     definition = {"states": ["x"], "parameters": ["a"], "equations": {"x": "where(x < a, sin(t), max(x, 0))"}}
     assert Discontinuities(ODELayer(definition).system).times(np.array([[1.0]])).shape == (1, 0)
 

@@ -1,4 +1,4 @@
-"""Solves that fail: their code and time, alone and in a batch, on every engine; random systems that must not hang."""
+"""Solves that fail: their code and time, single and in a batch, on every engine; random systems must not hang."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ WAYS = [("compiled", "auto"), ("compiled", "dopri5"), ("compiled", "dop853"), ("
 
 @pytest.mark.parametrize(("engine", "method"), [*WAYS, ("torchdiffeq", "dopri5")])
 @pytest.mark.parametrize("name", FAILURES)
-def test_a_failure_has_its_code_and_time_and_leaves_the_rest_of_a_batch_alone(
+def test_a_failure_has_a_code_and_a_time_and_leaves_other_members_untouched(
     name: str, engine: str, method: str
 ) -> None:
     equation, initial, k, codes, time = FAILURES[name]
@@ -70,7 +70,7 @@ def test_a_failure_has_its_code_and_time_and_leaves_the_rest_of_a_batch_alone(
 
 
 @pytest.mark.parametrize("engine", ENGINES)
-def test_the_gradient_of_a_batch_passes_by_the_members_that_failed(engine: str) -> None:
+def test_the_gradient_of_a_batch_skips_members_that_failed(engine: str) -> None:
     layer = ODELayer(scalar("k*x**2"), engine=engine, max_steps=2000)
     states, parameters = tensor([[0.1], [1.0], [0.2]]).requires_grad_(), tensor([[1.0], [1.0], [0.5]]).requires_grad_()
     solution = layer.solve(tensor([0.0, 2.0]), states, parameters)
@@ -85,7 +85,7 @@ def test_the_gradient_of_a_batch_passes_by_the_members_that_failed(engine: str) 
 
 @pytest.mark.parametrize("method", [*COMPILED_METHODS, "auto"])
 @pytest.mark.parametrize("steps", [1, 7, 100])
-def test_no_method_takes_more_steps_than_it_may(method: str, steps: int) -> None:
+def test_no_method_takes_more_than_max_steps(method: str, steps: int) -> None:
     layer = ODELayer("lorenz", engine="compiled", method=method, rtol=1e-9, atol=1e-9, max_steps=steps)
     with pytest.raises(SolveError) as caught:
         layer(tensor([0.0, 100.0]), tensor([1.0, 1.0, 20.0]), tensor([10.0, 28.0, 8 / 3]))
@@ -94,7 +94,7 @@ def test_no_method_takes_more_steps_than_it_may(method: str, steps: int) -> None
 
 @pytest.mark.parametrize("engine", ENGINES)
 @pytest.mark.parametrize("value", [math.nan, math.inf, -math.inf, 1e308])
-def test_values_that_are_no_numbers_are_failures(value: float, engine: str) -> None:
+def test_values_that_are_not_finite_are_failures(value: float, engine: str) -> None:
     layer = ODELayer(scalar("-k*x"), engine=engine, max_steps=100)
     for state, parameter in ((value, 1.0), (1.0, value)):
         solution = layer.solve(tensor([0.0, 1.0]), tensor([[state], [1.0]]), tensor([[parameter], [1.0]]))
@@ -127,7 +127,7 @@ END = 0.9431  # no time at which simple equations with simple numbers become inf
 
 
 def attempt(definition: dict[str, Any], engine: str, method: str, values: list[float], gradients: bool) -> Any:
-    """The states and gradients, or the reason why there are none. Anything else that is raised is a failure."""
+    """The states and gradients, or the error that replaces them. Any other exception fails the test."""
     layer = ODELayer(definition, engine=engine, method=method, rtol=1e-7, atol=1e-9, max_steps=400)
     size = len(definition["states"])
     states, parameters = tensor(values[:size]), tensor(values[3:])
@@ -149,7 +149,7 @@ def attempt(definition: dict[str, Any], engine: str, method: str, values: list[f
 
 
 def examples(count: int) -> settings:
-    """Without making failures smaller: every try would be compiled."""
+    """Without shrinking failures: every try would be compiled."""
     return settings(
         max_examples=count,
         deadline=None,
@@ -164,7 +164,7 @@ def examples(count: int) -> settings:
     st.lists(VALUES, min_size=4, max_size=4),
     st.sampled_from(["auto", "dopri5", "tsit5", "dop853", "kvaerno5"]),
 )
-def test_random_systems_end_in_a_result_or_a_reason(
+def test_random_systems_end_with_a_result_or_a_reason(
     definition: dict[str, Any], values: list[float], method: str
 ) -> None:
     without = attempt(definition, "compiled", method, values, False)

@@ -133,7 +133,7 @@ def test_states_agree_with_an_independent_solver(system: str, engine: str) -> No
 
 
 @pytest.mark.parametrize("name", OBJECTIVES)
-def test_slopes_of_the_observables_are_their_central_differences(name: str) -> None:
+def test_derivatives_of_the_observables_are_their_central_differences(name: str) -> None:
     problem = parse_problem(OBJECTIVES[name] | {"solver": {"method": "dopri5"} | TIGHT})
     objective = Objective(resolve(problem), torch.device("cpu"))
     unknowns, trajectories = objective.unknowns, objective.trajectories
@@ -143,8 +143,8 @@ def test_slopes_of_the_observables_are_their_central_differences(name: str) -> N
             parameters, states = unknowns.values(at)
             return trajectories.observe(trajectories.states(parameters, states), parameters)[observable].numpy()
 
-    for observable, slopes in trajectories.linearise(unknowns.start)[2].items():
-        for row, found in enumerate(slopes):
+    for observable, derivatives in trajectories.linearise(unknowns.start)[2].items():
+        for row, found in enumerate(derivatives):
             of = central_differences(lambda at, o=observable, row=row: float(observed(at, o)[row]), unknowns.start)
             np.testing.assert_allclose(found, of, rtol=1e-6, atol=1e-7)
 

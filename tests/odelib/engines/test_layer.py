@@ -75,7 +75,7 @@ class TestShapes:
         states = ODELayer(DECAY, engine=engine)(torch.tensor([0.0, 1.0]), torch.tensor([2.0]), torch.tensor([1.0]))
         assert states.dtype == torch.float64
 
-    def test_time_stands_in_the_equations_and_a_constant_derivative_in_a_batch(self, engine: str) -> None:
+    def test_equations_may_contain_time_or_be_constant(self, engine: str) -> None:
         layer = ODELayer({"states": ["x", "y"], "equations": {"x": "2*t", "y": "1"}}, engine=engine)
         states = layer(tensor(1.0, 3.0), tensor([0.0, 0.0], [1.0, 1.0]), torch.zeros(0, dtype=torch.float64))
         np.testing.assert_allclose(states[:, 1].numpy(), [[8, 2], [9, 3]], rtol=1e-6)
@@ -103,7 +103,7 @@ class TestFailures:
             layer(tensor(0.0, 1.0), tensor(1.0), torch.zeros(0))
         assert caught.value.code == "not_finite"
 
-    def test_a_member_fails_alone_in_a_batch(self, engine: str) -> None:
+    def test_a_failing_member_leaves_the_others_of_a_batch_untouched(self, engine: str) -> None:
         layer = ODELayer(BLOW_UP, engine=engine, max_steps=5000)
         states = tensor([0.1], [1.0], [0.2]).requires_grad_()
         solution = layer.solve(tensor(0.0, 2.0), states, tensor(1.0))
@@ -113,7 +113,7 @@ class TestFailures:
         (gradient,) = torch.autograd.grad(solution.states[[0, 2]].sum(), states, retain_graph=True)
         np.testing.assert_allclose(gradient[[0, 2], 0].numpy(), [1 + 1 / 0.64, 1 + 1 / 0.36], rtol=1e-4)
 
-    def test_a_member_that_fails_leaves_gradients_of_what_they_share_untouched(self, engine: str) -> None:
+    def test_a_failing_member_leaves_gradients_of_shared_inputs_untouched(self, engine: str) -> None:
         layer = ODELayer(BLOW_UP, engine=engine, max_steps=5000)
         k = tensor(1.0).requires_grad_()
         solution = layer.solve(tensor(0.0, 2.0), tensor([0.1], [5.0], [0.2]), k)
@@ -122,7 +122,7 @@ class TestFailures:
         # x = 1/(1/x0 - k*t), so that dx/dk = t*x**2
         assert gradient.item() == pytest.approx(2 * (1 / 8) ** 2 + 2 * (1 / 3) ** 2, rel=1e-4)
 
-    def test_floor_stays_a_real_number(self, engine: str) -> None:
+    def test_floor_is_a_real_number(self, engine: str) -> None:
         layer = ODELayer({"states": ["x"], "parameters": ["a"], "equations": {"x": "floor(a)**2"}}, engine=engine)
         assert layer(tensor(0.0, 1.0), tensor(0.0), tensor(1e10))[1].item() == pytest.approx(1e20)
         layer = ODELayer({"states": ["x"], "parameters": ["a"], "equations": {"x": "floor(sqrt(a))"}}, engine=engine)
@@ -136,7 +136,7 @@ class TestFailures:
             layer(tensor(0.0, 3.0), tensor(1.0, 0.0, 0.0), tensor(10.0, 28.0, 8 / 3))
 
 
-def test_gradients_by_backpropagation_leave_no_memory_behind() -> None:
+def test_gradients_by_backpropagation_leak_no_memory() -> None:
     layer = ODELayer("lotka-volterra", engine="torchdiffeq")
     process = psutil.Process()
 
@@ -152,7 +152,7 @@ def test_gradients_by_backpropagation_leave_no_memory_behind() -> None:
     assert process.memory_info().rss - before < 12 * 2**20
 
 
-def test_backpropagation_notices_a_stop_too() -> None:
+def test_a_stop_is_noticed_in_backpropagation() -> None:
     layer = ODELayer("lorenz", engine="torchdiffeq")
     reasons: list[StopReason] = []
     layer.stop = lambda: reasons[0] if reasons else None
@@ -183,7 +183,9 @@ class TestMisuse:
             ((tensor(0.0, 1.0), tensor(1.0), None), "parameters is missing"),
         ],
     )
-    def test_wrong_inputs_are_refused_in_words(self, arguments: tuple[torch.Tensor, ...], sentence: str) -> None:
+    def test_wrong_inputs_are_rejected_with_a_clear_message(
+        self, arguments: tuple[torch.Tensor, ...], sentence: str
+    ) -> None:
         with pytest.raises(ValueError, match=sentence):
             ODELayer(DECAY)(*arguments)
 
@@ -250,8 +252,8 @@ SHIFTED = {
 
 
 @pytest.mark.parametrize("engine", ENGINES)
-class TestMembersOfTheirOwn:
-    """Times and constants that differ by member of a batch."""
+class TestOwnTimesAndConstants:
+    """Times and constants that differ between the members of a batch."""
 
     times = tensor([0.0, 0.5, 2.0, 2.0], [1.0, 1.5, 1.5, 4.0], [0.0, 0.1, 0.1, 0.1])
     states, parameters = tensor([1.0, 0.0], [2.0, 1.0], [0.0, 3.0]), tensor([0.5], [1.0], [0.2])
@@ -300,7 +302,7 @@ class TestMembersOfTheirOwn:
         assert batch.shape == (3, 4, 2)
         np.testing.assert_allclose(batch[1].numpy(), alone.numpy(), rtol=1e-7)
 
-    def test_constants_of_a_call_stand_in_place_of_the_layers(self, engine: str) -> None:
+    def test_constants_of_a_call_replace_the_layers(self, engine: str) -> None:
         other = ODELayer(SHIFTED, engine=engine, constants={"c": 2.0, "d": 0.0}, rtol=1e-9, atol=1e-11)
         arguments = self.times[1], self.states[1], self.parameters[1]
         given = self.layer(engine)(*arguments, self.constants[1])
@@ -311,7 +313,7 @@ class TestMembersOfTheirOwn:
             == other.observe(self.times[1], given, self.parameters[1])["weighted"].tolist()
         )
 
-    def test_a_batch_of_nobody_is_empty(self, engine: str) -> None:
+    def test_an_empty_batch_has_empty_results(self, engine: str) -> None:
         layer = self.layer(engine)
         parameters = torch.zeros(0, 1, dtype=torch.float64, requires_grad=True)
         states = layer(self.times[0], torch.zeros(0, 2), parameters)
@@ -326,7 +328,7 @@ class TestMembersOfTheirOwn:
             (0, 4, 2, 1),
         )
 
-    def test_one_that_fails_leaves_the_others_untouched(self, engine: str) -> None:
+    def test_a_member_that_fails_leaves_the_others_untouched(self, engine: str) -> None:
         layer = ODELayer(BLOW_UP, engine=engine, max_steps=5000)
         states, times = tensor([0.1], [1.0], [0.2]), tensor([0.0, 2.0], [0.0, 3.0], [0.0, 1.0])
         solution = layer.solve(times, states, tensor(1.0))
@@ -348,7 +350,7 @@ class TestMembersOfTheirOwn:
             for name in ("states", "by_initial_state", "by_parameters"):
                 np.testing.assert_array_equal(getattr(batch, name)[i], getattr(alone, name))
 
-    def test_batches_of_different_sizes_are_refused_in_words(self, engine: str) -> None:
+    def test_batches_of_different_sizes_are_rejected_with_a_clear_message(self, engine: str) -> None:
         layer = self.layer(engine)
         with pytest.raises(ValueError, match="times 3, constants 2"):
             layer(self.times, self.states[0], self.parameters[0], self.constants[:2])
@@ -358,7 +360,7 @@ class TestMembersOfTheirOwn:
             layer(self.times.flip(0, 1), self.states[0], self.parameters[0])
 
 
-def test_sensitivities_count_among_the_methods_used() -> None:
+def test_methods_of_sensitivities_are_among_the_methods_used() -> None:
     layer = ODELayer(SHIFTED, engine="compiled", method="tsit5")
     assert layer.engine.methods_used == ()
     layer.sensitivities(tensor(0.0, 1.0), tensor(1.0, 0.0), tensor(0.5))

@@ -1,4 +1,4 @@
-"""The names a request may use and the engines behind them must be the same."""
+"""The names in a request are those of the engines and methods."""
 
 from __future__ import annotations
 
@@ -23,13 +23,13 @@ def test_every_engine_is_registered_described_and_tested() -> None:
 
 
 @pytest.mark.parametrize(("engine", "method"), [(e, m) for e, ability in ABILITIES.items() for m in ability.methods])
-def test_every_pair_of_the_table_can_be_had(engine: str, method: str) -> None:
+def test_every_pair_in_the_table_exists(engine: str, method: str) -> None:
     layer = ODELayer(DECAY, engine=engine, method=method)
     assert layer.engine.name == engine
     assert layer.options.method == method
 
 
-def test_auto_prefers_the_compiled_engine_and_takes_the_other_where_it_must() -> None:
+def test_auto_prefers_the_compiled_engine_where_it_can() -> None:
     assert choose("auto", "auto")[0].name == "compiled"
     assert choose("auto", "dopri5")[0].name == "compiled"
     assert choose("auto", "dopri8")[0].name == "torchdiffeq"

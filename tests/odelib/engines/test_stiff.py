@@ -40,14 +40,14 @@ def test_states_and_sensitivities_are_those_of_the_variational_equations(name: s
     expected_states, expected = stiff_reference(name, OUTPUTS)
     found = sensitivities(name, method)
     np.testing.assert_allclose(found.states, expected_states, rtol=1e-6, atol=1e-20)
-    slopes = np.concatenate([found.by_initial_state, found.by_parameters], axis=2)
-    largest = np.abs(expected).max(axis=0)  # of every curve; slopes change their sign
-    assert (np.abs(slopes - expected) <= 1e-6 * largest + 1e-30).all()
+    computed = np.concatenate([found.by_initial_state, found.by_parameters], axis=2)
+    largest = np.abs(expected).max(axis=0)  # of every curve; derivatives change their sign
+    assert (np.abs(computed - expected) <= 1e-6 * largest + 1e-30).all()
 
 
 @pytest.mark.parametrize("method", ["auto", "kvaerno5"])
 def test_the_sensitivity_to_a_parameter_of_any_magnitude_is_controlled(method: str) -> None:
-    """Robertson's parameters are 0.04, 3e7 and 1e4: in units of each its slope keeps to the tolerance."""
+    """Robertson's parameters are 0.04, 3e7 and 1e4: in units of each its sensitivity keeps to the tolerance."""
     expected_states, expected = stiff_reference("Robertson", OUTPUTS)
     found = sensitivities("Robertson", method, rtol=1e-6)
     values = np.array(STIFF["Robertson"].parameter_values)
@@ -57,7 +57,7 @@ def test_the_sensitivity_to_a_parameter_of_any_magnitude_is_controlled(method: s
 
 @cache
 def between_and_at_ends(name: str) -> tuple[Array, Array, Array]:
-    """States at times that steps pass over, at the same times as ends of a solve, and exactly."""
+    """States at times within steps, at the same times as ends of a solve, and exact."""
     example = STIFF[name]
     rates, parameters = example.rates(), np.array(example.parameter_values)
     layer = layer_of(name, "kvaerno5", 1e-7, 1e-13)
@@ -73,7 +73,7 @@ def between_and_at_ends(name: str) -> tuple[Array, Array, Array]:
 
 
 @pytest.mark.parametrize("name", ["Robertson", "HIRES", "van der Pol, mu = 1000", "Oregonator"])
-def test_outputs_between_steps_are_as_accurate_for_fast_components_as_for_slow_ones(name: str) -> None:
+def test_dense_output_is_as_accurate_for_stiff_components_as_for_others(name: str) -> None:
     between, ends, exact = between_and_at_ends(name)
     error = np.abs(between / exact - 1).max(axis=0)
     at_ends = np.abs(ends / exact - 1).max(axis=0)
@@ -83,7 +83,7 @@ def test_outputs_between_steps_are_as_accurate_for_fast_components_as_for_slow_o
 
 
 class TestSwitching:
-    def test_what_is_not_stiff_stays_with_the_explicit_method(self) -> None:
+    def test_a_nonstiff_system_stays_with_the_explicit_method(self) -> None:
         layer = ODELayer({"states": ["x", "v"], "equations": {"x": "v", "v": "-x"}}, engine="compiled")
         layer(tensor([0.0, 100.0]), tensor([1.0, 0.0]), torch.empty(0))
         assert layer.engine.methods_used == ("dopri5",)
@@ -93,14 +93,14 @@ class TestSwitching:
         layer(tensor([0.0, 5.0]), tensor([1.0, 1.0]), tensor([1.5, 1.0, 1.0, 3.0]))
         assert layer.engine.methods_used == ("dop853",)
 
-    def test_what_is_stiff_is_handed_to_the_implicit_method(self) -> None:
+    def test_a_stiff_system_is_handed_to_the_implicit_method(self) -> None:
         system = STIFF["Robertson"].definition
         layer = ODELayer(system, engine="compiled", atol=1e-10, max_steps=2000)  # explicit ones would need millions
         states = layer(tensor([0.0, 1e4]), tensor([1.0, 0.0, 0.0]), tensor([0.04, 3e7, 1e4]))
         assert layer.engine.methods_used == ("dopri5", "kvaerno5")
         assert states[1].sum().item() == pytest.approx(1, abs=1e-6)
 
-    def test_and_back_where_stiffness_ends(self) -> None:
+    def test_it_is_handed_back_where_stiffness_ends(self) -> None:
         """Stiff before t = 10, an oscillation after it."""
         definition = {
             "states": ["x", "v", "w"],

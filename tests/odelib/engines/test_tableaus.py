@@ -1,4 +1,4 @@
-"""The methods' coefficients: conditions of order over all rooted trees, and the order that is observed."""
+"""The methods' coefficients: order conditions over all rooted trees, and the observed order of convergence."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ ROUNDING = 1e-12
 each_method = pytest.mark.parametrize("method", METHODS)
 
 
-# --------------------------------------------------------------------------------------- conditions of order
+# ------------------------------------------------------------------------------------------ order conditions
 
 
 def partitions(total: int, largest: int) -> Iterator[list[int]]:
@@ -57,7 +57,7 @@ def partitions(total: int, largest: int) -> Iterator[list[int]]:
 
 @cache
 def trees(order: int) -> tuple[Tree, ...]:
-    """All rooted trees with so many nodes."""
+    """All rooted trees with this many nodes."""
     found: set[Tree] = set()
     for partition in partitions(order - 1, order - 1):
         groups = [
@@ -149,26 +149,26 @@ def test_the_stages_and_the_error_estimates_are_consistent(method: str) -> None:
 
 
 def growth(weights: Array, z: complex) -> complex:
-    """What one step with h·λ = z, or a part of it, makes of y' = λ·y."""
+    """The stability function: the factor of y after a step, or a part of one, for y' = λ·y and z = h·λ."""
     a = KVAERNO5.a
     return complex(1 + z * weights @ np.linalg.solve(np.eye(len(a)) - z * a, np.ones(len(a))))
 
 
-def test_the_stiff_method_is_stable_in_the_left_half_plane_and_forgets_what_is_infinitely_fast() -> None:
+def test_the_implicit_method_is_l_stable() -> None:
     end = KVAERNO5.a[-1]
     assert abs(growth(end, -1e9)) < 1e-6
     assert max(abs(growth(end, 1j * y)) for y in np.geomspace(1e-3, 1e6, 200)) <= 1 + 1e-12
     assert np.ptp(np.diag(KVAERNO5.a)[1:]) == 0
 
 
-def test_its_interpolant_enlarges_nothing_that_is_fast() -> None:
+def test_its_interpolant_amplifies_no_stiff_component() -> None:
     for theta in (0.1, 0.3, 0.5, 0.7, 0.9, 1.0):
         weights = weights_at(KVAERNO5, theta)
         assert max(abs(growth(weights, -z)) for z in np.geomspace(1e-3, 1e7, 100)) <= 1
         assert growth(weights, -1e7) == pytest.approx((1 - theta) ** 4, abs=1e-4)
 
 
-# --------------------------------------------------------------------------------------- the order observed
+# ---------------------------------------------------------------------------------------- the observed order
 
 
 def step(tableau: Tableau, rates: Rates, t: float, y: Array, h: float) -> Array:
@@ -200,7 +200,7 @@ def observed_order(steps: Sequence[float], errors: Sequence[float]) -> float:
 
 
 def solved_by(tableau: Tableau, rates: Rates, t: float, state: Array, h: float, count: int) -> Array:
-    """The state after so many steps."""
+    """The state after this many steps."""
     for i in range(count):
         state = state + h * (tableau.a[tableau.main - 1] @ step(tableau, rates, t + i * h, state, h))
     return state

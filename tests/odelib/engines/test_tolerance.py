@@ -1,4 +1,4 @@
-"""What a tolerance means: errors fall in proportion to it, and are about those of scipy's methods at the same one.
+"""The meaning of a tolerance: errors are proportional to it, and about those of scipy's methods at the same one.
 
 Errors are the largest over states and times, between the steps included. An error at one tolerance depends on where
 steps happen to end, so that single ratios say little: they are averaged geometrically over tolerances and problems.

@@ -1,4 +1,4 @@
-"""The torch program against plain Python, operation by operation, with torch's own derivatives at the edges."""
+"""The torch program against plain Python, operation by operation, with torch's derivatives at kinks and poles."""
 
 from __future__ import annotations
 
@@ -59,7 +59,7 @@ def test_every_operation_is_pythons(text: str, x: float) -> None:
     assert value.item() == pytest.approx(CASES[text](x), rel=1e-14, abs=1e-15)
 
 
-def test_what_does_not_change_is_computed_once_and_common_parts_are_shared() -> None:
+def test_constant_parts_are_computed_once_and_common_ones_are_shared() -> None:
     texts = ["a*sin(b)*x + a*sin(b)", "x*x + 1", "x*x + 1"]
     program = TorchProgram([parse_expression(text) for text in texts], ["x"])
     assert len(program._once) == 2  # sin(b), a·sin(b)
@@ -81,7 +81,7 @@ def test_values_broadcast_over_a_batch() -> None:
     ("text", "expected"),
     [("x**n/(1 + x**n)", 0.0), ("x**2", 0.0), ("abs(x)", 0.0), ("where(x > 0, 5*x, 3*x)", 3.0)],
 )
-def test_derivatives_at_the_edges_are_torchs(text: str, expected: float) -> None:
+def test_derivatives_at_kinks_and_poles_are_torchs(text: str, expected: float) -> None:
     x = torch.tensor(0.0, dtype=torch.float64, requires_grad=True)
     n = torch.tensor(2.0, dtype=torch.float64, requires_grad=True)
     (value,) = TorchProgram([parse_expression(text)], ["x"]).bind({"n": n})(x)

@@ -15,8 +15,8 @@ Array = NDArray[np.float64]
 STEP = 1e-40
 
 
-def slopes(rates: Callable[..., Array], t: float, states: Array, values: Array) -> tuple[Array, Array, Array]:
-    """f (n,), ∂f/∂y (n, n) and ∂f/∂p (n, p), exact to rounding, from one evaluation with a column for each slope."""
+def derivatives(rates: Callable[..., Array], t: float, states: Array, values: Array) -> tuple[Array, Array, Array]:
+    """f (n,), ∂f/∂y (n, n) and ∂f/∂p (n, p), exact to rounding, from one evaluation with a column per derivative."""
     n, count = len(states), len(states) + len(values)
     points = np.concatenate([states, values])[:, None] + 1j * STEP * np.eye(count)
     moved = rates(t, points[:n], points[n:])
@@ -39,13 +39,13 @@ def stiff_reference(name: str, outputs: int) -> tuple[Array, Array]:
 
     def rates(t: float, z: Array) -> Array:
         sensitivities = z[n:].reshape(n + p, n)
-        rate, by_state, by_parameter = slopes(right_hand_side, t, z[:n], values)
+        rate, by_state, by_parameter = derivatives(right_hand_side, t, z[:n], values)
         change = sensitivities @ by_state.T
         change[n:] += (by_parameter * scale[n:]).T
         return np.concatenate([rate, change.ravel()])
 
     def jacobian(t: float, z: Array) -> Array:
-        _, by_state, _ = slopes(right_hand_side, t, z[:n], values)
+        _, by_state, _ = derivatives(right_hand_side, t, z[:n], values)
         blocks: Array = np.kron(np.eye(1 + n + p), by_state).astype(np.float64)
         return blocks
 

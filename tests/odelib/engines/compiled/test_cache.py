@@ -1,4 +1,4 @@
-"""Compiled kernels on disk: found again by other processes, written by several at once, mended where damaged."""
+"""Compiled kernels on disk: loaded by other processes, written by several at once, repaired if damaged."""
 
 from __future__ import annotations
 
@@ -101,7 +101,9 @@ def truncate(file: Path) -> None:
         ("*.py", Path.unlink),
     ],
 )
-def test_damaged_files_are_made_anew(pattern: str, damage: Callable[[Path], object], folder: Path, text: str) -> None:
+def test_damaged_files_are_written_again(
+    pattern: str, damage: Callable[[Path], object], folder: Path, text: str
+) -> None:
     load_anew(text, folder)
     files = list(folder.glob(pattern))
     assert files
@@ -134,19 +136,19 @@ def load_anew(text: str, folder: Path) -> float:
 
 class TestWhoMayWrite:
     @pytest.mark.parametrize("mode", [0o777, 0o770, 0o702])
-    def test_a_folder_that_others_can_write_to_is_refused(self, mode: int, folder: Path) -> None:
+    def test_a_folder_that_others_can_write_to_is_rejected(self, mode: int, folder: Path) -> None:
         folder.mkdir(parents=True)
         folder.chmod(mode)
         with pytest.raises(CacheError, match="nobody else can write to or replace"):
             load("x = 1", folder)
 
-    def test_a_folder_within_one_that_others_can_write_to_is_refused(self, folder: Path) -> None:
+    def test_a_folder_within_one_that_others_can_write_to_is_rejected(self, folder: Path) -> None:
         folder.mkdir(parents=True)
         folder.parent.chmod(0o777)  # somebody could put another folder in its place
         with pytest.raises(CacheError, match="nobody else can write to or replace"):
             load("x = 1", folder)
 
-    def test_a_folder_of_another_user_is_refused(self, folder: Path) -> None:
+    def test_a_folder_of_another_user_is_rejected(self, folder: Path) -> None:
         folder.mkdir(parents=True, mode=0o700)
         with (
             patch("os.getuid", return_value=os.getuid() + 1),
@@ -154,25 +156,25 @@ class TestWhoMayWrite:
         ):
             load("x = 1", folder)
 
-    def test_a_link_to_a_folder_is_refused(self, folder: Path, tmp_path: Path) -> None:
+    def test_a_link_to_a_folder_is_rejected(self, folder: Path, tmp_path: Path) -> None:
         folder.parent.mkdir()
         (tmp_path / "elsewhere").mkdir(mode=0o700)
         folder.symlink_to(tmp_path / "elsewhere")
         with pytest.raises(CacheError, match="must be a folder of this user"):
             load("x = 1", folder)
 
-    def test_a_file_in_the_folders_place_is_told(self, folder: Path) -> None:
+    def test_a_file_in_place_of_the_folder_is_reported(self, folder: Path) -> None:
         folder.parent.mkdir()
         folder.write_text("")
         with pytest.raises(CacheError, match="cannot be stored in"):
             load("x = 1", folder)
 
-    def test_the_folders_made_are_the_users_alone(self, folder: Path) -> None:
+    def test_new_folders_are_accessible_to_the_user_only(self, folder: Path) -> None:
         load("x = 2", folder)
         assert [part.stat().st_mode & 0o777 for part in (folder, folder.parent)] == [0o700, 0o700]
 
 
-def test_the_number_of_kernels_is_bounded_and_the_unused_go_first(folder: Path) -> None:
+def test_the_number_of_kernels_is_bounded_and_the_least_recently_used_go_first(folder: Path) -> None:
     with patch.object(cache, "MAX_FILES", 3):
         for number in (1, 2, 3):
             load(f"number = {number}", folder)
@@ -186,7 +188,7 @@ def test_the_number_of_kernels_is_bounded_and_the_unused_go_first(folder: Path) 
     assert kept == {"number = 1", "number = 4", "number = 5"}
 
 
-def test_what_has_been_compiled_goes_with_its_source(folder: Path, text: str) -> None:
+def test_compiled_files_are_removed_with_their_source(folder: Path, text: str) -> None:
     load_anew(text, folder)
     assert compiled(folder)
     with patch.object(cache, "MAX_FILES", 1):
@@ -195,13 +197,13 @@ def test_what_has_been_compiled_goes_with_its_source(folder: Path, text: str) ->
     assert compiled(folder) == {}
 
 
-def test_a_file_that_vanishes_meanwhile_is_no_error(folder: Path) -> None:
+def test_a_file_that_another_process_removes_is_no_error(folder: Path) -> None:
     load("number = 10", folder)
     (folder / "odelib_kernels_gone.py").symlink_to(folder / "nowhere")  # found by name, but not there
     assert load("number = 11", folder).number == 11
 
 
-def test_threads_wait_for_a_module_that_another_one_loads(folder: Path) -> None:
+def test_threads_wait_for_a_module_that_another_thread_loads(folder: Path) -> None:
     text = "import time\ntime.sleep(0.3)\nnumber = 12"
     found: list[int] = []
     threads = [threading.Thread(target=lambda: found.append(load(text, folder).number)) for _ in range(4)]

@@ -1,4 +1,4 @@
-"""The work of differentiating and writing out a system is bounded, however its expressions are made."""
+"""The work of differentiating a system and writing its kernels is bounded, whatever its expressions are."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def tower(levels: int) -> System:
 
 
 @pytest.mark.parametrize("too_large", [product(1400), shared_core(150)], ids=["product", "shared core"])
-def test_what_grows_beyond_all_bounds_is_refused_with_a_way_out(too_large: System) -> None:
+def test_a_system_that_is_too_large_is_rejected_with_a_way_out(too_large: System) -> None:
     with pytest.raises(FitError) as caught:
         KernelSource(too_large).text()
 
@@ -40,7 +40,7 @@ def test_what_grows_beyond_all_bounds_is_refused_with_a_way_out(too_large: Syste
 
 
 @pytest.mark.parametrize("fits", [product(200), shared_core(5), tower(90)], ids=["product", "shared core", "tower"])
-def test_what_is_long_and_can_be_compiled_is_written(fits: System) -> None:
+def test_a_long_system_within_the_limit_is_written(fits: System) -> None:
     text = KernelSource(fits).text()
 
     assert "def rates_with_sensitivities" in text

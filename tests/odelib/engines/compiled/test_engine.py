@@ -1,4 +1,4 @@
-"""The compiled engine as a part: `differentiate_by`, batches, threads, and that nothing holds Python up."""
+"""The compiled engine by itself: `differentiate_by`, batches, threads, and that a solve does not block Python."""
 
 from __future__ import annotations
 
@@ -31,10 +31,10 @@ def layer_of(definition: Any, **options: Any) -> ODELayer:
     return ODELayer(definition, engine="compiled", **options)
 
 
-class TestCarried:
+class TestDifferentiateBy:
     times, initial, parameters = tensor([0.0, 0.7, 2.0]), tensor([1.0, 0.5]), tensor([0.9, 0.4, 0.2])
 
-    def test_only_what_is_carried_is_computed_and_it_is_the_same(self) -> None:
+    def test_only_these_unknowns_are_computed_and_they_are_the_same(self) -> None:
         layer = layer_of(TWO, rtol=1e-10, atol=1e-12)
         everything = layer.sensitivities(self.times, self.initial, self.parameters)
         layer.differentiate_by = DifferentiateBy(states=(1,), parameters=(2, 0))
@@ -43,7 +43,7 @@ class TestCarried:
         np.testing.assert_allclose(part.by_initial_state, everything.by_initial_state[:, :, [1]], rtol=1e-7, atol=1e-10)
         np.testing.assert_allclose(part.by_parameters, everything.by_parameters[:, :, [2, 0]], rtol=1e-7, atol=1e-10)
 
-    def test_gradients_of_what_is_not_carried_are_zero(self) -> None:
+    def test_gradients_by_other_unknowns_are_zero(self) -> None:
         layer = layer_of(TWO, rtol=1e-10, atol=1e-12)
         layer.differentiate_by = DifferentiateBy(states=(0,), parameters=(1,))
         initial, parameters = self.initial.clone().requires_grad_(), self.parameters.clone().requires_grad_()
@@ -55,7 +55,7 @@ class TestCarried:
         np.testing.assert_allclose(by_state, whole[0] * tensor([1, 0]), rtol=1e-7)
         np.testing.assert_allclose(by_parameter, whole[1] * tensor([0, 1, 0]), rtol=1e-7)
 
-    def test_what_needs_no_gradient_is_not_carried(self) -> None:
+    def test_unknowns_that_need_no_gradient_are_left_out(self) -> None:
         layer = layer_of(TWO)
         states = layer(self.times, self.initial, self.parameters)
         assert not states.requires_grad
@@ -63,14 +63,14 @@ class TestCarried:
         (gradient,) = torch.autograd.grad(layer(self.times, self.initial, alone).sum(), alone)
         assert gradient.shape == (3,)
 
-    def test_nothing_at_all_is_carried(self) -> None:
+    def test_it_may_be_empty(self) -> None:
         layer = layer_of(TWO)
         layer.differentiate_by = DifferentiateBy()
         found = layer.sensitivities(self.times, self.initial, self.parameters)
         assert (found.by_initial_state.shape, found.by_parameters.shape) == ((3, 2, 0), (3, 2, 0))
 
 
-def test_second_derivatives_are_refused_rather_than_zero() -> None:
+def test_second_derivatives_are_rejected_rather_than_zero() -> None:
     layer, parameters = layer_of(TWO), tensor([0.9, 0.4, 0.2]).requires_grad_()
     loss = layer(tensor([0.0, 1.0]), tensor([1.0, 0.5]), parameters).square().sum()
     (gradient,) = torch.autograd.grad(loss, parameters, create_graph=True)
@@ -131,7 +131,7 @@ def test_equal_times_have_equal_rows_and_gradients(method: str) -> None:
     assert gradients[0] == gradients[1] == gradients[2]
 
 
-def test_outputs_so_dense_that_many_fall_into_a_step_are_on_the_curve() -> None:
+def test_many_outputs_within_one_step_are_on_the_curve() -> None:
     times = torch.linspace(0, 3, 5001, dtype=torch.float64)
     for method in COMPILED_METHODS:
         layer = layer_of(OSCILLATOR, method=method, rtol=1e-9, atol=1e-9)
@@ -157,7 +157,7 @@ def in_threads(work: list[Callable[[], Any]]) -> list[Any]:
     return results
 
 
-def test_threads_may_share_a_layer_and_solve_with_two_at_once() -> None:
+def test_threads_may_share_a_layer() -> None:
     times = torch.linspace(0, 5, 40, dtype=torch.float64)
     shared, other = layer_of("lorenz"), layer_of("lotka-volterra")
 
@@ -203,7 +203,7 @@ def ticking() -> Iterator[list[float]]:
         thread.join(WIDE)
 
 
-def test_a_long_solve_lets_other_threads_run_and_stops_when_asked() -> None:
+def test_a_long_solve_lets_other_threads_run_and_can_be_stopped() -> None:
     layer = layer_of(OSCILLATOR, max_steps=2_000_000_000)
     reasons: list[StopReason] = []
     layer.stop = lambda: reasons[0] if reasons else None
@@ -225,7 +225,7 @@ def test_a_long_solve_lets_other_threads_run_and_stops_when_asked() -> None:
 
 
 def large(size: int, rate: str) -> dict[str, Any]:
-    """A ring of so many states, diffusion between neighbours."""
+    """A ring of this many states, with diffusion between neighbours."""
     ring = {f"x{i}": f"{rate}*(x{i - 1} - 2*x{i} + x{(i + 1) % size}) - k*x{i}**3" for i in range(1, size)}
     return {
         "states": [f"x{i}" for i in range(size)],
@@ -236,7 +236,7 @@ def large(size: int, rate: str) -> dict[str, Any]:
 
 @pytest.mark.parametrize("gradients", [False, True])
 @pytest.mark.parametrize("members", [1, 20])
-def test_a_large_stiff_system_is_asked_to_stop_often_enough(members: int, gradients: bool) -> None:
+def test_a_large_stiff_system_checks_often_enough_for_a_stop(members: int, gradients: bool) -> None:
     size = 80
     layer = layer_of(large(size, "1e4"), method="kvaerno5", rtol=1e-8, atol=1e-10)
     layer.differentiate_by = DifferentiateBy(tuple(range(size)), (0,))

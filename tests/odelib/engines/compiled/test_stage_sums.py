@@ -1,4 +1,4 @@
-"""What a step is made of, against numpy: the methods' sums of stages, and the norm of the error."""
+"""The parts of a step against numpy: the methods' sums of stages, and the error norm."""
 
 from __future__ import annotations
 
@@ -98,7 +98,7 @@ class TestNorm:
             arguments = (error, low if two else None, old, new)
             assert self.found(*arguments) == pytest.approx(self.expected(*arguments), rel=1e-12)
 
-    def test_it_is_not_finite_wherever_the_error_is_not(self) -> None:
+    def test_it_is_not_finite_if_any_error_is_not(self) -> None:
         old, new = self.row(1), self.row(2)
         places = [*range(self.n), *(self.start + i * self.width + j for i in range(self.n) for j in range(self.m))]
         for bad in (np.nan, np.inf):
@@ -107,6 +107,6 @@ class TestNorm:
                 error[place] = bad
                 assert not np.isfinite(self.found(error, None, old, new))
 
-    def test_nothing_has_no_error(self) -> None:
+    def test_zeros_have_no_error(self) -> None:
         nothing = np.zeros(self.start + self.n * self.width)
         assert self.found(nothing, None, nothing, nothing) == 0.0
