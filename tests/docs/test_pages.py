@@ -23,6 +23,7 @@ import typer
 from pydantic import BaseModel
 
 from odelib.errors import ProblemError, SolveError
+from odelib.fitting import fit
 from odelib.optimisers.base import STOP_MESSAGES
 from odelib.problem.catalogue import CATALOGUE
 from odelib.problem.expressions.vocabulary import FUNCTIONS
@@ -46,6 +47,7 @@ from worker.attempt_endings import died_too_often, internal_error, no_gpu, out_o
 
 ROOT = Path(__file__).parents[2]
 DOCS = ROOT / "docs"
+README = (ROOT / "README.md").read_text(encoding="utf-8")
 PAGES = [
     "index", "tutorial", "command-line", "problem-language", "results", "errors", "routes", "choosing-a-method",
     "how-to-add-a-system", "how-to-add-an-optimiser",
@@ -152,7 +154,7 @@ def test_messages_of_outcomes_and_stages_are_quoted_as_they_are() -> None:
         for stage in result["stages"]:
             assert stage["stopped"]["message"] == STOP_MESSAGES[stage["stopped"]["code"]]
     assert f"converged: {OUTCOMES['converged']}\n" in page("command-line")
-    assert f'"message": "{OUTCOMES["converged"]}"' in (ROOT / "README.md").read_text("utf-8")
+    assert f'"message": "{OUTCOMES["converged"]}"' in README
 
 
 def test_the_error_is_that_of_the_request_below_it() -> None:
@@ -163,10 +165,28 @@ def test_the_error_is_that_of_the_request_below_it() -> None:
 
 
 def test_bodies_sent_by_curl_are_accepted() -> None:
-    bodies = [body for b in blocks("sh") for body in re.findall(r"-d '(\{.*?\})'", b.text, re.DOTALL)]
-    assert bodies
+    text = README + "".join(block.text for block in blocks("sh"))
+    bodies = re.findall(r"-d '(\{.*?\})'", text, re.DOTALL)
+    assert len(bodies) >= 2
     for body in bodies:
         parse_problem(json.loads(body))
+
+
+def test_the_python_of_the_readme_runs(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(ROOT)
+    [code] = re.findall(r"^```python\n(.*?)^```$", README, re.MULTILINE | re.DOTALL)
+    exec(compile(code, "README.md", "exec"), {})
+
+
+def test_the_answer_in_the_readme_is_that_of_its_request() -> None:
+    [body] = re.findall(r"-d '(\{.*?\})'", README, re.DOTALL)
+    [shown] = re.findall(r"^```json\n(.*?)^```$", README, re.MULTILINE | re.DOTALL)
+    result = json.loads(fit(parse_problem(json.loads(body))).to_json())
+    expected = json.loads(shown)["result"]
+    assert result["outcome"] == expected["outcome"]
+    assert result["loss"] == pytest.approx(expected["loss"], rel=1e-3)
+    for name, estimates in (("k", "parameters"), ("c", "initial_state")):
+        assert result[estimates][name]["value"] == pytest.approx(expected[estimates][name]["value"], rel=1e-4)
 
 
 def test_commands_and_their_options_exist() -> None:
