@@ -1,86 +1,298 @@
-"""The times at which a right-hand side may have a jump or a kink: a dose that begins, a lockdown that ends.
+"""The times at which a right-hand side may have a jump or a kink: a dose begins, a lockdown ends, a lag is over.
 
 A solver evaluates the equations at its stages only. While a system is at rest its steps are long, and a short input
 between two stages would be missed without any sign of an error. So a solve ends a step at each of these times and
 begins the next one just after it.
+
+If such a time τ depends on parameters p, the sensitivities S = ∂y/∂p jump there. The state is continuous at τ, and both
+sides of it are differentiable, so that (Hairer, Nørsett and Wanner, Solving ODEs I, II.6)
+
+    S⁺ = S⁻ − (f⁺ − f⁻)·dτ/dp.
+
+f⁻ and f⁺ differ only in the comparison that changes at τ. To evaluate both at one instant, each comparison has
+t + shift for t, with a shift of its own that is 0 but for such evaluations: a negative one gives the side before τ, a
+positive one that after. So comparisons that change at the same time can be switched one after the other.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import math
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import combinations
 
 import numpy as np
 import torch
+from torch import Tensor
 
-from odelib.arrays import Reals
-from odelib.engines.torch_program import BoundProgram, TorchProgram
+from odelib.arrays import Integers, Reals
+from odelib.engines.torch_program import TorchProgram
 from odelib.problem.expressions.parser import TIME, Expression, Name, Node, Number, Operation, walk
 from odelib.problem.system import System
 
 _COMPARISONS, _EXTREMES, _UNARY = ("<", "<=", ">", ">="), ("min", "max"), ("abs", "sign")
+_OPERATORS = (*_COMPARISONS, *_EXTREMES, *_UNARY, "floor")
+GRID, BISECTIONS = 1025, 60  # points over a solve to look for times that are no roots of lines
 _SAMPLES = (0.0, 1.0, 3.25)  # times; a difference whose values there lie on a line counts as linear
+GAP = 2.0**-50  # around a discontinuity, relative to the largest time: a few roundings
+MAX_FLOORS = 100_000  # steps of one floor(…) in a solve
+
+
+@dataclass(frozen=True)
+class Found:
+    """The discontinuities of a batch of solves; B is 1 if all members share them.
+
+    times: (B, K), in order, infinite where there are none. shifts: (B, K), the number of the shift of each one's
+    comparison. jacobian: (B, K, p), dτ/dp by the parameters, or (B, K, 0) if no time depends on any.
+    """
+
+    times: Reals
+    shifts: Integers
+    jacobian: Reals
+
+    def of_members(self, members: slice) -> Found:
+        """Those of some members."""
+        if len(self.times) == 1:
+            return self
+        return Found(self.times[members], self.shifts[members], self.jacobian[members])
+
+
+@dataclass(frozen=True)
+class _Comparison:
+    """Two sides, and when they are equal; those of `floor` differ by a whole number.
+
+    sides: their values at a time. is_moving: whether the time depends on parameters.
+    """
+
+    sides: TorchProgram
+    shift: int
+    is_floor: bool
+    depends_on_values: bool
+    is_moving: bool
+
+    def difference(self, named: Mapping[str, Tensor], count: int) -> Callable[[Tensor], Tensor]:
+        """One side minus the other, (…, count), as a function of times (…, count) or (…, 1)."""
+        sides = self.sides.bind(named)
+
+        def at(times: Tensor) -> Tensor:
+            a, b = sides(times)
+            return torch.as_tensor(a - b).expand(*times.shape[:-1], count)
+
+        return at
+
+    def has_constant_time(self) -> bool:
+        """Whether its time is the same in every solve."""
+        if self.depends_on_values or self.is_floor:
+            return False
+        _, _, is_linear = _line(self.difference({}, 1), 1)
+        return is_linear
+
+
+@dataclass(frozen=True)
+class _Window:
+    """The time of a solve, and the discontinuities found in it so far."""
+
+    first: float
+    last: float
+    known: Sequence[Reals] = ()
+
+    @property
+    def is_finite(self) -> bool:
+        return math.isfinite(self.first) and math.isfinite(self.last)
+
+    def grid(self) -> Tensor:
+        """Times between which a comparison is taken to change at most once."""
+        known = np.concatenate([np.zeros(0), *self.known])
+        known = np.unique(known[(known > self.first) & (known < self.last)])
+        uniform = np.linspace(self.first, self.last, GRID)
+        ends = np.concatenate([[self.first], known, [self.last]])
+        gap = GAP * max(abs(self.first), abs(self.last))
+        points = [uniform, known - 8 * gap, known + 8 * gap, (ends[1:] + ends[:-1]) / 2]
+        return torch.from_numpy(np.unique(np.concatenate(points)))
 
 
 class Discontinuities:
     """The comparisons in a system's equations between time and values that do not change during a solve.
 
-    These are `<`, `<=`, `>`, `>=`, `min`, `max`, `abs` and `sign` whose two sides contain only time, parameters and
-    constants, and differ by a linear function of time.
+    These are `<`, `<=`, `>`, `>=`, `min`, `max`, `abs`, `sign` and `floor` of parameters, constants and time only. If
+    the two sides differ by something linear in time, as they usually do, their time is found exactly; else by a search
+    that may miss two changes between neighbours of its grid.
+
+    shifts: the names of the shifts. equations: the system's, by state, with the shifts; both as they were if no time
+    depends on parameters.
     """
 
     def __init__(self, system: System) -> None:
         self._names = (*system.parameters, *system.constants)
-        fixed, self._parametric = [np.zeros((1, 0))], []
-        for a, b in (pair for equation in system.equations.values() for pair in _pairs(equation.tree)):
-            names = _names(a) | _names(b)
-            if TIME in names and names <= {TIME, *self._names}:
-                program = TorchProgram([Expression("", side, _names(side)) for side in (a, b)], [TIME])
-                if names == {TIME}:
-                    fixed.append(_when_equal(program.bind({}), 1))
-                else:
-                    self._parametric.append(program)
-        self._fixed = np.sort(np.concatenate(fixed, axis=1))
+        self._parameter_count = len(system.parameters)
+        self._comparisons: list[_Comparison] = []
+        numbers: dict[object, int] = {}
+        for equation in system.equations.values():
+            for node in walk(equation.tree):
+                self._add(node, set(system.parameters), numbers)
+        self.is_moving = any(comparison.is_moving for comparison in self._comparisons)
+        # the same in every solve, which may take no longer than this search
+        self._constant: Found | None = None
+        if all(comparison.has_constant_time() for comparison in self._comparisons):
+            self._constant = self._search(np.zeros((1, len(self._names))), -np.inf, np.inf, with_jacobian=False)
+        self.shifts: tuple[str, ...] = ()
+        self.equations: Mapping[str, Expression] = system.equations
+        if self.is_moving:
+            self.shifts = tuple(f"shift {number}" for number in numbers.values())  # no name of a caller's has a space
+            self.equations = {state: _shifted(equation, numbers) for state, equation in system.equations.items()}
 
-    def times(self, values: Reals) -> Reals:
-        """The times at which two sides are equal, in order, infinite if they never are: (B, K), or (1, K), shared.
+    def _add(self, node: Node, parameters: set[str], numbers: dict[object, int]) -> None:
+        if not isinstance(node, Operation) or node.operator not in _OPERATORS:
+            return
+        pairs = [pair for pair in _pairs(node) if self._meets_time(pair)]
+        key = _key(node)
+        if not pairs or key in numbers:
+            return
+        numbers[key] = len(numbers)
+        for pair in pairs:
+            names = _names(pair[0]) | _names(pair[1])
+            sides = TorchProgram([Expression("", side, _names(side)) for side in pair], [TIME])
+            self._comparisons.append(
+                _Comparison(sides, numbers[key], node.operator == "floor", names != {TIME}, bool(names & parameters))
+            )
 
-        values: (B, p + c), parameters, then constants.
+    def _meets_time(self, pair: tuple[Node, Node]) -> bool:
+        names = _names(pair[0]) | _names(pair[1])
+        return TIME in names and names <= {TIME, *self._names}
+
+    def find(self, values: Reals, first: float, last: float, *, with_jacobian: bool) -> Found:
+        """When the sides are equal, between two times, for a batch of solves.
+
+        values: (B, p + constants), parameters, then constants. with_jacobian: whether dτ/dp is wanted.
         """
-        if not self._parametric:
-            return self._fixed
-        by_name = dict(zip(self._names, torch.from_numpy(values).unbind(-1), strict=True))
-        parametric = [_when_equal(program.bind(by_name), len(values)) for program in self._parametric]
-        return np.sort(np.concatenate([np.repeat(self._fixed, len(values), axis=0), *parametric], axis=1))
+        return self._constant or self._search(values, first, last, with_jacobian=with_jacobian)
+
+    def _search(self, values: Reals, first: float, last: float, *, with_jacobian: bool) -> Found:
+        count = len(values) if any(comparison.depends_on_values for comparison in self._comparisons) else 1
+        given = torch.from_numpy(values[:count])
+        differentiates = with_jacobian and self.is_moving
+        width = self._parameter_count if differentiates else 0
+        found: list[tuple[Reals, int, Reals]] = []
+        with torch.enable_grad():  # torch switches it off within an autograd function
+            for comparison in self._comparisons:
+                point = given.clone().requires_grad_(differentiates and comparison.is_moving)
+                named = dict(zip(self._names, point.unbind(-1), strict=True))
+                window = _Window(first, last, [times for times, _, _ in found])
+                for when in _times_of(comparison, named, count, window):
+                    found.append((when.detach().numpy(), comparison.shift, _jacobian(when, point, width)))
+        return _in_order(found, count, width)
 
 
-def _when_equal(sides: BoundProgram, count: int) -> Reals:
-    """The time at which two sides are equal, (count, 1); infinite unless they differ by a linear function of time."""
+def _jacobian(times: Tensor, point: Tensor, width: int) -> Reals:
+    """The derivatives (count, width) of times (count,) by the first entries of the point (count, ·) of each."""
+    if not times.requires_grad:
+        return np.zeros((len(times), width))
+    (gradient,) = torch.autograd.grad(times[times.isfinite()].sum(), point, retain_graph=True)
+    jacobian: Reals = gradient[:, :width].nan_to_num(posinf=0.0, neginf=0.0).numpy()
+    return jacobian
 
-    def difference(times: Reals) -> Reals:
-        a, b = (side.expand(count).numpy() for side in sides(torch.from_numpy(times)))
-        return np.asarray(a - b)
 
-    first, second, third = (difference(np.full(count, t)) for t in _SAMPLES)
+def _in_order(found: Sequence[tuple[Reals, int, Reals]], count: int, width: int) -> Found:
+    if not found:
+        return Found(np.zeros((count, 0)), np.zeros((count, 0), dtype=np.int64), np.zeros((count, 0, width)))
+    times = np.stack([when for when, _, _ in found], axis=1)
+    order = np.argsort(times, axis=1, kind="stable")
+    shifts = np.array([shift for _, shift, _ in found], dtype=np.int64)[order]
+    jacobian = np.stack([rows for _, _, rows in found], axis=1)
+    return Found(
+        np.take_along_axis(times, order, axis=1), shifts, np.take_along_axis(jacobian, order[:, :, None], axis=1)
+    )
+
+
+def _times_of(comparison: _Comparison, named: Mapping[str, Tensor], count: int, window: _Window) -> Iterator[Tensor]:
+    """When a comparison changes, (count,) each, infinite where it does not."""
+    difference = comparison.difference(named, count)
+    start, slope, is_linear = _line(difference, count)
+    if is_linear:
+        for target in _targets(comparison, start, slope, window):
+            when = (target - start) / slope
+            when = torch.where(when.isfinite(), when, torch.inf)
+            refined = (
+                when - (difference(when) - target) / slope
+            )  # one Newton step removes the rounding, and has the derivative dτ/dp
+            yield torch.where(refined.isfinite(), refined, when.detach())
+    elif window.is_finite:
+        yield from _roots(comparison, difference, window, count)
+
+
+def _line(difference: Callable[[Tensor], Tensor], count: int) -> tuple[Tensor, Tensor, bool]:
+    """Value at t = 0 and slope of the line on which a difference lies, (count,) each, and whether it lies on one."""
+    at = [difference(torch.full((count,), t, dtype=torch.float64)) for t in _SAMPLES]
     (_, t, u) = _SAMPLES
-    with np.errstate(all="ignore"):
-        slope = (second - first) / t
-        is_curved = np.abs(third - first - u * slope) > 1e-9 * (np.abs(first) + np.abs(third))
-        when = -first / slope
-        when = np.where(is_curved | ~np.isfinite(when), np.inf, when)
-        refined = when - difference(when) / slope  # one Newton step removes the rounding
-    return np.where(np.isfinite(refined), refined, when)[:, None]
+    slope = (at[1] - at[0]) / t
+    distance = (at[2] - at[0] - u * slope).abs()
+    is_curved = bool((distance > 1e-9 * (at[0].abs() + at[2].abs())).any())
+    return at[0], slope, not is_curved
 
 
-def _pairs(tree: Node) -> Iterator[tuple[Node, Node]]:
-    """The pairs of sides compared anywhere in an expression; |a| and b give the pairs a, b and a, −b."""
-    for node in walk(tree):
-        if not isinstance(node, Operation):
-            continue
-        if node.operator in _UNARY:
-            yield node.operands[0], Number(0.0)
-        elif node.operator in _COMPARISONS or node.operator in _EXTREMES:
-            for a, b in zip(node.operands, node.operands[1:], strict=False):
-                yield from _both_signs(a, b) if _is_abs(a) else _both_signs(b, a) if _is_abs(b) else [(a, b)]
+def _targets(comparison: _Comparison, start: Tensor, slope: Tensor, window: _Window) -> Iterator[float]:
+    """The differences of the sides at which a comparison changes: 0; for `floor` each whole number in the window."""
+    if not comparison.is_floor:
+        yield 0.0
+        return
+    with torch.no_grad():
+        ends = torch.stack([start + slope * window.first, start + slope * window.last])
+    yield from _whole_numbers(ends)
+
+
+def _whole_numbers(values: Tensor) -> Iterator[float]:
+    """Those that lie between the least and the largest of the values."""
+    finite = values.detach()[values.isfinite()]
+    if finite.numel():
+        low, high = float(finite.min().ceil()), float(finite.max().floor())
+        yield from (low + k for k in range(min(int(high - low) + 1, MAX_FLOORS)))
+
+
+def _roots(
+    comparison: _Comparison, difference: Callable[[Tensor], Tensor], window: _Window, count: int
+) -> Iterator[Tensor]:
+    """When a difference that is not linear in time changes its sign, by bisection between the points of a grid."""
+    grid = window.grid()
+    with torch.no_grad():
+        on_grid = difference(grid.unsqueeze(-1))
+    for target in _whole_numbers(on_grid) if comparison.is_floor else (0.0,):
+        signs = torch.sign(on_grid - target)
+        changes = signs[1:] != signs[:-1]
+        for k in range(int(changes.sum(0).max())):
+            is_kth = changes & (changes.cumsum(0) == k + 1)
+            place = is_kth.to(torch.int8).argmax(0)
+            left, right, sign = grid[place], grid[place + 1], signs.gather(0, place.unsqueeze(0))[0]
+            with torch.no_grad():
+                for _ in range(BISECTIONS):
+                    middle = (left + right) / 2
+                    stays = torch.sign(difference(middle) - target) == sign
+                    left, right = torch.where(stays, middle, left), torch.where(stays, right, middle)
+                jump = (difference(right) - difference(left)).abs()
+            # Where the difference jumps itself, a comparison inside it changes, whose time is found for that one.
+            found = is_kth.any(0) & (jump <= 1e-6 * on_grid.abs().amax(0).clamp(min=1e-300))
+            yield torch.where(found, _with_derivative(right, difference, window), torch.inf)
+
+
+def _with_derivative(root: Tensor, difference: Callable[[Tensor], Tensor], window: _Window) -> Tensor:
+    """The roots (count,) with their derivatives dτ/dp = −(∂g/∂p)/(∂g/∂t), on that side on which g is steeper."""
+    reach = 1e-7 * (window.last - window.first)
+    here = difference(root)
+    with torch.no_grad():
+        before, after = (here - difference(root - reach)) / reach, (difference(root + reach) - here) / reach
+        steeper = torch.where(after.abs() >= before.abs(), reach, -reach)
+        slope = torch.where(after.abs() >= before.abs(), after, before)
+    beside = difference(root + 1e-3 * steeper)  # just off a kink
+    derivative = (beside - beside.detach()) / slope
+    return torch.where(slope != 0, root - derivative, root)
+
+
+def _pairs(node: Operation) -> Iterator[tuple[Node, Node]]:
+    """The pairs of sides that an operation compares; |a| and b give the pairs a, b and a, −b."""
+    if node.operator in (*_UNARY, "floor"):
+        yield node.operands[0], Number(0.0)
+        return
+    for a, b in combinations(node.operands, 2):
+        yield from _both_signs(a, b) if _is_abs(a) else _both_signs(b, a) if _is_abs(b) else [(a, b)]
 
 
 def _is_abs(node: Node) -> bool:
@@ -93,4 +305,46 @@ def _both_signs(absolute: Node, other: Node) -> list[tuple[Node, Node]]:
 
 
 def _names(node: Node) -> frozenset[str]:
-    return frozenset(each.name for each in walk(node) if isinstance(each, Name))
+    return frozenset(part.name for part in walk(node) if isinstance(part, Name))
+
+
+def _key(node: Node) -> object:
+    """Equal for equal trees. Comparing the trees themselves would recurse."""
+    return tuple(
+        part.value if isinstance(part, Number) else part.name if isinstance(part, Name)
+        else (part.operator, len(part.operands))
+        for part in walk(node)
+    )  # fmt: skip
+
+
+def _shifted(equation: Expression, numbers: Mapping[object, int]) -> Expression:
+    """The equation with t + shift in place of t in each comparison."""
+    stack: list[tuple[Node, Node]] = []  # each operand as it was and as it has become
+    for node in walk(equation.tree):
+        if not isinstance(node, Operation):
+            stack.append((node, node))
+            continue
+        count = len(node.operands)
+        operands = [new for _, new in stack[-count:]]
+        del stack[-count:]
+        number = numbers.get(_key(node)) if node.operator in _OPERATORS else None
+        if number is not None:
+            operands = [_with_shift(operand, f"shift {number}") for operand in operands]
+        stack.append((node, Operation(node.operator, tuple(operands))))
+    tree = stack.pop()[1]
+    return Expression(equation.text, tree, _names(tree))
+
+
+def _with_shift(tree: Node, shift: str) -> Node:
+    stack: list[Node] = []
+    for node in walk(tree):
+        if isinstance(node, Operation):
+            count = len(node.operands)
+            operands = tuple(stack[-count:])
+            del stack[-count:]
+            stack.append(Operation(node.operator, operands))
+        elif node == Name(TIME):
+            stack.append(Operation("+", (node, Name(shift))))
+        else:
+            stack.append(node)
+    return stack.pop()

@@ -7,7 +7,7 @@ gradient takes 0.1 to 1.3 s.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any, ClassVar
 
@@ -19,13 +19,15 @@ from torchdiffeq import odeint
 
 from odelib.arrays import Reals
 from odelib.engines.base import Sensitivities, Solution, SolverOptions, SolveSettings, StopCheck
-from odelib.engines.discontinuities import Discontinuities
+from odelib.engines.discontinuities import Discontinuities, Found
 from odelib.engines.dual_program import DualProgram
+from odelib.engines.piecewise import solve_in_pieces
 from odelib.engines.torch_program import TorchProgram, variables_of
 from odelib.errors import SolveError, StopRequested
 from odelib.problem.system import System
 
 Program = Callable[..., list[Tensor]]
+Jump = Callable[[Tensor, Tensor, Tensor], Tensor]  # state (…, n), f⁺ − f⁻ (n,) and dτ/dp (p,) → state
 
 
 class TorchdiffeqEngine:
@@ -38,7 +40,8 @@ class TorchdiffeqEngine:
         self._system = system
         self._used: dict[str, None] = {}
         self._discontinuities = Discontinuities(system)
-        self._program = TorchProgram([system.equations[state] for state in system.states], variables_of(system.states))
+        equations = [self._discontinuities.equations[state] for state in system.states]
+        self._program = TorchProgram(equations, variables_of(system.states))
 
     @property
     def methods_used(self) -> tuple[str, ...]:
@@ -64,7 +67,7 @@ class TorchdiffeqEngine:
             return Solution(self._one(initial_state, parameters, settings))
         if len(initial_state) == 0:  # the empty sum keeps the graph connected to the parameters
             return Solution(initial_state.unsqueeze(1).expand(-1, settings.times.shape[-1], -1) + parameters.sum())
-        if settings.times.dim() == 2:
+        if settings.times.dim() == 2 or self._discontinuities.is_moving:
             return self._each(initial_state, parameters, settings)
         try:
             states = self._one(initial_state, parameters, settings)
@@ -105,7 +108,12 @@ class TorchdiffeqEngine:
     def _one(self, initial_state: Tensor, parameters: Tensor, settings: SolveSettings) -> Tensor:
         """(T, n), or (T, B, n) for a batch side by side."""
         program = self._program.bind(self._values(parameters, settings), initial_state.device)
-        return self._integrate(program, initial_state, parameters, settings, settings.options.atol)
+
+        def jump(state: Tensor, change: Tensor, by_parameters: Tensor) -> Tensor:
+            """The state as it is, its derivative moved by −(f⁺ − f⁻)·dτ/dp."""
+            return state - change * (by_parameters @ (parameters - parameters.detach()))
+
+        return self._integrate(program, initial_state, parameters, settings, settings.options.atol, jump)
 
     def _one_with_sensitivities(self, initial_state: Tensor, parameters: Tensor, settings: SolveSettings) -> Tensor:
         """(T, n, 1 + m): each state and its sensitivities, under one error control.
@@ -125,36 +133,83 @@ class TorchdiffeqEngine:
         with torch.no_grad(), dual_level():
             values, by_name = self._values(parameters, settings), dict(zip(names, directions, strict=True))
             program = DualProgram(self._program, values, by_name, start.device)
-            rows = self._integrate(program, start.T, parameters, settings, atols.unsqueeze(-1))
+
+            def jump(rows: Tensor, change: Tensor, by_parameters: Tensor) -> Tensor:
+                moved = rows.clone()
+                moved[1 + len(by.states) :] -= by_parameters[list(by.parameters)].unsqueeze(-1) * change
+                return moved
+
+            rows = self._integrate(program, start.T, parameters, settings, atols.unsqueeze(-1), jump)
         return rows.transpose(1, 2)
 
     def _values(self, parameters: Tensor, settings: SolveSettings) -> dict[str, Tensor]:
         """Constants and parameters by name."""
         constants = settings.constants.to(parameters.device)
         values = dict(zip(self._system.constants, constants.unbind(-1), strict=True))
+        values |= dict.fromkeys(self._discontinuities.shifts, constants.new_zeros(()))
         return values | dict(zip(self._system.parameters, parameters.unbind(-1), strict=True))
 
     def _integrate(
-        self, program: Program, start: Tensor, parameters: Tensor, settings: SolveSettings, atol: float | Tensor
-    ) -> Tensor:
-        """The solution (T, …, n) of y' = program(t, *states) from `start` (…, n); equal times give equal rows."""
+        self, program: Program, start: Tensor, parameters: Tensor, settings: SolveSettings, atol: float | Tensor,
+        jump: Jump,
+    ) -> Tensor:  # fmt: skip
+        """The solution (T, …, n) of y' = program(t, *states) from `start` (…, n); equal times give equal rows.
+
+        jump: how the derivatives in a state change at a discontinuity that parameters move.
+        """
         times, index = torch.unique_consecutive(settings.times, return_inverse=True)
         if len(times) == 1:
             return start.unsqueeze(0).expand(len(index), *start.shape)
         options = settings.options
         right_hand_side = _RightHandSide(program, options.max_steps, settings.stop)
-        try:
-            discontinuities = self._discontinuities_between(times, parameters, settings.constants)
-            return _odeint(right_hand_side, start, times, discontinuities, options, atol).index_select(0, index)
-        except AssertionError as error:  # torchdiffeq's way to report that it cannot go on
-            raise right_hand_side.failure(options.max_steps) from error
+        found = self._find(times, parameters, settings.constants)
+        discontinuities = torch.from_numpy(np.unique(found.times)).to(times.device)
 
-    def _discontinuities_between(self, times: Tensor, parameters: Tensor, constants: Tensor) -> Tensor:
-        """Those of all members, within the times."""
+        def solve(start: Tensor, times: Tensor) -> Tensor:
+            within = discontinuities[(discontinuities > times[0]) & (discontinuities < times[-1])]
+            try:
+                return _odeint(right_hand_side, start, times, within, options, atol)
+            except AssertionError as error:  # torchdiffeq's way to report that it cannot go on
+                raise right_hand_side.failure(options.max_steps) from error
+
+        if not self._discontinuities.is_moving:
+            return solve(start, times).index_select(0, index)
+
+        def pass_discontinuities(state: Tensor, places: Sequence[int], side: float) -> Tensor:
+            return self._jumped(state, found, places, side, self._values(parameters.detach(), settings), jump)
+
+        return solve_in_pieces(start, times, found.times[0], solve, pass_discontinuities).index_select(0, index)
+
+    def _find(self, times: Tensor, parameters: Tensor, constants: Tensor) -> Found:
+        """The discontinuities of all members."""
         count = len(parameters) if parameters.dim() == 2 else 1
         values = torch.cat([v.detach().cpu().expand(count, v.shape[-1]) for v in (parameters, constants)], -1)
-        found = torch.from_numpy(np.unique(self._discontinuities.times(values.numpy()))).to(times.device)
-        return found[(found > times[0]) & (found < times[-1])]
+        return self._discontinuities.find(values.numpy(), float(times[0]), float(times[-1]), with_jacobian=True)
+
+    def _jumped(
+        self, state: Tensor, found: Found, places: Sequence[int], side: float, values: Mapping[str, Tensor], jump: Jump
+    ) -> Tensor:
+        """The state (…, n) after the jumps at discontinuities that coincide; see `sensitivity_jumps.jump`."""
+        at = torch.tensor(found.times[0, places[0]], dtype=state.dtype, device=state.device)
+        rows = state.detach() if state.dim() == 1 else state.detach()[0]
+        names = self._discontinuities.shifts
+
+        def rates(sides: Mapping[str, float]) -> Tensor:
+            shifts = {name: rows.new_tensor(shift) for name, shift in sides.items()}
+            outputs = self._program.bind({**values, **shifts}, rows.device)(at, *rows.unbind(-1))
+            return torch.stack([output.expand(()) for output in outputs])
+
+        orders = [list(places)] if len(places) == 1 else [list(places), list(reversed(places))]
+        for order in orders:
+            sides = {names[found.shifts[0, place]]: -side for place in order}
+            before = rates(sides)
+            for place in order:
+                sides[names[found.shifts[0, place]]] = side
+                after = rates(sides)
+                by_parameters = torch.from_numpy(found.jacobian[0, place]).to(state)
+                state = jump(state, (after - before) / len(orders), by_parameters)
+                before = after
+        return state
 
 
 def _of_member(settings: SolveSettings, member: int, count: int) -> SolveSettings:
@@ -174,6 +229,8 @@ def _odeint(
         # torchdiffeq interpolates between steps by a polynomial of degree 4, far below the method's order: its steps
         # must end at the output times.
         solver_options["step_t"] = times[1:][~torch.isin(times[1:], discontinuities)]
+    else:  # torchdiffeq would step beyond the last time, where a discontinuity may be, and interpolate
+        solver_options["step_t"] = times[-1:]
     states: Tensor = odeint(
         right_hand_side, start, times, rtol=options.rtol, atol=atol, method=options.method, options=solver_options
     )

@@ -15,6 +15,7 @@ import numpy as np
 
 from odelib.engines.compiled import explicit, implicit
 from odelib.engines.compiled.jit import inline_kernel, kernel
+from odelib.engines.compiled.sensitivity_jumps import Discontinuities, jump, jump_near
 from odelib.engines.compiled.simd import WIDTH, address, load_scalar, padded
 from odelib.engines.compiled.step_control import (
     DONE,
@@ -49,10 +50,10 @@ from odelib.engines.compiled.step_control import (
     initialise,
     write_row,
 )
+from odelib.engines.discontinuities import GAP
 from odelib.engines.tableaus.registry import METHODS
 
 MIN_ATOL = 1e-300  # padding has no error and no size: 0/0 would be NaN
-GAP = 2.0**-50  # on either side of a discontinuity, relative to the latest time: a few roundings
 CONTROLLER = WIDTH  # numbers of a member's memory that are its `controller`
 # by the method's index in METHODS
 ORDERS = np.array([tableau.order for tableau in METHODS])
@@ -93,12 +94,16 @@ def write_outputs_until(time: float, equations: Any, z: int, times: Any, counter
 
 @kernel
 def start(
-    method: int, equations: Any, tolerances: Any, memory: Any, times: Any, controller: Any, counters: Any, outputs: Any
-) -> int:
+    method: int, equations: Any, tolerances: Any, memory: Any, times: Any, discontinuities: Any, controller: Any,
+    counters: Any, outputs: Any,
+) -> int:  # fmt: skip
     """Write the outputs at the first time and choose the first step; returns RUNNING, DONE or NOT_FINITE."""
     write_outputs_until(times[0], equations, memory.z, times, counters, outputs)
     if counters[WRITTEN] == len(times):
         return DONE
+    if len(discontinuities.times) > 0:  # a discontinuity at the start has a one-sided derivative: see below
+        gap = GAP * max(abs(times[0]), abs(times[len(times) - 1]))
+        jump_near(equations, discontinuities, times[0], gap, 0.5, memory.z, memory.trial, memory.error)
     t, span = times[0], times[len(times) - 1] - times[0]
     derivatives(equations, t, memory.z, memory.rate)
     order = ORDERS[IMPLICIT_METHOD if counters[IMPLICIT] else method]
@@ -132,7 +137,7 @@ def advance(
             return MAX_STEPS
         counters[STEPS] += 1
         t, h = controller[TIME], controller[STEP]
-        discontinuity = next_discontinuity(discontinuities, t + gap, counters)
+        discontinuity = next_discontinuity(discontinuities.times, t + gap, counters)
         target = discontinuity - gap if discontinuity + gap < end else end
         reaches_target = t + 1.01 * h >= target  # rather a slightly longer step than a tiny one after it
         is_last, reaches_discontinuity = reaches_target and target == end, reaches_target and target < end
@@ -152,10 +157,12 @@ def advance(
         controller[TIME] = reached
         copy(memory.trial, size, memory.z)
         if reaches_discontinuity:
-            pass_discontinuity(equations, memory, reached, times, counters, outputs)
+            pass_discontinuity(equations, memory, discontinuities, gap, reached, times, counters, outputs)
         else:  # first same as last (FSAL)
             copy(memory.stages + 8 * size * last_stage, size, memory.stages)
         if is_last:
+            if len(discontinuities.times) > 0:
+                jump_near(equations, discontinuities, end, gap, 0.5, memory.z, memory.trial, memory.error)
             write_final_outputs(equations, memory.z, times, outputs)
             return DONE
         if switches:
@@ -206,9 +213,24 @@ def write_dense_outputs(
 
 
 @kernel
-def pass_discontinuity(equations: Any, memory: Any, after: float, times: Any, counters: Any, outputs: Any) -> None:
-    """Write the outputs at the discontinuity, and compute the rate just after it, with which the next step begins."""
-    write_outputs_until(after, equations, memory.z, times, counters, outputs)
+def pass_discontinuity(
+    equations: Any, memory: Any, discontinuities: Any, gap: float, after: float, times: Any, counters: Any,
+    outputs: Any,
+) -> None:  # fmt: skip
+    """Let the sensitivities jump, write the outputs at the discontinuity, and compute the rate just after it.
+
+    At the very time of a discontinuity that parameters move, the derivatives are one-sided: an earlier one has already
+    changed the state, a later one has not yet. The outputs there get the mean, as a central difference does.
+    """
+    first = last = counters[PASSED]
+    while last < len(discontinuities.times) and discontinuities.times[last] <= after + gap:
+        last += 1
+    if times[min(counters[WRITTEN], len(times) - 1)] <= after:
+        jump(equations, discontinuities, first, last, gap, 0.5, memory.z, memory.trial, memory.error)
+        write_outputs_until(after, equations, memory.z, times, counters, outputs)
+        jump(equations, discontinuities, first, last, gap, 0.5, memory.z, memory.trial, memory.error)
+    else:
+        jump(equations, discontinuities, first, last, gap, 1.0, memory.z, memory.trial, memory.error)
     derivatives(equations, after, memory.z, memory.stages)
 
 
@@ -234,17 +256,18 @@ def switch_method(controller: Any, counters: Any) -> None:
 def advance_batch(
     first: int, last: int, begin: bool, method: int, may_switch: bool, rates: int, rates_with_sensitivities: int,
     jacobian: int, n: int, m: int, rtol: float, atol: float, max_steps: int, steps_per_call: int, times: Any,
-    discontinuities: Any, initial_state: Any, values: Any, unknowns: Any, column_of: Any, kept: Any, counters: Any,
-    scratch: Any, states: Any, sensitivities: Any,
+    discontinuity_times: Any, shifts: Any, time_jacobian: Any, initial_state: Any, values: Any, unknowns: Any,
+    column_of: Any, kept: Any, counters: Any, scratch: Any, states: Any, sensitivities: Any,
 ) -> Any:  # fmt: skip
     """Take `steps_per_call` steps of each running member from `first` to before `last`.
 
     Returns how many are still running, how many have failed, and the methods used (bits).
     begin: start the members first. rates, rates_with_sensitivities, jacobian: addresses of the generated kernels.
-    times: (B, T), or (1, T), shared. discontinuities: (B, K), or (1, K), in order; see
-    `odelib.engines.discontinuities`. initial_state: (B, n). values: (B, p + constants). unknowns, column_of: see
-    `step_control.initialise` and `codegen`. kept: (B, member_size), counters: (B, COUNTERS), scratch: (scratch_size,),
-    all zero at first. states: (B, T, n), sensitivities: (B, T, n, m).
+    times: (B, T), or (1, T), shared. discontinuity_times, shifts: (B, K), or (1, K), shared; time_jacobian: the same
+    with a third axis of m or 0; see `sensitivity_jumps.Discontinuities`. initial_state: (B, n). values: (B, p +
+    constants + shifts). unknowns, column_of: see `step_control.initialise` and `codegen`. kept: (B, member_size),
+    counters: (B, COUNTERS), scratch: (scratch_size,), all zero at first. states: (B, T, n), sensitivities: (B, T, n,
+    m).
     """
     start_of, width = (n + WIDTH - 1) // WIDTH * WIDTH, (m + WIDTH - 1) // WIDTH * WIDTH
     size = start_of + n * width
@@ -265,15 +288,18 @@ def advance_batch(
             )
             tolerances = Tolerances(rtol, max(atol, MIN_ATOL), column_atol)
             outputs = Outputs(address(states[b]), address(sensitivities[b]), m)
+            place = b % len(discontinuity_times)
+            discontinuities = Discontinuities(discontinuity_times[place], shifts[place], time_jacobian[place])
             if begin:
                 initialise(equations, m, initial_state[b], values[b], unknowns, tolerances.atol, z, column_atol)
                 counters[b, STATUS] = start(
-                    method, equations, tolerances, memory, own_times, controller, counters[b], outputs
-                )
+                    method, equations, tolerances, memory, own_times, discontinuities, controller, counters[b],
+                    outputs,
+                )  # fmt: skip
         if counters[b, STATUS] == RUNNING:
             counters[b, STATUS] = advance(
                 method, may_switch, equations, tolerances, memory, max_steps, steps_per_call, own_times,
-                discontinuities[b % len(discontinuities)], controller, counters[b], outputs,
+                discontinuities, controller, counters[b], outputs,
             )  # fmt: skip
         running += 1 if counters[b, STATUS] == RUNNING else 0
         failed += 1 if counters[b, STATUS] > DONE else 0

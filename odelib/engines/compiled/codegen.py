@@ -16,6 +16,7 @@ from itertools import chain
 
 from odelib.engines.compiled import primitives, simd
 from odelib.engines.compiled.simd import padded
+from odelib.engines.discontinuities import Discontinuities
 from odelib.engines.symbolic.graph import MAX_OPERATIONS, Graph, too_many_operations
 from odelib.problem.expressions.parser import TIME
 from odelib.problem.system import System
@@ -117,14 +118,17 @@ class KernelSource:
 
     def __init__(self, system: System) -> None:
         self._system = system
+        self.discontinuities = Discontinuities(system)
         self._operations = 0
         self._graph = Graph()
-        self._outputs = [self._graph.add(system.equations[state]) for state in system.states]
+        self._outputs = [self._graph.add(self.discontinuities.equations[state]) for state in system.states]
         states, parameters = system.states, system.parameters
         self.size = len(states)
         self._names = {TIME: "t"}
         self._names |= {state: f"z[{i}]" for i, state in enumerate(states)}
-        self._names |= {name: f"q[{i}]" for i, name in enumerate((*parameters, *system.constants))}
+        self._names |= {
+            name: f"q[{i}]" for i, name in enumerate((*parameters, *system.constants, *self.discontinuities.shifts))
+        }
         # entries (row, column, node) of ∂f/∂y and ∂f/∂p that are not structurally zero
         self._by_state = self._entries(states)
         self._by_parameter = self._entries(parameters)

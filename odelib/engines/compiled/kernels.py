@@ -14,7 +14,7 @@ from odelib.arrays import Integers, Reals
 from odelib.engines.base import DifferentiateBy, SolverOptions, StopCheck
 from odelib.engines.compiled import batch_loop, cache, step_control
 from odelib.engines.compiled.codegen import KernelSource
-from odelib.engines.discontinuities import Discontinuities
+from odelib.engines.discontinuities import Found
 from odelib.engines.tableaus.dop853 import DOP853
 from odelib.engines.tableaus.dopri5 import DOPRI5
 from odelib.engines.tableaus.kvaerno5 import KVAERNO5
@@ -70,6 +70,7 @@ class Kernels:
 
     def __init__(self, system: System) -> None:
         source = KernelSource(system)
+        self._discontinuities = source.discontinuities
         module = cache.load(source.text())
         self.size = source.size
         self.rates: int = module.rates.address
@@ -77,7 +78,6 @@ class Kernels:
         self.rates_with_sensitivities: int = module.rates_with_sensitivities.address
         self.work_size = source.work_size
         self._module = module  # keeps its machine code alive
-        self._discontinuities = Discontinuities(system)
         self._layouts: dict[tuple[DifferentiateBy, int], Layout] = {}
 
     def solve(
@@ -92,22 +92,37 @@ class Kernels:
         count, steps, n = len(initial_state), times.shape[1], self.size
         states, sensitivities = np.empty((count, steps, n)), np.empty((count, steps, n, differentiate_by.count))
         layout = self.layout(differentiate_by, values.shape[1])
-        discontinuities = self._discontinuities.times(values)
+        first, last = float(times[:, 0].min()), float(times[:, -1].max())
+        found = self._discontinuities.find(values, first, last, with_jacobian=len(differentiate_by.parameters) > 0)
+        discontinuities = self._for_columns(found, differentiate_by, values.shape[1])
+        if self._discontinuities.shifts:
+            values = np.concatenate([values, np.zeros((count, len(self._discontinuities.shifts)))], axis=1)
         failures: dict[int, SolveError] = {}
         used, block_size = 0, max(1, MAX_BLOCK_NUMBERS // layout.member)
         for first in range(0, count, block_size):
             members = slice(first, first + block_size)
             own_times = times if len(times) == 1 else times[members]
-            own_discontinuities = discontinuities if len(discontinuities) == 1 else discontinuities[members]
             block = _Block(
-                self, layout, options, own_times, own_discontinuities, initial_state[members], values[members],
-                states[members], sensitivities[members],
+                self, layout, options, own_times, discontinuities.of_members(members), initial_state[members],
+                values[members], states[members], sensitivities[members],
             )  # fmt: skip
             failed, used_here = block.solve(stop)
             used |= used_here
             if failed:
                 failures |= {first + member: error for member, error in block.failures().items()}
         return Solved(states, sensitivities, failures, _methods(used, options))
+
+    @staticmethod
+    def _for_columns(found: Found, differentiate_by: DifferentiateBy, values: int) -> Found:
+        """The discontinuities with their shifts as places in q, and dτ by the columns of sensitivities: (B, K, m)."""
+        if found.times.shape[1] == 0:
+            return found
+        count, total, width = found.jacobian.shape
+        if width == 0:
+            return Found(found.times, values + found.shifts, np.zeros((count, total, 0)))
+        by_states = np.zeros((count, total, len(differentiate_by.states)))
+        by_parameters = found.jacobian[..., list(differentiate_by.parameters)]
+        return Found(found.times, values + found.shifts, np.concatenate([by_states, by_parameters], axis=-1))
 
     def layout(self, differentiate_by: DifferentiateBy, values: int) -> Layout:
         """The layout for this many parameters and constants; made once."""
@@ -137,7 +152,7 @@ class _Block:
     """The memory of a block of members, and the calls of the compiled loop that solve them."""
 
     def __init__(
-        self, kernels: Kernels, layout: Layout, options: SolverOptions, times: Reals, discontinuities: Reals,
+        self, kernels: Kernels, layout: Layout, options: SolverOptions, times: Reals, discontinuities: Found,
         initial_state: Reals, values: Reals, states: Reals, sensitivities: Reals,
     ) -> None:  # fmt: skip
         size, n, m, o = len(states), kernels.size, len(layout.unknowns), options
@@ -153,7 +168,8 @@ class _Block:
             o.max_steps, steps_per_call,
         )  # fmt: skip
         self._arrays = (
-            times, discontinuities, initial_state, values, layout.unknowns, layout.column_of, self._kept,
+            times, discontinuities.times, discontinuities.shifts, np.ascontiguousarray(discontinuities.jacobian),
+            initial_state, values, layout.unknowns, layout.column_of, self._kept,
             self._counters,
         )  # fmt: skip
         self._scratch = layout.scratch

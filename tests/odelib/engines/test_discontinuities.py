@@ -88,20 +88,25 @@ def test_discontinuities_are_where_time_meets_a_constant_side() -> None:
             " + where(a < b, 1, 0)"
         },
     }
-    jumps = Discontinuities(ODELayer(definition).system)
-    # t = a; t/2 = b; 2·t = c; what is not linear in time, or is compared with a state, is left out
-    found = jumps.times(np.array([[5.0, 4.0, 3.0], [7.0, -1.0, 4.0]]))
-    assert [row[np.isfinite(row)].tolist() for row in found] == [
-        pytest.approx([1.5, 5.0, 8.0]),
-        pytest.approx([-2.0, 2.0, 7.0]),
+    values = np.array([[5.0, 4.0, 3.0], [7.0, -1.0, 4.0]])
+    found = Discontinuities(ODELayer(definition).system).find(values, -10.0, 9.0, with_jacobian=True)
+    # t = a; t/2 = b; t/2 = c; 2·t = c; t² = 9; a comparison with a state is left out
+    assert [row[np.isfinite(row)].tolist() for row in found.times] == [
+        pytest.approx([-3.0, 1.5, 3.0, 5.0, 6.0, 8.0]),
+        pytest.approx([-3.0, -2.0, 2.0, 3.0, 7.0, 8.0]),
     ]
+    by_a_and_b = found.jacobian[0][np.isfinite(found.times[0])]
+    np.testing.assert_allclose(by_a_and_b, [[0, 0], [0, 0], [0, 0], [1, 0], [0, 0], [0, 2]], atol=1e-12)
 
 
 def test_an_equation_without_time_has_none() -> None:
     definition = {"states": ["x"], "parameters": ["a"], "equations": {"x": "where(x < a, sin(t), max(x, 0))"}}
-    assert Discontinuities(ODELayer(definition).system).times(np.array([[1.0]])).shape == (1, 0)
+    found = Discontinuities(ODELayer(definition).system).find(np.array([[1.0]]), 0.0, 1.0, with_jacobian=True)
+    assert found.times.shape == (1, 0)
 
 
 def test_a_side_may_be_a_sum_of_any_length() -> None:
     definition = {"states": ["x"], "parameters": ["a"], "equations": {"x": f"max(0, t{' - a' * 1500})"}}
-    assert Discontinuities(ODELayer(definition).system).times(np.array([[2.0]])) == pytest.approx(np.array([[3000.0]]))
+    found = Discontinuities(ODELayer(definition).system).find(np.array([[2.0]]), 0.0, 9.0, with_jacobian=True)
+    assert found.times == pytest.approx(np.array([[3000.0]]))
+    assert found.jacobian == pytest.approx(np.array([[[1500.0]]]))
