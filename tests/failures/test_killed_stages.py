@@ -13,20 +13,13 @@ from odelib.problem.request import parse_problem
 from odelib.result import FitResult
 from tests.failures.conftest import END_SECONDS, Stack, result_of
 from tests.failures.requests import seasons
+from tests.optimisers import SLOW
 from tests.processes import WorkerProcess, wait_for, wait_for_end
 from worker.queue import FitRecord
 from worker.states import ENDED
 
 STAGES = get_args(get_type_hints(build_optimiser)["settings"])
 KINDS = [get_args(stage.model_fields["kind"].annotation)[0] for stage in STAGES]
-# Each alone takes some seconds, in many steps: cycles of the seasons, and the stage.
-SLOW: dict[str, tuple[float, dict[str, Any]]] = {
-    "adam": (700, {"kind": "adam", "steps": 60, "learning_rate": 0.01}),
-    "lbfgsb": (1200, {"kind": "lbfgsb"}),
-    "least_squares": (3000, {"kind": "least_squares"}),
-    "multiple_shooting": (2000, {"kind": "multiple_shooting"}),
-    "multi_start": (100, {"kind": "multi_start", "starts": 6}),
-}
 PROFILED = 500  # cycles of the seasons with which the profiles take some seconds
 
 Shared = tuple[Stack, WorkerProcess]

@@ -25,19 +25,6 @@ def decay(**changes: Any) -> FitProblem:
     return parse_problem(decay_request(**changes))
 
 
-@pytest.mark.parametrize("stage", STAGES, ids=lambda stage: stage["kind"])
-def test_every_stage_finds_the_optimum_of_a_small_problem(stage: dict[str, Any]) -> None:
-    result = fit(decay(stages=[stage]))
-    assert result.parameters["k"].value == pytest.approx(0.7, rel=0.02)
-
-
-@pytest.mark.parametrize("stage", STAGES, ids=lambda stage: stage["kind"])
-def test_the_same_request_gives_the_same_answer(stage: dict[str, Any]) -> None:
-    first, second = (fit(decay(stages=[stage | {"steps": 8}])) for _ in range(2))
-    assert first.parameters == second.parameters
-    assert first.trajectories == second.trajectories
-
-
 class TestResult:
     @pytest.fixture(scope="class")
     @staticmethod
@@ -197,17 +184,6 @@ class TestStopping:
         assert (monitor.progress.stage, monitor.progress.step, monitor.progress.steps) == ("adam", 30, 30)
         assert monitor.progress.fraction == 1.0
         assert monitor.checkpoint.position == (1, 30)
-
-    @pytest.mark.parametrize("stage", STAGES, ids=lambda stage: stage["kind"])
-    def test_cancelled_comes_back_with_the_best_point(self, stage: dict[str, Any]) -> None:
-        predictions = [{"name": "p", "times": [5.0]}]
-        result = fit(decay(stages=[stage], predictions=predictions), monitor=Stopper(3, "cancelled"))
-        assert result.outcome.code == "cancelled"
-        assert result.stages[0].steps == 3
-        assert result.stages[0].stopped.code == "cancelled"
-        assert result.loss == result.stages[0].loss < fit(decay(parameters={"k": {"guess": 0.4, "fixed": True}})).loss
-        assert result.predictions is not None
-        assert result.predictions[0].error is not None
 
     def test_cancelled_before_any_point_is_a_stop(self) -> None:
         with pytest.raises(StopRequested, match="cancelled"):

@@ -106,8 +106,8 @@ def test_points_are_spread_over_the_bounds_and_around_the_guess() -> None:
     assert np.median(points[:, 1]) == pytest.approx(1.5, rel=0.2)
 
 
-def test_interrupted_it_goes_on_with_the_starts_that_are_left(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("odelib.optimisers.evaluator.CHECKPOINT_SECONDS", 0.0)
+@pytest.mark.usefixtures("checkpoint_at_every_step")
+def test_interrupted_it_goes_on_with_the_starts_that_are_left() -> None:
     whole, monitor = fit(waves()), Stopper(5, "interrupted")
     with pytest.raises(StopRequested):
         fit(waves(), monitor=monitor)

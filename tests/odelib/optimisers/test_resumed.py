@@ -20,6 +20,7 @@ LOTKA_VOLTERRA: dict[str, Any] = {
     "initial_state": {"prey": 1.0, "predator": 1.0},
 }
 TIMES = np.linspace(0, 10, 51).tolist()
+pytestmark = pytest.mark.usefixtures("checkpoint_at_every_step")
 
 
 class StopAt(Monitor):
@@ -33,11 +34,6 @@ class StopAt(Monitor):
         super().__setattr__(name, value)
         if name == "checkpoint" and value is not None and value.position >= self.position:
             super().__setattr__("stop", "interrupted")
-
-
-@pytest.fixture(autouse=True)
-def _every_step_leaves_a_checkpoint(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("odelib.optimisers.evaluator.CHECKPOINT_SECONDS", 0.0)
 
 
 def resumed(request: dict[str, Any], stage: int, step: int) -> FitResult:
