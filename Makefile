@@ -11,7 +11,7 @@ BIN := $(VENV)/bin
 INSTALLED := $(VENV)/installed
 COMPILED := $(VENV)/compiled
 # Tests of every package that start no service and take under a minute together, on two cores.
-QUICK := $(addprefix tests/,docs test_project.py odelib/problem odelib/likelihood odelib/objective odelib/report \
+QUICK := $(addprefix tests/,docs test_project.py odelib/problem odelib/likelihood odelib/objective/test_unknowns.py odelib/report \
 	odelib/uncertainty odelib/simulation odelib/test_docstrings.py odelib/engines/test_tableaus.py odelib/optimisers/test_lbfgsb.py \
 	worker/test_states.py worker/test_queue.py worker/test_leases.py \
 	service/cli service/http/routes service/http/test_openapi.py service/http/test_refusals.py)
