@@ -1,4 +1,4 @@
-"""Several experiments in one fit: their own times, states, constants and parameters, failures, and what is held out."""
+"""Several experiments in one fit: own times, states, constants and parameters, failures, and held-out data."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def curve(times: np.ndarray, x: float, k: float, s: float) -> np.ndarray:
 
 
 def experiment(name: str, count: int, x: float, k: float = 0.7, **more: Any) -> dict[str, Any]:
-    """x(t) from x at t = 0 under k and s = 0.5, with a little scatter."""
+    """An experiment with x(t) from x at t = 0, for k and s = 0.5, with a little noise."""
     times = np.linspace(0, 4, count)
     values = curve(times, x, k, 0.5 * more.get("constants", {}).get("c", 1.0))
     values = values + 0.01 * np.sin(9 * np.arange(count) + count)
@@ -59,7 +59,7 @@ class TestResult:
         late |= {"times": [time + 10 for time in late["times"]], "start_time": 10.0}
         return result_of(experiments=[experiment("one", 12, 2.0), late], per_experiment=["k"], uncertainty="covariance")
 
-    def test_what_is_shared_stands_once_and_what_is_own_with_its_experiment(self, result: FitResult) -> None:
+    def test_shared_values_are_reported_once_and_other_values_with_their_experiment(self, result: FitResult) -> None:
         assert set(result.parameters) == {"s"}
         assert result.parameters["s"].value == pytest.approx(0.5, rel=0.03)
         one, late = result.trajectories
@@ -73,7 +73,9 @@ class TestResult:
         assert late.initial_state["x"].model_dump(exclude_none=True) == {"value": 3.0, "fixed": True}
         assert result.observations == 19
 
-    def test_derived_quantities_stand_where_they_are_one_value(self, result: FitResult) -> None:
+    def test_derived_quantities_that_differ_between_experiments_are_reported_with_these(
+        self, result: FitResult
+    ) -> None:
         assert result.derived is not None
         assert set(result.derived) == {"plain"}
         one, late = result.trajectories
@@ -84,7 +86,7 @@ class TestResult:
             assert trajectory.derived["half"].value == pytest.approx(math.log(2) / trajectory.parameters["k"].value)
             assert trajectory.derived["half"].standard_error is not None
 
-    def test_each_trajectory_is_its_own_solution_at_its_own_times(self, result: FitResult) -> None:
+    def test_each_trajectory_is_the_solution_of_its_experiment_at_its_times(self, result: FitResult) -> None:
         s = result.parameters["s"].value
         for trajectory, start in zip(result.trajectories, (0.0, 10.0), strict=True):
             assert trajectory.parameters is not None
@@ -96,7 +98,7 @@ class TestResult:
         residuals = [r for trajectory in result.trajectories for r in trajectory.residuals["x"]]
         assert result.loss == pytest.approx(sum(r * r for r in residuals if r is not None), rel=1e-12)
 
-    def test_one_experiment_is_as_one_series_but_for_its_name(self) -> None:
+    def test_one_experiment_gives_the_same_fit_as_one_series(self) -> None:
         series = experiment("alone", 12, 2.0)
         alone = result_of(experiments=[series])
         body = request(data=series)
@@ -138,7 +140,7 @@ def test_two_hundred_experiments_of_very_different_lengths() -> None:
 
 
 class TestFailures:
-    # x' = k·x² ends in infinity at t = 1/(k·x): for the one experiment that starts high, beyond k = 0.5
+    # x' = k·x² is infinite at t = 1/(k·x), so the experiment with the highest start cannot be solved for k > 0.5
     SYSTEM = {"states": ["x"], "parameters": ["k"], "equations": {"x": "k*x**2"}}
 
     def twenty(self, guess: float, fitted: float) -> dict[str, Any]:
@@ -159,25 +161,25 @@ class TestFailures:
             "solver": {"max_steps": 2000},
         }
 
-    def test_a_trial_point_at_which_one_of_twenty_cannot_be_solved_is_only_avoided(self) -> None:
+    def test_the_fit_continues_after_a_trial_point_at_which_one_of_twenty_cannot_be_solved(self) -> None:
         result = fit(parse_problem(self.twenty(guess=0.3, fitted=0.46)))
         assert sum(stage.failed_solves for stage in result.stages) > 0
         assert result.outcome.code == "converged"
         assert result.parameters["k"].value == pytest.approx(0.46, rel=1e-3)
 
-    def test_one_of_twenty_that_cannot_be_solved_at_the_guess_is_named(self) -> None:
+    def test_an_error_at_the_guess_names_the_experiment_that_cannot_be_solved(self) -> None:
         with pytest.raises(FitError, match="in the experiment 'tube 13'") as caught:
             fit(parse_problem(self.twenty(guess=0.9, fitted=0.46)))
         assert "Change the guesses" in caught.value.detail
 
-    def test_an_observable_without_a_value_names_its_experiment(self) -> None:
+    def test_an_error_of_an_observable_names_its_experiment(self) -> None:
         system = SYSTEM | {"observables": {"lg": "log(c - 1)"}}
         series = {"times": [0.0, 1.0], "values": {"lg": [0.0, None]}}
         experiments = [series | {"name": "good", "constants": {"c": 2.0}}, series | {"name": "bad"}]
         with pytest.raises(FitError, match=r"'lg' is not a finite number at t = 0 in the experiment 'bad'"):
             result_of(system=system, experiments=experiments)
 
-    def test_a_prediction_that_cannot_be_solved_leaves_the_others_alone(self) -> None:
+    def test_a_prediction_that_cannot_be_solved_does_not_affect_the_others(self) -> None:
         body = self.twenty(guess=0.4, fitted=0.46)
         body["predictions"] = [
             {"name": "too long", "times": [0.0, 9.0], "experiment": "tube 13"},
@@ -192,7 +194,7 @@ class TestFailures:
 
 
 class TestPredictions:
-    def test_a_named_experiment_lends_its_state_parameters_constants_and_start(self) -> None:
+    def test_a_prediction_takes_state_parameters_constants_and_start_from_its_experiment(self) -> None:
         result = result_of(per_experiment=["k"], predictions=[
             {"name": "p", "times": [6.0], "experiment": "two"},
             {"name": "other state", "times": [5.0, 6.0], "experiment": "two", "initial_state": {"x": 1.0}},
@@ -213,14 +215,14 @@ class TestPredictions:
             assert prediction.values["x"][-1] == pytest.approx(value, rel=1e-8)
         assert result.predictions[0].parameters == {"k": k, "s": s}
 
-    def test_none_need_be_named_where_the_prediction_depends_on_none(self) -> None:
+    def test_a_prediction_that_depends_on_no_experiment_need_not_name_one(self) -> None:
         experiments = [experiment("one", 12, 2.0), experiment("two", 5, 0.2)]
         everything = {"name": "p", "times": [0.0, 1.0], "initial_state": {"x": 1.0}}
         result = result_of(experiments=experiments, predictions=[everything])
         assert result.predictions is not None
         assert result.predictions[0].error is None
 
-    def test_scored_without_a_scale_there_is_no_loss(self) -> None:
+    def test_a_prediction_without_a_noise_scale_has_no_loss(self) -> None:
         laplace = {"distribution": "laplace"}
         experiments = [
             experiment("one", 12, 2.0, sigma={"x": 0.1}),
@@ -238,7 +240,7 @@ class TestPredictions:
 
 
 class TestHoldOut:
-    def test_later_times_are_left_out_and_scored(self) -> None:
+    def test_later_times_are_held_out_and_scored(self) -> None:
         result = result_of(hold_out={"after": 2.0})
         assert [max(trajectory.times) for trajectory in result.trajectories] == pytest.approx([1.818, 2.0], abs=1e-3)
         assert result.observations == 6 + 3
@@ -255,7 +257,7 @@ class TestHoldOut:
                for one, n in zip(request()["experiments"], (6, 3), strict=True)]  # fmt: skip
         assert result_of(experiments=cut).parameters == result.parameters
 
-    def test_an_experiment_of_later_times_alone_is_held_out_whole(self) -> None:
+    def test_an_experiment_with_only_later_times_is_held_out_as_a_whole(self) -> None:
         late = experiment("late", 4, 1.5)
         late |= {"times": [time + 10 for time in late["times"]]}
         result = result_of(experiments=[experiment("one", 12, 2.0), late], hold_out={"after": 5.0})
@@ -265,7 +267,7 @@ class TestHoldOut:
         assert result.hold_out[0].initial_state == {"x": 1.5}  # at the guess
 
     @pytest.mark.parametrize("out", ["one", "two"])
-    def test_experiments_held_out_leave_the_fit_as_if_they_were_not_there(self, out: str) -> None:
+    def test_held_out_experiments_do_not_affect_the_fit(self, out: str) -> None:
         prior = {"distribution": "normal", "mean": 1.0, "standard_deviation": 2.0}
         changes: dict[str, Any] = {
             "per_experiment": ["k"],
@@ -291,14 +293,14 @@ class TestHoldOut:
         assert scored.parameters is not None
         assert scored.parameters["k"] == 0.5
         assert scored.loss is not None
-        if out == "one":  # the result's initial state is the first series'
+        if out == "one":  # the result's initial state is that of the first series
             assert held.initial_state["x"].model_dump(exclude_none=True) == {"value": 1.5, "fixed": True}
 
 
 class TestStopping:
     @pytest.fixture(autouse=True)
     @staticmethod
-    def every_step_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    def checkpoint_at_every_step(monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr("odelib.optimisers.evaluator.CHECKPOINT_SECONDS", 0.0)
 
     CHANGES: dict[str, Any] = {
@@ -316,14 +318,14 @@ class TestStopping:
         assert monitor.checkpoint is not None
         return Checkpoint.from_json(monitor.checkpoint.to_json())
 
-    def test_a_fit_that_goes_on_from_its_checkpoint_gives_the_same_answer(self) -> None:
+    def test_a_resumed_fit_gives_the_same_result(self) -> None:
         whole = result_of(**self.CHANGES)
         resumed = fit(parse_problem(request(**self.CHANGES)), resume=self.interrupted())
         assert resumed.loss == pytest.approx(whole.loss, rel=1e-12)
         for trajectory, same in zip(resumed.trajectories, whole.trajectories, strict=True):
             assert trajectory.values["x"] == pytest.approx(same.values["x"], rel=1e-10)
 
-    def test_a_checkpoint_makes_a_result_without_solving(self) -> None:
+    def test_a_result_can_be_made_from_a_checkpoint_without_solving(self) -> None:
         checkpoint = self.interrupted()
         result = partial_result(parse_problem(request(**self.CHANGES)), checkpoint, "interrupted")
         assert result.loss == pytest.approx(checkpoint.loss)
@@ -338,7 +340,7 @@ class TestStopping:
         assert result.predictions is not None
         assert [entry.error.code for entry in result.hold_out + result.predictions if entry.error] == ["not_made"] * 3
 
-    def test_cancelled_comes_back_with_the_best_point(self) -> None:
+    def test_a_cancelled_fit_returns_its_best_point(self) -> None:
         result = fit(parse_problem(request(**self.CHANGES)), monitor=Stopper(3, "cancelled"))
         assert result.outcome.code == "cancelled"
         assert [trajectory.name for trajectory in result.trajectories] == ["one", "two"]

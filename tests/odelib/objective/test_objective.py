@@ -1,4 +1,4 @@
-"""The loss's gradient for every combination of noise, scale, prior, penalty and experiments, by central differences."""
+"""The gradient of the loss is that of central differences, for all combinations of noise, priors and experiments."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ PRIORS: list[dict[str, Any]] = [
 
 
 def unknowns(guess: float) -> st.SearchStrategy[Any]:
-    """An entry of `parameters` or `initial_state` near the guess: on either scale, perhaps with bounds and a prior."""
+    """An entry of `parameters` or `initial_state`: on either scale, with or without bounds and a prior."""
     return st.fixed_dictionaries(
         {"guess": st.just(guess), "scale": st.sampled_from(["linear", "log"])},
         optional={
@@ -64,14 +64,14 @@ PENALTIES = st.fixed_dictionaries(
         "l1": st.just(0.3),
         "l2": st.just(0.2),
         "names": st.lists(st.sampled_from(["k", "s", "m", "x"]), min_size=1, unique=True),
-        "toward": st.just("zero"),  # at the guess, where the gradient is taken, the other one has its tip
+        "toward": st.just("zero"),  # the gradient is taken at the guess, where `guess` has a kink
     },
 )
 
 
 @st.composite
 def requests(draw: st.DrawFn) -> dict[str, Any]:
-    """A request of this system in all its forms."""
+    """A request of the system, with any of its options."""
     noise = {name: dict(draw(NOISES)) for name in COUNTS}
     for entry in noise.values():
         if [entry.get("sigma"), entry.get("proportional")].count("estimate") == 1 and draw(st.booleans()):
@@ -102,14 +102,14 @@ def objective(request: dict[str, Any], engine: str = "compiled") -> Objective:
 
 
 def check(of: Objective) -> None:
-    """Both ways to the gradient agree with central differences, to a millionth of the largest component."""
+    """Backpropagation and sensitivities agree with central differences, up to 1e-6 of the largest entry."""
     start = of.unknowns.start
     evaluation = of.evaluate(start)
     expected = np.zeros(len(start))
     for i in range(len(start)):
         step = np.zeros(len(start))
         step[i] = 1e-4 * max(abs(start[i]), 0.1)
-        # the fourth order: with Student's t near its peak the second leaves more than a millionth
+        # of order 4: with Student's t near its peak the error of order 2 is above 1e-6
         near, far = (of.evaluate(start + s * step).loss - of.evaluate(start - s * step).loss for s in (1, 2))
         expected[i] = (8 * near - far) / (12 * step[i])
     room = 1e-6 * max(float(np.abs(expected).max(initial=0.0)), 1.0)
@@ -126,7 +126,7 @@ def test_the_gradient_of_every_combination(request: dict[str, Any]) -> None:
 
 
 @pytest.mark.parametrize("distribution", ["lognormal"])
-def test_the_other_engine(distribution: str) -> None:
+def test_the_gradient_of_the_other_engine(distribution: str) -> None:
     entry = {"distribution": distribution, "sigma": "estimate"}
     series = {"times": TIMES, "values": COUNTS}
     request = {

@@ -24,7 +24,7 @@ def unknowns(**entries: Any) -> Unknowns:
     return Unknowns(resolve(parse_problem(request)), CPU)
 
 
-def test_free_ones_are_in_order_with_their_bounds_as_coordinates() -> None:
+def test_free_unknowns_are_in_order_and_their_bounds_are_coordinates() -> None:
     found = unknowns(
         a={"guess": 2.0, "scale": "log", "lower": 1.0},
         b={"guess": 5.0, "fixed": True},
@@ -39,24 +39,24 @@ def test_free_ones_are_in_order_with_their_bounds_as_coordinates() -> None:
     assert not found.is_fixed("a")
 
 
-def test_values_put_free_fixed_and_expressions_together() -> None:
+def test_values_are_put_together_from_free_unknowns_fixed_ones_and_expressions() -> None:
     found = unknowns(a={"guess": 2.0, "scale": "log"}, b={"guess": 5.0, "fixed": True})
     parameters, initial_state = found.values(found.start)
     np.testing.assert_allclose(parameters.numpy(), [[2, 5]])
     np.testing.assert_allclose(initial_state.numpy(), [[5]])
 
 
-def test_a_logarithm_never_leaves_its_bounds_by_rounding() -> None:
+def test_rounding_of_a_logarithm_does_not_leave_the_bounds() -> None:
     for bound in np.random.default_rng(0).uniform(0.1, 10, 200).tolist():
         found = unknowns(a={"guess": bound, "upper": bound, "lower": bound / 2, "scale": "log"})
         parameters, states = found.values(found.upper)
         assert parameters.item() == bound
-        slope = found.gradient(found.upper, np.ones(parameters.shape), np.zeros(states.shape))
-        assert slope.item() == pytest.approx(bound)
+        gradient = found.gradient(found.upper, np.ones(parameters.shape), np.zeros(states.shape))
+        assert gradient.item() == pytest.approx(bound)
         assert found.free_values(found.upper) == {"a": bound}
 
 
-def test_magnitudes_as_the_contract_says() -> None:
+def test_magnitudes_are_sizes_of_coordinates_guesses_or_bounds() -> None:
     found = unknowns(
         a=4.0, b=-200.0, d={"guess": 0.0, "lower": -3.0, "upper": 5.0}, e=0.0, f={"guess": 7.0, "scale": "log"}
     )
@@ -64,7 +64,7 @@ def test_magnitudes_as_the_contract_says() -> None:
     assert found.magnitudes(moved).tolist() == [0.04, 2.0, 8.0, 1.0, 1.0]
 
 
-def test_held_are_those_at_a_bound_that_want_to_leave_it() -> None:
+def test_a_bound_is_active_if_the_loss_falls_beyond_it() -> None:
     found = unknowns(a={"guess": 1.0, "lower": 0.0, "upper": 2.0}, b={"guess": 1.0, "lower": 0.0, "upper": 2.0})
     at = np.array([0.0, 2.0])
     assert found.names_at_bound(at) == ["a", "b"]
@@ -72,17 +72,17 @@ def test_held_are_those_at_a_bound_that_want_to_leave_it() -> None:
     assert found.active_bounds(at, np.array([-1.0, -1.0])).tolist() == [False, True]
 
 
-def test_gradients_in_the_callers_units() -> None:
+def test_the_derivative_of_a_logarithmic_coordinate_is_the_reciprocal_of_its_value() -> None:
     found = unknowns(a={"guess": 4.0, "scale": "log"}, b=3.0)
     np.testing.assert_allclose(found.coordinate_derivative(found.start), [0.25, 1.0])
 
 
-def test_an_unknown_that_ran_to_zero_has_a_finite_unit() -> None:
+def test_the_derivative_of_a_coordinate_is_finite_where_its_value_underflows() -> None:
     found = unknowns(a={"guess": 2.0, "scale": "log"})
     assert np.isfinite(found.coordinate_derivative(np.array([-1000.0]))).all()
 
 
-def test_the_gradient_is_what_the_slopes_make_of_derivatives_by_values() -> None:
+def test_the_gradient_is_the_product_of_jacobians_and_derivatives_by_values() -> None:
     request = {
         "system": {
             "states": ["x", "y", "z"],

@@ -1,4 +1,4 @@
-"""Requests for states that grow along straight lines, which every solver computes exactly."""
+"""Requests whose states are straight lines in time, which every solver computes exactly."""
 
 from __future__ import annotations
 
@@ -37,5 +37,5 @@ def held(**values: float) -> dict[str, dict[str, Any]]:
 
 
 def evaluated(**changes: Any) -> dict[str, Any]:
-    """As `lines`, with everything fixed but what the changes say: z(t) = 11 + 3.5·c·t and w(t) = 2.5."""
+    """As `lines`, with everything fixed unless the changes differ: z(t) = 11 + 3.5·c·t and w(t) = 2.5."""
     return lines(**({"parameters": held(a=3.5, b=0.0), "initial_state": held(z=11.0, w=2.5)} | changes))

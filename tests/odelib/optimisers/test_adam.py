@@ -16,7 +16,7 @@ def adam(steps: int, learning_rate: float, **changes: Any) -> Any:
     return fit(parse_problem(decay_request(stages=[stage], **changes)))
 
 
-def test_steps_are_torchs_adam() -> None:
+def test_steps_agree_with_torch() -> None:
     request = decay_request()
     times = torch.tensor(request["data"]["times"], dtype=torch.float64)
     observed = torch.tensor(request["data"]["values"]["x"], dtype=torch.float64)
@@ -29,7 +29,7 @@ def test_steps_are_torchs_adam() -> None:
     result = adam(7, 0.03, solver={"rtol": 1e-9, "atol": 1e-11})
     assert result.parameters["k"].value == pytest.approx(k.item(), rel=1e-7)
     assert result.stages[0].steps == 7
-    assert result.stages[0].gradients == 8  # the start's included
+    assert result.stages[0].gradients == 8  # including the one at the guess
     assert result.stages[0].stopped.code == result.outcome.code == "step_limit"
 
 
@@ -43,8 +43,8 @@ def test_bounds_are_kept() -> None:
     assert result.parameters["k"].value == 0.5
 
 
-def test_a_step_to_where_nothing_can_be_solved_is_taken_back_halfway() -> None:
-    # ẋ = k·x² from 1 blows up at t = 1/k: within the window of 0.9 for k > 1.11, where the first steps would land
+def test_a_step_to_a_point_that_cannot_be_solved_is_halved() -> None:
+    # x' = k·x² from x = 1 is infinite at t = 1/k, and so cannot be solved for k > 1/0.9, where the first steps lead
     result = adam(
         3,
         0.9,

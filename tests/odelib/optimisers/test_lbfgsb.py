@@ -20,7 +20,7 @@ def lbfgsb(*, steps: int = 60, initial_step_norm: float = 1e-4, **changes: Any) 
 
 
 def best_decay() -> tuple[float, float]:
-    """k and the loss of least squares, by scipy on the closed form."""
+    """k and loss of the least-squares fit, by scipy from the closed form."""
     data = decay_request()["data"]
     times, observed = np.array(data["times"]), np.array(data["values"]["x"])
     found = minimize(lambda k: ((observed - 2 * np.exp(-k * times)) ** 2).sum(), 0.7, tol=1e-14, method="Nelder-Mead")
@@ -28,7 +28,7 @@ def best_decay() -> tuple[float, float]:
 
 
 @pytest.mark.parametrize("entry", [0.4, {"guess": 2.5, "scale": "log"}, {"lower": 0.1, "upper": 4.0, "scale": "log"}])
-def test_the_optimum_is_found_and_said_to_be(entry: Any) -> None:
+def test_the_optimum_is_found_and_recognised(entry: Any) -> None:
     k, loss = best_decay()
     result = lbfgsb(parameters={"k": entry})
     assert result.outcome.code == result.stages[0].stopped.code == "converged"
@@ -37,23 +37,23 @@ def test_the_optimum_is_found_and_said_to_be(entry: Any) -> None:
     assert result.warnings == []
 
 
-def test_a_bound_is_kept_and_said() -> None:
+def test_a_bound_is_kept_and_reported() -> None:
     result = lbfgsb(parameters={"k": {"guess": 0.4, "lower": 0.3, "upper": 0.5}})
     assert result.parameters["k"].value == 0.5
     assert [(w.code, w.names) for w in result.warnings] == [("at_bound", ["k"])]
-    assert result.outcome.code == "converged"  # nothing is to be gained within the bounds
+    assert result.outcome.code == "converged"  # no gain is possible within the bounds
 
 
 @pytest.mark.parametrize("bounds", [{}, {"lower": 0.0, "upper": 1e3}, {"lower": 0.0}])
 @pytest.mark.parametrize("norm", [1e-4, 1e-2])
-def test_the_first_step_is_as_long_as_asked_with_bounds_and_without(bounds: dict[str, float], norm: float) -> None:
+def test_the_first_step_has_the_requested_length_with_and_without_bounds(bounds: dict[str, float], norm: float) -> None:
     result = lbfgsb(steps=1, initial_step_norm=norm, parameters={"k": {"guess": 0.4} | bounds})
-    # the step is in units of k's magnitude, 0.4, and scipy takes it whole where it descends
+    # in units of k's magnitude, 0.4; scipy accepts the step if it lowers the loss
     assert result.parameters["k"].value == pytest.approx(0.4 * (1 + norm), rel=1e-6)
     assert result.outcome.code == "step_limit"
 
 
-def test_exact_data_converge_down_to_the_solvers_error() -> None:
+def test_exact_data_are_fitted_down_to_the_solver_error() -> None:
     times = np.linspace(0, 3, 16)
     states = reference("lotka-volterra", times, [1.0, 1.0], [1.5, 1.0, 1.0, 3.0])
     result = lbfgsb(
@@ -68,15 +68,15 @@ def test_exact_data_converge_down_to_the_solvers_error() -> None:
     assert result.parameters["delta"].value == pytest.approx(3.0, rel=1e-3)
 
 
-def test_starting_at_the_optimum_stays_there_and_says_converged() -> None:
+def test_a_fit_that_starts_at_the_optimum_stays_there_and_has_converged() -> None:
     k, loss = best_decay()
     result = lbfgsb(parameters={"k": k})
     assert result.outcome.code == "converged"
-    assert result.loss == pytest.approx(loss, rel=1e-4)  # the solver's error is in it
+    assert result.loss == pytest.approx(loss, rel=1e-4)  # up to the solver error
     assert result.parameters["k"].value == pytest.approx(k, rel=1e-3)
 
 
-def test_an_unknown_without_influence_leaves_the_others_free_to_converge() -> None:
+def test_an_unknown_without_influence_does_not_keep_the_others_from_converging() -> None:
     k, _ = best_decay()
     result = lbfgsb(
         system={"states": ["x"], "parameters": ["k", "idle"], "equations": {"x": "-k*x + 0*idle"}},
@@ -88,7 +88,7 @@ def test_an_unknown_without_influence_leaves_the_others_free_to_converge() -> No
 
 
 def test_a_trial_step_that_cannot_be_solved_shortens_the_search() -> None:
-    # ẋ = k·x²: only k < 1/0.9 can be solved over the window, and a first step of length 3 lands beyond
+    # x' = k·x² can only be solved for k < 1/0.9, and a first step of length 3 leads beyond
     true = 1.0
     times = [0.0, 0.3, 0.6, 0.9]
     result = lbfgsb(
@@ -104,7 +104,7 @@ def test_a_trial_step_that_cannot_be_solved_shortens_the_search() -> None:
     assert result.outcome.code == "converged"
 
 
-def test_too_few_steps_are_said_to_be_too_few() -> None:
+def test_too_few_steps_are_reported() -> None:
     result = lbfgsb(steps=2)
     assert result.outcome.code == "step_limit"
     assert [w.code for w in result.warnings] == ["not_converged"]
@@ -117,7 +117,7 @@ def test_the_inverse_hessian_of_a_quadratic_is_exact_after_as_many_pairs_as_unkn
     hessian = root @ root.T + np.eye(4)
     steps = np.linalg.qr(rng.standard_normal((4, 4)))[0]
     conjugate = []
-    for step in steps:  # pairs along conjugate directions make BFGS exact
+    for step in steps:  # BFGS is exact for pairs along conjugate directions
         along = [other * (other @ hessian @ step) / (other @ hessian @ other) for other in conjugate]
         conjugate.append(step - sum(along, np.zeros(4)))
     pairs = [(step, hessian @ step) for step in conjugate]
@@ -125,5 +125,5 @@ def test_the_inverse_hessian_of_a_quadratic_is_exact_after_as_many_pairs_as_unkn
     np.testing.assert_allclose(two_loop_product(pairs, gradient), np.linalg.solve(hessian, gradient), rtol=1e-9)
 
 
-def test_no_pairs_promise_everything() -> None:
+def test_without_pairs_the_predicted_gain_is_infinite() -> None:
     assert math.isinf(two_loop_product([], np.ones(2))[0])

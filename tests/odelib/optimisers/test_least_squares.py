@@ -1,4 +1,4 @@
-"""Levenberg and Marquardt's step where the matrix can hardly be inverted."""
+"""The Levenberg–Marquardt step for a nearly singular matrix."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ from odelib.optimisers.least_squares import _LocalModel
 
 
 @pytest.mark.parametrize("bounds", [(-np.inf, np.inf), (0.0, 2.0)])
-def test_a_matrix_that_rounding_leaves_singular_still_gives_a_step_downhill(bounds: tuple[float, float]) -> None:
-    rows = np.array([[1e8, 1e8]])  # their product and a damping of 1e-3 have no Cholesky factor in doubles
+def test_a_matrix_that_is_singular_after_rounding_gives_a_step_downhill(bounds: tuple[float, float]) -> None:
+    rows = np.array([[1e8, 1e8]])  # JᵀJ with a damping of 1e-3 has no Cholesky factor in doubles
     none = AbsoluteTerms(np.zeros((0, 2)), np.zeros(0), np.zeros(0))
     unknowns: Any = SimpleNamespace(lower=np.full(2, bounds[0]), upper=np.full(2, bounds[1]))
     at: Any = SimpleNamespace(coordinates=np.ones(2), gradient=np.array([1e7, 1e7]))
@@ -24,5 +24,7 @@ def test_a_matrix_that_rounding_leaves_singular_still_gives_a_step_downhill(boun
     model = _LocalModel(unknowns, at, GaussNewton(rows, rows, none), np.ones(2))
     step = model.step(1e-3)
     assert step.sum() == pytest.approx(-1e-9, rel=1e-3)
-    assert np.abs(step).max() < 1e-8  # how far it goes along the flat direction is rounding, another on each machine
+    assert (
+        np.abs(step).max() < 1e-8
+    )  # its part along the flat direction is a rounding error, and differs between machines
     assert model.gain(step) > 0

@@ -1,4 +1,4 @@
-"""Several starts: where they begin, that one which fails harms nothing, and that a seed is an answer."""
+"""Several starts: where they begin, starts that fail, seeds, and which fits are doubtful."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from odelib.problem.request import parse_problem
 from odelib.problem.resolved import resolve
 from tests.stopping import Stopper
 
-# x(0) = 2 + sin(3a) + a²/50: many valleys along a
+# x(0) = 2 + sin(3a) + a²/50 has many local minima in a
 WAVES: dict[str, Any] = {
     "system": {"states": ["x"], "parameters": ["a"], "equations": {"x": "0*a"}},
     "data": {"times": [0.0, 1.0, 2.0], "values": {"x": [1.0, 1.0, 1.0]}, "sigma": {"x": 0.1}},
@@ -34,7 +34,7 @@ def waves(**request: Any) -> Any:
     return parse_problem(WAVES | {"stages": [{"kind": "multi_start", "starts": 16}]} | request)
 
 
-def test_the_best_of_many_valleys_is_found() -> None:
+def test_the_best_of_many_local_minima_is_found() -> None:
     result = fit(waves())
     alone = fit(waves(stages=[{"kind": "least_squares"}]))
     assert result.trajectories[0].values["x"][0] == pytest.approx(BEST, abs=1e-3)
@@ -47,14 +47,14 @@ def test_the_best_of_many_valleys_is_found() -> None:
     assert losses == sorted(losses)
 
 
-def test_same_seed_same_answer_another_seed_other_starts() -> None:
+def test_a_seed_determines_the_starts_and_the_result() -> None:
     first, same, other = (fit(waves(seed=seed)) for seed in (3, 3, 4))
     assert first.stages[0].start_losses == same.stages[0].start_losses
     assert first.parameters == same.parameters
     assert first.stages[0].start_losses != other.stages[0].start_losses
 
 
-def test_starts_of_the_request_come_before_stages_of_its_own() -> None:
+def test_starts_of_a_request_run_before_its_stages() -> None:
     result = fit(waves(starts=12, stages=[{"kind": "lbfgsb"}]))
     assert [stage.kind for stage in result.stages] == ["multi_start", "lbfgsb"]
     assert len(result.stages[0].start_losses or []) == 12
@@ -63,8 +63,8 @@ def test_starts_of_the_request_come_before_stages_of_its_own() -> None:
     assert len(already.stages[0].start_losses or []) == 2
 
 
-def test_a_start_that_cannot_be_solved_harms_no_other() -> None:
-    """x' = a·x² blows up before t = 3 where a is above 1/3."""
+def test_a_start_that_cannot_be_solved_does_not_affect_the_others() -> None:
+    """x' = a·x² is infinite before t = 3 if a is above 1/3."""
     times = np.linspace(0, 3, 16)
     data = {"times": times.tolist(), "values": {"x": (1 / (1 + 0.5 * times)).tolist()}}
     result = fit(
@@ -83,7 +83,7 @@ def test_a_start_that_cannot_be_solved_harms_no_other() -> None:
     assert result.outcome.code == "converged"
 
 
-def test_points_are_spread_over_the_bounds_and_around_the_guess() -> None:
+def test_candidates_cover_the_bounds_or_the_surroundings_of_the_guess() -> None:
     problem = parse_problem(
         {
             "system": {"states": ["x"], "parameters": list("abcd"), "equations": {"x": "a + b + c + d"}},
@@ -107,7 +107,7 @@ def test_points_are_spread_over_the_bounds_and_around_the_guess() -> None:
 
 
 @pytest.mark.usefixtures("checkpoint_at_every_step")
-def test_interrupted_it_goes_on_with_the_starts_that_are_left() -> None:
+def test_after_an_interruption_the_remaining_starts_run() -> None:
     whole, monitor = fit(waves()), Stopper(5, "interrupted")
     with pytest.raises(StopRequested):
         fit(waves(), monitor=monitor)
@@ -118,8 +118,8 @@ def test_interrupted_it_goes_on_with_the_starts_that_are_left() -> None:
     assert resumed.stages[0].steps == 16
 
 
-def test_a_runaway_unknown_is_doubtful() -> None:
-    # From guesses that do not say which rate is the faster, delta runs to infinity, where nothing depends on it.
+def test_a_fit_with_a_runaway_unknown_is_doubtful() -> None:
+    # From guesses that leave open which rate is the faster, delta runs to infinity, where nothing depends on it.
     result = fit(parse_problem(hiv().request | {"uncertainty": "covariance"}))
     assert result.stages[2].kind == "multi_start"
     assert result.stages[2].steps > 0
@@ -127,8 +127,8 @@ def test_a_runaway_unknown_is_doubtful() -> None:
     assert result.warnings == []
 
 
-def test_starts_that_shooting_leads_into_one_flat_direction_settle_nothing() -> None:
-    """From such counts multiple shooting begins without any polonium, on a log scale a valley without an end."""
+def test_starts_that_multiple_shooting_leads_into_one_flat_direction_do_not_settle_a_doubt() -> None:
+    """With these counts multiple shooting starts without polonium, and on a log scale the loss is flat there."""
     problem = radioactive_chain()
     random = np.random.default_rng((1, 2))
     request = dict(simulated(problem, "beta alpha", int(random.integers(2**31)), poisson).request)
@@ -143,7 +143,7 @@ def test_starts_that_shooting_leads_into_one_flat_direction_settle_nothing() -> 
     assert result_from(off).loss == pytest.approx(best.loss, abs=1e-3)
 
 
-# A dose that is absorbed at the rate ka and cleared at ke: exchanged, with another volume, the rates fit as well.
+# A dose is absorbed at rate ka and cleared at rate ke. Exchanged, and with another volume, the rates fit as well.
 EXCHANGED: dict[str, Any] = {
     "system": {
         "states": ["gut", "central"],
@@ -168,10 +168,10 @@ EXCHANGED: dict[str, Any] = {
 }
 
 
-def test_a_value_that_its_prior_hardly_expects_is_doubtful() -> None:
+def test_a_fit_with_a_value_far_out_under_its_prior_is_doubtful() -> None:
     result = fit(parse_problem(EXCHANGED))
     assert result.stages[2].steps > 0
     assert result.parameters["V"].value == pytest.approx(11.8, abs=0.5)
     alone = fit(parse_problem(EXCHANGED | {"stages": [{"kind": "multiple_shooting"}, {"kind": "least_squares"}]}))
-    assert alone.parameters["V"].value < 4  # 2.4 standard deviations of the prior away
+    assert alone.parameters["V"].value < 4  # 2.4 standard deviations of the prior below its median
     assert result.loss < alone.loss - 1

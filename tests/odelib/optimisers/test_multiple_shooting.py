@@ -1,4 +1,4 @@
-"""Multiple shooting: its derivatives, its states from the data, and the valleys it finds from far away."""
+"""Multiple shooting: derivatives, states from the data, and optima found from distant guesses."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ def two_experiments() -> FitProblem:
     )
 
 
-def test_derivatives_of_model_and_gaps_are_central_differences() -> None:
+def test_jacobians_of_observables_and_gaps_are_central_differences() -> None:
     objective = objective_of(two_experiments())
     segments = Segments(objective, 4)
     start = objective.unknowns.start
@@ -86,7 +86,7 @@ class _Uncorrected:
         return predicted
 
 
-def test_states_that_lie_on_one_trajectory_leave_no_gaps_and_give_its_observables() -> None:
+def test_states_on_one_trajectory_leave_no_gaps_and_give_its_observables() -> None:
     objective = objective_of(two_experiments())
     segments = Segments(objective, 4)
     start = objective.unknowns.start
@@ -99,7 +99,7 @@ def test_states_that_lie_on_one_trajectory_leave_no_gaps_and_give_its_observable
         np.testing.assert_allclose(at.observables[name], column.numpy(), rtol=1e-7)
 
 
-def test_states_are_solved_from_observables_and_angles_go_on_turning() -> None:
+def test_states_follow_from_observables_and_angles_keep_turning() -> None:
     times = np.linspace(0, 10, 101)
     truth = {"omega0": 3.0, "gamma": 0.1, "beta": 0.1, "K": 1.0}
     request = {"system": "kuramoto", "parameters": truth, "initial_state": {"psi": 0.2, "R": 0.4}}
@@ -114,7 +114,7 @@ def test_states_are_solved_from_observables_and_angles_go_on_turning() -> None:
     assert state[0] > 9 * np.pi
 
 
-def test_an_angle_is_followed_through_all_its_turns_where_the_model_turns_three_times_too_fast() -> None:
+def test_an_angle_is_followed_through_all_turns_if_the_model_turns_three_times_too_fast() -> None:
     times = np.linspace(0, 20, 401)
     truth = {"omega0": 6.37, "gamma": 0.08, "beta": -0.02, "K": 0.85}
     request = {"system": "kuramoto", "parameters": truth, "initial_state": {"psi": 0.2, "R": 0.4}}
@@ -127,7 +127,7 @@ def test_an_angle_is_followed_through_all_its_turns_where_the_model_turns_three_
     assert [state[0] for state in inner] == pytest.approx(found[20:400:20, 0], abs=0.05)
 
 
-def test_what_the_observables_leave_open_stays_as_predicted() -> None:
+def test_states_that_the_observables_leave_open_stay_as_predicted() -> None:
     data = simulated(LOTKA_VOLTERRA, TIMES)
     del data["values"]["predator"]
     problem = parse_problem(LOTKA_VOLTERRA | {"data": data})
@@ -138,7 +138,7 @@ def test_what_the_observables_leave_open_stays_as_predicted() -> None:
 
 
 @pytest.mark.parametrize("factors", [(3, 1 / 3, 3, 1 / 3), (1 / 3, 3, 0.5, 2), (2, 2, 1 / 3, 1 / 3)])
-def test_the_valley_is_found_from_guesses_three_times_off(factors: tuple[float, ...]) -> None:
+def test_the_optimum_is_found_from_guesses_that_are_wrong_by_a_factor_of_three(factors: tuple[float, ...]) -> None:
     data = simulated(LOTKA_VOLTERRA, TIMES)
     best = fit(parse_problem(LOTKA_VOLTERRA | {"data": data, "stages": [{"kind": "least_squares"}]}))
     guesses = {n: v * f for (n, v), f in zip(LOTKA_VOLTERRA["parameters"].items(), factors, strict=True)}  # type: ignore[attr-defined]
@@ -149,7 +149,7 @@ def test_the_valley_is_found_from_guesses_three_times_off(factors: tuple[float, 
     assert [stage.stopped.code for stage in result.stages] == ["finished", "converged"]
 
 
-def test_bounds_and_logarithms_are_kept() -> None:
+def test_bounds_and_log_scales_are_respected() -> None:
     data = simulated(LOTKA_VOLTERRA, TIMES)
     parameters = {
         "alpha": {"guess": 0.6, "lower": 0.1, "upper": 1.4},
@@ -163,7 +163,7 @@ def test_bounds_and_logarithms_are_kept() -> None:
     assert result.parameters["beta"].value > 0
 
 
-def test_several_experiments_are_shot_together() -> None:
+def test_several_experiments_are_fitted_together() -> None:
     experiments = []
     for name, prey in (("a", 1.0), ("b", 2.0)):
         data = simulated(LOTKA_VOLTERRA | {"initial_state": {"prey": prey, "predator": 1.0}}, TIMES[:31])
@@ -175,7 +175,7 @@ def test_several_experiments_are_shot_together() -> None:
     assert [t.initial_state["prey"].value for t in result.trajectories] == pytest.approx([1.0, 2.0], abs=0.1)
 
 
-def test_a_system_too_large_for_it_is_left_to_the_other_stages() -> None:
+def test_a_system_that_is_too_large_is_left_to_the_other_stages() -> None:
     names = [f"x{i}" for i in range(60)]
     times = np.linspace(0, 1, 2000)
     problem = parse_problem(

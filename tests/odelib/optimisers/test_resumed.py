@@ -1,4 +1,4 @@
-"""A stage that is interrupted anywhere and resumed ends where it would have ended."""
+"""A stage that is interrupted at any step and resumed ends where it would have ended."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ pytestmark = pytest.mark.usefixtures("checkpoint_at_every_step")
 
 
 class StopAt(Monitor):
-    """Interrupts a fit at the first checkpoint that is as far as a stage and step."""
+    """Interrupts a fit at the first checkpoint at or after a stage and step."""
 
     def __init__(self, stage: int, step: int) -> None:
         super().__init__()
@@ -37,7 +37,7 @@ class StopAt(Monitor):
 
 
 def resumed(request: dict[str, Any], stage: int, step: int) -> FitResult:
-    """The fit, interrupted there and gone on with."""
+    """The fit after an interruption there."""
     monitor = StopAt(stage, step)
     with pytest.raises(StopRequested):
         fit(parse_problem(request), monitor=monitor)
@@ -46,7 +46,7 @@ def resumed(request: dict[str, Any], stage: int, step: int) -> FitResult:
     return fit(parse_problem(request), resume=Checkpoint.from_json(monitor.checkpoint.to_json()))
 
 
-def test_multiple_shooting_goes_on_with_its_segments() -> None:
+def test_multiple_shooting_continues_with_its_segments() -> None:
     request = LOTKA_VOLTERRA | {
         "data": run_simulation(LOTKA_VOLTERRA | {"data": {"times": TIMES}}, noise=0.05, seed=1).data,
         "parameters": {"alpha": 0.5, "beta": 3.0, "gamma": 2.5, "delta": 1.0},
@@ -55,14 +55,14 @@ def test_multiple_shooting_goes_on_with_its_segments() -> None:
     }
     whole = fit(parse_problem(request))
     last = whole.stages[0].steps
-    request["stages"] = [{"kind": "multiple_shooting", "steps": last}]  # no room for doing anything twice
+    request["stages"] = [{"kind": "multiple_shooting", "steps": last}]  # so that nothing can be done twice
     for step in (1, last // 2, last - 1, last):
         again = resumed(request, 0, step)
         assert again.stages[0].steps == last
         assert again.loss == pytest.approx(whole.loss, rel=1e-9)
 
 
-def test_starts_of_a_doubtful_fit_are_all_run_though_the_doubt_is_gone() -> None:
+def test_all_starts_of_a_doubtful_fit_run_although_the_doubt_is_settled_meanwhile() -> None:
     decay = {"system": {"states": ["y"], "parameters": ["k"], "equations": {"y": "-k*y"}}, "initial_state": {"y": 1.0}}
     data = run_simulation(decay | {"parameters": {"k": 0.7}, "data": {"times": TIMES}}, noise=0.02, seed=1).data
     several = [{"kind": "multi_start", "starts": 4, "when": "doubtful"}]

@@ -43,7 +43,7 @@ def regression() -> tuple[np.ndarray, np.ndarray, float]:
 
 
 @pytest.mark.parametrize("engine", ENGINES)
-def test_without_sigma_the_scale_is_estimated_and_the_quantile_students(engine: str) -> None:
+def test_without_sigma_the_scale_is_estimated_and_the_quantile_is_students(engine: str) -> None:
     result = line(solver=TIGHT | {"engine": engine})
     values, inverse, squares = regression()
     errors = np.sqrt(np.diag(inverse) * squares / 8)
@@ -59,7 +59,7 @@ def test_without_sigma_the_scale_is_estimated_and_the_quantile_students(engine: 
     assert result.warnings == []
 
 
-def test_a_given_sigma_is_absolute_with_the_normal_quantile() -> None:
+def test_a_given_sigma_is_absolute_and_the_quantile_is_normal() -> None:
     values = (1 + 0.5 * TIMES + NOISE).tolist()
     result = line(data={"times": TIMES.tolist(), "values": {"x": values}, "sigma": {"x": [0.3] * 10}})
     _, inverse, _ = regression()
@@ -110,7 +110,7 @@ def test_bands_of_predictions_are_those_of_the_regression() -> None:
         assert p.upper_95["x"][i] - p.values["x"][i] == pytest.approx(reach, rel=1e-3)
         assert p.values["x"][i] - p.lower_95["x"][i] == pytest.approx(reach, rel=1e-3)
     assert there.upper_95 is not None
-    reach = stats.t.ppf(0.975, 8) * 4 * math.sqrt(inverse[1, 1] * squares / 8)  # the slope's alone
+    reach = stats.t.ppf(0.975, 8) * 4 * math.sqrt(inverse[1, 1] * squares / 8)  # of the slope only
     assert there.upper_95["x"][1] - (1 + 4 * result.parameters["b"].value) == pytest.approx(reach, rel=1e-3)
     assert given.upper_95 == given.lower_95 == given.values
 
@@ -131,7 +131,7 @@ def decay(parameters: dict[str, Any], equation: str = "-k*x", sigma: float | Non
     return fit(parse_problem(request | changes))
 
 
-def test_a_nonlinear_fit_has_scipys_covariance() -> None:
+def test_the_covariance_of_a_nonlinear_fit_agrees_with_scipy() -> None:
     result = decay({"k": 0.5})
     times = np.linspace(0, 4, 15)
     values = 2 * np.exp(-0.7 * times) + 0.05 * np.sin(9 * np.arange(15))
@@ -143,7 +143,7 @@ def test_a_nonlinear_fit_has_scipys_covariance() -> None:
     assert result.parameters["k"].value == pytest.approx(found[0], rel=1e-3)
 
 
-def test_intervals_on_a_log_scale_are_made_in_the_logarithm() -> None:
+def test_intervals_on_a_log_scale_are_symmetric_in_the_logarithm() -> None:
     linear, log = decay({"k": 0.5}).parameters["k"], decay({"k": {"guess": 0.5, "scale": "log"}}).parameters["k"]
     assert log.standard_error == pytest.approx(linear.standard_error, rel=1e-2)
     assert log.lower_95 is not None
@@ -151,32 +151,32 @@ def test_intervals_on_a_log_scale_are_made_in_the_logarithm() -> None:
     assert log.upper_95 / log.value == pytest.approx(log.value / log.lower_95)
 
 
-def test_both_of_a_product_are_named_flat_and_the_rest_keeps_its_errors() -> None:
+def test_both_factors_of_a_product_are_flat_and_other_unknowns_keep_their_errors() -> None:
     alone = decay({"k": 0.5}, sigma=0.05)
     result = decay({"a": 0.8, "b": 0.9}, "-a*b*x", sigma=0.05)
     (warning,) = [w for w in result.warnings if w.code == "flat_direction"]
     assert warning.names == ["a", "b"]
     assert result.parameters["a"].standard_error is None
-    # x(0) is as uncertain as where the product is one parameter
+    # as if the product were one parameter
     assert result.initial_state["x"].standard_error == pytest.approx(alone.initial_state["x"].standard_error, rel=1e-2)
 
 
-def test_where_all_is_fixed_it_says_that_there_is_no_uncertainty() -> None:
+def test_without_free_unknowns_there_is_no_uncertainty_and_a_warning() -> None:
     fixed = {"guess": 0.5, "fixed": True}
     result = decay({"k": fixed}, initial_state={"x": fixed})
     (warning,) = [w for w in result.warnings if w.code == "no_uncertainty"]
     assert "every unknown is fixed" in warning.message
 
 
-def test_a_large_one_beside_a_small_one_is_not_determined_either() -> None:
-    """Only k + a is: that k = 0.7 would change a thousandfold with it does not make k known."""
+def test_the_larger_of_two_unknowns_of_which_only_the_sum_is_determined_is_not_determined() -> None:
+    """Only k + a is determined. A change of k = 0.7 that a = 0.002 could balance is small, but it is not known."""
     result = decay({"k": 0.7, "a": 0.002}, "-(k + a)*x", sigma=0.05)
     (warning,) = [w for w in result.warnings if w.code == "flat_direction"]
     assert warning.names == ["k", "a"]
     assert result.parameters["k"].standard_error is None
 
 
-def test_a_prediction_that_a_flat_direction_does_not_move_keeps_its_band() -> None:
+def test_a_prediction_that_a_flat_direction_does_not_change_has_a_band() -> None:
     result = decay({"a": 0.8, "b": 0.9}, "-a*b*x", sigma=0.05, predictions=[{"name": "p", "times": [5.0]}])
     alone = decay({"k": 0.5}, sigma=0.05, predictions=[{"name": "p", "times": [5.0]}])
     assert result.predictions is not None
@@ -186,7 +186,7 @@ def test_a_prediction_that_a_flat_direction_does_not_move_keeps_its_band() -> No
     assert result.predictions[0].upper_95["x"] == pytest.approx(alone.predictions[0].upper_95["x"], rel=1e-3)
 
 
-def test_an_unknown_at_its_bound_and_what_is_fixed_have_no_error() -> None:
+def test_unknowns_at_a_bound_and_fixed_ones_have_no_error() -> None:
     result = decay(
         {"k": {"guess": 0.5, "lower": 0.1, "upper": 0.6}}, initial_state={"x": {"guess": 2.0, "fixed": True}}
     )
@@ -197,7 +197,7 @@ def test_an_unknown_at_its_bound_and_what_is_fixed_have_no_error() -> None:
     assert result.covariance.names == []
 
 
-def test_as_many_unknowns_as_observations_have_no_errors_and_it_says_so() -> None:
+def test_without_degrees_of_freedom_there_are_no_errors_and_a_warning() -> None:
     result = line(data={"times": [0.0, 1.0], "values": {"x": [1.0, 1.5]}})
     assert result.parameters["b"].standard_error is None
     assert [w.code for w in result.warnings] == ["no_uncertainty"]

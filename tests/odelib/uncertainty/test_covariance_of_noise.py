@@ -1,4 +1,4 @@
-"""Standard errors and intervals under every noise, with priors, and over experiments, against closed forms."""
+"""Standard errors and intervals with every noise, with priors and for experiments, against closed forms."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ class TestOneObservable:
             ({"distribution": "student-t", "degrees_of_freedom": 9.0}, 10 / 12),
         ],
     )
-    def test_a_given_scale_is_absolute_with_the_normal_quantile(
+    def test_a_given_scale_is_absolute_and_the_quantile_is_normal(
         self, noise: dict[str, Any], information: float
     ) -> None:
         result = result_of(noise={"z": noise | {"sigma": 0.4}})
@@ -66,20 +66,20 @@ class TestOneObservable:
         assert result.noise is not None
         assert result.noise["z"].sigma == Estimate(value=0.4, fixed=True)
 
-    def test_an_estimated_sigma_is_that_of_the_regression_with_students_quantile(self) -> None:
+    def test_an_estimated_sigma_gives_the_errors_of_regression_and_students_quantile(self) -> None:
         result = result_of(noise={"z": {"distribution": "normal", "sigma": "estimate"}})
         assert result.noise is not None
         sigma = result.noise["z"].sigma
         assert sigma is not None
-        assert sigma.value == pytest.approx(math.sqrt(squares(Z) / 12), rel=1e-6)  # the likeliest
+        assert sigma.value == pytest.approx(math.sqrt(squares(Z) / 12), rel=1e-6)  # the maximum-likelihood estimate
         quantile, spread = stats.t.ppf(0.975, 10), math.sqrt(squares(Z) / 10)
         for entry, variance in zip((result.initial_state["z"], result.parameters["a"]), np.diag(INVERSE), strict=True):
             expect(entry, math.sqrt(variance) * spread, quantile)
-        # the likeliest scale is too small by √(10/12): the interval lies around that of the regression
+        # it is too small by √(10/12), so the interval is around the estimate of regression
         widened = sigma.model_copy(update={"value": spread})
         expect(widened, spread / math.sqrt(2 * 10), quantile, log=True)
 
-    def test_without_noise_it_comes_to_the_same_as_with_an_estimated_sigma(self) -> None:
+    def test_without_noise_the_errors_are_the_same_as_with_an_estimated_sigma(self) -> None:
         with_noise = result_of(noise={"z": {"distribution": "normal", "sigma": "estimate"}})
         for name in ("standard_error", "lower_95", "upper_95"):
             expected = getattr(with_noise.parameters["a"], name)
@@ -107,7 +107,7 @@ class TestOneObservable:
         expect(start, start.value * errors[0], stats.t.ppf(0.975, 10), log=True)
         expect(k, errors[1], stats.t.ppf(0.975, 10), log=True)
 
-    def test_poisson_noise_is_as_certain_as_its_counts(self) -> None:
+    def test_poisson_noise_has_the_variance_of_its_counts(self) -> None:
         counts = np.round(Z)
         result = result_of(
             data={"times": TIMES.tolist(), "values": {"z": counts.tolist()}}, noise={"z": {"distribution": "poisson"}}
@@ -117,7 +117,7 @@ class TestOneObservable:
         for entry, variance in zip((start, a), np.diag(np.linalg.inv(information)), strict=True):
             expect(entry, math.sqrt(variance), NORMAL)
 
-    def test_proportional_noise_tells_of_the_model_by_its_spread_as_well(self) -> None:
+    def test_the_spread_of_proportional_noise_is_information_about_the_model_too(self) -> None:
         result = result_of(noise={"z": {"distribution": "normal", "sigma": 0.3, "proportional": 0.1}})
         start, a = result.initial_state["z"], result.parameters["a"]
         model = start.value + a.value * TIMES
@@ -129,7 +129,7 @@ class TestOneObservable:
 
 
 class TestPriors:
-    def test_a_normal_prior_makes_the_conjugate_posterior(self) -> None:
+    def test_a_normal_prior_gives_the_conjugate_posterior(self) -> None:
         prior = {"distribution": "normal", "mean": 2.5, "standard_deviation": 0.05}
         result = result_of(
             noise={"z": {"distribution": "normal", "sigma": 0.4}},
@@ -145,7 +145,7 @@ class TestPriors:
         np.testing.assert_allclose(found, mean, rtol=1e-3)
         expect(result.parameters["a"], math.sqrt(posterior[1, 1]), NORMAL)
 
-    def test_what_the_data_do_not_tell_has_its_priors_error_and_is_not_flat(self) -> None:
+    def test_an_unknown_that_only_its_prior_determines_has_the_error_of_the_prior_and_is_not_flat(self) -> None:
         prior = {"distribution": "lognormal", "median": 2.0, "sigma": 0.3}
         result = result_of(
             noise={"z": {"distribution": "normal", "sigma": 0.4}},
@@ -157,7 +157,7 @@ class TestPriors:
         expect(b, 0.3 * b.value, NORMAL, log=True)
         assert result.warnings == []
 
-    def test_a_quadratic_penalty_is_information_beside_the_data(self) -> None:
+    def test_a_quadratic_penalty_adds_information(self) -> None:
         result = result_of(
             data={"times": TIMES.tolist(), "values": {"z": Z.tolist()}, "sigma": {"z": 0.4}}, penalty={"l2": 50.0}
         )
@@ -169,20 +169,20 @@ class TestSeveralObservables:
     DATA = {"times": TIMES.tolist(), "values": {"z": Z.tolist(), "w": W.tolist()}}
     FREE = {"parameters": {"a": 2.8, "b": 0.3}, "initial_state": {"z": 9.5, "w": 5.5}}
 
-    def test_without_noise_their_spread_is_pooled(self) -> None:
+    def test_without_noise_the_scale_is_pooled(self) -> None:
         result = result_of(data=self.DATA, **self.FREE)
         spread = math.sqrt((squares(Z) + squares(W)) / 20)
         for name in ("a", "b"):
             expect(result.parameters[name], spread * math.sqrt(INVERSE[1, 1]), stats.t.ppf(0.975, 20))
 
-    def test_with_noise_each_has_its_own_spread(self) -> None:
+    def test_with_noise_each_observable_has_its_own_scale(self) -> None:
         normal = {"distribution": "normal", "sigma": "estimate"}
         result = result_of(data=self.DATA, noise={"z": normal, "w": normal}, **self.FREE)
         for name, observed in (("a", Z), ("b", W)):
             spread = math.sqrt(squares(observed) / 10)
             expect(result.parameters[name], spread * math.sqrt(INVERSE[1, 1]), stats.t.ppf(0.975, 20))
 
-    def test_a_few_values_of_unknown_spread_beside_many_of_a_known_one_do_not_take_the_errors_away(self) -> None:
+    def test_a_few_values_of_unknown_scale_beside_many_of_known_scale_leave_degrees_of_freedom(self) -> None:
         w = [5.0, 5.5, None, 6.0, *[None] * 8]
         result = result_of(
             data={"times": TIMES.tolist(), "values": {"z": Z.tolist(), "w": w}},
@@ -213,7 +213,7 @@ class TestExperiments:
         ]
         return result_of(**({"experiments": experiments, "per_experiment": ["a"]} | changes))
 
-    def test_what_is_each_experiments_own_has_the_errors_of_its_own_regression(self) -> None:
+    def test_per_experiment_unknowns_have_the_errors_of_separate_regressions(self) -> None:
         result = self.several(noise={"z": {"distribution": "normal", "sigma": 0.4}})
         assert "a" not in result.parameters
         assert result.derived is None
@@ -221,12 +221,12 @@ class TestExperiments:
             assert trajectory.parameters is not None
             assert trajectory.derived is not None
             error = 0.4 * math.sqrt(INVERSE[1, 1])
-            expect(trajectory.parameters["a"], error / (1 + i), NORMAL)  # the line's slope is a·c
+            expect(trajectory.parameters["a"], error / (1 + i), NORMAL)  # the slope of the line is a·c
             expect(trajectory.derived["double"], 2 * error / (1 + i), NORMAL)
             expect(trajectory.derived["dose"], error, NORMAL)
             expect(trajectory.initial_state["z"], 0.4 * math.sqrt(INVERSE[0, 0]), NORMAL)
 
-    def test_their_covariance_has_blocks_and_their_names(self) -> None:
+    def test_their_covariance_has_a_block_for_each_experiment(self) -> None:
         result = self.several()
         assert result.covariance is not None
         names, matrix = result.covariance.names, np.array(result.covariance.matrix)
@@ -236,14 +236,14 @@ class TestExperiments:
                 same = one.partition("[")[2] == other.partition("[")[2]
                 assert (abs(matrix[i, j]) > 1e-6 * math.sqrt(matrix[i, i] * matrix[j, j])) == same
 
-    def test_a_shared_parameter_gains_from_all_of_them(self) -> None:
+    def test_a_shared_parameter_has_the_information_of_all_experiments(self) -> None:
         result = self.several(per_experiment=[], noise={"z": {"distribution": "normal", "sigma": 0.4}})
         centred = TIMES - TIMES.mean()
         assert result.parameters["a"].standard_error == pytest.approx(
             0.4 / math.sqrt((1 + 4 + 9) * float(centred @ centred)), rel=CLOSE
         )
 
-    def test_bands_of_a_prediction_for_one_and_of_what_is_held_out(self) -> None:
+    def test_bands_of_a_prediction_and_of_held_out_data(self) -> None:
         result = self.several(
             noise={"z": {"distribution": "normal", "sigma": 0.4}},
             predictions=[{"name": "p", "times": [20.0], "experiment": "two"}],

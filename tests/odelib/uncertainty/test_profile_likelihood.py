@@ -1,4 +1,4 @@
-"""Profile likelihoods against direct ones by scipy, closed forms, and what is open."""
+"""Profile likelihoods against scipy and closed forms, and open ends."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def fitted(**request: Any) -> FitResult:
     )
 
 
-# name → equations, parameters' truths, initial state (fixed), times, noise
+# name → equations, true parameters, fixed initial state, times, noise
 PROBLEMS: dict[str, Any] = {
     "decay": ({"x": "-k*x"}, {"k": 0.7}, {"x": 2.0}, np.linspace(0.1, 4, 12), 0.1),
     "Michaelis and Menten": ({"s": "-v*s/(K + s)"}, {"v": 1.0, "K": 0.5}, {"s": 2.0}, np.linspace(0.1, 4, 15), 0.05),
@@ -61,7 +61,7 @@ def simulated(name: str) -> tuple[Any, Array]:
 
 
 @pytest.mark.parametrize(("name", "sigma_given"), [(name, i % 2 == 0) for i, name in enumerate(PROBLEMS)])
-def test_ends_are_those_of_a_direct_profile(name: str, sigma_given: bool) -> None:
+def test_ends_agree_with_a_direct_profile(name: str, sigma_given: bool) -> None:
     equations, truth, start, times, noise = PROBLEMS[name]
     solve, data = simulated(name)
     sigma = noise if sigma_given else 1.0
@@ -116,7 +116,7 @@ def line(**request: Any) -> FitResult:
     return fitted(**(whole | request))
 
 
-def test_a_parabola_gives_the_intervals_of_the_covariance() -> None:
+def test_a_parabolic_profile_gives_the_intervals_of_the_covariance() -> None:
     profiled, covariance = line(), line(uncertainty="covariance")
     for a, b in zip(profiled.parameters.values(), covariance.parameters.values(), strict=True):
         assert a.standard_error == b.standard_error
@@ -132,13 +132,13 @@ def test_a_parabola_gives_the_intervals_of_the_covariance() -> None:
     assert covariance.profiles is None
 
 
-def test_an_estimated_scale_of_noise_gives_the_same_intervals_as_no_noise() -> None:
+def test_an_estimated_noise_scale_gives_the_same_intervals_as_no_noise() -> None:
     plain, noisy = line(), line(noise={"x": {"distribution": "normal", "sigma": "estimate"}})
     for a, b in zip(plain.parameters.values(), noisy.parameters.values(), strict=True):
         assert [a.lower_95, a.upper_95] == pytest.approx([b.lower_95, b.upper_95], rel=1e-4)
 
 
-def test_an_open_end_is_left_out_and_told() -> None:
+def test_an_open_end_is_left_out_and_reported() -> None:
     times = np.linspace(0.2, 2, 10)
     values = (2 * np.exp(-0.7 * times)).tolist()
     result = fitted(
@@ -152,11 +152,11 @@ def test_an_open_end_is_left_out_and_told() -> None:
     )
     assert (result.parameters["a"].lower_95, result.parameters["a"].upper_95) == (None, None)
     (warning,) = [w for w in result.warnings if w.code == "open_interval"]
-    assert warning.names == ["a"]  # b is bounded by the bounds of a
+    assert warning.names == ["a"]  # the bounds of a bound b
 
 
-def test_one_open_side_leaves_the_other() -> None:
-    """Saturation that the data barely show: the constant may be as large as it likes."""
+def test_an_interval_may_be_open_on_one_side() -> None:
+    """A saturation that the data hardly show: they bound w only from above."""
     times = np.linspace(0.2, 2, 10)
     noise = 0.01 * np.random.default_rng(3).standard_normal(10)
     result = fitted(
@@ -171,8 +171,8 @@ def test_one_open_side_leaves_the_other() -> None:
     assert ["w"] in [warning.names for warning in result.warnings if warning.code == "open_interval"]
 
 
-def test_a_profile_that_finds_a_better_optimum_goes_on_from_there() -> None:
-    """x' = 0, and x(0) has two valleys, of which the guess is in the worse; the wall between them is low."""
+def test_the_fit_continues_from_a_better_optimum_that_a_profile_finds() -> None:
+    """The loss has two minima in a. The guess is near the worse one, and the barrier between them is low."""
     result = fitted(
         system={"states": ["x"], "parameters": ["a"], "equations": {"x": "0*a"}},
         data={"times": [0.0, 1.0, 2.0, 3.0], "values": {"x": [3.0, 3.1, 2.9, 3.0]}, "sigma": {"x": 1.0}},
@@ -183,8 +183,8 @@ def test_a_profile_that_finds_a_better_optimum_goes_on_from_there() -> None:
     assert result.outcome.code == "converged"
 
 
-def test_an_end_is_found_where_the_loss_jumps_at_a_bound() -> None:
-    """Nearly a straight line: the total may be as large as it likes, its rate as small, and yet not 0."""
+def test_an_end_is_found_if_the_loss_jumps_at_a_bound() -> None:
+    """Nearly a straight line: any large total with a small rate fits, but not the rate 0."""
     times = np.linspace(0.1, 2, 20)
     values = 3 * (1 - np.exp(-0.3 * times)) + 0.05 * np.random.default_rng(2).standard_normal(20)
     result = fitted(
@@ -200,7 +200,7 @@ def test_an_end_is_found_where_the_loss_jumps_at_a_bound() -> None:
     assert rate.upper_95 is not None
 
 
-TWO_VALLEYS: dict[str, Any] = {
+TWO_MINIMA: dict[str, Any] = {
     "system": {
         "states": ["gut", "centre"],
         "parameters": ["ka", "ke", "V"],
@@ -217,14 +217,14 @@ TWO_VALLEYS: dict[str, Any] = {
 
 
 @pytest.mark.parametrize("ka", [{"guess": 1.0}, {"guess": 1.0, "lower": 0.0}, {"guess": 1.0, "scale": "log"}])
-def test_an_end_is_no_leap_into_a_worse_valley(ka: dict[str, Any]) -> None:
-    """Absorption slower than elimination fits nearly as well, with other values of the rest."""
+def test_a_jump_to_a_worse_local_minimum_is_not_taken_for_an_end(ka: dict[str, Any]) -> None:
+    """Absorption slower than elimination fits nearly as well, with other values of the other unknowns."""
     parameters = {"ka": ka, "ke": {"guess": 0.2, "lower": 0, "upper": 5}, "V": 10}
-    result = fitted(**TWO_VALLEYS, parameters=parameters, stages=[{"kind": "lbfgsb"}])
+    result = fitted(**TWO_MINIMA, parameters=parameters, stages=[{"kind": "lbfgsb"}])
 
     def least(rate: float) -> float:
         def misses(rest: Array) -> Array:
-            times, data = np.array(TWO_VALLEYS["data"]["times"]) - 0.5, TWO_VALLEYS["data"]["values"]["conc"]
+            times, data = np.array(TWO_MINIMA["data"]["times"]) - 0.5, TWO_MINIMA["data"]["values"]["conc"]
             ke, volume = rest
             model = 100 * rate / volume * (np.exp(-ke * times) - np.exp(-rate * times)) / (rate - ke)
             return np.asarray(model - data)
@@ -239,10 +239,10 @@ def test_an_end_is_no_leap_into_a_worse_valley(ka: dict[str, Any]) -> None:
     assert end == pytest.approx(brentq(lambda rate: least(rate) - limit, 0.03, 0.1), rel=1e-3)
 
 
-def test_a_logarithm_without_end_is_open() -> None:
+def test_an_interval_that_never_ends_on_a_log_scale_is_open() -> None:
     log = {"guess": 1.0, "scale": "log"}
     parameters = {"ka": log, "ke": log | {"guess": 0.2}, "V": log | {"guess": 10.0}}
-    result = fitted(**TWO_VALLEYS, parameters=parameters, stages=[{"kind": "lbfgsb"}])
+    result = fitted(**TWO_MINIMA, parameters=parameters, stages=[{"kind": "lbfgsb"}])
 
     assert result.parameters["V"].lower_95 is None
     assert "V" in next(warning.names or [] for warning in result.warnings if warning.code == "open_interval")
