@@ -174,7 +174,7 @@ class GuardedProtocol(HttpToolsProtocol):
         self._head_timer = None
         if self._head_bytes:
             self._refuse(
-                ServiceError("request_timeout", f"the request did not arrive within {self._config.receive_seconds:g} s")
+                ServiceError("request_timeout", f"the headers did not arrive within {self._config.receive_seconds:g} s")
             )
         else:
             self.transport.close()
