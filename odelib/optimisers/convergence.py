@@ -17,17 +17,53 @@ from odelib.objective.objective import Evaluation, GaussNewton, NotFinite, Objec
 from odelib.objective.unknowns import Unknowns
 
 NEGLIGIBLE_GAIN = 1e-3  # of the noise variance
+NO_RESPONSE = 1e-3  # of the noise: an unknown whose change by its magnitude changes the residuals by less has no effect
+AS_A_CONSTANT = 1e-6  # R² up to which a model describes an observable no better than a constant would
 KINK = 0.1  # of the threshold: a point at which an absolute term is smaller than this is at its kink
 
 
 def is_converged(objective: Objective, at: Evaluation) -> bool:
+    """Whether a point is an optimum. Raises `SolveError` or `NotFinite` if its Gauss–Newton matrix has no value."""
+    return is_optimum(objective, at, objective.gauss_newton(at.coordinates))
+
+
+def is_optimum(objective: Objective, at: Evaluation, gauss_newton: GaussNewton) -> bool:
     """Whether the further gain that the Gauss–Newton matrix predicts at a point is below the threshold.
 
-    Raises `SolveError` or `NotFinite` if the matrix cannot be computed there.
+    Not on a plateau, where the matrix predicts no gain because it knows nothing of what lies beyond.
     """
     threshold = gain_threshold(objective, at)
-    gauss_newton = objective.gauss_newton(at.coordinates)
-    return predicted_gain(objective.unknowns, at, gauss_newton, threshold) < threshold
+    is_stationary = predicted_gain(objective.unknowns, at, gauss_newton, threshold) < threshold
+    return is_stationary and not is_on_plateau(objective, at, gauss_newton)
+
+
+def is_on_plateau(objective: Objective, at: Evaluation, gauss_newton: GaussNewton) -> bool:
+    """Whether the loss is flat at a point because the model does not respond to the unknowns there.
+
+    So it is if no unknown has any effect on the residuals, as where a process is over before the first measurement, or
+    if some have none and the model describes the data no better than a constant. The effect is that of a change of an
+    unknown by its magnitude. At the limit, the standard error of the unknown would be a thousand times its magnitude.
+    """
+    if at.loss == 0 or not objective.unknowns.count:
+        return False
+    responses = np.linalg.norm(gauss_newton.jacobian * objective.unknowns.magnitudes(at.coordinates), axis=0)
+    has_no_effect = responses <= NO_RESPONSE * np.sqrt(noise_variance(objective, at))
+    if has_no_effect.all():
+        return gain_threshold(objective, at) < at.loss or objective.measurements.is_likelihood
+    if not has_no_effect.any():
+        return False
+    r_squared = _r_squared(objective, at)
+    return len(r_squared) > 0 and max(r_squared) <= AS_A_CONSTANT
+
+
+def explains_nothing(objective: Objective, at: Evaluation) -> bool:
+    """Whether the model describes some observable no better than a constant would."""
+    return min(_r_squared(objective, at), default=1.0) <= AS_A_CONSTANT
+
+
+def _r_squared(objective: Objective, at: Evaluation) -> list[float]:
+    output = objective.model_output(at.coordinates, at.states)
+    return list(objective.measurements.r_squared(output.model).values())
 
 
 def is_already_converged(objective: Objective, best: Evaluation) -> bool:
@@ -55,18 +91,21 @@ def is_trustworthy(objective: Objective, best: Evaluation) -> bool:
 def may_be_local_minimum(objective: Objective, best: Evaluation) -> bool:
     """Whether there are signs that a better minimum exists elsewhere.
 
-    The signs: an unknown is far out under its prior, or there is a flat direction, as when an unknown has run away to
-    where the model no longer depends on it. True as well if the flat directions cannot be computed.
+    The signs: an unknown is far out under its prior or was driven to a bound, an observable is described no better than
+    by a constant, or there is a flat direction, as when an unknown has run away to where the model no longer depends on
+    it. True as well if the flat directions cannot be computed.
     """
     at, unknowns = best.coordinates, objective.unknowns
-    if objective.regularisation.contradicts_a_prior(at):
+    if objective.regularisation.contradicts_a_prior(at) or explains_nothing(objective, best):
+        return True
+    if unknowns.active_bounds(at, best.gradient).any():
         return True
     try:
         jacobian = objective.gauss_newton(at).jacobian
     except (SolveError, NotFinite):
         return True
-    free = ~unknowns.active_bounds(at, best.gradient)
-    return len(fisher_information(jacobian * unknowns.magnitudes(at), free).flat) > 0
+    every = np.ones(unknowns.count, dtype=bool)
+    return len(fisher_information(jacobian * unknowns.magnitudes(at), every).flat) > 0
 
 
 def gain_threshold(objective: Objective, at: Evaluation) -> float:
@@ -77,11 +116,16 @@ def gain_threshold(objective: Objective, at: Evaluation) -> float:
     """
     # A step d that gains G = ½·dᵀHd changes no unknown by more than dᵢ² <= 2G·(H⁻¹)ᵢᵢ (Cauchy–Schwarz). (H⁻¹)ᵢᵢ is its
     # variance under a likelihood, and its variance over 2s² for a sum of squares: at most 5 % of a standard error.
-    measurements = objective.measurements
-    degrees_of_freedom = max(measurements.observations - objective.unknowns.count, 1)
-    variance = 1.0 if measurements.is_likelihood else at.loss / degrees_of_freedom
     output = objective.model_output(at.coordinates, at.states)
-    return max(NEGLIGIBLE_GAIN * variance, measurements.solver_error(output.model, output.scales))
+    solver_error = objective.measurements.solver_error(output.model, output.scales)
+    return max(NEGLIGIBLE_GAIN * noise_variance(objective, at), solver_error)
+
+
+def noise_variance(objective: Objective, at: Evaluation) -> float:
+    """The variance of the residuals in the units of the loss: s² of a sum of squares, 1 of a likelihood."""
+    if objective.measurements.is_likelihood:
+        return 1.0
+    return at.loss / max(objective.measurements.observations - objective.unknowns.count, 1)
 
 
 def predicted_gain(unknowns: Unknowns, at: Evaluation, gauss_newton: GaussNewton, threshold: float) -> float:

@@ -79,8 +79,8 @@ class _Minimisation:
 
     def run(self) -> StopCode:
         """Minimise from the evaluator's best point; return why it stopped."""
-        if self._steepest == 0.0:
-            return "converged"  # the gradient is zero in all directions within the bounds
+        if self._steepest == 0.0:  # the gradient is zero in all directions within the bounds
+            return "converged" if self._is_converged() else "no_progress"
         if not 0.0 < self._factor < np.inf:
             return "no_progress"  # the gradient is too large or too small to be scaled
         try:

@@ -17,7 +17,13 @@ from odelib.arrays import Reals
 from odelib.objective.objective import Evaluation, GaussNewton
 from odelib.objective.unknowns import Unknowns
 from odelib.optimisers.base import StopCode
-from odelib.optimisers.convergence import gain_threshold, is_already_converged, predicted_gain
+from odelib.optimisers.convergence import (
+    gain_threshold,
+    is_already_converged,
+    is_on_plateau,
+    is_optimum,
+    predicted_gain,
+)
 from odelib.optimisers.evaluator import Evaluator, TrialFailed
 from odelib.problem.stages import LeastSquaresStage
 
@@ -72,9 +78,7 @@ def levenberg_marquardt(
             return EndPoint("converged", at)
         trial = _find_lower(evaluator, at, model, scales, damping)
         if trial is None:
-            threshold = gain_threshold(objective, at)
-            is_optimum = predicted_gain(unknowns, at, gauss_newton, threshold) < threshold
-            return EndPoint("converged" if is_optimum else "no_progress", at)
+            return EndPoint("converged" if is_optimum(objective, at, gauss_newton) else "no_progress", at)
         gained = at.loss - trial[0].loss
         at, gauss_newton = trial
         model = _LocalModel(unknowns, at, gauss_newton, scales)
@@ -83,7 +87,7 @@ def levenberg_marquardt(
         is_small = gained < threshold and predicted_gain(unknowns, at, gauss_newton, threshold) < threshold
         small_gains = small_gains + 1 if is_small else 0
         if small_gains >= SMALL_GAINS:
-            return EndPoint("converged", at)
+            return EndPoint("no_progress" if is_on_plateau(objective, at, gauss_newton) else "converged", at)
     return EndPoint("step_limit", at)
 
 

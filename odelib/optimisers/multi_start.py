@@ -16,7 +16,7 @@ from odelib.arrays import Reals
 from odelib.objective.objective import Evaluation
 from odelib.objective.unknowns import Unknowns
 from odelib.optimisers.base import StopCode
-from odelib.optimisers.convergence import is_trustworthy, may_be_local_minimum
+from odelib.optimisers.convergence import explains_nothing, is_trustworthy, may_be_local_minimum
 from odelib.optimisers.evaluator import Evaluator, TrialFailed
 from odelib.optimisers.least_squares import levenberg_marquardt
 from odelib.optimisers.multiple_shooting.optimiser import ShootingSolver
@@ -25,6 +25,8 @@ from odelib.result import has_reached
 
 CANDIDATES_PER_START = 4  # points that are evaluated for each start that is followed
 GUESS_FACTOR = 5.0  # by which a positive guess may be wrong where there are no bounds
+WIDE_GUESS_FACTOR = 1e3  # the same, where nothing near the guess explains the data
+SMALLEST = 1e-12  # of an upper bound: what is searched above a lower bound of 0 where nothing explains the data
 SHOOTING_STEPS = 50
 # Starts at the best loss that settle a doubt. The guess and the best point so far end where they did before; three more
 # then agree.
@@ -59,9 +61,14 @@ class MultiStart:
         return "finished" if evaluator.start_losses else "solve_failed"
 
     def _is_settled(self, evaluator: Evaluator) -> bool:
-        """Whether so many starts have reached the best loss that a doubt is settled."""
+        """Whether so many starts have reached the best loss that a doubt is settled.
+
+        Where the model explains nothing they agree only on that.
+        """
         reached = sum(has_reached(loss, evaluator.best.loss) for loss in evaluator.start_losses)
-        return self.settings.when == "doubtful" and reached >= ENOUGH_AGREEING
+        if self.settings.when != "doubtful" or reached < ENOUGH_AGREEING:
+            return False
+        return not explains_nothing(evaluator.objective, evaluator.best)
 
     def _follow(self, evaluator: Evaluator, start: Reals) -> Evaluation | None:
         """Minimise from a start; None if it cannot be solved.
@@ -90,8 +97,11 @@ class MultiStart:
         unknowns, best = evaluator.unknowns, evaluator.best.coordinates
         known = [unknowns.start] if np.array_equal(unknowns.start, best) else [unknowns.start, best]
         others = max(self.settings.starts - len(known), 0)
+        points = candidate_points(unknowns, others * CANDIDATES_PER_START, self.seed)
+        if explains_nothing(evaluator.objective, evaluator.best):
+            points += candidate_points(unknowns, others * CANDIDATES_PER_START, self.seed, wide=True)
         candidates = []
-        for point in candidate_points(unknowns, others * CANDIDATES_PER_START, self.seed):
+        for point in points:
             try:
                 candidates.append(evaluator.nested().evaluate(point))
             except TrialFailed:
@@ -104,31 +114,34 @@ def _losses(ends: list[float | None]) -> list[float]:
     return [loss for loss in ends if loss is not None]
 
 
-def candidate_points(unknowns: Unknowns, count: int, seed: int) -> list[Reals]:
-    """Coordinates, (unknowns,) each, over the search intervals: evenly in the logarithm if an interval is positive."""
+def candidate_points(unknowns: Unknowns, count: int, seed: int, *, wide: bool = False) -> list[Reals]:
+    """Coordinates, (unknowns,) each, over the search intervals: evenly in the logarithm if an interval is positive.
+
+    wide: look over many orders of magnitude, also where a lower bound is 0 or there are no bounds.
+    """
     if not count:
         return []
     sampler = qmc.Sobol(max(unknowns.count, 1), rng=np.random.default_rng(seed))
     unit = sampler.random_base2(int(np.ceil(np.log2(count))))[:count]  # only powers of 2 are evenly spread
-    columns = [_scaled(unit[:, i], *interval) for i, interval in enumerate(_search_intervals(unknowns))]
+    columns = [_scaled(unit[:, i], *interval) for i, interval in enumerate(_search_intervals(unknowns, wide))]
     return [
         unknowns.clip(unknowns.coordinates(dict(zip(unknowns.names, row, strict=True))))
         for row in zip(*columns, strict=True)
     ]
 
 
-def _search_intervals(unknowns: Unknowns) -> list[tuple[float, float]]:
+def _search_intervals(unknowns: Unknowns, wide: bool) -> list[tuple[float, float]]:
     """Lower and upper end for each unknown, in the caller's units: its bounds, or a range around its guess in them."""
-    intervals = []
+    factor, intervals = WIDE_GUESS_FACTOR if wide else GUESS_FACTOR, []
     lower, upper = (unknowns.free_values(bound) for bound in (unknowns.lower, unknowns.upper))
     for name, guess in zip(unknowns.names, unknowns.guess.tolist(), strict=True):
         low, high = lower[name], upper[name]
         if np.isfinite(low) and np.isfinite(high):
-            intervals.append((low, high))
+            intervals.append((SMALLEST * high if wide and low == 0 else low, high))
         elif guess > 0:
-            intervals.append((max(guess / GUESS_FACTOR, low), min(guess * GUESS_FACTOR, high)))
+            intervals.append((max(guess / factor, low), min(guess * factor, high)))
         else:
-            reach = (GUESS_FACTOR - 1) * max(abs(guess), 0.1)
+            reach = (factor - 1) * max(abs(guess), 0.1)
             intervals.append((max(guess - reach, low), min(guess + reach, high)))
     return intervals
 

@@ -59,8 +59,9 @@ class MultiStartStage(Request):
         Literal["always", "doubtful"],
         Field(
             description="`always`, or `doubtful`: only if the best fit so far has not converged, leaves a direction "
-            "flat, has an unknown that is unlikely under its prior, or has structured residuals; and no further starts "
-            "once five have reached the best loss."
+            "flat, has an unknown at a bound or one that is unlikely under its prior, describes an observable no "
+            "better than a constant, or has structured residuals; and no further starts once five have reached the "
+            "best loss."
         ),
     ] = "always"
 

@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 from odelib.likelihood.residual_tests import structured
+from odelib.optimisers.convergence import AS_A_CONSTANT
 from odelib.report.best_point import BestPoint
 from odelib.report.intervals import Intervals
 from odelib.result import OUTCOMES, FitWarning, OutcomeCode, PredictionResult
@@ -78,9 +79,9 @@ def structured_residuals(findings: Findings) -> Iterator[FitWarning]:
 
 
 def no_better_than_constant(findings: Findings) -> Iterator[FitWarning]:
-    """Observables with R² ≤ 0."""
+    """Observables with an R² of 0 or less, up to rounding errors."""
     r_squared = findings.best.objective.measurements.r_squared(findings.best.output.model)
-    if names := [name for name, value in r_squared.items() if value <= 0]:
+    if names := [name for name, value in r_squared.items() if value <= AS_A_CONSTANT]:
         message = f"the model describes {', '.join(names)} no better than a constant would"
         yield FitWarning(code="no_better_than_constant", message=message, names=names)
 
