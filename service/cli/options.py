@@ -26,7 +26,16 @@ Data = Annotated[
     typer.Option(
         metavar="FILE.csv",
         help="Measurements, in the columns time, one for each observable, and optionally experiment. "
-        "Empty cells are missing values.",
+        "Empty cells, NA and NaN are missing values.",
+    ),
+]
+TimeUnit = Annotated[
+    str | None,
+    typer.Option(
+        "--time-unit",
+        metavar="UNIT",
+        help="Unit of time, if the table has dates: seconds, minutes, hours, days or weeks. Times are counted from the "
+        "first row.",
     ),
 ]
 Guess = Annotated[list[str], typer.Option(metavar="NAME=NUMBER", help="Initial guess of a parameter.")]
@@ -80,11 +89,21 @@ class RequestOptions:
     upper: Sequence[str] = ()
     start_time: float | None = None
     uncertainty: str | None = None
+    time_unit: str | None = None
 
     @property
     def is_only_file(self) -> bool:
         """Whether FILE.json is given and nothing else; it is then sent unchanged."""
-        rest = (self.system, self.data, *self.guesses, *self.initial, *self.fixed, *self.lower, *self.upper)
+        rest = (
+            self.system,
+            self.data,
+            self.time_unit,
+            *self.guesses,
+            *self.initial,
+            *self.fixed,
+            *self.lower,
+            *self.upper,
+        )
         return self.file is not None and not any(rest) and self.uncertainty is None and self.start_time is None
 
     @property

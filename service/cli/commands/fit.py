@@ -29,6 +29,7 @@ from service.cli.options import (
     ResultPath,
     StartTime,
     System,
+    TimeUnit,
     Uncertainty,
     Upper,
 )
@@ -48,12 +49,13 @@ def fit(
     lower: Lower = [],  # noqa: B006
     upper: Upper = [],  # noqa: B006
     start_time: StartTime = None,
+    time_unit: TimeUnit = None,
     uncertainty: Uncertainty = None,
     out: ResultPath = None,
     plot: PlotPath = None,
 ) -> None:
     """Fit in this process, without a service."""
-    options = RequestOptions(path, system, data, guess, initial, fix, lower, upper, start_time, uncertainty)
+    options = RequestOptions(path, system, data, guess, initial, fix, lower, upper, start_time, uncertainty, time_unit)
     raise typer.Exit(fit_locally(options, out, plot, OUT, ERR))
 
 

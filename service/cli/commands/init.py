@@ -11,7 +11,7 @@ import typer
 
 from odelib.errors import OdelibError, ProblemError
 from service.cli.errors import BAD_REQUEST, FAILED, CommandError
-from service.cli.options import Data, RequestOptions
+from service.cli.options import Data, RequestOptions, TimeUnit
 
 if TYPE_CHECKING:
     from odelib.problem.system import Example, System
@@ -30,6 +30,7 @@ def init(
         str, typer.Argument(metavar="SYSTEM|FILE.json", help="Name of a catalogue system, or file of a definition.")
     ],
     data: Data = None,
+    time_unit: TimeUnit = None,
     seed: Annotated[
         int, typer.Option("--seed", metavar="SEED", min=0, help="Seed of the noise, if the data are simulated.")
     ] = 0,
@@ -43,14 +44,14 @@ def init(
     check_writable(out)
     if out is not None and out.exists():
         raise CommandError(BAD_REQUEST, f"{out} already exists; choose another name, or delete it")
-    text = format_json(first_request(system, data, seed)) + "\n"
+    text = format_json(first_request(system, data, seed, time_unit)) + "\n"
     if out is None:
         sys.stdout.write(text)
     else:
         write_text(out, text)
 
 
-def first_request(system: str, data: Path | None, seed: int) -> Json:
+def first_request(system: str, data: Path | None, seed: int, time_unit: str | None = None) -> Json:
     """Return a valid request for `system`, the name of a catalogue system or the path of a definition.
 
     Its data come from the CSV file `data`, or are simulated from the system's example. Its guesses are those of the
@@ -61,7 +62,7 @@ def first_request(system: str, data: Path | None, seed: int) -> Json:
     from service.cli.request.build import build_request
     from service.settings import ServiceSettings
 
-    given = build_request(RequestOptions(system=system, data=data))
+    given = build_request(RequestOptions(system=system, data=data, time_unit=time_unit))
     known = CATALOGUE.get(system)
     request: Json = {"system": given.parsed["system"], **_guesses(known, given.parsed)}
     request |= {field: given.parsed[field] for field in ("data", "experiments") if field in given.parsed}

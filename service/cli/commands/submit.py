@@ -24,6 +24,7 @@ from service.cli.options import (
     ResultPath,
     StartTime,
     System,
+    TimeUnit,
     Uncertainty,
     Upper,
 )
@@ -47,6 +48,7 @@ def submit(
     lower: Lower = [],  # noqa: B006
     upper: Upper = [],  # noqa: B006
     start_time: StartTime = None,
+    time_unit: TimeUnit = None,
     uncertainty: Uncertainty = None,
     url: Annotated[
         str,
@@ -58,7 +60,7 @@ def submit(
     plot: PlotPath = None,
 ) -> None:
     """Fit on a service. Ctrl-C leaves the fit running there."""
-    options = RequestOptions(path, system, data, guess, initial, fix, lower, upper, start_time, uncertainty)
+    options = RequestOptions(path, system, data, guess, initial, fix, lower, upper, start_time, uncertainty, time_unit)
     raise typer.Exit(fit_on_service(options, url, os.environ.get("ODEFIT_API_KEY"), out, plot, OUT, ERR))
 
 

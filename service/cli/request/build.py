@@ -15,6 +15,7 @@ from odelib.problem.pointers import join, split
 from service.cli.errors import BAD_REQUEST, CommandError
 from service.cli.files import is_catalogue_system, read_request, read_request_object
 from service.cli.options import RequestOptions
+from service.cli.request.cells import TIME_UNITS, one_of
 from service.cli.request.csv_table import Table, TableSeries, read_table
 from service.cli.request.origins import Json, Origins
 
@@ -42,8 +43,10 @@ def build_request(options: RequestOptions) -> BuiltRequest:
     origins = Origins(request, has_file=options.file is not None)
     if options.system is not None:
         request["system"] = _system(options.system, origins)
+    if options.time_unit is not None:
+        _check_time_unit(options)
     if options.data is not None:
-        _set_data(request, read_table(options.data), origins)
+        _set_data(request, read_table(options.data, options.time_unit), origins)
     if options.start_time is not None:
         _set_start_time(request, options.start_time, origins)
     if options.uncertainty is not None:
@@ -63,6 +66,14 @@ def _system(choice: str, origins: Origins) -> Any:
     if isinstance(definition, dict) and "system" in definition:
         raise CommandError(BAD_REQUEST, f"{choice} is a request; --system needs the definition of a system")
     return definition
+
+
+def _check_time_unit(options: RequestOptions) -> None:
+    if options.time_unit not in TIME_UNITS:
+        message = f"--time-unit takes {one_of(TIME_UNITS)}, not {options.time_unit!r:.80}"
+        raise CommandError(BAD_REQUEST, message)
+    if options.data is None:
+        raise CommandError(BAD_REQUEST, "--time-unit is for the dates of a table: pass --data FILE.csv too")
 
 
 def _set_data(request: Json, table: Table, origins: Origins) -> None:

@@ -1,4 +1,8 @@
-"""Tables of measurements: CSV files with columns `time`, one for each observable, and optionally `experiment`."""
+"""Tables of measurements: CSV files with columns `time`, one for each observable, and optionally `experiment`.
+
+Columns are separated by commas, semicolons or tabs, whichever the header has. Between semicolons or tabs, numbers may
+have decimal commas.
+"""
 
 from __future__ import annotations
 
@@ -6,22 +10,24 @@ import csv
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
 from odelib.errors import FieldError
 from service.cli.errors import BAD_REQUEST, FAILED, CommandError
+from service.cli.request.cells import InvalidCell, NumberReader, TimeReader
 
 TIME, EXPERIMENT = "time", "experiment"
 _MAX_ERRORS = 20  # reported for one table
-_NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?", re.ASCII)
+_QUOTED = re.compile('"[^"]*"')
 
 
 @dataclass
 class TableSeries:
     """The rows of one experiment.
 
-    values: per observable one number for each time, None for an empty cell. lines: the line in the file for each time.
+    values: per observable one number for each time, None for a missing one. lines: the line in the file for each time.
     """
 
     name: str | None
@@ -32,10 +38,14 @@ class TableSeries:
 
 @dataclass(frozen=True)
 class Table:
-    """The series of a file: one for each name in the column `experiment`, or a single one without a name."""
+    """The series of a file: one for each name in the column `experiment`, or a single one without a name.
+
+    time_column: the name of the column `time` as the file spells it.
+    """
 
     path: Path
     series: list[TableSeries]
+    time_column: str = TIME
 
     @property
     def has_experiments(self) -> bool:
@@ -43,9 +53,12 @@ class Table:
         return self.series[0].name is not None
 
 
-def read_table(path: Path) -> Table:
-    """Read a CSV file. Raises `CommandError` with the line and column of every mistake."""
-    reader = _Reader(path)
+def read_table(path: Path, time_unit: str | None = None) -> Table:
+    """Read a CSV file. Raises `CommandError` with the line and column of every mistake.
+
+    time_unit: the unit of the times, counted from the first row, if the column `time` has dates.
+    """
+    reader = _Reader(path, time_unit)
     try:
         with path.open(newline="", encoding="utf-8-sig") as file:  # spreadsheets write a byte order mark
             series = reader.read(file)
@@ -57,20 +70,28 @@ def read_table(path: Path) -> Table:
         raise CommandError(BAD_REQUEST, f"{path} is not a CSV table: {error}") from None
     if reader.errors:
         raise CommandError(BAD_REQUEST, f"{path} is not a valid table of measurements:", reader.errors_to_report())
-    return Table(path, series)
+    return Table(path, series, reader.time_column)
 
 
 class _Reader:
     """Reads the rows and collects their mistakes."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, time_unit: str | None) -> None:
         self.path = path
         self.errors: list[FieldError] = []
         self.columns: list[str] = []
+        self.time_column = TIME
+        self._experiment_column = EXPERIMENT
+        self._time_unit = time_unit
+        self._use(",")
 
     def read(self, lines: Iterator[str]) -> list[TableSeries]:
-        rows = csv.reader(lines, strict=True)
+        header = next(lines, "")
+        delimiter = _delimiter(header)
+        rows = csv.reader(chain([header], lines), strict=True, delimiter=delimiter)
+        self._use(delimiter)
         self.columns = [name.strip() for name in next(rows, [])]
+        self.time_column, self._experiment_column = self._spelling(TIME), self._spelling(EXPERIMENT)
         if not self._check_header():
             return []
         series: dict[str | None, TableSeries] = {}
@@ -93,11 +114,19 @@ class _Reader:
         more = [FieldError("further on", f"{rest} more mistakes")] if rest > 0 else []
         return self.errors[:_MAX_ERRORS] + more
 
+    def _use(self, delimiter: str) -> None:
+        self._numbers = NumberReader(allows_commas=delimiter != ",")
+        self._times = TimeReader(self._numbers, self._time_unit)
+
+    def _spelling(self, name: str) -> str:
+        """Return the name in the header of the column `name`, whose capitals do not matter."""
+        return name if name in self.columns else next((c for c in self.columns if c.lower() == name), name)
+
     def _check_header(self) -> bool:
         before = len(self.errors)
-        if TIME not in self.columns:
+        if self.time_column not in self.columns:
             found = ", ".join(repr(name) for name in self.columns[:12])
-            hint = "" if len(self.columns) > 1 else "; separate columns by commas"
+            hint = "" if len(self.columns) > 1 else "; separate columns by commas, semicolons or tabs"
             self._add_error(1, None, f"the header has no column {TIME!r}" + (f", only {found}{hint}" if found else ""))
         elif not self._observables():
             self._add_error(1, None, "the header has no column for an observable")
@@ -109,18 +138,16 @@ class _Reader:
         return len(self.errors) == before
 
     def _observables(self) -> list[str]:
-        return [name for name in self.columns if name not in (TIME, EXPERIMENT)]
+        return [name for name in self.columns if name not in (self.time_column, self._experiment_column)]
 
     def _add(self, row: dict[str, str], line: int, series: dict[str | None, TableSeries]) -> None:
-        name = row[EXPERIMENT].strip() if EXPERIMENT in row else None
+        name = row[self._experiment_column].strip() if self._experiment_column in row else None
         if name == "":
-            self._add_error(line, EXPERIMENT, "empty; every row needs the name of its experiment")
+            self._add_error(line, self._experiment_column, "empty; every row needs the name of its experiment")
             return
-        time = self._number(row[TIME], line, TIME)
-        values = {observable: self._number(row[observable], line, observable) for observable in self._observables()}
+        time = self._read(self._times, row, line, self.time_column)
+        values = {column: self._read(self._numbers, row, line, column) for column in self._observables()}
         if time is None:
-            if not row[TIME].strip():
-                self._add_error(line, TIME, "empty; every row needs a time")
             return
         rows = series.setdefault(name, TableSeries(name, values={observable: [] for observable in values}))
         rows.times.append(time)
@@ -128,24 +155,24 @@ class _Reader:
         for observable, value in values.items():
             rows.values[observable].append(value)
 
-    def _number(self, cell: str, line: int, column: str) -> float | None:
-        text = cell.strip()
-        if not text:
+    def _read(self, reader: NumberReader | TimeReader, row: dict[str, str], line: int, column: str) -> float | None:
+        try:
+            value = reader.read(row[column])
+        except InvalidCell as error:
+            self._add_error(line, column, str(error))
             return None
-        if not _NUMBER.fullmatch(text):
-            hint = "; leave the cell empty if the value is missing"
-            if re.fullmatch(r"[+-]?\d+,\d+", text):
-                hint = "; use a decimal point"
-            self._add_error(line, column, f"{text!r:.40} is not a number{hint}")
-            return None
-        number = float(text)
-        if number in (float("inf"), float("-inf")):
-            self._add_error(line, column, f"{text!r:.40} exceeds double precision")
-            return None
-        return number
+        if value is None and column == self.time_column:
+            self._add_error(line, column, f"{row[column].strip() or 'empty'}; every row needs a time")
+        return value
 
     def _add_error(self, line: int, column: str | None, detail: str) -> None:
         self.errors.append(FieldError(cell_name(self.path, line, column), detail))
+
+
+def _delimiter(header: str) -> str:
+    """Return what separates the columns of a header: names have none of these characters."""
+    unquoted = _QUOTED.sub("", header)
+    return next((delimiter for delimiter in ";\t" if delimiter in unquoted), ",")
 
 
 def cell_name(path: Path, line: int | None, column: str | None) -> str:

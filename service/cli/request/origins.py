@@ -8,12 +8,11 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
 from odelib.errors import FieldError
 from odelib.problem.pointers import split
-from service.cli.request.csv_table import TIME, Table, TableSeries, cell_name
+from service.cli.request.csv_table import Table, TableSeries, cell_name
 
 Json = dict[str, Any]
 
@@ -39,7 +38,7 @@ class Origins:
     def _name(self, pointer: str) -> str:
         for base, series in self.series.items():
             if self.table and pointer.startswith((f"{base}/times", f"{base}/values")):
-                return _cell(self.table.path, series, split(pointer.removeprefix(base)))
+                return _cell(self.table, series, split(pointer.removeprefix(base)))
         if pointer in self.names:
             return self.names[pointer]
         if "/system" in self.names and pointer.startswith("/system/"):
@@ -49,10 +48,10 @@ class Origins:
         return (_missing_option(pointer) if is_missing else None) or pointer
 
 
-def _cell(path: Path, series: TableSeries, parts: Sequence[str]) -> str:
-    column = TIME if parts[0] == "times" else parts[1] if len(parts) > 1 else None
+def _cell(table: Table, series: TableSeries, parts: Sequence[str]) -> str:
+    column = table.time_column if parts[0] == "times" else parts[1] if len(parts) > 1 else None
     row = parts[-1] if len(parts) > (1 if parts[0] == "times" else 2) else ""
-    return cell_name(path, series.lines[int(row)] if row.isdigit() else None, column)
+    return cell_name(table.path, series.lines[int(row)] if row.isdigit() else None, column)
 
 
 def _exists(request: Any, pointer: str) -> bool:

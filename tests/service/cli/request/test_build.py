@@ -119,6 +119,17 @@ def test_the_initial_values_may_hold_before_the_first_measurement(tmp_path: Path
     assert mistakes(RequestOptions(request, data=several, start_time=1.5)) == ["--start-time"]
 
 
+def test_dates_are_read_with_a_unit_of_time(tmp_path: Path) -> None:
+    data = written(tmp_path, "Time;prey\n2020-01-01;1,5\n2020-01-03;NaN\n", "data.csv")
+    request = written(tmp_path, MINIMAL)
+
+    found = request_of(RequestOptions(request, data=data, time_unit="days"))
+
+    assert found["data"] == {"times": [0.0, 2.0], "values": {"prey": [1.5, None]}}
+    falling = written(tmp_path, "Time,prey\n2020-01-03,1\n2020-01-01,1\n", "falling.csv")
+    assert mistakes(RequestOptions(request, data=falling, time_unit="days")) == ["falling.csv, line 3, column 'Time'"]
+
+
 def test_a_definition_is_read_from_a_file(tmp_path: Path) -> None:
     definition = {"states": ["x"], "parameters": ["k"], "equations": {"x": "-k*x"}}
     model, data = written(tmp_path, definition, "model.json"), written(tmp_path, "time,x\n0,2\n1,1\n", "data.csv")
@@ -183,6 +194,11 @@ def test_mistakes_in_experiments_are_reported_by_line(tmp_path: Path) -> None:
         (RequestOptions(), "--system and --data"),
         (RequestOptions(system="abacus"), "'abacus' is neither a catalogue system (lotka-volterra, "),
         (RequestOptions(system="none.json"), "none.json cannot be read"),
+        (
+            RequestOptions(system="lorenz", data=Path("data.csv"), time_unit="years"),
+            "--time-unit takes seconds, minutes, hours, days or weeks, not 'years'",
+        ),
+        (RequestOptions(system="lorenz", time_unit="days"), "pass --data FILE.csv too"),
         (RequestOptions(system="lorenz", guesses=("rho",)), "--guess takes NAME=VALUE, not 'rho'"),
         (RequestOptions(system="lorenz", guesses=("rho=two",)), "--guess rho: 'two' is not a finite number"),
         (RequestOptions(system="lorenz", initial=("x=inf",)), "--initial x: 'inf' is not a finite number"),

@@ -43,17 +43,116 @@ def test_a_column_experiment_makes_several_series(tmp_path: Path) -> None:
     ]
 
 
+def test_capitals_of_the_reserved_columns_do_not_matter(tmp_path: Path) -> None:
+    found = table(tmp_path, "Experiment,TIME,Time,x\nwarm,0,7,1\n")
+
+    [series] = found.series
+    assert (series.name, series.times, series.values) == ("warm", [0.0], {"Time": [7.0], "x": [1.0]})
+    [series] = table(tmp_path, "Time,time\n7,0\n").series
+    assert (series.times, series.values) == ([0.0], {"Time": [7.0]})
+
+
+@pytest.mark.parametrize("delimiter", [";", "\t"])
+def test_numbers_between_semicolons_or_tabs_may_have_decimal_commas(tmp_path: Path, delimiter: str) -> None:
+    """As spreadsheets write them where the comma is the decimal separator, and R's `write.csv2`."""
+    text = '"time";"x";"y"\r\n0;1,5;-,5\r\n0,5;;2,5e-3\r\n1;12;NA\r\n;;\r\n'
+
+    [series] = table(tmp_path, text.replace(";", delimiter)).series
+
+    assert series.times == [0.0, 0.5, 1.0]
+    assert series.values == {"x": [1.5, None, 12.0], "y": [-0.5, 2.5e-3, None]}
+    [series] = table(tmp_path, f"time{delimiter}x\n0{delimiter}1.5\n").series
+    assert series.values == {"x": [1.5]}
+
+
+def test_a_table_has_one_decimal_separator(tmp_path: Path) -> None:
+    """Otherwise 1,234 could be a thousand or one, and be read as the wrong one without a warning."""
+    assert refusal(tmp_path, "time;x\n0,5;1,5\n1;1.234\n2;1.234,5\n")[1:] == [
+        "  data.csv, line 3, column 'x': '1.234' has a decimal point, but numbers above have a decimal comma; "
+        "use one of them, and nothing between thousands",
+        "  data.csv, line 4, column 'x': '1.234,5' is not a number; leave the cell empty if the value is missing",
+    ]
+    assert refusal(tmp_path, "time;x\n0.5;1\n1;1,234\n")[1:] == [
+        "  data.csv, line 3, column 'x': '1,234' has a decimal comma, but numbers above have a decimal point; "
+        "use one of them, and nothing between thousands",
+    ]
+
+
+def test_nan_and_na_are_missing_values(tmp_path: Path) -> None:
+    """As Python, Julia and R write them."""
+    [series] = table(tmp_path, "time,x\n0,NaN\n1,nan\n2,NA\n3,\n4, 1\n").series
+
+    assert series.values == {"x": [None, None, None, None, 1.0]}
+
+
+@pytest.mark.parametrize(
+    ("dates", "unit", "times"),
+    [
+        (["2020-02-27", "2020-02-28", "2020-03-01"], "days", [0.0, 1.0, 3.0]),
+        (["2020-02-27", "2020-03-05"], "weeks", [0.0, 1.0]),
+        (["1900-01-01T06:00", "1900-01-01 07:30:00", "1900-01-02"], "hours", [0.0, 1.5, 18.0]),
+        (["2020-01-01T00:00:00.5", "2020-01-01T00:00:02"], "seconds", [0.0, 1.5]),
+        (["2020-01-01T12:00Z", "2020-01-01T14:00+01:00"], "minutes", [0.0, 60.0]),
+    ],
+)
+def test_dates_are_counted_from_the_first_row_in_the_given_unit(
+    tmp_path: Path, dates: list[str], unit: str, times: list[float]
+) -> None:
+    path = tmp_path / "data.csv"
+    path.write_text("time,x\n" + "".join(f"{date},1\n" for date in dates), encoding="utf-8")
+
+    [series] = read_table(path, unit).series
+
+    assert series.times == times
+
+
+def test_all_experiments_count_dates_from_the_first_row(tmp_path: Path) -> None:
+    path = tmp_path / "data.csv"
+    path.write_text("experiment,time,x\na,2020-01-02,1\nb,2020-01-01,1\nb,2020-01-04,1\n", encoding="utf-8")
+
+    assert [series.times for series in read_table(path, "days").series] == [[0.0], [-1.0, 2.0]]
+
+
+@pytest.mark.parametrize(
+    ("text", "unit", "message"),
+    [
+        ("2020-01-01", None, "'2020-01-01' is a date; pass the unit of time with --time-unit seconds, minutes, hours, "
+         "days or weeks. Times are then counted from the first row"),
+        ("2020-02-30", "days", "'2020-02-30' is not a valid date: "),
+        ("2020-01-01T25:00", "days", "'2020-01-01T25:00' is not a valid date: "),
+        ("01.02.2020", "days", "'01.02.2020' is not a number"),
+        ("2020-01-01\n3", "days", "line 3, column 'time': '3' is a number, but times above are dates"),
+        ("3\n2020-01-01", None, "line 3, column 'time': '2020-01-01' is a date, but times above are numbers"),
+        ("3", "days", "'3' is a number, not a date; --time-unit is only for dates"),
+        ("2020-01-01\n2020-01-02T00:00Z", "days", "has a time zone, dates above do not"),
+        ("2020-01-01T00:00Z\n2020-01-02", "days", "has no time zone, but dates above have one"),
+    ],
+)  # fmt: skip
+def test_an_invalid_date_is_reported(tmp_path: Path, text: str, unit: str | None, message: str) -> None:
+    path = tmp_path / "data.csv"
+    path.write_text("".join(f"{cell},1\n" for cell in ["time", *text.split()]).replace("time,1", "time,x"), "utf-8")
+
+    with pytest.raises(CommandError) as refused:
+        read_table(path, unit)
+    assert message in "\n".join(refused.value.lines())
+
+
+def test_dates_without_a_unit_are_one_mistake(tmp_path: Path) -> None:
+    assert len(refusal(tmp_path, "time,x\n" + "2020-01-01,1\n" * 30)) == 2
+
+
 def test_every_invalid_cell_is_reported_by_line_and_column(tmp_path: Path) -> None:
-    text = 'experiment,time,x,y\na,0,one,2\n,1,1,1\na,,1,1\na,2,"2,5",1e999\na,3\na,4,NaN,1_0\n'
+    text = 'experiment,time,x,y\na,0,one,2\n,1,1,1\na,,1,1\na,2,"2,5",1e999\na,3\na,4,1e,1_0\n'
 
     assert refusal(tmp_path, text)[1:] == [
         "  data.csv, line 2, column 'x': 'one' is not a number; leave the cell empty if the value is missing",
         "  data.csv, line 3, column 'experiment': empty; every row needs the name of its experiment",
         "  data.csv, line 4, column 'time': empty; every row needs a time",
-        "  data.csv, line 5, column 'x': '2,5' is not a number; use a decimal point",
+        "  data.csv, line 5, column 'x': '2,5' is not a number; use a decimal point, or separate the columns by "
+        "semicolons",
         "  data.csv, line 5, column 'y': '1e999' exceeds double precision",
         "  data.csv, line 6: 2 cells, but the header has 4 columns",
-        "  data.csv, line 7, column 'x': 'NaN' is not a number; leave the cell empty if the value is missing",
+        "  data.csv, line 7, column 'x': '1e' is not a number; leave the cell empty if the value is missing",
         "  data.csv, line 7, column 'y': '1_0' is not a number; leave the cell empty if the value is missing",
     ]
 
@@ -70,7 +169,10 @@ def test_only_the_first_of_many_mistakes_are_reported(tmp_path: Path) -> None:
     [
         ("", "line 1: the header has no column 'time'"),
         ("t,x\n0,1\n", "line 1: the header has no column 'time', only 't', 'x'"),
-        ("time;x\n0;1\n", "only 'time;x'; separate columns by commas"),
+        ("time x\n0 1\n", "only 'time x'; separate columns by commas, semicolons or tabs"),
+        ("Time,x,x\n0,1,2\n", "line 1, column 'x': duplicate column"),
+        ("Time,TIMES\n,1\n", "line 2, column 'Time': empty; every row needs a time"),
+        ("time,x\nNaN,1\n", "line 2, column 'time': NaN; every row needs a time"),
         ("time\n0\n", "line 1: the header has no column for an observable"),
         ("time,x,x\n0,1,2\n", "line 1, column 'x': duplicate column"),
         ("time,x,\n0,1,2\n", "line 1: column 3 has no name"),
