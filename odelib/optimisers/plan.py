@@ -1,4 +1,4 @@
-"""The stages of a fit in order, with the progress and the checkpoints that they leave."""
+"""Runs the stages of a fit in order, and publishes progress and checkpoints."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from odelib.engines.base import StopCheck
-from odelib.errors import SolveError, StopRequested
+from odelib.errors import SolveError, StopReason, StopRequested
 from odelib.monitor import Checkpoint, Monitor, Progress
 from odelib.objective.objective import Evaluation, NotFinite, Objective
 from odelib.optimisers.base import STOP_MESSAGES, Optimiser, StopCode
@@ -19,14 +19,20 @@ from odelib.optimisers.evaluator import Counts, Evaluator
 from odelib.result import StageReport, Stopped
 
 RUNNING = "running"
+STOP_REASONS: dict[StopReason, str] = {
+    "cancelled": "the fit was cancelled during this stage",
+    "time_limit": "the time limit was reached during this stage",
+    "interrupted": "the fit was interrupted during this stage",
+    "lease_lost": "the fit was interrupted during this stage",
+}
 
 
 @dataclass
 class Position:
-    """Where a plan is.
+    """How far a plan has come.
 
-    index: of the stage that is next or running. counts, optimiser_state: what earlier attempts left of that stage.
-    reports: of the finished stages.
+    index: of the stage that is next or running. counts, optimiser_state: the work of earlier attempts at that stage, and
+    what its optimiser saved. reports: of the finished stages.
     """
 
     index: int = 0
@@ -36,7 +42,7 @@ class Position:
 
     @classmethod
     def of_checkpoint(cls, checkpoint: Checkpoint) -> Position:
-        """Where the attempt was that left this checkpoint."""
+        """The position at which a checkpoint was saved."""
         reports = [StageReport.model_validate(report) for report in checkpoint.reports]
         position = cls(checkpoint.stage, optimiser_state=checkpoint.optimiser)
         position.reports = [report for report in reports if report.stopped.code != RUNNING]
@@ -70,11 +76,11 @@ class Plan:
 
     @property
     def reports(self) -> list[StageReport]:
-        """What the finished stages did."""
+        """The reports of the finished stages."""
         return self.position.reports
 
     def run(self) -> StopCode:
-        """Run what is left of the plan; returns why its last stage stopped. Raises `StopRequested`."""
+        """Run the remaining stages. Returns why the last one stopped. Raises `StopRequested`."""
         code: StopCode = "finished"
         while self.position.index < len(self._stages):
             code = self._run_stage()
@@ -101,7 +107,7 @@ class Plan:
         try:
             code = self._stages[self.position.index].run(evaluator)
         except StopRequested as stop:
-            self._finish_stage(evaluator, stop.reason, f"the fit was stopped: {stop.reason}")
+            self._finish_stage(evaluator, stop.reason, STOP_REASONS[stop.reason])
             raise
         self._finish_stage(evaluator, code, STOP_MESSAGES[code])
         return code
@@ -141,7 +147,7 @@ class Plan:
             loss=best.loss,
             fraction=min((before + steps) / planned, 1.0),
         )
-        running = self._stage_report(evaluator, RUNNING, "the stage was still running")
+        running = self._stage_report(evaluator, RUNNING, "the fit ended while this stage was running")
         names = self._objective.unknowns.system.states
         self._monitor.checkpoint = Checkpoint(
             stage=index,
