@@ -31,8 +31,8 @@ STOP_REASONS: dict[StopReason, str] = {
 class Position:
     """How far a plan has come.
 
-    index: of the stage that is next or running. counts, optimiser_state: the work of earlier attempts at that stage, and
-    what its optimiser saved. reports: of the finished stages.
+    index: of the stage that is next or running. counts, optimiser_state: the work of earlier attempts at that stage,
+    and what its optimiser saved. reports: of the finished stages.
     """
 
     index: int = 0
