@@ -90,7 +90,7 @@ class SolveError(OdelibError):
 
     MESSAGES = {
         "max_steps": "the solver used all its {max_steps} steps by t = {time:.6g}; increase solver.max_steps, loosen "
-        "solver.rtol and solver.atol, or change the parameters: the system may be stiff at these",
+        "solver.rtol and solver.atol, or change the parameters, because the system may be stiff for these values",
         "not_finite": "the solution stopped being finite at t = {time:.6g}; it may diverge there, or an equation may "
         "divide by zero or take the logarithm or a root of a negative number",
         "step_too_small": "the solver's step became too small to continue at t = {time:.6g}; the solution may diverge "

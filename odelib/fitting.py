@@ -49,9 +49,9 @@ def fit(
 
     Args:
         problem: a validated request, as `FitProblem.model_validate` makes it.
-        monitor: where progress and checkpoints are left; set its `stop` to stop the fit.
-        resume: a checkpoint of an earlier attempt, to go on from.
-        elapsed: the seconds that earlier attempts ran, which count against the time limit.
+        monitor: receives progress and checkpoints; set its `stop` to stop the fit.
+        resume: a checkpoint of an earlier attempt, from which to continue.
+        elapsed: the seconds that earlier attempts took, which count against the time limit.
 
     Returns the result; its `outcome` says whether the fit converged, was cancelled or ran out of time. Raises
     `FitError` if the fit cannot succeed, and `StopRequested` if it was interrupted, or cancelled before any
@@ -192,9 +192,9 @@ class _Fit:
             raise stop
         raise FitError(
             "time_limit",
-            "The time limit passed before the first evaluation",
-            f"time_limit_seconds = {self._request.time_limit_seconds:g} passed before the guess was evaluated once; "
-            "raise it, loosen solver.rtol and solver.atol, or lower solver.max_steps",
+            "The time limit was reached before the first evaluation",
+            f"time_limit_seconds = {self._request.time_limit_seconds:g} elapsed before the guess was evaluated; "
+            "increase it, loosen solver.rtol and solver.atol, or reduce solver.max_steps",
         )
 
     def _stopped(self, stop: StopRequested) -> FitResult:

@@ -51,7 +51,7 @@ NumbersOrNull = list[float | None]
 
 
 class Outcome(Response):
-    """Whether the fit reached an optimum, or why it ended before."""
+    """Whether the fit reached an optimum, and if not, why it ended."""
 
     code: OutcomeCode
     message: str
@@ -148,7 +148,7 @@ class Trajectory(Response):
     residuals: Annotated[
         dict[str, NumbersOrNull],
         Field(
-            description="Data minus model, divided by sigma if it is known; for log-normal noise, of the logarithms."
+            description="Data minus model, divided by sigma if one is given; for lognormal noise, of the logarithms."
         ),
     ]
     dense: Dense
@@ -213,7 +213,7 @@ class Profile(Response):
     limit: Annotated[float, Field(description="The loss at which the 95 % confidence interval ends.")]
     parabola: Annotated[
         Numbers | None,
-        Field(description="The losses that the covariance predicts at these values, if it is known."),
+        Field(description="The losses that the covariance predicts at these values; absent if there is no covariance."),
     ] = None
 
 
@@ -226,7 +226,7 @@ class SolverUsed(Response):
 
 
 class FitResult(Response):
-    """The result of a fit: the `result` of an answer.
+    """The result of a fit: the `result` of a response.
 
     >>> from odelib import FitProblem, fit
     >>> problem = FitProblem.model_validate({

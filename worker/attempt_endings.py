@@ -70,8 +70,8 @@ def out_of_memory(megabytes: int) -> str:
     return problem_json(
         "out_of_memory",
         "The fit exceeds its memory limit",
-        f"the fit needs more than the {megabytes} MB that a fit may use here; give fewer times, fewer or shorter "
-        "predictions, fewer free unknowns, or fewer and shorter equations, or have ODEFIT_FIT_MEMORY_MB raised",
+        f"the fit exceeds its limit of {megabytes} MB of memory; reduce the number of times, predictions, free "
+        "unknowns or equations, or ask the operator to increase ODEFIT_FIT_MEMORY_MB",
     )
 
 
@@ -80,7 +80,7 @@ def internal_error(kind: str) -> str:
     return problem_json(
         "internal",
         "Internal error",
-        f"an unexpected error ({kind}) ended the fit; the log of the worker says where. The same request will probably "
+        f"an unexpected error ({kind}) ended the fit; the worker's log has the details. The same request will probably "
         "fail again; another method, other tolerances or other stages may avoid the error",
     )
 
@@ -93,8 +93,7 @@ def problem_json(code: str, title: str, detail: str) -> str:
 def _time_limit_before_first_point() -> str:
     return problem_json(
         "time_limit",
-        "The time limit was reached before the first point",
-        "time_limit_seconds passed before the loss was computed once; raise time_limit_seconds, or make the problem "
-        "cheaper: a shorter series, looser solver.rtol and solver.atol, or fewer and shorter equations, which are "
-        "compiled first",
+        "The time limit was reached before the first evaluation",
+        "time_limit_seconds elapsed before the guess was evaluated; increase time_limit_seconds, shorten the series, "
+        "loosen solver.rtol and solver.atol, or shorten the equations, which are compiled first",
     )

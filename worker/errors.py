@@ -27,7 +27,8 @@ class StoreFull(WorkerError):
 
     def __init__(self) -> None:
         super().__init__(
-            "the memory of Redis is full; delete fits you no longer need, wait until results expire, or raise maxmemory"
+            "Redis has no memory left; delete fits that you no longer need, wait until results expire, or increase "
+            "maxmemory"
         )
 
 
@@ -36,7 +37,7 @@ class QueueFull(WorkerError):
 
     def __init__(self, limit: int) -> None:
         self.limit = limit
-        super().__init__(f"{limit} fits are waiting, which is the limit; try again when some of them have started")
+        super().__init__(f"the queue is full with {limit} fits; try again when some of them have started")
 
 
 class FitNotFound(WorkerError):

@@ -44,7 +44,7 @@ class ODELayer(nn.Module):
         constants: values that replace the system's, by name.
         parameters: values by name, for calls that pass none.
         initial_state: values by name, for calls that pass none.
-        trainable: hold these two as `nn.Parameter`s, `parameter_vector` and `initial_state_vector`.
+        trainable: hold parameters and initial state as `nn.Parameter`s: `parameter_vector` and `initial_state_vector`.
 
     Inputs of another type are converted to float64. Raises `ValueError` for an engine, method or name that does not
     exist, `ProblemError` for an invalid definition, and `FitError` if there is no GPU for `"cuda"`.
@@ -111,7 +111,7 @@ class ODELayer(nn.Module):
             constants: (c,) or (B, c), in the order of `system.constants`; by default the layer's.
 
         Raises `SolveError` if a single trajectory cannot be solved; in a batch the states of such a member are NaN.
-        Raises `ValueError` for shapes that do not fit.
+        Raises `ValueError` for shapes that do not match.
 
         >>> import torch
         >>> layer = ODELayer({"states": ["x"], "parameters": ["k"], "equations": {"x": "-k*x"}})
@@ -128,7 +128,7 @@ class ODELayer(nn.Module):
         parameters: Tensor | None = None,
         constants: Tensor | None = None,
     ) -> Solution:
-        """As `forward`, with the errors of the members of a batch that failed."""
+        """Like `forward`, but also return the errors of the batch members that failed."""
         state, parameter, settings = self._solve_settings(times, initial_state, parameters, constants)
         return self.engine.solve(state, parameter, settings)
 
@@ -263,7 +263,9 @@ def _system(system: str | Mapping[str, Any] | SystemDefinition | System) -> Syst
 
 def _known(argument: str, given: Mapping[str, float], names: Any) -> dict[str, float]:
     if unknown := [name for name in given if name not in names]:
-        raise ValueError(f"{argument} has unknown names {', '.join(unknown)}; known are {', '.join(names) or 'none'}")
+        raise ValueError(
+            f"{argument} has unknown names: {', '.join(unknown)}; known names: {', '.join(names) or 'none'}"
+        )
     return dict(given)
 
 

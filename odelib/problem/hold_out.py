@@ -17,6 +17,7 @@ class HoldOut(Request):
         Omittable[list[Label]],
         Field(
             min_length=1,
-            description="Holds out the experiments of these names; their free initial states stay at the guess.",
+            description="Holds out the experiments with these names. The unknowns that belong only to them keep their "
+            "guesses.",
         ),
     ] = None

@@ -18,7 +18,8 @@ class Penalty(Request):
         Omittable[list[Text]],
         Field(
             min_length=1,
-            description="Parameters, and states for their initial values; all free parameters if omitted.",
+            description="Names of parameters, and of states (for their initial values); all free parameters if "
+            "omitted.",
         ),
     ] = None
     toward: Annotated[Literal["zero", "guess"], Field(description="The value of x₀.")] = "zero"

@@ -29,7 +29,9 @@ class Prediction(Request):
             "Without this field, the fitted state at the start of the data is integrated to `times`."
         ),
     ] = None
-    parameters: Annotated[dict[Key, Number], Field(description="Replace fitted parameters, name by name.")] = {}
+    parameters: Annotated[
+        dict[Key, Number], Field(description="Values that replace fitted parameters, name by name.")
+    ] = {}
     values: Annotated[
         Omittable[Annotated[Measurements, Field(min_length=1)]],
         Field(description="Measurements to score the prediction with, in the form of a series' `values`."),

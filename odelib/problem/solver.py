@@ -24,7 +24,7 @@ class Solver(Request):
     ] = "auto"
     device: Annotated[
         Literal["auto", "cpu", "cuda"],
-        Field(description="`auto`: a GPU if there is one and it is faster. `cuda`: fails if there is no GPU."),
+        Field(description="`auto`: the CPU. `cuda`: a GPU; the fit fails if there is none."),
     ] = "auto"
     rtol: Annotated[PositiveNumber, Field(description="Relative tolerance of each step.")] = 1e-6
     atol: Annotated[PositiveNumber, Field(description="Absolute tolerance of each step, in the states' units.")] = 1e-8

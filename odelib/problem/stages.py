@@ -58,10 +58,9 @@ class MultiStartStage(Request):
     when: Annotated[
         Literal["always", "doubtful"],
         Field(
-            description="`always`, or `doubtful`: only if the best fit so far has not converged, leaves a direction "
-            "flat, has an unknown at a bound or one that is unlikely under its prior, describes an observable no "
-            "better than a constant, or has structured residuals; and no further starts once five have reached the "
-            "best loss."
+            description="`always`, or `doubtful`: only if the best fit so far has not converged, has a flat direction, "
+            "an unknown at a bound or one that is improbable under its prior, describes an observable no better than a "
+            "constant, or has structured residuals; and no further starts once five have reached the best loss."
         ),
     ] = "always"
 

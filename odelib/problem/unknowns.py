@@ -30,7 +30,7 @@ class Unknown(Request):
     ] = "linear"
     fixed: Annotated[bool, Field(strict=True, description="Not fitted: keeps the value of the guess.")] = False
     prior: Annotated[
-        Omittable[Prior], Field(description="Prior distribution. Requires `noise`, and with it a likelihood.")
+        Omittable[Prior], Field(description="Prior distribution. Requires `noise`, which defines the likelihood.")
     ] = None
 
     @property

@@ -48,11 +48,17 @@ def at_bound(findings: Findings) -> Iterator[FitWarning]:
 def not_finite(findings: Findings) -> Iterator[FitWarning]:
     """Observables and derived quantities that are null or missing in the result."""
     model = findings.best.output.model
-    names = [name for name, column in model.items() if not bool(column.isfinite().all())]
-    if names := [*names, *findings.undefined_derived]:
-        verb = "is" if len(names) == 1 else "are"
-        message = f"{', '.join(names)} {verb} not finite at some times or at the fitted parameters"
-        yield FitWarning(code="not_finite", message=message, names=names)
+    observables = [name for name, column in model.items() if not bool(column.isfinite().all())]
+    derived = list(findings.undefined_derived)
+    where = [(observables, "at some times"), (derived, "at the fitted parameters")]
+    clauses = [f"{', '.join(group)} {_verb(group)} not finite {place}" for group, place in where if group]
+    if clauses:
+        message = " and ".join(clauses) + "; look for a division by zero, or the root or logarithm of a negative number"
+        yield FitWarning(code="not_finite", message=message, names=observables + derived)
+
+
+def _verb(names: Sequence[str]) -> str:
+    return "is" if len(names) == 1 else "are"
 
 
 def best_found_once(findings: Findings) -> Iterator[FitWarning]:
@@ -94,8 +100,11 @@ def zero_gradient(findings: Findings) -> Iterator[FitWarning]:
     held = unknowns.at_bound(evaluation.coordinates)
     entries = zip(unknowns.names, evaluation.gradient, held, strict=True)
     if names := [name for name, derivative, is_held in entries if derivative == 0.0 and not is_held]:
-        message = f"the data do not determine {', '.join(names)}: at the best point the loss does not change with "
-        message += "it" if len(names) == 1 else "them"
+        pronoun = "it" if len(names) == 1 else "them"
+        message = (
+            f"the data do not determine {', '.join(names)}: the loss does not depend on {pronoun} at the best point; "
+            f"fix {pronoun}, or add measurements that depend on {pronoun}"
+        )
         yield FitWarning(code="flat_direction", message=message, names=names)
 
 
@@ -104,18 +113,19 @@ def coarse_solver(findings: Findings) -> Iterator[FitWarning]:
     output = findings.best.output
     if findings.best.objective.measurements.is_coarse(output.model, output.scales, COARSE):
         message = (
-            "solver.atol is not small compared with the data, so the trajectories and the fit are inaccurate; lower it"
+            "solver.atol is too large compared with the data, so the trajectories and the fit are inaccurate; reduce it"
         )
         yield FitWarning(code="coarse_solver", message=message)
 
 
 NO_UNCERTAINTY = {
     "all_fixed": "there are no standard errors: every unknown is fixed",
-    "time_limit": "there are no standard errors: the time limit was reached first",
+    "time_limit": "there are no standard errors: the time limit was reached first; increase time_limit_seconds",
     "no_derivatives": "there are no standard errors: the model's derivatives could not be computed, because {detail}",
-    "no_scale": "there are no standard errors: the noise scale cannot be estimated, because that needs more "
-    "observations than free unknowns",
-    "profile_time_limit": "the time limit was reached before the profile of {detail!r:.80} and those after it",
+    "no_scale": "there are no standard errors: the noise scale cannot be estimated, which needs more observations "
+    "than free unknowns; fix unknowns, or add measurements",
+    "profile_time_limit": "the time limit was reached before the profile of {detail!r:.80} and the profiles after it "
+    "were computed; increase time_limit_seconds",
 }
 
 
@@ -148,7 +158,8 @@ def flat_direction(findings: Findings) -> Iterator[FitWarning]:
 def open_interval(findings: Findings) -> Iterator[FitWarning]:
     """Unknowns whose profile does not reach the limit on both sides."""
     if names := findings.intervals.open_ended:
-        message = f"the data do not bound {', '.join(names)} on both sides; open ends of intervals are left out"
+        intervals = "the interval has" if len(names) == 1 else "the intervals have"
+        message = f"the data do not bound {', '.join(names)} on at least one side; {intervals} no end there"
         yield FitWarning(code="open_interval", message=message, names=names)
 
 

@@ -5,28 +5,34 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, TypeVar
 
 import typer
 
 from service.cli.errors import BAD_REQUEST, CommandError
 
 if TYPE_CHECKING:
+    from pydantic_settings import BaseSettings
+
     from service.settings import ServiceSettings
+
+_Settings = TypeVar("_Settings", bound="BaseSettings")
 
 RequestPath = Annotated[
     Path | None, typer.Argument(metavar="[FILE.json]", help="The fit request: the body of POST /fits.")
 ]
 System = Annotated[
     str | None,
-    typer.Option("--system", metavar="SYSTEM|FILE.json", help="Name of a catalogue system, or file of a definition."),
+    typer.Option(
+        "--system", metavar="SYSTEM|FILE.json", help="Name of a catalogue system, or a file that contains a definition."
+    ),
 ]
 Data = Annotated[
     Path | None,
     typer.Option(
         metavar="FILE.csv",
-        help="Measurements, in the columns time, one for each observable, and optionally experiment. "
-        "Empty cells, NA and NaN are missing values.",
+        help="CSV file of measurements: a column time, a column for each observable, and optionally a column "
+        "experiment. Empty cells, NA and NaN are missing values.",
     ),
 ]
 TimeUnit = Annotated[
@@ -61,11 +67,13 @@ Uncertainty = Annotated[
 ]
 ResultPath = Annotated[Path | None, typer.Option("--out", metavar="RESULT.json", help="File to write the result to.")]
 PlotPath = Annotated[
-    Path | None, typer.Option("--plot", metavar="PICTURE", help="File to draw the plot in: .png, .pdf, .svg, …")
+    Path | None, typer.Option("--plot", metavar="PICTURE", help="File to write the plot to: .png, .pdf, .svg, …")
 ]
 Host = Annotated[
     str | None,
-    typer.Option("--host", metavar="HOST", help="Address to listen on; beyond loopback only if ODEFIT_API_KEY is set."),
+    typer.Option(
+        "--host", metavar="HOST", help="Address to listen on; addresses other than loopback need ODEFIT_API_KEY."
+    ),
 ]
 ParentPid = Annotated[
     int | None, typer.Option("--with-parent", hidden=True, help="End when the process with this id ends.")
@@ -114,14 +122,28 @@ class RequestOptions:
 
 def load_settings(host: str | None, port: int | None) -> ServiceSettings:
     """Return the settings of the environment with `host` and `port` replaced if given. Raises `CommandError`."""
-    from pydantic import ValidationError  # noqa: PLC0415 - not needed for --help
+    from service.settings import ServiceSettings  # noqa: PLC0415 - not needed for --help
 
-    from service.settings import ServiceSettings  # noqa: PLC0415
-
-    try:
-        settings = ServiceSettings()
-    except ValidationError as error:
-        mistakes = [f"ODEFIT_{str(e['loc'][0]).upper()}: {e['msg']}" for e in error.errors()]
-        raise CommandError(BAD_REQUEST, "invalid setting: " + "; ".join(mistakes)) from None
+    settings = _from_environment(ServiceSettings)
+    check_worker_settings()
     given = {"host": host, "port": port}
     return settings.model_copy(update={name: value for name, value in given.items() if value is not None})
+
+
+def check_worker_settings() -> None:
+    """Raise `CommandError` if the environment has an invalid setting of the queue or the workers."""
+    from worker.settings import WorkerSettings  # noqa: PLC0415 - not needed for --help
+
+    _from_environment(WorkerSettings)
+
+
+def _from_environment(kind: type[_Settings]) -> _Settings:
+    from pydantic import ValidationError  # noqa: PLC0415 - not needed for --help
+
+    from odelib.problem.checks.form import in_our_words  # noqa: PLC0415 - not needed for --help
+
+    try:
+        return kind()
+    except ValidationError as error:
+        mistakes = [f"ODEFIT_{str(e['loc'][0]).upper()}: {in_our_words(e)}" for e in error.errors()]
+        raise CommandError(BAD_REQUEST, "invalid setting " + "; ".join(mistakes)) from None

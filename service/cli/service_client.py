@@ -58,7 +58,7 @@ class ServiceClient:
             else:
                 if response.status_code not in _RETRIED_STATUSES:
                     return self._content(response)
-                problem = f"the service at {self.url} cannot accept the fit now: {_detail(response)}"
+                problem = f"the service at {self.url} is temporarily unavailable: {_detail(response)}"
             if time.monotonic() + RETRY_PAUSE > deadline:
                 raise CommandError(NO_SERVICE, problem)
             self.notify("waiting for the service")

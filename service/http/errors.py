@@ -13,12 +13,14 @@ from typing import Any
 
 from fastapi import FastAPI
 from fastapi.exceptions import RequestValidationError
+from pydantic_core import ErrorDetails
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Match
 
 from odelib.errors import FieldError, ProblemError
+from odelib.problem.checks.form import in_our_words
 from service.strict_json import MalformedJsonError
 from worker import errors as queue_errors
 
@@ -159,8 +161,8 @@ def _framework_validation(request: Request, error: Exception) -> Response:
     return problem_response(invalid_parameters(mistakes))
 
 
-def _parameter_detail(details: Mapping[str, Any]) -> str:
-    return "unknown query parameter" if details["type"] == "extra_forbidden" else str(details["msg"])
+def _parameter_detail(details: ErrorDetails) -> str:
+    return "unknown query parameter" if details["type"] == "extra_forbidden" else in_our_words(details)
 
 
 def _framework_error(request: Request, error: Exception) -> Response:
@@ -187,9 +189,7 @@ def _methods_at(request: Request) -> list[str]:
 
 def _internal_error(request: Request, error: Exception) -> Response:
     # Starlette raises the exception again after this response, so that the server logs it in full.
-    return problem_response(
-        ServiceError("internal", "an unexpected error occurred; the log of the service has details")
-    )
+    return problem_response(ServiceError("internal", "an unexpected error occurred; the service's log has the details"))
 
 
 def _summary(errors: Sequence[FieldError | ParameterError]) -> str:

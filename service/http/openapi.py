@@ -87,6 +87,8 @@ def _build(app: FastAPI) -> Node:
     _add_models(schemas)
     _describe_submission(document["paths"]["/fits"]["post"])
     _describe_keys(document)
+    for schema in schemas.values():
+        _shorten_description(schema)
     for node in _nodes(document):
         _drop_null(node)
         _open_code(node)
@@ -104,6 +106,12 @@ def _add_models(schemas: Node) -> None:
         if name in schemas and schemas[name] != schema:
             raise ValueError(f"a request model and a response model share the name {name!r}")
         schemas[name] = schema
+
+
+def _shorten_description(schema: Node) -> None:
+    """Keep the first paragraph of a model's docstring: the others are about Python."""
+    if "description" in schema:
+        schema["description"] = schema["description"].partition("\n\n")[0]
 
 
 def _describe_submission(operation: Node) -> None:

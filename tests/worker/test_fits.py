@@ -78,7 +78,7 @@ def test_a_full_queue_accepts_no_more(store: Store) -> None:
     for _ in range(4):
         store.submit()
     store.submit(key="k", digest="d", queue="gpu")
-    with pytest.raises(QueueFull, match="5 fits are waiting"):
+    with pytest.raises(QueueFull, match="the queue is full with 5 fits"):
         store.submit()
 
     assert not store.submit(key="k", digest="d").created
@@ -207,7 +207,7 @@ def test_full_memory_refuses_fits_but_nothing_else(redis_url: str) -> None:
     third = store.submit().record.id
     store.redis.config_set("maxmemory", "1")
     try:
-        with pytest.raises(StoreFull, match="memory of Redis is full"):
+        with pytest.raises(StoreFull, match="Redis has no memory left"):
             store.submit()
         assert store.leases.finish(running, Ending("succeeded", "x" * 10_000), "{}")
         claim = store.claim()

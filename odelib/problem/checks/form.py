@@ -63,7 +63,11 @@ _SENTENCES: Mapping[str, str] = {
     "model_attributes_type": "must be an object",
     "int_type": "must be a whole number",
     "int_from_float": "must be a whole number",
+    "int_parsing": "must be a whole number",
+    "int_parsing_size": "the number has too many digits",
+    "float_parsing": "must be a number",
     "bool_type": "must be true or false",
+    "bool_parsing": "must be true or false",
     "too_short": "must not be empty",
     "string_too_short": "must not be empty",
 }
@@ -127,11 +131,15 @@ def _sentence(details: ErrorDetails, loc: Location) -> str:
         return f"must be one of {details['ctx']['expected_tags']}"
     if kind in ("float_type", "string_type", "literal_error"):
         return _wrong_value(details, loc)
-    return _SENTENCES.get(kind) or _in_our_words(details["msg"])
+    return in_our_words(details)
 
 
-def _in_our_words(sentence: str) -> str:
-    """Adapt a sentence of pydantic: "Input should be less than or equal to 5" becomes "must be at most 5"."""
+def in_our_words(details: ErrorDetails) -> str:
+    """Return the text of an error in the words of the service.
+
+    "Input should be less than or equal to 5" becomes "must be at most 5".
+    """
+    sentence = _SENTENCES.get(details["type"]) or details["msg"]
     for theirs, ours in _PHRASES:
         sentence = theirs.sub(ours, sentence)
     return sentence

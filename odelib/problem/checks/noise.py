@@ -76,7 +76,9 @@ def _check_scales(entry: Mapping[str, Any], name: str, series: list[LocatedSerie
         _check_sigma(entry, name, series, report)
     estimated = [scale for scale in kind.scales if entry.get(scale) == ESTIMATE]
     if "prior" in entry and len(estimated) != 1:
-        report.add(join(pointer, "prior"), f"a prior needs exactly one estimated scale; here {len(estimated)} are")
+        report.add(
+            join(pointer, "prior"), f"a prior needs exactly one estimated scale, but {len(estimated)} are estimated"
+        )
     check_prior(entry, pointer, None, report, likelihood=True)
 
 
@@ -104,7 +106,7 @@ def _check_column(
 ) -> None:
     for count, (i, value) in enumerate(_impossible(column, kind)):
         if count == MAX_LISTED:
-            report.add(pointer, f"further entries are impossible, from entry {i} on")
+            report.add(pointer, f"more entries are impossible, starting with entry {i}")
             return
         report.add(join(pointer, i), f"{value!r} is impossible with {distribution} noise: {kind.value_rule}")
 

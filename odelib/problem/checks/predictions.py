@@ -67,7 +67,8 @@ def _times(fields: Mapping[str, Any], base: str, data: Mapping[str, Any], report
     if "initial_state" not in fields and start is not None and first is not None and first < start:
         report.add(
             join(base, "times", 0),
-            f"{first!r} is before the start of the data at {start!r}; give 'initial_state' to predict from there",
+            f"{first!r} is before the start of the data at {start!r}; to start a prediction earlier, give "
+            "'initial_state'",
         )
 
 

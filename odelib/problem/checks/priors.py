@@ -35,7 +35,7 @@ def check_prior(
         or (upper is not None and guess > upper)
         or (kind.is_open and guess in (lower, upper))
     ):
-        middle = "" if "guess" in entry else ", the middle between the bounds,"
+        middle = "" if "guess" in entry else ", the default between the bounds,"
         report.add(join(pointer, "guess"), f"the guess {guess!r}{middle} is impossible under its prior")
 
 

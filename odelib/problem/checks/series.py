@@ -120,6 +120,8 @@ def _check_sigma(data: Mapping[str, Any], base: str, declared: DeclaredNames | N
 def _check_observable(name: str, pointer: str, declared: DeclaredNames | None, report: MistakeReport) -> bool:
     if declared is None or name in declared.observables:
         return True
-    why = "; a system that defines observables is observed only through them" if name in declared.states else ""
+    why = ""
+    if name in declared.states:
+        why = "; if a system defines observables, its states are not observables unless they are listed"
     report.add(pointer, f"the system has no observable {name!r:.80}; it has {listed(declared.observables)}{why}")
     return False

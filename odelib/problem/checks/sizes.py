@@ -58,8 +58,8 @@ def _too_much_text(raw: Mapping[str, Any], limit: int) -> list[FieldError]:
         count += sum(len(text) for text in entries.values() if isinstance(text, str))
         if count > limit:
             detail = (
-                f"up to here, the expressions have more than {limit} characters in total; introduce a parameter or a "
-                "state for terms that occur more than once, or fit a smaller system"
+                f"the expressions up to and including these have more than {limit} characters in total; shorten them, "
+                "or fit a smaller system"
             )
             return [FieldError(pointer, detail)]
     return []

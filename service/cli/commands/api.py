@@ -21,12 +21,13 @@ def api(
     with_parent: ParentPid = None,
 ) -> None:
     """Run only the API, with the Redis at ODEFIT_REDIS_URL."""
-    from service.http.server import run_api
-    from service.settings import UnprotectedHost
-
     if with_parent is not None:
         end_with_parent(with_parent)
+    settings = load_settings(host, port)
+    from service.http.server import run_api  # reads the worker's settings, which are valid by now
+    from service.settings import UnprotectedHost
+
     try:
-        run_api(load_settings(host, port), None if socket_fd is None else socket.socket(fileno=socket_fd))
+        run_api(settings, None if socket_fd is None else socket.socket(fileno=socket_fd))
     except UnprotectedHost as error:
         raise CommandError(BAD_REQUEST, str(error)) from None

@@ -27,7 +27,10 @@ Json = dict[str, Any]
 
 def init(
     system: Annotated[
-        str, typer.Argument(metavar="SYSTEM|FILE.json", help="Name of a catalogue system, or file of a definition.")
+        str,
+        typer.Argument(
+            metavar="SYSTEM|FILE.json", help="Name of a catalogue system, or a file that contains a definition."
+        ),
     ],
     data: Data = None,
     time_unit: TimeUnit = None,
@@ -38,7 +41,7 @@ def init(
         Path | None, typer.Option(metavar="FILE.json", help="File to write the request to [default: standard output].")
     ] = None,
 ) -> None:
-    """Write a first FILE.json, which runs as it is."""
+    """Write a first FILE.json, which you can fit unchanged."""
     from service.cli.files import check_writable, format_json, write_text
 
     check_writable(out)

@@ -26,7 +26,7 @@ def simulate(
     ] = None,
     plot: PlotPath = None,
 ) -> None:
-    """Simulate data of a system, ready to fit."""
+    """Simulate data from a system, ready to fit."""
     from service.cli.files import check_writable, is_catalogue_system, read_request_object
     from service.cli.report.outputs import check_plot_path
 

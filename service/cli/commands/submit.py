@@ -133,5 +133,5 @@ def _report(
 
 def _interrupted(client: ServiceClient, fit_id: str | None) -> str:
     if fit_id is None:
-        return "interrupted before the service responded; if it has accepted the fit, the fit keeps running"
+        return "interrupted before the service responded; if the service accepted the fit, it is still running"
     return f"the fit {fit_id} keeps running: {client.url}/fits/{fit_id}"

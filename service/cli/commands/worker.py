@@ -10,7 +10,7 @@ import typer
 
 from service.cli.child_process import end_with_parent
 from service.cli.errors import BAD_REQUEST, CommandError
-from service.cli.options import ParentPid
+from service.cli.options import ParentPid, check_worker_settings
 
 _QUEUES = ("cpu", "gpu")
 
@@ -30,6 +30,7 @@ def worker(
         raise CommandError(BAD_REQUEST, f"unknown queue {queue!r}; choose cpu or gpu")
     if with_parent is not None:
         end_with_parent(with_parent)
+    check_worker_settings()
     from worker.celery_app import WORKER_OPTIONS, app
 
     # Celery warns root of pickled messages; ours are JSON.

@@ -48,7 +48,7 @@ class NumberReader:
         self._check_separator(text, "," if has_comma else "." if "." in text else None)
         number = float(text.replace(",", "."))
         if number in (float("inf"), float("-inf")):
-            raise InvalidCell(f"{text!r:.40} exceeds double precision")
+            raise InvalidCell(f"{text!r:.40} is outside the range of double precision")
         return number
 
     def _check_separator(self, text: str, separator: str | None) -> None:

@@ -49,7 +49,10 @@ router = APIRouter(tags=["fits"])
     dependencies=NO_PARAMETERS,
 )
 async def submit_fit(request: Request) -> Response:
-    """Submit a fit. It is validated now and runs later; with `Prefer: wait=SECONDS` the response waits for its end."""
+    """Submit a fit.
+
+    The service validates it immediately and runs it later. With `Prefer: wait=SECONDS` it responds when the fit ends.
+    """
     state = state_of(request)
     seconds = seconds_to_wait(request.headers.getlist("prefer"), state.settings.max_wait_seconds)
     record = await _accept(state, request)
@@ -171,6 +174,7 @@ async def cancel_fit(request: Request, fit_id: str) -> Response:
 
 @router.delete(
     "/fits/{fit_id}",
+    summary="Delete Fit",
     status_code=204,
     response_class=Response,
     response_description="The fit was deleted",

@@ -48,7 +48,8 @@ CASES: dict[str, tuple[dict[str, Any], str]] = {
     ),
     "not_finite": (
         {"system": SYSTEM | {"derived": {"p": "log(0 - k)", "q": "sqrt(0 - k)"}}},
-        "p, q are not finite at some times or at the fitted parameters",
+        "p, q are not finite at the fitted parameters; look for a division by zero, or the root or logarithm of a "
+        "negative number",
     ),
     "best_found_once": (
         {"values": np.ones(40), **MANY_MINIMA},
@@ -68,12 +69,12 @@ CASES: dict[str, tuple[dict[str, Any], str]] = {
     ),
     "coarse_solver": (
         {"solver": {"atol": 0.1}},
-        "solver.atol is not small compared with the data, so the trajectories and the fit are inaccurate; lower it",
+        "solver.atol is too large compared with the data, so the trajectories and the fit are inaccurate; reduce it",
     ),
     "no_uncertainty": (
         {"data": {"times": [0.0, 1.0], "values": {"x": [1.0, 0.5]}}, "uncertainty": "covariance"},
-        "there are no standard errors: the noise scale cannot be estimated, because that needs more observations than "
-        "free unknowns",
+        "there are no standard errors: the noise scale cannot be estimated, which needs more observations than free "
+        "unknowns; fix unknowns, or add measurements",
     ),
     "flat_direction": (
         {"system": TWO_PARAMETERS, "parameters": {"a": 0.5, "b": 1.0}},
@@ -82,7 +83,7 @@ CASES: dict[str, tuple[dict[str, Any], str]] = {
     ),
     "open_interval": (
         {"system": ONE_IDLE, "parameters": {"a": 0.5, "b": 1.0}, "uncertainty": "profile"},
-        "the data do not bound b on both sides; open ends of intervals are left out",
+        "the data do not bound b on at least one side; the interval has no end there",
     ),
     "not_converged": ({"stages": [{"kind": "adam", "steps": 1}]}, OUTCOMES["step_limit"]),
     "prediction_failed": (
@@ -135,7 +136,11 @@ def test_a_best_loss_that_several_starts_reached_has_no_warning() -> None:
             "the data do not determine b: changing it leaves the fit unchanged; fix it, or add measurements that "
             "depend on it",
         ),
-        ("torchdiffeq", "the data do not determine b: at the best point the loss does not change with it"),
+        (
+            "torchdiffeq",
+            "the data do not determine b: the loss does not depend on it at the best point; fix it, or add "
+            "measurements that depend on it",
+        ),
     ],
 )
 def test_a_single_unknown_that_changes_nothing_is_found_by_every_engine(engine: str, message: str) -> None:

@@ -270,3 +270,17 @@ def test_422_for_a_bad_or_unknown_query_parameter(
 
     assert sorted(entry["parameter"] for entry in body["errors"]) == parameters
     assert all("pointer" not in entry for entry in body["errors"])
+
+
+@pytest.mark.parametrize(
+    ("query", "detail"),
+    [
+        ("limit=many", "must be a whole number"),
+        ("limit=101", "must be at most 100"),
+        ("status=done", "must be 'queued', 'running', 'succeeded', 'failed' or 'cancelled'"),
+    ],
+)
+def test_a_bad_query_parameter_is_described_like_a_bad_field(client: httpx.Client, query: str, detail: str) -> None:
+    (mistake,) = client.get(f"/fits?{query}").json()["errors"]
+
+    assert mistake["detail"] == detail

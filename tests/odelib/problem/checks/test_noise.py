@@ -90,7 +90,9 @@ def test_a_prediction_without_noise_cannot_be_scored() -> None:
 
 def test_a_prior_needs_exactly_one_estimated_scale() -> None:
     prior = {"distribution": "half-normal", "scale": 1.0}
-    assert_refused({"/noise/prey/prior": prior}, "/noise/prey/prior", body=NOISY, detail="here 0 are")
+    assert_refused({"/noise/prey/prior": prior}, "/noise/prey/prior", body=NOISY, detail="but 0 are estimated")
     both = {"distribution": "normal", "sigma": "estimate", "proportional": "estimate"}
-    assert_refused({"/noise/prey": both | {"prior": prior}}, "/noise/prey/prior", body=NOISY, detail="here 2 are")
+    assert_refused(
+        {"/noise/prey": both | {"prior": prior}}, "/noise/prey/prior", body=NOISY, detail="but 2 are estimated"
+    )
     assert_accepted({"/noise/prey": both | {"sigma": 0.1, "prior": prior}}, body=NOISY)

@@ -47,7 +47,8 @@ def test_guesses_that_a_prior_rules_out(distribution: str) -> None:
         assert_refused({"/parameters/alpha": {"guess": 0.0, "prior": prior}}, "/parameters/alpha/guess", body=NOISY)
     assert_refused({"/parameters/alpha": {"guess": -1.0, "prior": prior}}, "/parameters/alpha/guess", body=NOISY)
     between = {"lower": -5.0, "upper": -1.0, "prior": prior}
-    assert_refused({"/parameters/alpha": between}, "/parameters/alpha/guess", body=NOISY, detail="middle")
+    detail = "the default between the bounds"
+    assert_refused({"/parameters/alpha": between}, "/parameters/alpha/guess", body=NOISY, detail=detail)
     fixed = {"lower": -1.0, "upper": -1.0, "prior": prior}
     assert_refused({"/parameters/alpha": fixed}, "/parameters/alpha/guess", body=NOISY)
 

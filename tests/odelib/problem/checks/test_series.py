@@ -21,7 +21,10 @@ def test_observables_that_the_system_does_not_have(where: str, name: str) -> Non
 
 def test_a_state_is_not_observed_if_the_system_defines_observables() -> None:
     assert_refused(
-        {"/data/values/predator": [1.0] * 4}, "/data/values/predator", body=FULL, detail="observed only through them"
+        {"/data/values/predator": [1.0] * 4},
+        "/data/values/predator",
+        body=FULL,
+        detail="not observables unless they are listed",
     )
 
 

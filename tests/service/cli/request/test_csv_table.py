@@ -150,7 +150,7 @@ def test_every_invalid_cell_is_reported_by_line_and_column(tmp_path: Path) -> No
         "  data.csv, line 4, column 'time': empty; every row needs a time",
         "  data.csv, line 5, column 'x': '2,5' is not a number; use a decimal point, or separate the columns by "
         "semicolons",
-        "  data.csv, line 5, column 'y': '1e999' exceeds double precision",
+        "  data.csv, line 5, column 'y': '1e999' is outside the range of double precision",
         "  data.csv, line 6: 2 cells, but the header has 4 columns",
         "  data.csv, line 7, column 'x': '1e' is not a number; leave the cell empty if the value is missing",
         "  data.csv, line 7, column 'y': '1_0' is not a number; leave the cell empty if the value is missing",
