@@ -18,11 +18,15 @@ _MAX_INTEGER_DIGITS = 300  # a double holds at most 309 digits; Python itself re
 _MAX_CONTAINERS, _MAX_COMMAS = 500_000, 3_000_000
 _MAX_ERRORS = 1_000
 _LONE_SURROGATE = "contains a lone surrogate, which UTF-8 cannot encode"
+# Up to NaN or an infinity, and up to a bracket or a key of an object; what is before is matched without backtracking.
+_STRING = r'"(?:[^"\\]++|\\.)*+"'
+_TO_CONSTANT = re.compile(rf'(?:[^"NI-]++|{_STRING}|-(?!I))*+', re.DOTALL)
+_TO_KEY = re.compile(rf'(?:[^"{{}}]++|{_STRING}(?!\s*:))*+([{{}}]|{_STRING})', re.DOTALL)
 _ESCAPED_SURROGATE = re.compile(rb"\\u[dD][89a-fA-F]")
 
 
 class MalformedJsonError(Exception):
-    """Bytes that are not JSON by the interface's rules; the message says why."""
+    """Bytes that are not JSON by the interface's rules; the message says why and where."""
 
 
 def parse_json(body: bytes, max_depth: int) -> Any:
@@ -37,7 +41,9 @@ def parse_json(body: bytes, max_depth: int) -> Any:
     try:
         text = body.decode("utf-8")
     except UnicodeDecodeError as error:
-        raise MalformedJsonError(f"not UTF-8: byte {error.start} cannot be decoded") from None
+        before = body[: error.start].decode("utf-8")
+        place = _place(before, len(before))
+        raise MalformedJsonError(f"not UTF-8: byte {body[error.start]:#04x} {place} cannot be decoded") from None
     if body.count(b"[") + body.count(b"{") > _MAX_CONTAINERS or body.count(b",") > _MAX_COMMAS:
         detail = f"too many values: at most {_MAX_CONTAINERS} lists and objects and {_MAX_COMMAS} commas are allowed"
         raise ProblemError([FieldError("", detail)])
@@ -47,6 +53,13 @@ def parse_json(body: bytes, max_depth: int) -> Any:
         )
     except json.JSONDecodeError as error:
         raise MalformedJsonError(f"not JSON: {error.msg} at line {error.lineno}, column {error.colno}") from None
+    except _DuplicateKeyError:
+        name, start = _duplicate_key(text)
+        raise MalformedJsonError(f"duplicate key {name!r:.80} {_place(text, start)}") from None
+    except _ConstantError as error:
+        found = _TO_CONSTANT.match(text)
+        place = _place(text, found.end() if found else 0)
+        raise MalformedJsonError(f"{error} {place} is not JSON; write null for a missing value") from None
     except RecursionError:  # Python's own limit, far beyond any `max_depth` that the settings allow
         raise _too_deep("", max_depth) from None
     # Most bodies have fewer brackets than levels are allowed, and no escaped surrogate: nothing to walk through.
@@ -55,13 +68,41 @@ def parse_json(body: bytes, max_depth: int) -> Any:
     return parsed
 
 
+class _DuplicateKeyError(Exception):
+    pass
+
+
+class _ConstantError(Exception):
+    pass
+
+
 def _unique_keys(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     entries = dict(pairs)
     if len(entries) < len(pairs):
-        seen: set[str] = set()
-        name = next(name for name, _ in pairs if name in seen or seen.add(name))  # type: ignore[func-returns-value]
-        raise MalformedJsonError(f"duplicate key {name!r:.80} in an object")
+        raise _DuplicateKeyError
     return entries
+
+
+def _duplicate_key(text: str) -> tuple[str, int]:
+    """Return the first key that its object has already, and where it starts. Python's parser does not say where."""
+    open_objects: list[set[str]] = []
+    for found in _TO_KEY.finditer(text):
+        token = found[1]
+        if token == "{":
+            open_objects.append(set())
+        elif token == "}":
+            open_objects.pop()
+        else:
+            name = json.loads(token) if "\\" in token else token[1:-1]
+            if name in open_objects[-1]:
+                return name, found.start(1)
+            open_objects[-1].add(name)
+    raise AssertionError("there is a duplicate key")
+
+
+def _place(text: str, index: int) -> str:
+    """Return the line and column of a character, both counted from 1."""
+    return f"at line {text.count(chr(10), 0, index) + 1}, column {index - text.rfind(chr(10), 0, index)}"
 
 
 def _parse_integer(digits: str) -> int | float:
@@ -69,7 +110,7 @@ def _parse_integer(digits: str) -> int | float:
 
 
 def _refuse_constant(word: str) -> NoReturn:
-    raise MalformedJsonError(f"{word} is not JSON; write null for a missing value")
+    raise _ConstantError(word)
 
 
 def _check_tree(root: Any, max_depth: int) -> None:

@@ -60,6 +60,47 @@ def test_malformed_json_is_refused_with_the_reason(body: bytes, word: str) -> No
     assert word in str(caught.value)
 
 
+@pytest.mark.parametrize(
+    ("body", "message"),
+    [
+        (b'{"a":\n  tru}', "not JSON: Expecting value at line 2, column 3"),
+        (b'{"a": 1,\n "b": [2\n}', "not JSON: Expecting ',' delimiter at line 3, column 1"),
+        ('{"é": 1,\n "b": "é'.encode() + b'\xff"}', "not UTF-8: byte 0xff at line 2, column 9 cannot be decoded"),
+        (b"\xff\xfe{", "not UTF-8: byte 0xff at line 1, column 1 cannot be decoded"),
+        (
+            '{"NaN": "-Infinity \\" NaN",\n "é": [-1e-3, NaN]}'.encode(),
+            "NaN at line 2, column 15 is not JSON; write null for a missing value",
+        ),
+        (b"[\n-Infinity]", "-Infinity at line 2, column 1 is not JSON; write null for a missing value"),
+        (b"[0,Infinity]", "Infinity at line 1, column 4 is not JSON; write null for a missing value"),
+        (b'{"a": 1,\n\t"a" : 2}', "duplicate key 'a' at line 2, column 2"),
+        (
+            b'{"a": {"b": ["a", "b", "}"], "a": {}}, "c": {"\\u0061": "a",\r\n"b\\"": {"a": 1}, "a": 2}}',
+            "duplicate key 'a' at line 2, column 18",
+        ),
+        (b'[{"a": 1}, {"b": 1, "b": NaN}]', "NaN at line 1, column 26 is not JSON; write null for a missing value"),
+    ],
+)
+def test_malformed_json_is_refused_with_its_place(body: bytes, message: str) -> None:
+    """Line and column are counted in characters, from 1."""
+    with pytest.raises(MalformedJsonError) as caught:
+        parse_json(body, DEPTH)
+
+    assert str(caught.value) == message
+
+
+@given(st.lists(JSON_VALUES, min_size=1), st.data())
+def test_a_duplicate_key_is_found_wherever_it_is(values: list[Any], data: st.DataObject) -> None:
+    entries = [f"{json.dumps(str(i), ensure_ascii=False)}: {json.dumps(value)}" for i, value in enumerate(values)]
+    before = "{\n" + ",\n".join(entries) + ",\n"
+    repeated = data.draw(st.integers(0, len(values) - 1))
+
+    with pytest.raises(MalformedJsonError) as caught:
+        parse_json(f'{before}  "{repeated}": 0}}'.encode(), 10_000)
+
+    assert str(caught.value) == f"duplicate key '{repeated}' at line {len(values) + 2}, column 3"
+
+
 def test_too_many_values_are_refused() -> None:
     assert refused_pointer(b"[" + b"[]," * 600_000 + b"0]") == ""
     assert refused_pointer(b"[" + b"0," * 3_500_000 + b"0]") == ""
