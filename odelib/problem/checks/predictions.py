@@ -1,4 +1,4 @@
-"""Predictions: they start no earlier than the data, and their names exist."""
+"""Predictions: they start no earlier than the data, their names are unique, and the names in them exist."""
 
 from __future__ import annotations
 
@@ -20,11 +20,13 @@ def check_predictions(
     if not isinstance(predictions, list):
         return
     series = _SeriesFacts(raw)
+    names: set[str] = set()
     total = 0
     for i, entry in enumerate(predictions):
         fields, base = as_object(entry), f"/predictions/{i}"
         if isinstance(times := fields.get("times"), list):
             total += len(times) * (len(declared.observables) if declared else 1)
+        _unique_name(fields, base, names, report)
         _experiment(fields, base, series, declared, report)
         _times(fields, base, series.of(fields), report)
         _names(fields, base, declared, report)
@@ -56,6 +58,15 @@ class _SeriesFacts:
             self._all if "experiment" not in prediction else self._by_name.get(name if isinstance(name, str) else "")
         )
         return chosen[0] if chosen and len(chosen) == 1 else {}
+
+
+def _unique_name(fields: Mapping[str, Any], base: str, names: set[str], report: MistakeReport) -> None:
+    """Check that no prediction before has this name; add it to `names`."""
+    name = fields.get("name")
+    if isinstance(name, str):
+        if name in names:
+            report.add(join(base, "name"), f"another prediction is named {name!r:.80}; names must be unique")
+        names.add(name)
 
 
 def _times(fields: Mapping[str, Any], base: str, data: Mapping[str, Any], report: MistakeReport) -> None:

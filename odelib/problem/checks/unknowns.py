@@ -1,4 +1,6 @@
-"""Parameters and initial states: none is missing, guesses are within their bounds, expressions are valid."""
+"""Parameters and initial states: none is missing, guesses are within their bounds, expressions are valid, not too many
+are free.
+"""
 
 from __future__ import annotations
 
@@ -7,7 +9,7 @@ from typing import Any
 
 from odelib.problem.checks.expressions import check_expression
 from odelib.problem.checks.priors import check_prior
-from odelib.problem.checks.raw import MistakeReport, as_number, as_object
+from odelib.problem.checks.raw import MistakeReport, as_list, as_number, as_object
 from odelib.problem.checks.series import located_series
 from odelib.problem.checks.system import DeclaredNames
 from odelib.problem.expressions.parser import Expression
@@ -27,15 +29,48 @@ def check_unknowns(
     _parameters(raw.get("parameters", {}), declared, report, likelihood=likelihood)
     own = _per_experiment(raw, declared, report)
     expressions = _initial_states(raw, declared, limits, report, likelihood=likelihood)
-    series = max(len(located_series(raw)), 1)
-    count = len(declared.parameters) - own + series * (own + len(declared.states))
+    _count(raw, declared, own, limits, report)
+    return expressions
+
+
+def _count(
+    raw: Mapping[str, Any], declared: DeclaredNames, own: set[str], limits: Limits, report: MistakeReport
+) -> None:
+    """Check the number of free unknowns. own: the parameters that each experiment has for itself.
+
+    An experiment that is held out as a whole has no free unknowns.
+    """
+    parameters, common = as_object(raw.get("parameters")), as_object(raw.get("initial_state"))
+    held_out = set(filter(_is_text, as_list(as_object(raw.get("hold_out")).get("experiments"))))
+    free_own = sum(_is_free(parameters.get(name)) for name in own)
+    free_states = {name for name in declared.states if _is_free(common.get(name))}
+    count = sum(_is_free(parameters.get(name)) for name in declared.parameters if name not in own)
+    fitted = 0
+    for _, fields in located_series(raw):
+        if not ("experiments" in raw and _is_text(name := fields.get("name")) and name in held_out):
+            given = as_object(fields.get("initial_state"))
+            replaced = [_is_free(given[name]) - (name in free_states) for name in given if name in declared.states]
+            count += free_own + len(free_states) + sum(replaced)
+            fitted += 1
     if count > limits.unknowns:
-        where = f" in {series} experiments" if series > 1 else ""
+        where = f" in {fitted} experiments" if fitted > 1 else ""
         report.add(
             "/system",
-            f"at most {limits.unknowns} parameters and initial values are allowed, but there are {count}{where}",
+            f"at most {limits.unknowns} free parameters and initial values are allowed, but there are {count}{where}; "
+            "fix some of them",
         )
-    return expressions
+
+
+def _is_text(value: Any) -> bool:
+    return isinstance(value, str)
+
+
+def _is_free(entry: Any) -> bool:
+    """Whether an entry of `parameters` or `initial_state` is fitted."""
+    if not isinstance(entry, Mapping):
+        return as_number(entry) is not None
+    lower, upper = as_number(entry.get("lower")), as_number(entry.get("upper"))
+    return entry.get("fixed") is not True and (lower is None or lower != upper)
 
 
 def _parameters(given: Any, declared: DeclaredNames, report: MistakeReport, *, likelihood: bool) -> None:
@@ -49,11 +84,11 @@ def _parameters(given: Any, declared: DeclaredNames, report: MistakeReport, *, l
             report.add(join("/parameters", name), f"the parameter {name!r:.80} needs a guess")
 
 
-def _per_experiment(raw: Mapping[str, Any], declared: DeclaredNames, report: MistakeReport) -> int:
-    """Check `per_experiment`; return the number of parameters in it."""
+def _per_experiment(raw: Mapping[str, Any], declared: DeclaredNames, report: MistakeReport) -> set[str]:
+    """Check `per_experiment`; return the parameters in it."""
     names = raw.get("per_experiment")
     if not isinstance(names, list):
-        return 0
+        return set()
     if names and "data" in raw:
         report.add("/per_experiment", "'data' is a single series; give 'experiments' instead")
     seen: set[str] = set()
@@ -65,7 +100,7 @@ def _per_experiment(raw: Mapping[str, Any], declared: DeclaredNames, report: Mis
         if name in seen:
             report.add(pointer, f"{name!r:.80} is listed more than once")
         seen.add(name)
-    return len(seen & set(declared.parameters))
+    return seen & set(declared.parameters)
 
 
 def _initial_states(

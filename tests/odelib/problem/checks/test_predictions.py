@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from tests.odelib.problem.requests import EXPERIMENTS, MINIMAL, assert_accepted, assert_refused
+from tests.odelib.problem.requests import EXPERIMENTS, MINIMAL, assert_accepted, assert_refused, changed, mistakes
 
 
 @pytest.mark.parametrize(
@@ -52,3 +52,10 @@ def test_a_prediction_that_depends_on_no_experiment_need_not_name_one() -> None:
     own = {"/per_experiment": ["alpha"], "/predictions": [everything]}
     assert_refused(own, "/predictions/0/experiment", body=EXPERIMENTS)
     assert_accepted(own | {"/predictions": [everything | {"parameters": {"alpha": 1.0}}]}, body=EXPERIMENTS)
+
+
+def test_names_of_predictions_are_unique() -> None:
+    first, second = {"name": "p", "times": [1.0]}, {"name": "q", "times": [1.0]}
+    assert_accepted({"/predictions": [first, second]}, body=MINIMAL)
+    found = mistakes(changed(MINIMAL, {"/predictions": [first, second, first, second, first]}))
+    assert list(found) == ["/predictions/2/name", "/predictions/3/name", "/predictions/4/name"]

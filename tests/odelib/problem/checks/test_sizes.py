@@ -21,7 +21,7 @@ def parameters(count: int) -> dict[str, Any]:
 
 
 def predictions(*lengths: int) -> list[dict[str, Any]]:
-    return [{"name": "p", "times": [float(i) for i in range(length)]} for length in lengths]
+    return [{"name": f"p{n}", "times": [float(i) for i in range(length)]} for n, length in enumerate(lengths)]
 
 
 LEVELS = [

@@ -5,7 +5,12 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+import torch
 
+from odelib.objective.unknowns import Unknowns
+from odelib.problem.limits import Limits
+from odelib.problem.request import parse_problem
+from odelib.problem.resolved import resolve
 from tests.odelib.problem.requests import (
     ABSENT,
     EXPERIMENTS,
@@ -114,3 +119,39 @@ def test_per_experiment(names: Any, pointer: str) -> None:
 
 def test_per_experiment_needs_experiments() -> None:
     assert_refused({"/per_experiment": ["alpha"]}, "/per_experiment", detail="a single series")
+
+
+# unchanged, four parameters and two initial values for each of two experiments are free
+@pytest.mark.parametrize(
+    ("changes", "free"),
+    [
+        ({}, 8),
+        ({"/parameters/alpha": {"guess": 1.0, "fixed": True}}, 7),
+        ({"/parameters/alpha": {"guess": 1.0, "lower": 1.0, "upper": 1.0}}, 7),
+        ({"/parameters/alpha": {"lower": 1.0, "upper": 2.0}}, 8),
+        ({"/initial_state/prey": {"guess": 1.0, "fixed": True}}, 6),
+        ({"/initial_state/prey": "2*alpha"}, 6),
+        ({"/per_experiment": ["alpha", "beta"]}, 10),
+        ({"/per_experiment": ["alpha"], "/parameters/alpha": {"guess": 1.0, "fixed": True}}, 7),
+        ({"/experiments/0/initial_state": {"prey": {"guess": 1.0, "fixed": True}, "predator": 2.0}}, 7),
+        ({"/initial_state/prey": "alpha", "/experiments/1/initial_state": {"prey": 1.0}}, 7),
+        ({"/hold_out": {"experiments": ["b"]}, "/per_experiment": ["alpha"]}, 6),
+    ],
+)
+def test_the_limit_counts_free_unknowns(changes: dict[str, Any], free: int) -> None:
+    body = changed(EXPERIMENTS, changes)
+
+    assert Unknowns(resolve(parse_problem(body)), torch.device("cpu")).count == free
+    assert mistakes(body, Limits(unknowns=free)) == {}
+    assert list(mistakes(body, Limits(unknowns=free - 1))) == ["/system"]
+
+
+def test_a_thousand_fixed_states_in_a_hundred_experiments_are_accepted() -> None:
+    names = [f"x{i}" for i in range(1000)]
+    body = {
+        "system": {"states": names, "parameters": ["k"], "equations": {name: f"-k*{name}" for name in names}},
+        "experiments": [{"name": f"e{i}", "times": [0.0, 1.0], "values": {"x0": [1.0, 0.5]}} for i in range(100)],
+        "parameters": {"k": 1.0},
+        "initial_state": {name: {"guess": 1.0, "fixed": True} for name in names},
+    }
+    assert mistakes(body) == {}
