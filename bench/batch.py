@@ -32,7 +32,7 @@ def main() -> None:
     layer = ODELayer(problem.system, engine="compiled")
     times, data = torch.tensor(problem.times), torch.tensor(problem.data)
     table = Table(title=f"{problem.name}: loss and gradient of a batch, {torch.get_num_threads()} threads")
-    for column in ("B", "gradients a second", "µs a gradient", "peak memory, MB"):
+    for column in ("B", "gradients per second", "µs per gradient", "peak memory, MB"):
         table.add_column(column, justify="right")
     for size in sizes:
         seconds = timed(layer, times, data, torch.tensor(problem.initial_state), torch.tensor(problem.parameters), size)

@@ -28,7 +28,7 @@ from examples.problems.problem import Problem
 
 SECONDS = 3600.0
 COLUMNS = (
-    "problem", "data or values from", "unknowns", "observations", "loss", "independent", "above it", "outcome",
+    "problem", "data or values from", "unknowns", "observations", "loss", "independent", "excess", "outcome",
     "warnings", "s",
 )  # fmt: skip
 
@@ -115,7 +115,8 @@ def main() -> int:
                     print(rows[-1].text(), flush=True)
     for row in rows:
         if row.problem.name.startswith("Lynx"):
-            print(f"\n{row.problem.name}:\n\n| | fit | posterior mean | standard deviation | apart |\n{'|---' * 5}|")
+            header = "| | fit | posterior mean | standard deviation | difference |"
+            print(f"\n{row.problem.name}:\n\n{header}\n{'|---' * 5}|")
             print("\n".join(beside_stan(row.fit["result"])))
     print(f"\n{sum(row.agrees for row in rows)} of {len(rows)} within 0.1 %, likelihoods within 0.001")
     return 0 if all(row.agrees for row in rows) else 1

@@ -63,13 +63,13 @@ def test_plans_do_not_exist_yet() -> None:
     assert [name for name in planned if (ROOT / name).exists() and name != "service/http/routes/"] == []
 
 
-def test_the_floors_are_those_that_import_linter_checks() -> None:
+def test_the_layers_are_those_that_import_linter_checks() -> None:
     contracts = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["tool"]["importlinter"][
         "contracts"
     ]
-    [floors] = [contract["layers"] for contract in contracts if contract.get("containers") == ["odelib"]]
+    [layers] = [contract["layers"] for contract in contracts if contract.get("containers") == ["odelib"]]
     shown = [
-        re.split(r"\s{2,}", line)[0] for line in section("The order of floors").split("```")[1].strip().splitlines()
+        re.split(r"\s{2,}", line)[0] for line in section("The order of the layers").split("```")[1].strip().splitlines()
     ]
 
-    assert [set(line.split(", ")) for line in shown] == [set(re.split(r"\s*[:|]\s*", floor)) for floor in floors]
+    assert [set(line.split(", ")) for line in shown] == [set(re.split(r"\s*[:|]\s*", layer)) for layer in layers]
