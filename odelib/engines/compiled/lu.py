@@ -40,7 +40,8 @@ def factorise(matrix: Any, pivots: Any) -> bool:
 def back_substitute(matrix: Any, pivots: Any, right: Any) -> None:  # noqa: C901  only nested loops
     """Solve A·X = right, (n, m), in place, with A factorised by `factorise`.
 
-    Zero factors are skipped, which makes sparse matrices cheaper.
+    `factorise` exchanges whole rows, the factors of earlier columns included, as LAPACK does: all exchanges come
+    before the substitution. Zero factors are skipped, which makes sparse matrices cheaper.
     """
     n, m = right.shape
     for k in range(n):
@@ -48,6 +49,7 @@ def back_substitute(matrix: Any, pivots: Any, right: Any) -> None:  # noqa: C901
         if pivot != k:
             for j in range(m):
                 right[k, j], right[pivot, j] = right[pivot, j], right[k, j]
+    for k in range(n):
         for i in range(k + 1, n):
             factor = matrix[i, k]
             if factor != 0.0:
