@@ -150,7 +150,9 @@ def advance(
         if not accept_step(norm, error_order, h, controller, counters):
             continue
         last_stage = MAIN[IMPLICIT_METHOD if counters[IMPLICIT] else method] - 1
-        switches = may_switch and other_method_suits(method, equations, memory, norm_of_jacobian, h, counters)
+        switches = may_switch and other_method_suits(
+            method, equations, tolerances, memory, norm_of_jacobian, h, counters
+        )
         step_end = min(reached, target)
         if times[counters[WRITTEN]] <= step_end:
             write_dense_outputs(method, equations, memory, t, h, step_end, times, counters, outputs)
@@ -191,12 +193,12 @@ def try_step(method: int, equations: Any, tolerances: Any, memory: Any, t: float
 
 @inline_kernel
 def other_method_suits(
-    method: int, equations: Any, memory: Any, norm_of_jacobian: float, h: float, counters: Any
+    method: int, equations: Any, tolerances: Any, memory: Any, norm_of_jacobian: float, h: float, counters: Any
 ) -> bool:
     """Stiffness detection in both directions: whether the method that is not active is now the better one."""
     if counters[IMPLICIT]:
         return is_nonstiff(norm_of_jacobian, h, counters)
-    return is_stiff(method, equations, memory, h, counters)
+    return is_stiff(method, equations, tolerances, memory, h, counters)
 
 
 @kernel

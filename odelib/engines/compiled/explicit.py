@@ -7,9 +7,10 @@ from typing import Any
 import numpy as np
 
 from odelib.engines.compiled.jit import inline_kernel, kernel
-from odelib.engines.compiled.simd import load_scalar
+from odelib.engines.compiled.simd import WIDTH, load, multiply_add, store
 from odelib.engines.compiled.stage_sums import ERROR, ERROR_LOW, SUMS, combine, interpolate
 from odelib.engines.compiled.step_control import (
+    ACCEPTED,
     ACCURACY_LIMITED,
     STABILITY_LIMITED,
     derivatives,
@@ -26,7 +27,7 @@ NODES = np.array([np.pad(tableau.c, (0, STAGES.max() - len(tableau.c))) for tabl
 TWO_ESTIMATES = np.array([bool(tableau.error_low.any()) for tableau in EXPLICIT])
 
 # Stiffness detection as in DOPRI5: see `is_stiff`.
-STABILITY_BOUND, STIFF_AFTER, RESET_AFTER = 3.25, 15, 6
+STABILITY_BOUND, STIFF_AFTER, RESET_AFTER, CHECK_EVERY = 3.25, 15, 6, 10
 
 
 @inline_kernel
@@ -70,20 +71,28 @@ def write_dense_outputs(
 
 
 @inline_kernel
-def is_stiff(method: int, equations: Any, memory: Any, h: float, counters: Any) -> bool:
+def is_stiff(method: int, equations: Any, tolerances: Any, memory: Any, h: float, counters: Any) -> bool:
     """Whether stability has limited many steps, of which this is the last; counts them.
 
     As in DOPRI5 (Hairer and Wanner, Solving ODEs II, IV.2): the last two main stages, both at t + h, estimate
     the dominant eigenvalue by |λ| ≈ ‖k_s - k_(s-1)‖/‖Y_s - Y_(s-1)‖. A step with h·|λ| beyond the boundary of the
     stability region was limited by stability. After STIFF_AFTER such steps the system counts as stiff; RESET_AFTER
-    others in a row reset the count. The states decide, not the sensitivities: these have the same Jacobian.
+    others in a row reset the count. Every CHECK_EVERY-th accepted step is checked, and every step once one was limited.
+
+    The norm is the error's, sensitivities included. They have the states' Jacobian, but where the states are at rest
+    in the stiff directions only the sensitivities move there, and only they limit the step. Overwrites `memory.error`
+    and `memory.spare`.
     """
+    counters[ACCEPTED] += 1
+    if counters[STABILITY_LIMITED] == 0 and counters[ACCEPTED] % CHECK_EVERY != 0:
+        return False
     size, main = equations.size, MAIN[method]
     after, before = memory.stages + 8 * size * (main - 1), memory.stages + 8 * size * (main - 2)
-    change, distance = 0.0, 0.0
-    for i in range(equations.n):
-        change += (load_scalar(after, i) - load_scalar(before, i)) ** 2
-        distance += (load_scalar(memory.trial, i) - load_scalar(memory.buffer, i)) ** 2
+    for k in range(0, size, WIDTH):
+        store(memory.error, k, multiply_add(load(memory.trial, k), -1.0, load(memory.buffer, k)))
+        store(memory.spare, k, multiply_add(load(after, k), -1.0, load(before, k)))
+    distance = squared_norm(equations, tolerances, memory.error, 0, memory.z, memory.trial)
+    change = squared_norm(equations, tolerances, memory.spare, 0, memory.z, memory.trial)
     if h * h * change > STABILITY_BOUND**2 * distance > 0.0:
         counters[STABILITY_LIMITED] += 1
         counters[ACCURACY_LIMITED] = 0

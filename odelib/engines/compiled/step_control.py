@@ -37,11 +37,12 @@ TIME, STEP, LOG_LAST_ERROR, MAX_GROWTH = range(4)
 # indices into `counters`: status, steps tried, outputs written, whether the implicit method is active, methods used
 # (bits), whether the last rejected step had an error that is not finite; steps in a row: of the implicit method where
 # the system is not stiff, of an explicit one limited by stability, of an explicit one limited by accuracy; and
-# discontinuities passed
+# discontinuities passed; and steps accepted by an explicit method
 (
     STATUS, STEPS, WRITTEN, IMPLICIT, USED, LAST_NOT_FINITE, NONSTIFF, STABILITY_LIMITED, ACCURACY_LIMITED, PASSED,
-) = range(10)  # fmt: skip
-COUNTERS = 10
+    ACCEPTED,
+) = range(11)  # fmt: skip
+COUNTERS = 11
 USED_EXPLICIT, USED_IMPLICIT = 1, 2
 
 # PI controller (Hairer and Wanner, Solving ODEs II, IV.2): h *= SAFETY·e^(0.75·BETA - 1/k)·e_last^BETA, with k the
