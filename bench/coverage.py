@@ -89,7 +89,7 @@ class _Fitted(Generic[Outcome]):
 
 def _covariance_table(run: _Run) -> bool:
     """What the intervals and bands of `"covariance"` hold; whether every goal is reached."""
-    table = Table("problem", "", "mean", "lowest", "highest", "without", "goal", "s")
+    table = Table("problem", "", "mean", "lowest", "highest", "no interval", "goal", "s")
     reached = True
     for fitted in run.of(PROBLEMS, _one_set):
         missing = sum(outcome[2] for outcome in fitted.outcomes)
@@ -106,7 +106,7 @@ def _covariance_table(run: _Run) -> bool:
 
 def _profile_table(run: _Run) -> bool:
     """What both kinds of intervals hold where the loss is no parabola; whether profiles reach their goal."""
-    table = Table("problem", "unknown", "covariance", "none there", "profile", "open-ended profiles", "goal", "s")
+    table = Table("problem", "unknown", "covariance", "no interval", "profile", "open-ended profiles", "goal", "s")
     reached = True
     for fitted in run.of(NONLINEAR, _one_set_twice):
         for name in fitted.outcomes[0]:

@@ -48,7 +48,7 @@ def fit(
     """Fit a problem.
 
     Args:
-        problem: a validated request, as `FitProblem.model_validate` makes it.
+        problem: a validated request, from `FitProblem.model_validate`.
         monitor: receives progress and checkpoints; set its `stop` to stop the fit.
         resume: a checkpoint of an earlier attempt, from which to continue.
         elapsed: the seconds that earlier attempts took, which count against the time limit.
@@ -70,7 +70,7 @@ def fit(
 
 
 def warm_up() -> None:
-    """Do ahead of the first fit what only the first would wait for: load the compiled solvers and the catalogue."""
+    """Load the compiled solvers and the catalogue, so that the first fit does not have to wait for them."""
     for system in CATALOGUE.values():
         ODELayer(system).engine.prepare()
     for method in ("dopri5", "kvaerno5"):

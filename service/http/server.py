@@ -33,7 +33,7 @@ class _Server(uvicorn.Server):
 def run_api(settings: ServiceSettings, listener: socket.socket | None = None) -> None:
     """Serve until SIGINT or SIGTERM, on `listener` if given, else on the host and port of the settings.
 
-    Raises `UnprotectedHost` for a host beyond loopback without a key.
+    Raises `UnprotectedHost` if other machines can reach the host and no key is set.
     """
     require_key_beyond_loopback(settings)
     queue_settings = WorkerSettings()
