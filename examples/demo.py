@@ -28,10 +28,10 @@ from rich.console import Console
 from rich.markup import escape
 
 from examples.article import REQUESTS
-from service.cli.child_process import end_with_parent
 from service.cli.commands.submit import fit_on_service
 from service.cli.errors import FAILED, INTERRUPTED, NO_SERVICE, SUCCEEDED, CommandError
 from service.cli.options import RequestOptions
+from worker.parent_death import end_with_parent
 
 OUTPUT = Path("demo-output")
 START_SECONDS = 180.0  # the first start compiles every module, which takes long on a cold disk or a busy machine

@@ -24,6 +24,7 @@ from redis.exceptions import RedisError
 from redis.retry import Retry
 
 from worker.errors import RedisNotStarted
+from worker.parent_death import ending_with_this_process
 
 MIN_VERSION = (6, 2)
 _START_SECONDS = 60.0  # loading a large append-only file takes time
@@ -33,6 +34,8 @@ _MAX_SOCKET_PATH_BYTES = 100  # the kernel's limit is 107
 
 class EmbeddedRedis:
     """A Redis server with its data in `directory`, which only one server at a time can use.
+
+    On Linux it ends with the thread that starts it, even if that is killed.
 
     `with EmbeddedRedis(directory) as server: … server.url …`
     """
@@ -97,7 +100,11 @@ class EmbeddedRedis:
     def _launch(self) -> None:
         with (self.directory / "redis.log").open("ab") as log:
             self.process = subprocess.Popen(
-                self._command(), stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True
+                ending_with_this_process(self._command()),
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                start_new_session=True,
             )
 
     def _command(self) -> list[str]:
@@ -128,7 +135,7 @@ class EmbeddedRedis:
         self._lock = lock
 
     def _stop_orphan(self) -> None:
-        """Stop a server that outlived its parent: two servers on the same files would corrupt them."""
+        """Stop a server that outlived its parent, as it may outside Linux: two servers would corrupt the files."""
         deadline = time.monotonic() + _STOP_SECONDS
         while _is_listening(self.socket):
             if time.monotonic() > deadline:

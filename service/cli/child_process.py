@@ -2,18 +2,15 @@
 
 from __future__ import annotations
 
-import ctypes
 import os
 import signal
 import subprocess
-import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 
 _STABLE_SECONDS = 10.0  # a process that ran so long is restarted at once
 _MAX_PAUSE_SECONDS = 30.0
-_PR_SET_PDEATHSIG = 1
 
 Notify = Callable[[str], None]  # shows a line to the user
 
@@ -75,15 +72,6 @@ class ChildProcess:
         if self._process is not None:
             with suppress(ProcessLookupError):
                 os.killpg(self._process.pid, signal.SIGKILL)
-
-
-def end_with_parent(parent: int) -> None:
-    """Have this process receive SIGTERM when `parent` dies, however it dies. Does nothing except on Linux."""
-    if sys.platform != "linux":
-        return
-    ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
-    if os.getppid() != parent:  # it died before the line above
-        sys.exit(1)
 
 
 def _describe(status: int) -> str:

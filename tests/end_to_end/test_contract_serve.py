@@ -14,7 +14,7 @@ from pathlib import Path
 import httpx
 import psutil
 
-from tests.processes import is_alive, wait_for, wait_for_end
+from tests.processes import wait_for, wait_for_end
 from tests.service.requests import DECAY, changed
 
 SECONDS = 180.0
@@ -142,15 +142,18 @@ def test_without_data_the_folder_is_removed(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == []
 
 
-def test_its_parts_end_when_it_is_killed(tmp_path: Path) -> None:
+def test_it_leaves_nothing_when_it_is_killed_and_its_fits_go_on_afterwards(tmp_path: Path) -> None:
     with serve("--data", str(tmp_path)) as running:
         running.ready()
-        parts = [running.part("service api"), running.part("service worker")]
+        endless = running.client.post("/fits", json=ENDLESS).json()
+        wait_for(lambda: running.client.get(f"/fits/{endless['id']}").json()["status"] == "running", SECONDS)
+        started = running.descendants()
+        assert any("redis-server" in " ".join(process.cmdline()) for process in started)
         running.process.kill()
-        psutil.wait_procs(parts, SECONDS)
-        assert [part for part in parts if is_alive(part)] == []
-    with serve("--data", str(tmp_path)) as again:  # Redis, which was left, gives way to the new one
+        wait_for_end(*started, seconds=60)
+    with serve("--data", str(tmp_path)) as again:
         again.ready()
+        wait_for(lambda: again.client.get(f"/fits/{endless['id']}").json()["status"] == "running", SECONDS)
         assert again.stop(signal.SIGINT) == 130
 
 

@@ -10,7 +10,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from tests.processes import kill_redis, redis_server
+from tests.processes import kill_redis, redis_server, wait_for_end
 from worker.embedded_redis import EmbeddedRedis, find_server
 from worker.errors import RedisNotStarted
 from worker.store.connection import connect
@@ -52,10 +52,27 @@ def test_only_one_server_at_a_time_uses_a_folder() -> None:
         EmbeddedRedis(server.directory).start()
 
 
+IMPORT = "import os, signal, sys; from pathlib import Path; from worker.embedded_redis import EmbeddedRedis\n"
+START = "server = EmbeddedRedis(Path(sys.argv[1])); server.start(); print(server.process.pid, flush=True)\n"
+
+
+def test_it_ends_when_its_parent_is_killed(tmp_path: Path) -> None:
+    code = IMPORT + START + "signal.pause()"
+    with subprocess.Popen([sys.executable, "-c", code, str(tmp_path)], stdout=subprocess.PIPE, text=True) as parent:
+        assert parent.stdout is not None
+        server = psutil.Process(int(parent.stdout.readline()))
+        assert "redis-server" in " ".join(server.cmdline())
+        parent.kill()
+        wait_for_end(server)
+
+
 def test_an_orphaned_server_is_stopped_first(tmp_path: Path) -> None:
+    """Where a server can outlive its parent."""
     code = (
-        "import os, sys; from pathlib import Path; from worker.embedded_redis import EmbeddedRedis\n"
-        "server = EmbeddedRedis(Path(sys.argv[1])); server.start(); print(server.process.pid, flush=True); os._exit(9)"
+        IMPORT
+        + "import worker.embedded_redis as module; module.ending_with_this_process = list\n"
+        + START
+        + "os._exit(9)"
     )
     left = subprocess.run([sys.executable, "-c", code, str(tmp_path)], capture_output=True, text=True, check=False)
     orphan = int(left.stdout)

@@ -7,9 +7,9 @@ from typing import Annotated
 
 import typer
 
-from service.cli.child_process import end_with_parent
 from service.cli.errors import BAD_REQUEST, CommandError
 from service.cli.options import Host, ParentPid, load_settings
+from worker.parent_death import end_with_parent
 
 
 def api(
