@@ -19,6 +19,8 @@ WarningCode = Literal[
     "no_uncertainty",
     "not_finite",
     "coarse_solver",
+    "another_optimum",
+    "profile_disagrees",
 ]
 
 OUTCOMES: dict[OutcomeCode, str] = {
@@ -95,6 +97,13 @@ class NoiseEstimate(Response):
     proportional: Estimate | None = None
 
 
+class OtherOptimum(Response):
+    """Where another start of a stage ended, at the best loss."""
+
+    loss: float
+    values: Annotated[dict[str, float], Field(description="The free unknowns there, in the caller's units.")]
+
+
 class StageReport(Response):
     """What one stage did."""
 
@@ -112,6 +121,10 @@ class StageReport(Response):
     start_losses: Annotated[
         Numbers | None,
         Field(description="If the stage had several starts: the loss that each reached, in ascending order."),
+    ] = None
+    other_optima: Annotated[
+        list[OtherOptimum] | None,
+        Field(description="At most ten points far from the best one at which other starts reached the best loss."),
     ] = None
 
     def reached(self, best: float) -> int:

@@ -19,6 +19,7 @@ from odelib.engines.base import StopCheck
 from odelib.errors import SolveError, StopRequested
 from odelib.objective.objective import Evaluation, GaussNewton, NotFinite, Objective
 from odelib.objective.unknowns import Unknowns
+from odelib.result import OtherOptimum
 
 CHECKPOINT_SECONDS = 0.25  # the shortest time between two checkpoints
 
@@ -46,6 +47,7 @@ class Evaluator:
 
     best: the best evaluation so far, over all stages. counts: the work of this stage. optimiser_state: what the
     optimiser last passed to `step`, as JSON. start_losses: where several starts ended, for an optimiser that has them.
+    other_optima: those of these ends that reached the best loss elsewhere.
 
     stop: returns why the fit must stop, or None. publish: called after a step, at most every `CHECKPOINT_SECONDS`.
     """
@@ -66,6 +68,7 @@ class Evaluator:
         self.counts = counts or Counts()
         self.optimiser_state = optimiser_state
         self.start_losses: list[float] = []
+        self.other_optima: list[OtherOptimum] = []
         self._stop = stop
         self._publish = publish
         self._latest = best

@@ -21,7 +21,7 @@ from odelib.optimisers.evaluator import Evaluator, TrialFailed
 from odelib.optimisers.least_squares import levenberg_marquardt
 from odelib.optimisers.multiple_shooting.optimiser import ShootingSolver
 from odelib.problem.stages import MultiStartStage
-from odelib.result import has_reached
+from odelib.result import OtherOptimum, has_reached
 
 CANDIDATES_PER_START = 4  # points that are evaluated for each start that is followed
 GUESS_FACTOR = 5.0  # by which a positive guess may be wrong where there are no bounds
@@ -31,6 +31,8 @@ SHOOTING_STEPS = 50
 # Starts at the best loss that settle a doubt. The guess and the best point so far end where they did before; three more
 # then agree.
 ENOUGH_AGREEING = 5
+MAX_OTHER_OPTIMA = 10
+ELSEWHERE = 0.01  # of an unknown's magnitude: the least distance between two ends that are reported as two
 
 
 class MultiStart:
@@ -44,7 +46,7 @@ class MultiStart:
         self.seed = seed
 
     def run(self, evaluator: Evaluator) -> StopCode:
-        """See `Optimiser.run`. Its state is the starts that are left and the losses at which the others ended."""
+        """See `Optimiser.run`. Its state is the starts that are left, and where the others ended."""
         state = evaluator.optimiser_state
         if state is None:
             if self.settings.when == "doubtful" and is_trustworthy(evaluator.objective, evaluator.best):
@@ -53,11 +55,20 @@ class MultiStart:
         starts = [np.array(start) for start in state["starts"]]
         ends: list[float | None] = state["ends"]
         evaluator.start_losses = _losses(ends)
+        evaluator.other_optima = [OtherOptimum.model_validate(other) for other in state.get("other_optima", [])]
         while starts and not self._is_settled(evaluator):
+            best_before = evaluator.best
             end = self._follow(evaluator, starts.pop(0))
             ends = [*ends, None if end is None else end.loss]
             evaluator.start_losses = _losses(ends)
-            evaluator.step({"starts": [start.tolist() for start in starts], "ends": ends})
+            evaluator.other_optima = _other_optima(evaluator, [best_before, *([end] if end else [])])
+            evaluator.step(
+                {
+                    "starts": [start.tolist() for start in starts],
+                    "ends": ends,
+                    "other_optima": [other.model_dump() for other in evaluator.other_optima],
+                }
+            )
         return "finished" if evaluator.start_losses else "solve_failed"
 
     def _is_settled(self, evaluator: Evaluator) -> bool:
@@ -108,6 +119,24 @@ class MultiStart:
                 continue
         candidates.sort(key=lambda evaluation: evaluation.loss)
         return [*known[: self.settings.starts], *(evaluation.coordinates for evaluation in candidates[:others])]
+
+
+def _other_optima(evaluator: Evaluator, ends: list[Evaluation]) -> list[OtherOptimum]:
+    """Those that are known, and those ends that are elsewhere than all of them and the best point."""
+    unknowns, best = evaluator.unknowns, evaluator.best
+    magnitudes = unknowns.magnitudes(best.coordinates)
+    known = evaluator.other_optima + [
+        OtherOptimum(loss=e.loss, values=unknowns.free_values(e.coordinates)) for e in ends
+    ]
+    found: list[OtherOptimum] = []
+    places = [best.coordinates]
+    for other in sorted(known, key=lambda each: each.loss):
+        place = unknowns.coordinates(other.values)
+        distance = min(float(np.abs((place - each) / magnitudes).max(initial=0.0)) for each in places)
+        if has_reached(other.loss, best.loss) and distance > ELSEWHERE:
+            found.append(other)
+            places.append(place)
+    return found[:MAX_OTHER_OPTIMA]
 
 
 def _losses(ends: list[float | None]) -> list[float]:

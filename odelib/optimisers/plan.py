@@ -133,6 +133,7 @@ class Plan:
             seconds=counts.seconds,
             stopped=Stopped(code=code, message=message),
             start_losses=sorted(evaluator.start_losses) or None,
+            other_optima=evaluator.other_optima or None,
         )
 
     def _publish(self, evaluator: Evaluator) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Literal
 
@@ -18,6 +18,7 @@ from odelib.result import OutcomeCode, Profile
 from odelib.uncertainty.covariance import ParameterCovariance, StandardErrors
 from odelib.uncertainty.profile_likelihood import Profiler
 
+MAX_INFLATION = 1e4  # of a variance by other unknowns; beyond it the information is nearly singular
 RAN_TO_THE_END: tuple[OutcomeCode, ...] = ("converged", "step_limit", "no_progress")
 
 
@@ -33,12 +34,18 @@ class Missing:
 class Intervals:
     """What is known about the uncertainty of the estimates.
 
-    flat: the unknowns that take part in a flat direction, None if unknown. errors: standard errors, None if not
-    requested or not available. profiles: by unknown. profile_ends: lower and upper end of the intervals that these
-    give, None for an open end. missing: why something that the request may have asked for is not there.
+    flat: the unknowns that take part in a flat direction, None if unknown. half_widths: half the widths of the
+    covariance's 95 % intervals by unknown, in coordinates; without those that have none. hardly_determined: unknowns
+    that have an interval, wider than their value, only because some combination of them is not quite flat.
+
+    errors: standard errors, None if not requested or not available. profiles: by unknown. profile_ends: lower and upper
+    end of the intervals that these give, None for an open end. missing: why something that the request may have asked
+    for is not there.
     """
 
     flat: list[str] | None = None
+    half_widths: Mapping[str, float] = field(default_factory=dict)
+    hardly_determined: Sequence[str] = ()
     errors: StandardErrors | None = None
     profiles: Mapping[str, Profile] = field(default_factory=dict)
     profile_ends: Mapping[str, tuple[float | None, float | None]] = field(default_factory=dict)
@@ -71,10 +78,12 @@ def find_intervals(best: BestPoint, outcome: OutcomeCode, stop: StopCheck) -> In
         return Intervals(missing=blocks)
     added = best.objective.regularisation.information(best.coordinates)
     covariance = ParameterCovariance(best.unknowns, best.coordinates, blocks, added, best.objective.measurements)
+    half_widths = _half_widths(best, covariance)
+    found = Intervals(covariance.flat, half_widths, _hardly_determined(best, covariance, half_widths))
     if not requested:
-        return Intervals(flat=covariance.flat)
+        return found
     errors = StandardErrors(covariance, best.loss_parts.data)
-    found = Intervals(covariance.flat, errors, missing=None if errors.available else Missing("no_scale"))
+    found = replace(found, errors=errors, missing=None if errors.available else Missing("no_scale"))
     if best.problem.uncertainty == "profile" and errors.available:
         return _with_profiles(found, best, covariance, stop)
     return found
@@ -97,13 +106,12 @@ def _with_profiles(found: Intervals, best: BestPoint, covariance: ParameterCovar
     degrees_of_freedom = covariance.degrees_of_freedom if covariance.estimates_scale else None
     evaluator = Evaluator(best.objective, best.evaluation, stop)
     profiler = Profiler(evaluator, degrees_of_freedom)
-    widths = _half_widths(best, covariance)
     profiles: dict[str, Profile] = {}
     ends: dict[str, tuple[float | None, float | None]] = {}
     missing = found.missing
     try:
         for place, name in enumerate(best.unknowns.names):
-            profiles[name], lower, upper = profiler.profile(place, widths[place])
+            profiles[name], lower, upper = profiler.profile(place, found.half_widths.get(name))
             ends[name] = (lower, upper)
     except StopRequested as request:
         if request.reason != "time_limit":
@@ -112,12 +120,33 @@ def _with_profiles(found: Intervals, best: BestPoint, covariance: ParameterCovar
     return replace(found, profiles=profiles, profile_ends=ends, missing=missing)
 
 
-def _half_widths(best: BestPoint, covariance: ParameterCovariance) -> list[float | None]:
-    """Half the widths of the covariance's 95 % intervals, in coordinates; None for an unknown that has none."""
+def _half_widths(best: BestPoint, covariance: ParameterCovariance) -> dict[str, float]:
+    """Half the widths of the covariance's 95 % intervals, in coordinates."""
     matrix = covariance.matrix(best.loss_parts.data)
     if matrix is None:
-        return [None] * best.unknowns.count
+        return {}
     widths = (covariance.quantile or 0.0) * np.sqrt(np.maximum(np.diag(matrix), 0.0))
+    entries = zip(best.unknowns.names, widths.tolist(), covariance.determined.tolist(), strict=True)
+    return {name: width for name, width, is_determined in entries if is_determined and width}
+
+
+def _hardly_determined(best: BestPoint, covariance: ParameterCovariance, half_widths: Mapping[str, float]) -> list[str]:
+    """The unknowns whose interval is wider than their value, and would be far narrower if the others were fixed.
+
+    Fixing the others divides the variance Cᵢᵢ by Cᵢᵢ·(C⁻¹)ᵢᵢ, the variance inflation factor. An interval that is wide
+    without inflation, as that of an unknown near 0, does not count.
+    """
+    matrix = covariance.matrix(best.loss_parts.data)
+    if matrix is None or not half_widths:
+        return []
+    kept = covariance.determined & (np.diag(matrix) > 0)
+    deviations = np.sqrt(np.diag(matrix)[kept])
+    correlations = matrix[np.ix_(kept, kept)] / np.outer(deviations, deviations)
+    inflations = np.diag(np.linalg.pinv(correlations, rcond=1e-15, hermitian=True))
+    sizes = best.unknowns.magnitudes(best.coordinates)[kept]
+    names = [name for name, is_kept in zip(best.unknowns.names, kept.tolist(), strict=True) if is_kept]
     return [
-        float(width) if known and width else None for width, known in zip(widths, covariance.determined, strict=True)
+        name
+        for name, size, inflation in zip(names, sizes.tolist(), inflations.tolist(), strict=True)
+        if half_widths.get(name, 0.0) > size and inflation > MAX_INFLATION
     ]

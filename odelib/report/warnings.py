@@ -6,16 +6,21 @@ docs/how-to-add-a-warning.md shows how to add one.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
+import numpy as np
+
+from odelib.arrays import Reals
 from odelib.likelihood.residual_tests import structured
-from odelib.optimisers.convergence import AS_A_CONSTANT
+from odelib.optimisers.convergence import AS_A_CONSTANT, noise_variance
 from odelib.report.best_point import BestPoint
 from odelib.report.intervals import Intervals
 from odelib.result import OUTCOMES, FitWarning, OutcomeCode, PredictionResult
 
 MIN_STARTS = 5  # with fewer starts, their number at the best loss says little
+DISAGREEMENT = 1.5  # of the distances from an estimate to an end of its interval, by profile and by covariance
 COARSE = 1e-4  # of the sum of the data's squares: a solver error of 1 % of the data
 
 
@@ -118,6 +123,54 @@ def coarse_solver(findings: Findings) -> Iterator[FitWarning]:
         yield FitWarning(code="coarse_solver", message=message)
 
 
+def another_optimum(findings: Findings) -> Iterator[FitWarning]:
+    """Optima with the same loss that other starts found, farther from the best point than the errors explain.
+
+    In a valley that is a parabola, a loss that lies D above the least is at most √D standard errors away, if D is in
+    units in which one standard error raises it by 1. Along flat directions everything fits, and nothing is another
+    optimum.
+    """
+    best, half_widths = findings.best, findings.intervals.half_widths
+    if findings.intervals.flat or not half_widths:
+        return
+    unit = noise_variance(best.objective, best.evaluation) / (2 if best.objective.measurements.is_likelihood else 1)
+    told: list[Reals] = []
+    for other in [other for stage in best.stages for other in stage.other_optima or []]:
+        rise = max(other.loss - best.evaluation.loss, 0.0) / unit if unit else 0.0
+        place = best.unknowns.coordinates(other.values)
+        distances = np.abs(place - best.coordinates)
+        allowed = np.array([half_widths.get(name, np.inf) for name in best.unknowns.names]) * (1.5 + np.sqrt(rise))
+        is_elsewhere = distances > allowed
+        if not is_elsewhere.any() or any(bool(np.all(np.abs(place - each) <= allowed)) for each in told):
+            continue
+        told.append(place)
+        names = [name for name, elsewhere in zip(best.unknowns.names, is_elsewhere, strict=True) if elsewhere]
+        values = best.unknowns.free_values(best.coordinates)
+        where = ", ".join(f"{name} = {other.values[name]:.4g} (here {values[name]:.4g})" for name in names)
+        message = f"another optimum fits as well, with {where}; bounds or a prior could decide between them"
+        yield FitWarning(code="another_optimum", message=message, names=names)
+
+
+def profile_disagrees(findings: Findings) -> Iterator[FitWarning]:
+    """Unknowns whose profile ends elsewhere than the interval of the covariance."""
+    best, intervals = findings.best, findings.intervals
+    here = dict(zip(best.unknowns.names, best.coordinates.tolist(), strict=True))
+    names = []
+    for index, (name, ends) in enumerate(intervals.profile_ends.items()):
+        half_width = intervals.half_widths.get(name)
+        widths = [
+            abs((math.log(end) if best.unknowns.log[index] else end) - here[name]) for end in ends if end is not None
+        ]
+        if half_width and any(not 1 / DISAGREEMENT < width / half_width < DISAGREEMENT for width in widths):
+            names.append(name)
+    if names:
+        message = (
+            f"the intervals of {', '.join(names)} by profile and by covariance differ by more than a factor of "
+            f"{DISAGREEMENT:g}: the loss is no parabola there; trust the profile, not `standard_error`"
+        )
+        yield FitWarning(code="profile_disagrees", message=message, names=names)
+
+
 NO_UNCERTAINTY = {
     "all_fixed": "there are no standard errors: every unknown is fixed",
     "time_limit": "there are no standard errors: the time limit was reached first; increase time_limit_seconds",
@@ -138,7 +191,8 @@ def no_uncertainty(findings: Findings) -> Iterator[FitWarning]:
 
 
 def flat_direction(findings: Findings) -> Iterator[FitWarning]:
-    """Unknowns that take part in a direction in which the loss does not change."""
+    """Unknowns that take part in a direction in which the loss does not change, or hardly changes."""
+    yield from _hardly_determined(findings)
     names = findings.intervals.flat
     if not names:
         return
@@ -153,6 +207,16 @@ def flat_direction(findings: Findings) -> Iterator[FitWarning]:
             "one of them, or add measurements that distinguish them"
         )
     yield FitWarning(code="flat_direction", message=message, names=names)
+
+
+def _hardly_determined(findings: Findings) -> Iterator[FitWarning]:
+    """Unknowns that can hardly be told apart: the information is nearly singular."""
+    if names := findings.intervals.hardly_determined:
+        message = (
+            f"the data hardly determine {', '.join(names)}: large combined changes of them nearly leave the fit "
+            "unchanged; fix one of them, or add measurements that distinguish them"
+        )
+        yield FitWarning(code="flat_direction", message=message, names=list(names))
 
 
 def open_interval(findings: Findings) -> Iterator[FitWarning]:
@@ -185,6 +249,8 @@ WARNINGS: tuple[Callable[[Findings], Iterator[FitWarning]], ...] = (
     no_better_than_constant,
     zero_gradient,
     coarse_solver,
+    another_optimum,
+    profile_disagrees,
     no_uncertainty,
     flat_direction,
     open_interval,

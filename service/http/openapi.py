@@ -18,7 +18,7 @@ from pydantic.json_schema import models_json_schema
 from odelib.problem.request import FitProblem
 from service.http.schemas import Problem
 
-INTERFACE_VERSION = "0.1.0"
+INTERFACE_VERSION = "0.2.0"
 TITLE = "odefit"
 DESCRIPTION = (
     "Fit ordinary differential equations to measured time series.\n\n"

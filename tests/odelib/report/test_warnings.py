@@ -85,6 +85,23 @@ CASES: dict[str, tuple[dict[str, Any], str]] = {
         {"system": ONE_IDLE, "parameters": {"a": 0.5, "b": 1.0}, "uncertainty": "profile"},
         "the data do not bound b on at least one side; the interval has no end there",
     ),
+    "another_optimum": (
+        {
+            "system": {"states": ["x"], "parameters": ["k"], "equations": {"x": "-k**2*x"}},
+            "parameters": {"k": {"guess": 0.5, "lower": -1.0, "upper": 1.0}},
+            "starts": 5,
+        },
+        "another optimum fits as well, with k = -0.8415 (here 0.8415); bounds or a prior could decide between them",
+    ),
+    "profile_disagrees": (
+        {
+            "system": SYSTEM | {"equations": {"x": "-k**3*x/1000"}},
+            "values": 1 + 0.02 * np.random.default_rng(0).standard_normal(len(TIMES)),
+            "uncertainty": "profile",
+        },
+        "the intervals of k by profile and by covariance differ by more than a factor of 1.5: the loss is no parabola "
+        "there; trust the profile, not `standard_error`",
+    ),
     "not_converged": ({"stages": [{"kind": "adam", "steps": 1}]}, OUTCOMES["step_limit"]),
     "prediction_failed": (
         {"predictions": [{"name": "backwards", "times": [0.0, 1e9], "parameters": {"k": -1.0}}]},
