@@ -91,7 +91,8 @@ class Measurements:
             data = MeasuredValues(
                 values=np.array(values, dtype=np.float64),
                 sigma=np.array([1.0 if sigma is None else sigma for sigma in sigmas], dtype=np.float64),
-                solver_error=atol + rtol * np.abs(np.array(values, dtype=np.float64)),
+                resolution=np.full(len(values), atol),
+                rtol=rtol,
             )
             settings = noise[name] if noise is not None else None
             self._observables[name] = _Observable(
@@ -214,6 +215,10 @@ class Measurements:
     def is_coarse(self, model: Model, scales: Scales, fraction: float) -> bool:
         """Whether the solver's errors add more than this fraction of what the data themselves would add to a loss."""
         return self._loss_of_solver_errors(model, scales) > fraction * self._loss_of_data(model, scales)
+
+    def collapsed(self, scales: Scales) -> list[str]:
+        """Return the observables whose estimated scales are no larger than what the solver's error makes of them."""
+        return [name for name, values in scales.items() if self._observables[name].noise.is_collapsed(values)]
 
     def _loss_of_solver_errors(self, model: Model, scales: Scales) -> float:
         return self._loss_of(model, scales, {name: each.solver_error for name, each in self._observables.items()})

@@ -86,7 +86,8 @@ class NormalDensity(PriorDensity):
         self._deviation = settings.standard_deviation
 
     def _negative_log(self, x: float) -> float:
-        return 0.5 * ((x - self._mean) / self._deviation) ** 2 + math.log(self._deviation) + LOG_SQRT_2_PI
+        z = (x - self._mean) / self._deviation
+        return 0.5 * z * z + math.log(self._deviation) + LOG_SQRT_2_PI
 
     def derivative(self, x: float) -> float:
         """See `PriorDensity.derivative`."""
@@ -197,7 +198,8 @@ class HalfNormalDensity(PriorDensity):
         self._scale = settings.scale
 
     def _negative_log(self, x: float) -> float:
-        return 0.5 * (x / self._scale) ** 2 + math.log(self._scale) + LOG_SQRT_2_PI - math.log(2)
+        z = x / self._scale
+        return 0.5 * z * z + math.log(self._scale) + LOG_SQRT_2_PI - math.log(2)
 
     def derivative(self, x: float) -> float:
         """See `PriorDensity.derivative`."""

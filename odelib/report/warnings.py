@@ -171,6 +171,17 @@ def profile_disagrees(findings: Findings) -> Iterator[FitWarning]:
         yield FitWarning(code="profile_disagrees", message=message, names=names)
 
 
+def collapsed_scale(findings: Findings) -> Iterator[FitWarning]:
+    """Observables with estimated noise that the model meets exactly, so that the likelihood has no maximum."""
+    if names := findings.best.objective.measurements.collapsed(findings.best.output.scales):
+        message = (
+            f"the estimated noise of {', '.join(names)} is as small as the solver's error: the model passes through "
+            "the measurements, so the likelihood has no maximum, and the scale and the intervals depend on the "
+            "solver's tolerances; give `sigma`, or fit fewer unknowns"
+        )
+        yield FitWarning(code="coarse_solver", message=message, names=names)
+
+
 NO_UNCERTAINTY = {
     "all_fixed": "there are no standard errors: every unknown is fixed",
     "time_limit": "there are no standard errors: the time limit was reached first; increase time_limit_seconds",
@@ -251,6 +262,7 @@ WARNINGS: tuple[Callable[[Findings], Iterator[FitWarning]], ...] = (
     coarse_solver,
     another_optimum,
     profile_disagrees,
+    collapsed_scale,
     no_uncertainty,
     flat_direction,
     open_interval,

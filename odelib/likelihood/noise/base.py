@@ -18,18 +18,27 @@ from odelib.likelihood.noise.scale import ScaleScore, estimate_scales
 from odelib.likelihood.priors import prior_density
 from odelib.problem.noise import NoiseSettings
 
+COLLAPSED = 10.0  # times the floor of a scale: errors of steps add up to several times the tolerance
+
 
 @dataclass(frozen=True)
 class MeasuredValues:
     """All measurements of one observable.
 
-    values, sigma, solver_error: (n,), in the observable's units. sigma: as the data give it, 1 where they do not.
-    solver_error: the error that the solver may make in each value; no scale is estimated below it.
+    values, sigma, resolution: (n,), in the observable's units. sigma: as the data give it, 1 where they do not.
+    resolution: the size below which the solver resolves nothing, which is its absolute tolerance. rtol: its relative
+    tolerance.
     """
 
     values: Reals
     sigma: Reals
-    solver_error: Reals
+    resolution: Reals
+    rtol: float
+
+    @property
+    def solver_error(self) -> Reals:
+        """The error that the solver may make in each value, (n,)."""
+        return self.resolution + self.rtol * np.abs(self.values)
 
 
 @dataclass(frozen=True)
@@ -83,6 +92,10 @@ class NoiseDistribution(ABC):
         """Return −log of the prior density of the estimated scale, 0 without a prior."""
         return self.prior.negative_log(float(scales[0])) if self.prior else 0.0
 
+    def is_collapsed(self, scales: Reals) -> bool:
+        """Whether the estimated scales are so small that the solver's error, not the noise, determines them."""
+        return False
+
     def residuals(self, model: Reals) -> Reals:
         """Return data minus model, (n,), divided by the scale where it is given. Of the logarithms for log noise."""
         difference = self._difference(model)
@@ -103,30 +116,46 @@ class NoiseDistribution(ABC):
 class ScaledNoise(NoiseDistribution):
     """Noise with scales that may be estimated."""
 
+    def is_collapsed(self, scales: Reals) -> bool:
+        """See `NoiseDistribution.is_collapsed`. Beside a given scale an estimated one may well be 0."""
+        if not self.estimated_scales or self._has_given_scale():
+            return False
+        return bool((scales <= COLLAPSED * self._scale_floor()).all())
+
     def concentrated_scales(self, model: Reals) -> Reals:
         """See `NoiseDistribution.concentrated_scales`."""
         if not self.estimated_scales:
             return np.zeros(0)
-        start, floor = self._initial_scales(model), self._scale_floor()
-        if self._initial_scales_are_optimal() and not self.prior:
-            return np.maximum(start, floor)
-        return estimate_scales(lambda scales: self._scale_score(model, scales), start, floor, self.prior)
+        with np.errstate(all="ignore"):  # models that blow up
+            starts, floor = self._initial_scales(model), self._scale_floor()
+            if self._initial_scales_are_optimal() and not self.prior:
+                return np.maximum(starts[0], floor)
+            return estimate_scales(lambda scales: self._scale_score(model, scales), starts, floor, self.prior)
 
     @abstractmethod
-    def _initial_scales(self, model: Reals) -> Reals:
-        """The scales from which the search for the concentrated ones starts."""
+    def _initial_scales(self, model: Reals) -> list[Reals]:
+        """The scales from which the search for the concentrated ones starts; the deepest minimum counts."""
 
     @abstractmethod
     def _initial_scales_are_optimal(self) -> bool:
         """Whether the initial scales minimise the loss where there is no prior, so that no search is needed."""
 
+    def _has_given_scale(self) -> bool:
+        """Whether a scale is given beside the estimated ones."""
+        return False
+
     @abstractmethod
     def _scale_floor(self) -> Reals:
-        """The lower bounds of the estimated scales: the spread that the solver's error by itself makes."""
+        """The lower bounds of the estimated scales: the spread that the solver's error alone makes."""
 
     @abstractmethod
     def _scale_score(self, model: Reals, scales: Reals) -> ScaleScore:
         """The loss as a function of the logarithms of the scales."""
+
+
+def harmonic_root_mean_square(errors: Reals) -> float:
+    """Return (Σe⁻²/n)^(-½) of errors above 0: the precise ones count, however imprecise others are."""
+    return 1 / root_mean_square(1 / errors)
 
 
 def root_mean_square(values: Reals) -> float:

@@ -17,7 +17,13 @@ from typing import ClassVar
 import numpy as np
 
 from odelib.arrays import Booleans, Reals
-from odelib.likelihood.noise.base import InformationFactor, MeasuredValues, ScaledNoise, root_mean_square
+from odelib.likelihood.noise.base import (
+    InformationFactor,
+    MeasuredValues,
+    ScaledNoise,
+    harmonic_root_mean_square,
+    root_mean_square,
+)
 from odelib.likelihood.noise.scale import ScaleScore
 from odelib.problem.noise import NoiseSettings
 
@@ -25,7 +31,8 @@ from odelib.problem.noise import NoiseSettings
 class LocationScaleNoise(ScaledNoise):
     """Noise of a location–scale family with a symmetric density, whose scale is `sigma`.
 
-    is_of_logarithm: whether log y is in the family, around log m; the loss of y itself has a term log y more.
+    is_of_logarithm: whether g(y) is in the family, around g(m); the loss of y itself has a term −log g'(y) more. g is
+    the logarithm, but for values that the solver does not resolve: see `_Logarithm`.
     location_information: E[ℓ'(z)²]. scale_information: E[(z·ℓ'(z) − 1)²].
     has_closed_form: whether `initial_scale` is the maximum-likelihood estimate.
     """
@@ -37,11 +44,17 @@ class LocationScaleNoise(ScaledNoise):
 
     def __init__(self, settings: NoiseSettings, data: MeasuredValues) -> None:
         super().__init__(settings, data)
-        error = data.solver_error
         if self.is_of_logarithm:
-            self._values = np.log(data.values)
-            error = error / data.values
-        self._floor = np.array([root_mean_square(error)])
+            self._logarithm = _Logarithm(data.resolution)
+            self._is_resolved = data.values > 10 * data.resolution
+            self._values = self._logarithm(data.values)
+            by_value = self._logarithm.derivative(data.values)
+            self._log_jacobian = -float(np.log(by_value).sum())
+            self._error: Reals | float = data.solver_error * by_value
+            self._floor = np.array([harmonic_root_mean_square(self._error)])
+        else:
+            self._error = 0.0
+            self._floor = np.array([root_mean_square(data.solver_error)])
 
     @abstractmethod
     def standard_loss(self, z: Reals) -> Reals:
@@ -61,8 +74,8 @@ class LocationScaleNoise(ScaledNoise):
         z = self._difference(model) / sigma
         loss = float((self.standard_loss(z) + np.log(sigma)).sum())
         by_location = -self.standard_derivative(z) / sigma
-        if self.is_of_logarithm:  # p(y) = p(log y)/y, and d(log m)/dm = 1/m
-            return loss + float(self._values.sum()), by_location / model
+        if self.is_of_logarithm:
+            return loss + self._log_jacobian, by_location * self._logarithm.derivative(model)
         return loss, by_location
 
     def information(self, model: Reals, scales: Reals) -> list[InformationFactor]:
@@ -70,37 +83,73 @@ class LocationScaleNoise(ScaledNoise):
         count, width = len(model), len(self.estimated_scales)
         by_model = math.sqrt(self.location_information) / self._scale(scales)
         if self.is_of_logarithm:
-            by_model = by_model / model
+            by_model = by_model * self._logarithm.derivative(model)
         factors = [InformationFactor(by_model, np.zeros((count, width)))]
         if width:
-            by_scale = np.full((count, width), math.sqrt(self.scale_information))
+            by_scale = math.sqrt(self.scale_information) * self._share(scales)[:, None]
             factors.append(InformationFactor(np.zeros(count), by_scale))
         return factors
 
     def is_impossible(self, model: Reals) -> Booleans:
         """See `NoiseDistribution.is_impossible`."""
-        return model <= 0 if self.is_of_logarithm else super().is_impossible(model)
+        return (model <= 0) & self._is_resolved if self.is_of_logarithm else super().is_impossible(model)
+
+    def residuals(self, model: Reals) -> Reals:
+        """See `NoiseDistribution.residuals`."""
+        difference = self._difference(model)
+        return difference if self.estimated_scales else difference / self._scale(np.zeros(0))
 
     def _scale(self, scales: Reals) -> Reals:
+        """The scale of each measurement, (n,): √(σ² + e²), with e the solver's error in the logarithm, else 0."""
+        return np.asarray(np.hypot(self._only_sigma(scales), self._error))
+
+    def _share(self, scales: Reals) -> Reals:
+        """The derivative of the logarithm of each measurement's scale by log σ, (n,)."""
+        return (self._only_sigma(scales) / self._scale(scales)) ** 2
+
+    def _only_sigma(self, scales: Reals) -> Reals:
         return np.full(len(self._values), scales[0]) if self.estimated_scales else self._sigma
 
     def _difference(self, model: Reals) -> Reals:
         if not self.is_of_logarithm:
             return self._values - model
-        with np.errstate(divide="ignore", invalid="ignore"):  # not finite where the model is not positive
-            return np.asarray(self._values - np.log(model))
+        return np.asarray(self._values - np.where(self.is_impossible(model), math.nan, self._logarithm(model)))
 
-    def _initial_scales(self, model: Reals) -> Reals:
-        return np.array([self.initial_scale(self._difference(model))])
+    def _initial_scales(self, model: Reals) -> list[Reals]:
+        return [np.array([self.initial_scale(self._difference(model))])]
 
     def _initial_scales_are_optimal(self) -> bool:
-        return self.has_closed_form
+        return self.has_closed_form and not self.is_of_logarithm  # the solver's error is a part of each scale there
 
     def _scale_floor(self) -> Reals:
         return self._floor
 
     def _scale_score(self, model: Reals, scales: Reals) -> ScaleScore:
-        z = self._difference(model) / scales[0]
-        loss = float((self.standard_loss(z) + np.log(scales[0])).sum())
-        gradient = np.array([(1 - z * self.standard_derivative(z)).sum()])
-        return ScaleScore(loss, gradient, np.array([[len(z) * self.scale_information]]))
+        sigma, share = self._scale(scales), self._share(scales)
+        z = self._difference(model) / sigma
+        loss = float((self.standard_loss(z) + np.log(sigma)).sum())
+        gradient = np.array([(1 - z * self.standard_derivative(z)) @ share])
+        return ScaleScore(loss, gradient, np.array([[self.scale_information * float(share @ share)]]))
+
+
+class _Logarithm:
+    """The logarithm g of values, and what continues it to those that the solver does not resolve.
+
+    Of these even the sign is unknown, and the logarithm of the solver's error has no bound. With a the resolution,
+
+        g(x) = log((x + √(x² + 4a²))/2)    g'(x) = 1/√(x² + 4a²)
+
+    is log x for x ≫ a, and linear near 0, where noise of g(x) is noise of x itself (the generalised logarithm of Durbin
+    et al., A variance-stabilizing transformation for gene-expression microarray data, Bioinformatics 18, 2002).
+    """
+
+    def __init__(self, resolution: Reals) -> None:
+        self._resolution = resolution
+
+    def __call__(self, x: Reals) -> Reals:
+        of_size = np.log(0.5 * (np.abs(x) + np.hypot(x, 2 * self._resolution)))
+        return np.asarray(np.where(x < 0, 2 * np.log(self._resolution) - of_size, of_size))
+
+    def derivative(self, x: Reals) -> Reals:
+        """g'(x)."""
+        return np.asarray(1 / np.hypot(x, 2 * self._resolution))

@@ -16,7 +16,7 @@ from odelib.problem.noise import DISTRIBUTIONS, AnyNoise
 from tests.odelib.likelihood import densities
 
 Y, M = np.array([1.0, 2.0, 4.0, 3.0]), np.array([1.3, 1.9, 2.0, 3.5])
-DATA = MeasuredValues(Y, np.ones(4), np.full(4, 1e-8))
+DATA = MeasuredValues(Y, np.ones(4), np.full(4, 1e-8), 1e-8)
 
 
 def noise_of(name: str, **fields: Any) -> Any:
