@@ -189,7 +189,9 @@ class PredictionResult(Response):
         dict[str, Numbers] | None,
         Field(description="Lower end of the 95 % band of the model's value; present if uncertainty was requested."),
     ] = None
-    upper_95: Annotated[dict[str, Numbers] | None, Field(description="Upper end of that band.")] = None
+    upper_95: Annotated[
+        dict[str, Numbers] | None, Field(description="Upper end of the 95 % band of the model's value.")
+    ] = None
     error: PredictionError | None = None
 
 

@@ -16,7 +16,7 @@ class Solver(Request):
 
     engine: Annotated[
         Literal["auto", "compiled", "torchdiffeq"],
-        Field(description="`auto`: the first of the others that has the method and runs on the device."),
+        Field(description="`auto`: the first of the other values that supports the method and the device."),
     ] = "auto"
     method: Annotated[
         Literal["auto", "dopri5", "tsit5", "dop853", "kvaerno5", "dopri8", "bosh3", "fehlberg2", "adaptive_heun"],

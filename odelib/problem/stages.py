@@ -19,7 +19,7 @@ class AdamStage(Request):
     kind: Literal["adam"]
     steps: Annotated[Count, Field(description="Number of steps.")] = 3000
     learning_rate: Annotated[
-        PositiveNumber, Field(description="Approximate upper limit of the change of an unknown in one step.")
+        PositiveNumber, Field(description="Approximately the largest change of an unknown in one step.")
     ] = 0.001
 
 

@@ -56,7 +56,7 @@ class Fit(BaseModel):
     error: FitFailure | None = None
     result: Annotated[
         FitResult | None,
-        Field(description="Present in every end state if at least one point was evaluated; never in lists."),
+        Field(description="Present in every final state if at least one point was evaluated; never in lists."),
     ] = None
 
 

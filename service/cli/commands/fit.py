@@ -54,7 +54,7 @@ def fit(
     out: ResultPath = None,
     plot: PlotPath = None,
 ) -> None:
-    """Fit in this process, without a service."""
+    """Fit on this machine, without a service."""
     options = RequestOptions(path, system, data, guess, initial, fix, lower, upper, start_time, uncertainty, time_unit)
     raise typer.Exit(fit_locally(options, out, plot, OUT, ERR))
 
