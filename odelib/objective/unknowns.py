@@ -64,6 +64,7 @@ class Unknowns:
         self._series: list[SeriesNames] = []
         fitted = {each.index for each in problem.fitted}
         not_fitted: dict[str, float] = {}
+        self._guessed: set[str] = set()
         for index, series in enumerate(problem.series):
             initial_state = {**request.initial_state, **series.initial_state}
             own = {name: request.parameters[name] for name in per_experiment}
@@ -76,6 +77,7 @@ class Unknowns:
                 self.entries |= entries
             else:
                 not_fitted |= {name: entry.start for name, entry in entries.items()}
+                self._guessed |= {name for name, entry in entries.items() if not entry.is_fixed}
         self._fixed = {name: entry.start for name, entry in self.entries.items() if entry.is_fixed} | not_fitted
 
     @property
@@ -131,6 +133,10 @@ class Unknowns:
     def is_fixed(self, name: str) -> bool:
         """Whether an unknown is not fitted."""
         return name in self._fixed
+
+    def is_guessed(self, name: str) -> bool:
+        """Whether an unknown stays at a guess, being that of a series of which nothing is fitted."""
+        return name in self._guessed
 
     def free_values(self, coordinates: Reals) -> dict[str, float]:
         """The free unknowns at a point by name, in the caller's units."""

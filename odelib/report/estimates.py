@@ -8,7 +8,6 @@ from collections.abc import Callable, Mapping, Sequence
 import numpy as np
 import torch
 from torch import Tensor
-from torch.autograd.functional import jacobian
 
 from odelib.arrays import Reals
 from odelib.engines.torch_program import TorchProgram
@@ -102,12 +101,16 @@ def _derived(best: BestPoint, errors: StandardErrors | None, index: int, names: 
         return {}
     evaluate = _derived_program(best, index, names)
     parameters = best.unknowns.values(best.coordinates)[0][index]
-    values = evaluate(parameters).cpu().numpy()
+    values = torch.stack(evaluate(parameters)).cpu().numpy()
     intervals: Sequence[Interval | None] = [None] * len(names)
     if errors:
-        with torch.enable_grad():
-            by_parameters = jacobian(evaluate, parameters).cpu().numpy()  # type: ignore[no-untyped-call]
-        intervals = _delta_method(best, errors, index, values, by_parameters)
+        by_parameters = _derivatives(evaluate, parameters)
+        found = _delta_method(best, errors, index, values, by_parameters)
+        without = _parameters_at_bound(best, index)
+        intervals = [
+            None if best.layer.system.derived[name].names & without else interval
+            for name, interval in zip(names, found, strict=True)
+        ]
     return {
         name: _estimate(value, interval)
         for name, value, interval in zip(names, values.tolist(), intervals, strict=True)
@@ -115,35 +118,58 @@ def _derived(best: BestPoint, errors: StandardErrors | None, index: int, names: 
     }
 
 
-def _derived_program(best: BestPoint, index: int, names: Sequence[str]) -> Callable[[Tensor], Tensor]:
-    """Return the function from the parameters of a series, (p,), to its derived quantities, (names,)."""
+def _derived_program(best: BestPoint, index: int, names: Sequence[str]) -> Callable[[Tensor], list[Tensor]]:
+    """Return the function from the parameters of a series, (p,), to its derived quantities, () each."""
     system, device = best.layer.system, best.evaluation.states.device
     program = TorchProgram([system.derived[name] for name in names], [])
     constants = dict(zip(system.constants, best.unknowns.constants[index].tolist(), strict=True))
 
-    def evaluate(parameters: Tensor) -> Tensor:
+    def evaluate(parameters: Tensor) -> list[Tensor]:
         named = dict(zip(system.parameters, parameters.unbind(), strict=True))
-        return torch.stack(program.bind({**constants, **named}, device)())
+        return list(program.bind({**constants, **named}, device)())
 
     return evaluate
 
 
+def _derivatives(evaluate: Callable[[Tensor], list[Tensor]], parameters: Tensor) -> Reals:
+    """The derivatives of quantities with respect to the parameters, (k, p).
+
+    One after the other: in a Jacobian of all, an infinite derivative of one makes those of the others NaN.
+    """
+    rows = []
+    with torch.enable_grad():
+        parameters = parameters.detach().requires_grad_()
+        for quantity in evaluate(parameters):
+            (row,) = (
+                torch.autograd.grad(quantity, parameters, retain_graph=True, allow_unused=True)
+                if quantity.requires_grad
+                else (None,)
+            )
+            rows.append(np.zeros(len(parameters)) if row is None else row.cpu().numpy())
+    return np.array(rows)
+
+
+def _parameters_at_bound(best: BestPoint, index: int) -> set[str]:
+    """The parameters of a series that are at a bound, and so have no standard error."""
+    at_bound = set(best.unknowns.names_at_bound(best.coordinates))
+    return {name for name in best.layer.system.parameters if best.unknowns.qualified_name(index, name) in at_bound}
+
+
 def _delta_method(
     best: BestPoint, errors: StandardErrors, index: int, values: Reals, by_parameters: Reals
-) -> Sequence[Interval | None]:
+) -> list[Interval | None]:
     """The intervals of quantities (k,) of a series, from their derivatives with respect to its parameters, (k, p).
 
     With J the derivatives with respect to the free unknowns, the variances are diag(J·C·Jᵀ), C being the covariance.
-    A quantity that depends only on unknowns at their bounds has no interval, as these have none.
+    Each quantity by itself: one that is not determined, or whose derivative is infinite, is the only one without.
     """
-    by_unknowns = by_parameters @ best.unknowns.jacobians(best.coordinates)[0][index]
-    intervals = errors.of_functions(values, by_unknowns)
-    if not intervals:
-        return [None] * len(values)
-    return [
-        None if interval.standard_error == 0 and row.any() else interval
-        for interval, row in zip(intervals, by_unknowns, strict=True)
-    ]
+    of_parameters = best.unknowns.jacobians(best.coordinates)[0][index]
+    found: list[Interval | None] = []
+    for value, row in zip(values, by_parameters, strict=True):
+        is_finite = np.isfinite(value) and np.isfinite(row).all()
+        interval = errors.of_functions(np.array([value]), row[None] @ of_parameters) if is_finite else None
+        found.append(interval[0] if interval else None)
+    return found
 
 
 def _estimate(value: float, interval: Interval | None, *, fixed: bool = False) -> Estimate:

@@ -25,6 +25,7 @@ from odelib.uncertainty.covariance import StandardErrors
 
 # Tolerances are never looser than these. Under them a method of order 2 or 3 would need too many steps.
 RTOL, ATOL = 1e-10, 1e-12
+RESOLVED = 1e-12  # of an observable's size; what is smaller may be an error of the solver
 TIGHT_METHODS = dict.fromkeys(("bosh3", "fehlberg2", "adaptive_heun"), "dopri5")
 Columns = dict[str, list[float]]
 
@@ -180,10 +181,11 @@ class Predictor:
     ) -> tuple[Columns | None, Columns | None]:
         """Lower and upper end of the 95 % band of each observable, by the delta method; None without errors.
 
-        Values that the prediction gives count as exact. model: the observables at the requested times, which are the
-        last of the times solved for.
+        Values that the prediction gives count as exact. There is no band if a value is only a guess, as the own
+        unknowns of a held-out experiment are. model: the observables at the requested times, which are the last of the
+        times solved for.
         """
-        if not self.errors:
+        if not self.errors or self._uses_guess(requested, index):
             return None, None
         unknowns, system = self.best.unknowns, ivp.layer.system
         of_parameters, of_initial_state = (each[index] for each in unknowns.jacobians(self.best.coordinates))
@@ -199,10 +201,41 @@ class Predictor:
             return None, None
         lower, upper = {}, {}
         for name, column in model.items():
-            intervals = self.errors.of_functions(column.cpu().numpy(), derivatives[name][-len(requested.times) :])
-            if intervals is not None:
-                lower[name], upper[name] = [i.lower for i in intervals], [i.upper for i in intervals]
+            band = self._band_of(name, column.cpu().numpy(), derivatives[name][-len(requested.times) :])
+            if band is not None:
+                lower[name], upper[name] = (ends.tolist() for ends in band)
         return lower or None, upper or None
+
+    def _uses_guess(self, requested: Prediction, index: int) -> bool:
+        """Whether a prediction uses a parameter or an initial value that is neither fitted nor given nor fixed."""
+        system, unknowns = self.best.layer.system, self.best.unknowns
+        given = {*requested.parameters, *(requested.initial_state or {})}
+        names = (name for name in (*system.parameters, *system.states) if name not in given)
+        return any(unknowns.is_guessed(unknowns.qualified_name(index, name)) for name in names)
+
+    def _band_of(self, name: str, values: Reals, jacobian: Reals) -> tuple[Reals, Reals] | None:
+        """Lower and upper end of the band of an observable, (T,); None if it is not determined, or beyond all numbers.
+
+        values: y at the times, (T,). jacobian: by the free unknowns, (T, free unknowns).
+
+        The ends are y ± q·e with the standard error e and the quantile q. If the observable cannot be negative, and
+        depends on unknowns on a log scale or has a band that reaches 0, they are y·exp(±q·e/y): the delta method for
+        log y. There the distribution of y is skewed, and a symmetric band beyond the data misses more than 5 %.
+        """
+        intervals = self.errors.of_functions(values, jacobian) if self.errors else None
+        if intervals is None:
+            return None
+        lower, upper = (np.array(ends) for ends in zip(*((i.lower, i.upper) for i in intervals), strict=True))
+        fitted = self.best.output.model[name].cpu().numpy()
+        size = max(np.abs(fitted).max(initial=0.0), np.abs(values).max())
+        is_positive = min(fitted.min(initial=0.0), values.min()) >= -self.best.problem.solver.rtol * size
+        uses_log_scale = bool(jacobian[:, self.best.unknowns.log].any())
+        if is_positive and (uses_log_scale or lower.min() <= 0):
+            resolved = values > RESOLVED * size
+            with np.errstate(over="ignore"):
+                factor = np.exp((upper - values)[resolved] / values[resolved])
+                lower[resolved], upper[resolved] = values[resolved] / factor, values[resolved] * factor
+        return (lower, upper) if np.isfinite(upper).all() else None
 
     @property
     def _device(self) -> torch.device:
