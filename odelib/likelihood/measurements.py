@@ -87,20 +87,22 @@ class Measurements:
             found = list(_measured(slices, name))
             if not found:
                 continue
+            settings = noise[name] if noise is not None else None
+            may_lack_sigma = settings is not None and "sigma" in settings.scales and not settings.needs_sigma
+            without_sigma = 0.0 if may_lack_sigma else 1.0
             rows, values, sigmas = (list(column) for column in zip(*found, strict=True))
             data = MeasuredValues(
                 values=np.array(values, dtype=np.float64),
-                sigma=np.array([1.0 if sigma is None else sigma for sigma in sigmas], dtype=np.float64),
+                sigma=np.array([without_sigma if sigma is None else sigma for sigma in sigmas], dtype=np.float64),
                 resolution=np.full(len(values), atol),
                 rtol=rtol,
             )
-            settings = noise[name] if noise is not None else None
             self._observables[name] = _Observable(
                 rows=np.array(rows, dtype=np.int64),
                 values=data.values,
                 solver_error=data.solver_error,
                 has_sigma=None not in sigmas or (settings is not None and "sigma" in settings.given_scales),
-                needs_sigma=settings is not None and "sigma" in settings.scales,
+                needs_sigma=settings is not None and settings.needs_sigma,
                 noise=noise_distribution(settings, data),
             )
 

@@ -11,7 +11,7 @@ from typing import Annotated, Any, ClassVar, Literal, get_args
 from pydantic import Discriminator, Field, Tag
 from typing_extensions import TypeAliasType
 
-from odelib.problem.fields import Omittable, PositiveNumber, Request
+from odelib.problem.fields import NonNegativeNumber, Omittable, PositiveNumber, Request
 from odelib.problem.priors import Prior, PriorSettings
 
 ESTIMATE: Literal["estimate"] = "estimate"
@@ -25,6 +25,13 @@ Scale = TypeAliasType(
     "Scale",
     Annotated[
         Annotated[PositiveNumber, Tag("~number")] | Annotated[Literal["estimate"], Tag("~text")],
+        Discriminator(_form_of_scale),
+    ],
+)
+ScaleOrZero = TypeAliasType(
+    "ScaleOrZero",
+    Annotated[
+        Annotated[NonNegativeNumber, Tag("~number")] | Annotated[Literal["estimate"], Tag("~text")],
         Discriminator(_form_of_scale),
     ],
 )
@@ -59,6 +66,11 @@ class NoiseSettings(Request):
         return tuple(scale for scale in self.scales if getattr(self, scale) == ESTIMATE)
 
     @property
+    def needs_sigma(self) -> bool:
+        """Whether each measurement needs a sigma, from here or from the data."""
+        return "sigma" in self.scales
+
+    @property
     def scale_prior(self) -> PriorSettings | None:
         """The prior of the estimated scale, if any."""
         return getattr(self, "prior", None)
@@ -70,11 +82,19 @@ class NormalNoise(NoiseSettings):
     scales = ("sigma", "proportional")
 
     distribution: Literal["normal"]
-    sigma: _Sigma = None
+    sigma: Annotated[
+        Omittable[ScaleOrZero],
+        Field(description="Omit it where the data give a sigma. Beside `proportional` it may be 0 or omitted."),
+    ] = None
     proportional: Annotated[
         Omittable[Scale], Field(description="The part of the standard deviation that grows with the model's value.")
     ] = None
     prior: _ScalePrior = None
+
+    @property
+    def needs_sigma(self) -> bool:
+        """See `NoiseSettings.needs_sigma`."""
+        return self.proportional is None
 
 
 class LognormalNoise(NoiseSettings):
@@ -103,6 +123,22 @@ class LaplaceNoise(NoiseSettings):
     prior: _ScalePrior = None
 
 
+class LogLaplaceNoise(NoiseSettings):
+    """Laplace noise of the logarithm, with scale `sigma`: robust against outliers. Positive values only."""
+
+    scales = ("sigma",)
+    value_rule = "values must be greater than 0"
+
+    distribution: Literal["log-laplace"]
+    sigma: _Sigma = None
+    prior: _ScalePrior = None
+
+    @classmethod
+    def can_yield(cls, value: float) -> bool:
+        """See `NoiseSettings.can_yield`."""
+        return value > 0
+
+
 class StudentTNoise(NoiseSettings):
     """Student's t noise with scale `sigma`: robust against outliers."""
 
@@ -127,7 +163,7 @@ class PoissonNoise(NoiseSettings):
         return value >= 0 and value.is_integer()
 
 
-AnyNoise = NormalNoise | LognormalNoise | LaplaceNoise | StudentTNoise | PoissonNoise
+AnyNoise = NormalNoise | LognormalNoise | LaplaceNoise | LogLaplaceNoise | StudentTNoise | PoissonNoise
 Noise = TypeAliasType("Noise", Annotated[AnyNoise, Field(discriminator="distribution")])
 
 # by the word on the wire

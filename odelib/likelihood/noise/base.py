@@ -25,7 +25,8 @@ COLLAPSED = 10.0  # times the floor of a scale: errors of steps add up to severa
 class MeasuredValues:
     """All measurements of one observable.
 
-    values, sigma, resolution: (n,), in the observable's units. sigma: as the data give it, 1 where they do not.
+    values, sigma, resolution: (n,), in the observable's units. sigma: as the data give it, 1 where they do not, 0
+    for purely proportional noise.
     resolution: the size below which the solver resolves nothing, which is its absolute tolerance. rtol: its relative
     tolerance.
     """

@@ -73,7 +73,7 @@ def _check_scales(entry: Mapping[str, Any], name: str, series: list[LocatedSerie
     if kind is None or not kind.scales:
         return
     if "sigma" in kind.scales:
-        _check_sigma(entry, name, series, report)
+        _check_sigma(entry, name, kind, series, report)
     estimated = [scale for scale in kind.scales if entry.get(scale) == ESTIMATE]
     if "prior" in entry and len(estimated) != 1:
         report.add(
@@ -82,14 +82,24 @@ def _check_scales(entry: Mapping[str, Any], name: str, series: list[LocatedSerie
     check_prior(entry, pointer, None, report, likelihood=True)
 
 
-def _check_sigma(entry: Mapping[str, Any], name: str, series: list[LocatedSeries], report: MistakeReport) -> None:
+def _check_sigma(
+    entry: Mapping[str, Any],
+    name: str,
+    kind: type[NoiseSettings],
+    series: list[LocatedSeries],
+    report: MistakeReport,
+) -> None:
     place = join("/noise", name, "sigma")
     with_sigma = [base for base, fields in series if name in as_object(fields.get("sigma"))]
     without = [base for base, fields in series if name in as_object(fields.get("values")) and base not in with_sigma]
     if "sigma" in entry and with_sigma:
         report.add(place, f"sigma is already given at {join(with_sigma[0], 'sigma', name)}")
+    elif "proportional" in kind.scales and "proportional" in entry:
+        return  # the noise may be purely proportional
     elif "sigma" not in entry and without:
         report.add(place, f"give a sigma, as a number or {ESTIMATE!r}: the data at {without[0]} have none")
+    elif "proportional" in kind.scales and as_number(entry.get("sigma")) == 0:
+        report.add(place, "a sigma of 0 needs 'proportional' beside it; give a sigma greater than 0")
 
 
 def _check_values(noise: Mapping[str, Any], series: list[LocatedSeries], report: MistakeReport) -> None:

@@ -21,6 +21,7 @@ NOISES: dict[str, Callable[[Mapping[str, Any], Array, Array, Any], Array]] = {
     "normal": lambda noise, y, m, sigma: stats.norm.logpdf(y, m, np.hypot(sigma, noise.get("proportional", 0.0) * m)),
     "lognormal": lambda noise, y, m, sigma: stats.lognorm.logpdf(y, sigma, scale=m),
     "laplace": lambda noise, y, m, sigma: stats.laplace.logpdf(y, m, sigma),
+    "log-laplace": lambda noise, y, m, sigma: stats.loglaplace.logpdf(y, 1 / np.asarray(sigma), scale=m),
     "student-t": lambda noise, y, m, sigma: stats.t.logpdf(y, noise.get("degrees_of_freedom", 4.0), m, sigma),
     "poisson": lambda noise, y, m, sigma: stats.poisson.logpmf(y, m),
 }

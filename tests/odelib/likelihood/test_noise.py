@@ -49,6 +49,17 @@ class TestMeasurements:
         assert result.loss_parts.penalty == result.loss_parts.prior == 0
         assert result.observations == 10
 
+    def test_purely_proportional_noise(self) -> None:
+        for sigma in ({}, {"sigma": 0}):
+            noise = {"distribution": "normal", "proportional": 0.3, **sigma}
+            assert result_of(noise={"z": noise}, data=ONLY_Z).loss == exactly(densities.measured(noise, Z, MODEL, 0.0))
+
+    def test_purely_proportional_noise_beside_series_with_a_sigma(self) -> None:
+        experiments = [{"name": "one", **ONLY_Z}, {"name": "two", **ONLY_Z, "sigma": {"z": 0.4}}]
+        noise = {"distribution": "normal", "proportional": 0.3}
+        expected = sum(densities.measured(noise, Z, MODEL, sigma) for sigma in (0.0, 0.4))
+        assert result_of(noise={"z": noise}, experiments=experiments).loss == exactly(expected)
+
     @pytest.mark.parametrize("name", SCALED)
     def test_a_scale_for_each_time_from_the_data(self, name: str) -> None:
         data = {"times": TIMES, "values": {"z": Z, "w": W}, "sigma": {"z": EACH.tolist(), "w": EACH.tolist()}}
@@ -184,6 +195,7 @@ class TestPriorsAndPenalty:
 ESTIMATED = {
     **{name: NOISES[name] | {"sigma": "estimate"} for name in SCALED},
     "only proportional": {"distribution": "normal", "sigma": 0.2, "proportional": "estimate"},
+    "purely proportional": {"distribution": "normal", "proportional": "estimate"},
     "both": {"distribution": "normal", "sigma": "estimate", "proportional": "estimate"},
 }
 SCALE_PRIORS: list[dict[str, Any] | None] = [
@@ -227,7 +239,7 @@ class TestEstimatedScales:
             + 1e-3
         )
         result = result_of(data={"times": times.tolist(), "values": {"z": observed.tolist()}}, noise={"z": noise})
-        scales, least = densities.concentrated_scales(noise, observed, model, 0.2)
+        scales, least = densities.concentrated_scales(noise, observed, model, noise.get("sigma", 0.0))
         assert least - 1e-6 < result.loss < least + 1e-8  # at the edge of a prior golden section comes near only
         assert result.noise is not None
         for scale, value in scales.items():

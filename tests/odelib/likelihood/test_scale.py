@@ -11,6 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import TypeAdapter
+from scipy.optimize import minimize
 
 from odelib import fit
 from odelib.likelihood.noise.base import MeasuredValues, ScaledNoise
@@ -177,3 +178,41 @@ def test_exact_data_with_an_estimated_scale_have_a_warning(noise: dict[str, Any]
 def test_a_scale_beside_a_given_one_may_be_0() -> None:
     noise = noise_of({"distribution": "normal", "sigma": 0.1, "proportional": "estimate"}, [1.0, 2.0])
     assert not noise.is_collapsed(noise.concentrated_scales(np.array([1.0, 2.0])))
+
+
+@pytest.mark.parametrize(
+    "noise",
+    [
+        {"distribution": "log-laplace", "sigma": "estimate"},
+        {"distribution": "log-laplace", "sigma": 0.1},
+        {"distribution": "normal", "proportional": "estimate"},
+        {"distribution": "normal", "sigma": 0, "proportional": 0.1},
+    ],
+)
+def test_a_fit_reaches_the_optimum(noise: dict[str, Any]) -> None:
+    rng = np.random.default_rng(4)
+    times = np.linspace(0, 6, 30)
+    observed = 3 * np.exp(-0.7 * times) * np.exp(rng.laplace(scale=0.1, size=30))
+    request = {
+        "system": {"states": ["x"], "parameters": ["k"], "equations": {"x": "-k*x"}},
+        "data": {"times": times.tolist(), "values": {"x": observed.tolist()}},
+        "parameters": {"k": 0.3},
+        "initial_state": {"x": 1.0},
+        "noise": {"x": noise},
+        "solver": {"rtol": 1e-9, "atol": 1e-12},
+    }
+    result = fit(parse_problem(request))
+
+    def loss(at: Any) -> float:
+        model = at[1] * np.exp(-at[0] * times)
+        scales = {name: np.exp(at[2]) for name in ("sigma", "proportional") if noise.get(name) == "estimate"}
+        return densities.measured(noise | scales, observed, model, (noise | scales).get("sigma", 0.0))
+
+    best = min(
+        minimize(
+            loss, [0.7, 3.0, start], method="Nelder-Mead", options={"xatol": 1e-9, "fatol": 1e-11, "maxiter": 4000}
+        ).fun
+        for start in (-2.0, -2.5)
+    )
+    assert result.outcome.code == "converged"
+    assert result.loss == pytest.approx(best, abs=2e-3)

@@ -27,7 +27,9 @@ from tests.odelib.problem.requests import (
         ({"distribution": None}, "/distribution"),
         ("normal", ""),
         ({"distribution": "normal"}, "/sigma"),
-        ({"distribution": "normal", "proportional": 0.1}, "/sigma"),
+        ({"distribution": "log-laplace"}, "/sigma"),
+        ({"distribution": "log-laplace", "sigma": 0}, "/sigma"),
+        ({"distribution": "normal", "proportional": 0.1, "sigma": -1}, "/sigma"),
         ({"distribution": "student-t"}, "/sigma"),
         ({"distribution": "normal", "sigma": 0}, "/sigma"),
         ({"distribution": "normal", "sigma": -1.0}, "/sigma"),
@@ -72,10 +74,10 @@ def test_a_sigma_in_both_places_or_in_neither() -> None:
 
 @pytest.mark.parametrize(
     ("distribution", "value"),
-    [("lognormal", 0), ("lognormal", -1.0), ("poisson", 1.5), ("poisson", -1), ("poisson", -0.5)],
+    [("lognormal", 0), ("lognormal", -1.0), ("log-laplace", 0), ("poisson", 1.5), ("poisson", -1), ("poisson", -0.5)],
 )
 def test_values_that_the_noise_cannot_yield(distribution: str, value: float) -> None:
-    entry = {"distribution": distribution} | ({"sigma": 1.0} if distribution == "lognormal" else {})
+    entry = {"distribution": distribution} | ({"sigma": 1.0} if distribution != "poisson" else {})
     body = changed(NOISY, {"/noise/prey": entry, "/data/values/prey": [1, None, 2]})
     assert_refused({"/data/values/prey/2": value}, "/data/values/prey/2", body=body, detail="impossible")
     scored = {"name": "p", "times": [1.0, 2.0], "values": {"prey": [None, value]}}
@@ -96,3 +98,13 @@ def test_a_prior_needs_exactly_one_estimated_scale() -> None:
         {"/noise/prey": both | {"prior": prior}}, "/noise/prey/prior", body=NOISY, detail="but 2 are estimated"
     )
     assert_accepted({"/noise/prey": both | {"sigma": 0.1, "prior": prior}}, body=NOISY)
+
+
+@pytest.mark.parametrize("sigma", [{}, {"sigma": 0}, {"sigma": 0.0}])
+@pytest.mark.parametrize("proportional", [0.1, "estimate"])
+def test_noise_may_be_purely_proportional(sigma: dict[str, Any], proportional: Any) -> None:
+    entry = {"distribution": "normal", "proportional": proportional, **sigma}
+    assert_accepted({"/noise/prey": entry}, body=NOISY)
+    if sigma:
+        body = changed(NOISY, {"/noise/prey": entry})
+        assert_refused({"/data/sigma": {"prey": 0.1}}, "/noise/prey/sigma", body=body, detail="already")
