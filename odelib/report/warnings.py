@@ -147,7 +147,7 @@ def another_optimum(findings: Findings) -> Iterator[FitWarning]:
         names = [name for name, elsewhere in zip(best.unknowns.names, is_elsewhere, strict=True) if elsewhere]
         values = best.unknowns.free_values(best.coordinates)
         where = ", ".join(f"{name} = {other.values[name]:.4g} (here {values[name]:.4g})" for name in names)
-        message = f"another optimum fits as well, with {where}; bounds or a prior could decide between them"
+        message = f"another optimum fits equally well, at {where}; exclude one of them by bounds or a prior"
         yield FitWarning(code="another_optimum", message=message, names=names)
 
 
@@ -165,8 +165,8 @@ def profile_disagrees(findings: Findings) -> Iterator[FitWarning]:
             names.append(name)
     if names:
         message = (
-            f"the intervals of {', '.join(names)} by profile and by covariance differ by more than a factor of "
-            f"{DISAGREEMENT:g}: the loss is no parabola there; trust the profile, not `standard_error`"
+            f"the profile and covariance intervals of {', '.join(names)} differ by more than a factor of "
+            f"{DISAGREEMENT:g}, because the loss is not a parabola there; use the profile, not `standard_error`"
         )
         yield FitWarning(code="profile_disagrees", message=message, names=names)
 
@@ -224,8 +224,8 @@ def _hardly_determined(findings: Findings) -> Iterator[FitWarning]:
     """Unknowns that can hardly be told apart: the information is nearly singular."""
     if names := findings.intervals.hardly_determined:
         message = (
-            f"the data hardly determine {', '.join(names)}: large combined changes of them nearly leave the fit "
-            "unchanged; fix one of them, or add measurements that distinguish them"
+            f"the data hardly determine {', '.join(names)}: large combined changes of them leave the fit "
+            "nearly unchanged; fix one of them, or add measurements that distinguish them"
         )
         yield FitWarning(code="flat_direction", message=message, names=list(names))
 

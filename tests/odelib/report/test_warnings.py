@@ -91,7 +91,7 @@ CASES: dict[str, tuple[dict[str, Any], str]] = {
             "parameters": {"k": {"guess": 0.5, "lower": -1.0, "upper": 1.0}},
             "starts": 5,
         },
-        "another optimum fits as well, with k = -0.8415 (here 0.8415); bounds or a prior could decide between them",
+        "another optimum fits equally well, at k = -0.8415 (here 0.8415); exclude one of them by bounds or a prior",
     ),
     "profile_disagrees": (
         {
@@ -99,8 +99,8 @@ CASES: dict[str, tuple[dict[str, Any], str]] = {
             "values": 1 + 0.02 * np.random.default_rng(0).standard_normal(len(TIMES)),
             "uncertainty": "profile",
         },
-        "the intervals of k by profile and by covariance differ by more than a factor of 1.5: the loss is no parabola "
-        "there; trust the profile, not `standard_error`",
+        "the profile and covariance intervals of k differ by more than a factor of 1.5, because the loss is not a "
+        "parabola there; use the profile, not `standard_error`",
     ),
     "not_converged": ({"stages": [{"kind": "adam", "steps": 1}]}, OUTCOMES["step_limit"]),
     "prediction_failed": (
