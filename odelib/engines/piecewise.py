@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from odelib.arrays import Reals
-from odelib.engines.discontinuities import GAP
+from odelib.engines.switching_times import GAP
 
 
 def solve_in_pieces(

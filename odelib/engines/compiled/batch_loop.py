@@ -50,7 +50,7 @@ from odelib.engines.compiled.step_control import (
     initialise,
     write_row,
 )
-from odelib.engines.discontinuities import GAP
+from odelib.engines.switching_times import GAP
 from odelib.engines.tableaus.registry import METHODS
 
 MIN_ATOL = 1e-300  # padding has no error and no size: 0/0 would be NaN
