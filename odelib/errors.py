@@ -127,7 +127,8 @@ class FitError(OdelibError):
     >>> problem = FitProblem.model_validate({
     ...     "system": {"states": ["x"], "parameters": ["k"], "equations": {"x": "k*x**2"}},
     ...     "data": {"times": [0, 2], "values": {"x": [1.0, 1.2]}},
-    ...     "parameters": {"k": 1.0}, "initial_state": {"x": 1.0},  # x = 1/(1 - t)
+    ...     "parameters": {"k": {"guess": 1.0, "lower": 0.9}},  # x = 1/(1 - k*t)
+    ...     "initial_state": {"x": {"guess": 1.0, "fixed": True}},
     ... })
     >>> try:
     ...     fit(problem)

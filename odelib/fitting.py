@@ -17,6 +17,7 @@ from odelib.optimisers.evaluator import Evaluator
 from odelib.optimisers.least_squares import LeastSquares
 from odelib.optimisers.plan import Plan, Position
 from odelib.optimisers.registry import build_optimiser
+from odelib.optimisers.solvable_search import SolvableSearch
 from odelib.problem.catalogue import CATALOGUE
 from odelib.problem.request import FitProblem
 from odelib.problem.resolved import ResolvedProblem, resolve
@@ -140,15 +141,21 @@ class _Fit:
         try:
             return self._objective.evaluate(start)
         except (SolveError, NotFinite) as error:
-            raise self._guess_failed(error) from error
+            search = SolvableSearch(self._objective, self._request.seed)
+            found = search.run() if unknowns.count and not self._resume else None
+            counts = self._plan.position.counts
+            counts.gradients, counts.failed_solves = counts.gradients + search.tried, search.failed + 1
+            if found is None:
+                raise self._guess_failed(error, search) from error
+            return found
 
-    def _guess_failed(self, error: SolveError | NotFinite) -> FitError:
+    def _guess_failed(self, error: SolveError | NotFinite, search: SolvableSearch) -> FitError:
         first = self._plan.next_stage if self._objective.unknowns.count else "evaluation"
         code = error.code if isinstance(error, SolveError) else "not_finite"
         return FitError(
             f"guess_{code}",
             "The model cannot be evaluated at the guess",
-            f"before the first step of stage {first!r}, at the initial guesses: {error}. "
+            f"before the first step of stage {first!r}, at the initial guesses: {error}. {search.describe()}"
             "Change the guesses, the bounds or the solver settings so that the model can be solved where the fit "
             "starts; simulate the model with these guesses to see what it does",
         )

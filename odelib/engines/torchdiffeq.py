@@ -39,6 +39,7 @@ class TorchdiffeqEngine:
     def __init__(self, system: System) -> None:
         self._system = system
         self._used: dict[str, None] = {}
+        self.most_steps = 0
         self._discontinuities = Discontinuities(system)
         equations = [self._discontinuities.equations[state] for state in system.states]
         self._program = TorchProgram(equations, variables_of(system.states))
@@ -171,6 +172,8 @@ class TorchdiffeqEngine:
                 return _odeint(right_hand_side, start, times, within, options, atol)
             except AssertionError as error:  # torchdiffeq's way to report that it cannot go on
                 raise right_hand_side.failure(options.max_steps) from error
+            finally:
+                self.most_steps = max(self.most_steps, right_hand_side.steps)
 
         if not self._discontinuities.is_moving:
             return solve(start, times).index_select(0, index)
@@ -243,13 +246,13 @@ def _largest_norm(error: Tensor) -> Tensor:
 
 
 class _RightHandSide:
-    """dy/dt for torchdiffeq; counts steps, and checks for a stop in both directions of a gradient."""
+    """dy/dt for torchdiffeq; counts `steps`, and checks for a stop in both directions of a gradient."""
 
     def __init__(self, program: Program, max_steps: int, stop: StopCheck) -> None:
         self._program = program
         self._max_steps = max_steps
         self._check = _check_of(stop)
-        self._steps = 0
+        self.steps = 0
         self._time = math.nan
         self._state: Tensor | None = None
         self._derivative: Tensor | None = None
@@ -266,8 +269,8 @@ class _RightHandSide:
     def callback_step(self, t0: Tensor, y0: Tensor, dt: Tensor) -> None:
         """Called by torchdiffeq before every step that it tries."""
         self._time, self._state = t0.item(), y0
-        self._steps += 1
-        if self._steps > self._max_steps:
+        self.steps += 1
+        if self.steps > self._max_steps:
             raise SolveError("max_steps", self._time, self._max_steps)
         step = dt.item()
         if not self._time + step > self._time:

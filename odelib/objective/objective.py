@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from odelib.arrays import Reals
-from odelib.engines.base import StopCheck, never
+from odelib.engines.base import Engine, StopCheck, never
 from odelib.engines.layer import ODELayer
 from odelib.errors import OdelibError
 from odelib.likelihood.absolute_terms import AbsoluteTerms
@@ -31,13 +32,15 @@ class NotFinite(OdelibError):
 class Evaluation:
     """Loss and gradient at a point.
 
-    coordinates: (count,). gradient: by the coordinates, (count,). states: (N, n), at the rows of `Trajectories`.
+    coordinates: (count,). gradient: by the coordinates, (count,). states: (N, n), at the rows of `Trajectories`. steps:
+    the solver's, of the trajectory that took most; 0 if unknown.
     """
 
     coordinates: Reals
     loss: float
     gradient: Reals
     states: Tensor
+    steps: int = 0
 
 
 @dataclass(frozen=True)
@@ -71,6 +74,7 @@ class Objective:
 
     def __init__(self, problem: ResolvedProblem, device: torch.device, stop: StopCheck = never) -> None:
         request, solver = problem.request, problem.request.solver
+        self._max_steps = solver.max_steps
         self.unknowns = unknowns = Unknowns(problem, device)
         self.layer = layer = ODELayer(
             problem.system,
@@ -86,8 +90,18 @@ class Objective:
         self.measurements = Measurements(self.fitted, request.noise, rtol=solver.rtol, atol=solver.atol)
         self.regularisation = Regularisation(problem, unknowns)
 
+    @contextmanager
+    def step_limit(self, limit: int) -> Iterator[None]:
+        """Inside, a trajectory may take no more than so many steps, nor more than the request's `max_steps`."""
+        self.layer.options = replace(self.layer.options, max_steps=min(limit, self._max_steps))
+        try:
+            yield
+        finally:
+            self.layer.options = replace(self.layer.options, max_steps=self._max_steps)
+
     def evaluate(self, coordinates: Reals) -> Evaluation:
         """Loss, gradient and states at a point, (count,). Raises `SolveError` or `NotFinite`."""
+        self._reset_steps()
         inputs = parameters, initial_states = [each.requires_grad_() for each in self.unknowns.values(coordinates)]
         states = self.trajectories.states(parameters, initial_states)
         model = self.trajectories.observe(states, parameters)
@@ -97,6 +111,7 @@ class Objective:
 
     def linearise(self, coordinates: Reals) -> tuple[Evaluation, GaussNewton]:
         """`evaluate` and `gauss_newton` at once, by forward sensitivities. Raises as `evaluate`."""
+        self._reset_steps()
         states, model, jacobians = self.trajectories.linearise(coordinates)
         scales = self.measurements.concentrated_scales(model)
         loss, by_model = self._data_loss(model, scales)
@@ -140,7 +155,16 @@ class Objective:
             raise NotFinite("the penalty or the density of a prior is not finite")
         if not np.isfinite(gradient).all():
             raise NotFinite(self._describe(gradient))
-        return Evaluation(coordinates.copy(), loss, gradient, states)
+        steps = max(engine.most_steps for engine in self._engines)
+        return Evaluation(coordinates.copy(), loss, gradient, states, steps)
+
+    @property
+    def _engines(self) -> tuple[Engine, Engine]:
+        return self.layer.engine, self.layer.sensitivity_engine
+
+    def _reset_steps(self) -> None:
+        for engine in self._engines:
+            engine.most_steps = 0
 
     def _describe(self, gradient: Reals) -> str:
         names = [name for name, entry in zip(self.unknowns.names, gradient, strict=True) if not np.isfinite(entry)]

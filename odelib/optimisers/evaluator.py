@@ -21,6 +21,10 @@ from odelib.objective.objective import Evaluation, GaussNewton, NotFinite, Objec
 from odelib.objective.unknowns import Unknowns
 from odelib.result import OtherOptimum
 
+# A trial may take so many times the steps of the best point, but at least `min_trial_steps` in any case. A trial that
+# needs far more is near no optimum, and would cost as much as all others together.
+TRIAL_STEPS_FACTOR = 50
+MIN_TRIAL_STEPS, MIN_TRIAL_STEPS_PER_TIME = 2_000, 20
 CHECKPOINT_SECONDS = 0.25  # the shortest time between two checkpoints
 
 
@@ -102,7 +106,8 @@ class Evaluator:
             raise StopRequested(reason)
         self.counts.gradients += 1
         try:
-            yield
+            with self.objective.step_limit(trial_steps(self.objective, self.best)):
+                yield
         except (SolveError, NotFinite) as error:
             self.counts.failed_solves += 1
             raise TrialFailed(error) from error
@@ -124,6 +129,17 @@ class Evaluator:
         if evaluation.loss < self.best.loss:
             self.best = evaluation
         return evaluation
+
+
+def trial_steps(objective: Objective, best: Evaluation) -> int:
+    """The steps that a trajectory of a trial point may take."""
+    return max(min_trial_steps(objective), TRIAL_STEPS_FACTOR * best.steps)
+
+
+def min_trial_steps(objective: Objective) -> int:
+    """The steps that a trajectory of any trial point may take: more the more times there are measurements."""
+    times = max(len(series.times) for series in objective.fitted)
+    return MIN_TRIAL_STEPS + MIN_TRIAL_STEPS_PER_TIME * times
 
 
 class _Nested(Evaluator):

@@ -18,7 +18,7 @@ from tests.service.requests import DECAY, Json, changed, problem
 
 ENDLESS = changed(DECAY, "/stages", [{"kind": "adam", "steps": 10_000_000, "learning_rate": 1e-7}])
 BLOWS_UP = changed(
-    DECAY, "/system/equations/x", "k*x**2", "/parameters/k", 1.0, "/data/times", [0.0, 1.0, 3.0],
+    DECAY, "/system/equations/x", "k*x**2", "/parameters/k/lower", 0.3, "/data/times", [0.0, 1.0, 3.0],
     "/predictions", [], "/solver/max_steps", 2000,
 )  # fmt: skip
 WAIT = {"Prefer": "wait=60"}

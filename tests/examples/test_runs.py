@@ -88,7 +88,7 @@ def test_an_interrupted_fit_goes_on_from_its_checkpoint(tmp_path: Path, monkeypa
 
 def test_a_fit_that_cannot_succeed_says_so(requests: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     explosion = {"states": ["x"], "parameters": ["k"], "equations": {"x": "k*x**2"}}
-    request = {**REQUEST, "system": explosion, "parameters": {"k": 50.0}}
+    request = {**REQUEST, "system": explosion, "parameters": {"k": {"guess": 50.0, "lower": 40.0}}}
     (requests / "lynx-hare.json").write_text(json.dumps(request), "utf-8")
     assert run(tmp_path) == 1
     assert "lynx-hare failed. The model cannot be evaluated at the guess" in " ".join(capsys.readouterr().out.split())

@@ -52,6 +52,7 @@ def failing() -> list[dict[str, Any]]:
     """Fits that are accepted and end `failed`."""
     blows_up, names = private(), [f"{WORD}{i}" for i in range(700)]
     blows_up["system"]["equations"] = {f"{WORD}_state": f"1/({WORD}_state - {WORD}_constant)"}
+    blows_up["initial_state"] = {f"{WORD}_state": {"guess": float(NUMBER), "fixed": True}}
     product = decay(3) | {"system": {"states": ["y"], "parameters": names, "equations": {"y": "*".join(names)}}}
     product |= {"parameters": dict.fromkeys(names, 1.0), "solver": {"engine": "compiled"}}
     return [

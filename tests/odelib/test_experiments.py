@@ -168,8 +168,9 @@ class TestFailures:
         assert result.parameters["k"].value == pytest.approx(0.46, rel=1e-3)
 
     def test_an_error_at_the_guess_names_the_experiment_that_cannot_be_solved(self) -> None:
+        request = self.twenty(guess=0.9, fitted=0.46) | {"parameters": {"k": {"guess": 0.9, "lower": 0.8}}}
         with pytest.raises(FitError, match="in the experiment 'tube 13'") as caught:
-            fit(parse_problem(self.twenty(guess=0.9, fitted=0.46)))
+            fit(parse_problem(request))
         assert "Change the guesses" in caught.value.detail
 
     def test_an_error_of_an_observable_names_its_experiment(self) -> None:

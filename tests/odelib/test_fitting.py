@@ -150,7 +150,7 @@ class TestCannotSucceed:
         problem = decay(
             system={"states": ["x"], "parameters": ["k"], "equations": {"x": "k*x**2"}},
             data={"times": [0.0, 5.0], "values": {"x": [1.0, 9.0]}},
-            parameters={"k": 1.0},
+            parameters={"k": {"guess": 1.0, "lower": 0.5}},
             solver={"max_steps": 3000},
         )
         with pytest.raises(FitError, match=r"before the first step of stage 'lbfgsb'.*t = (0\.5|1)") as caught:
@@ -160,13 +160,15 @@ class TestCannotSucceed:
     def test_an_observable_without_a_value(self) -> None:
         system = decay_request()["system"] | {"observables": {"lg": "log(x - 1)"}}
         data = {"times": [0.0, 1.0, 3.0], "values": {"lg": [0.0, None, -1.0]}}
+        parameters = {"k": {"guess": 0.4, "lower": 0.3}}
         with pytest.raises(FitError, match="the observable 'lg' is not a finite number at t = 3"):
-            fit(decay(system=system, data=data))
+            fit(decay(system=system, data=data, parameters=parameters))
 
     def test_an_infinite_slope(self) -> None:
         system = {"states": ["x"], "parameters": ["k"], "equations": {"x": "-x"}}
+        parameters = {"k": 1.0}
         with pytest.raises(FitError, match="derivative of the loss with respect to k is not finite"):
-            fit(decay(system=system, parameters={"k": 0.0}, initial_state={"x": "1 + sqrt(k)"}))
+            fit(decay(system=system, parameters=parameters, initial_state={"x": "1 + sqrt(k - k)"}))
 
 
 @pytest.fixture
@@ -252,7 +254,7 @@ class TestTimeLimit:
         assert time.monotonic() - began < 60
 
     def test_without_a_point_it_is_a_failure(self) -> None:
-        with pytest.raises(FitError, match="before the guess was evaluated once"):
+        with pytest.raises(FitError, match="before the guess was evaluated"):
             fit(decay(time_limit_seconds=10), elapsed=11)
 
     def test_a_stop_from_another_thread_reaches_into_a_long_solve(self) -> None:

@@ -26,6 +26,7 @@ class CompiledEngine:
         self._system = system
         self._kernels: Kernels | None = None
         self._used: dict[str, None] = {}
+        self.most_steps = 0
 
     @property
     def methods_used(self) -> tuple[str, ...]:
@@ -83,6 +84,7 @@ class CompiledEngine:
         self.prepare()
         assert self._kernels is not None
         solved = self._kernels.solve(times, states, parameters, differentiate_by, settings.options, settings.stop)
+        self.most_steps = max(self.most_steps, solved.most_steps)
         for method in solved.methods:
             self._used[method] = None
         return solved

@@ -43,13 +43,15 @@ class Solved(NamedTuple):
     """The solutions of a batch.
 
     states: (B, T, n), NaN for members that failed; sensitivities: (B, T, n, m), columns in the order of
-    `DifferentiateBy`, 0 for members that failed; failures: by member; methods: those used, in order of first use.
+    `DifferentiateBy`, 0 for members that failed; failures: by member; methods: those used, in order of first use;
+    most_steps: of one member.
     """
 
     states: Reals
     sensitivities: Reals
     failures: Mapping[int, SolveError]
     methods: tuple[str, ...]
+    most_steps: int
 
 
 class Layout(NamedTuple):
@@ -98,7 +100,7 @@ class Kernels:
         if self._discontinuities.shifts:
             values = np.concatenate([values, np.zeros((count, len(self._discontinuities.shifts)))], axis=1)
         failures: dict[int, SolveError] = {}
-        used, block_size = 0, max(1, MAX_BLOCK_NUMBERS // layout.member)
+        used, most_steps, block_size = 0, 0, max(1, MAX_BLOCK_NUMBERS // layout.member)
         for first in range(0, count, block_size):
             members = slice(first, first + block_size)
             own_times = times if len(times) == 1 else times[members]
@@ -108,9 +110,10 @@ class Kernels:
             )  # fmt: skip
             failed, used_here = block.solve(stop)
             used |= used_here
+            most_steps = max(most_steps, block.most_steps)
             if failed:
                 failures |= {first + member: error for member, error in block.failures().items()}
-        return Solved(states, sensitivities, failures, _methods(used, options))
+        return Solved(states, sensitivities, failures, _methods(used, options), most_steps)
 
     @staticmethod
     def _for_columns(found: Found, differentiate_by: DifferentiateBy, values: int) -> Found:
@@ -204,6 +207,11 @@ class _Block:
             if not running:
                 return failed, used
             begin = False
+
+    @property
+    def most_steps(self) -> int:
+        """The most steps that one member took."""
+        return int(self._counters[:, step_control.STEPS].max(initial=0))
 
     def failures(self) -> dict[int, SolveError]:
         """The errors of members that failed; their states become NaN, their sensitivities 0."""
