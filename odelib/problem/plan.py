@@ -15,11 +15,15 @@ from odelib.problem.stages import (
     MultiStartStage,
 )
 
+FIRST_STEPS = 50  # of least squares from the guess; a fit that needs more of them is better begun by multiple shooting
 DOUBTFUL_STARTS, DOUBTFUL_STEPS = 10, 50  # of the several starts that run only if the first result is doubtful
 
 
 def default_plan(starts: int | None) -> list[AnyStage]:
     """Return the stages of a request that names none: the cheap ones first, those of the article last.
+
+    Least squares from the guess costs a small part of multiple shooting, which has the initial states of all segments
+    among its variables, and so needs the derivatives by all states. It runs only where the first result is doubtful.
 
     starts: how many the request asks for; if None, several starts are run only if the first result is doubtful.
     """
@@ -29,7 +33,8 @@ def default_plan(starts: int | None) -> list[AnyStage]:
         else MultiStartStage(kind="multi_start", starts=DOUBTFUL_STARTS, steps=DOUBTFUL_STEPS, when="doubtful")
     )
     return [
-        MultipleShootingStage(kind="multiple_shooting"),
+        LeastSquaresStage(kind="least_squares", steps=FIRST_STEPS),
+        MultipleShootingStage(kind="multiple_shooting", when="doubtful"),
         LeastSquaresStage(kind="least_squares"),
         several,
         AdamStage(kind="adam"),

@@ -45,6 +45,13 @@ class MultipleShootingStage(Request):
 
     kind: Literal["multiple_shooting"]
     steps: Annotated[Count, Field(description="Maximum number of steps.")] = 100
+    when: Annotated[
+        Literal["always", "doubtful"],
+        Field(
+            description="`always`, from the best point so far; or `doubtful`: only if the best fit so far is doubtful, "
+            "as in `multi_start`, and then from the guess, because the best point may be a local minimum."
+        ),
+    ] = "always"
 
 
 class MultiStartStage(Request):

@@ -23,7 +23,9 @@ import numpy as np
 from odelib.arrays import Reals
 from odelib.objective.objective import Evaluation
 from odelib.optimisers.base import StopCode
+from odelib.optimisers.convergence import is_trustworthy
 from odelib.optimisers.evaluator import Evaluator, TrialFailed
+from odelib.optimisers.least_squares import levenberg_marquardt
 from odelib.optimisers.multiple_shooting.segments import Segments
 from odelib.optimisers.multiple_shooting.state_estimates import StateEstimates
 from odelib.problem.stages import MultipleShootingStage
@@ -36,6 +38,7 @@ UNIT = 0.05  # of the spread of an observable or state: its residuals and gaps c
 GAP_WEIGHTS = (1e-2, 1.0, 1e2, 1e4, 1e6, 1e8)  # of squared gaps relative to squared residuals, one after the other
 HUBER_THRESHOLD = 3.0
 FIRST_DAMPING, MAX_REJECTED = 1e-2, 12
+FINAL_STEPS = 50  # of least squares from the end
 SETTLED = 1e-3  # relative: the next gap weight follows when a step lowers the sum of squares by less
 
 
@@ -46,16 +49,36 @@ class MultipleShooting:
 
     def __init__(self, settings: MultipleShootingStage) -> None:
         self.steps = settings.steps
+        self._when = settings.when
 
     def run(self, evaluator: Evaluator) -> StopCode:
         """See `Optimiser.run`. Its state is the variables, the index of the next step's gap weight, and its damping."""
-        solver = ShootingSolver(evaluator, evaluator.best.coordinates)
+        state, best, start = evaluator.optimiser_state, evaluator.best, evaluator.best.coordinates
+        if self._when == "doubtful":
+            if state is None and is_trustworthy(evaluator.objective, best):
+                return "converged"
+            start = evaluator.unknowns.start
+        solver = ShootingSolver(evaluator, start)
         if solver.is_too_large:
             return "too_large"
-        found = solver.run(self.steps - evaluator.counts.steps, evaluator.optimiser_state)
+        found = solver.run(self.steps - evaluator.counts.steps, state)
         if found is None:
             return "solve_failed"
+        if self._when == "doubtful" and found.loss > best.loss:
+            _minimise(evaluator.nested(), found.coordinates)
         return "step_limit" if evaluator.counts.steps >= self.steps else "finished"
+
+
+def _minimise(evaluator: Evaluator, start: Reals) -> None:
+    """Least squares from where multiple shooting ended, if the loss there is above that of a local minimum found before.
+
+    The stages after this one start from the best point, and would go on from the local minimum.
+    """
+    try:
+        at, gauss_newton = evaluator.linearise(start)
+    except TrialFailed:
+        return
+    levenberg_marquardt(evaluator, at, gauss_newton, steps=FINAL_STEPS)
 
 
 @dataclass(frozen=True)

@@ -121,8 +121,8 @@ def test_after_an_interruption_the_remaining_starts_run() -> None:
 def test_a_fit_with_a_runaway_unknown_is_doubtful() -> None:
     # From guesses that leave open which rate is the faster, delta runs to infinity, where nothing depends on it.
     result = fit(parse_problem(hiv().request | {"uncertainty": "covariance"}))
-    assert result.stages[2].kind == "multi_start"
-    assert result.stages[2].steps > 0
+    assert result.stages[3].kind == "multi_start"
+    assert result.stages[3].steps > 0
     assert result.loss == pytest.approx(Independent(hiv()).best(), abs=1e-3)
     assert result.warnings == []
 
@@ -169,9 +169,11 @@ EXCHANGED: dict[str, Any] = {
 
 
 def test_a_fit_with_a_value_far_out_under_its_prior_is_doubtful() -> None:
-    result = fit(parse_problem(EXCHANGED))
+    stages = [{"kind": "multiple_shooting"}, {"kind": "least_squares"}]
+    doubtful = {"kind": "multi_start", "starts": 10, "when": "doubtful"}
+    result = fit(parse_problem(EXCHANGED | {"stages": [*stages, doubtful]}))
     assert result.stages[2].steps > 0
     assert result.parameters["V"].value == pytest.approx(11.8, abs=0.5)
-    alone = fit(parse_problem(EXCHANGED | {"stages": [{"kind": "multiple_shooting"}, {"kind": "least_squares"}]}))
+    alone = fit(parse_problem(EXCHANGED | {"stages": stages}))
     assert alone.parameters["V"].value < 4  # 2.4 standard deviations of the prior below its median
     assert result.loss < alone.loss - 1

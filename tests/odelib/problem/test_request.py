@@ -29,7 +29,8 @@ def test_the_minimal_request_with_all_defaults() -> None:
         "initial_state": {"prey": 0.8, "predator": 1.2},
         "per_experiment": [],
         "stages": [
-            {"kind": "multiple_shooting", "steps": 100},
+            {"kind": "least_squares", "steps": 50},
+            {"kind": "multiple_shooting", "steps": 100, "when": "doubtful"},
             {"kind": "least_squares", "steps": 200},
             {"kind": "multi_start", "starts": 10, "steps": 50, "when": "doubtful"},
             {"kind": "adam", "steps": 3000, "learning_rate": 0.001},

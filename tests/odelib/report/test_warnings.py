@@ -125,19 +125,20 @@ def test_clean_data_have_no_warning_and_the_default_plan_ends_early() -> None:
     result = fitted()
     assert codes(result) == []
     assert [(stage.kind, stage.stopped.code) for stage in result.stages] == [
-        ("multiple_shooting", "finished"),
+        ("least_squares", "converged"),
+        ("multiple_shooting", "converged"),
         ("least_squares", "converged"),
         ("multi_start", "converged"),
         ("adam", "converged"),
         ("lbfgsb", "converged"),
     ]
-    assert [stage.steps for stage in result.stages[2:]] == [0, 0, 0]
+    assert [stage.steps for stage in result.stages[1:]] == [0, 0, 0, 0, 0]
 
 
 def test_structured_residuals_bring_several_starts() -> None:
     result = fitted(CLEAN + 0.1 * np.sin(5 * TIMES))
     assert [w.names for w in result.warnings if w.code == "structured_residuals"] == [["x"]]
-    assert result.stages[2].steps == 5  # of ten: once five have reached the same loss the doubt is settled
+    assert result.stages[3].steps == 5  # of ten: once five have reached the same loss the doubt is settled
 
 
 def test_a_best_loss_that_several_starts_reached_has_no_warning() -> None:
