@@ -26,13 +26,15 @@ from odelib.optimisers.base import StopCode
 from odelib.optimisers.convergence import is_trustworthy
 from odelib.optimisers.evaluator import Evaluator, TrialFailed
 from odelib.optimisers.least_squares import levenberg_marquardt
-from odelib.optimisers.multiple_shooting.segments import Segments
+from odelib.optimisers.multiple_shooting.normal_equations import NormalEquations
+from odelib.optimisers.multiple_shooting.segments import Linearisation, Segments
 from odelib.optimisers.multiple_shooting.state_estimates import StateEstimates
 from odelib.problem.stages import MultipleShootingStage
 
 MAX_SEGMENTS = 20  # of each series
-MAX_INNER_VARIABLES = 1_500  # initial states of all inner segments; beyond it there are fewer segments
+MAX_INNER_STATES = 1_500  # numbers, of all inner segments; beyond it there are fewer segments
 MAX_DERIVATIVES = 30_000_000  # numbers, 240 MB
+MAX_RELATIVE_COST = 16.0  # of a linearisation, in gradients, where multiple shooting is tried without being asked for
 MAX_ENTRY = 1e100  # of residuals, gaps and derivatives, whose squares would soon overflow
 UNIT = 0.05  # of the spread of an observable or state: its residuals and gaps count in this unit
 GAP_WEIGHTS = (1e-2, 1.0, 1e2, 1e4, 1e6, 1e8)  # of squared gaps relative to squared residuals, one after the other
@@ -53,12 +55,13 @@ class MultipleShooting:
 
     def run(self, evaluator: Evaluator) -> StopCode:
         """See `Optimiser.run`. Its state is the variables, the index of the next step's gap weight, and its damping."""
-        state, best, start = evaluator.optimiser_state, evaluator.best, evaluator.best.coordinates
+        state, best = evaluator.optimiser_state, evaluator.best
         if self._when == "doubtful":
             if state is None and is_trustworthy(evaluator.objective, best):
                 return "converged"
-            start = evaluator.unknowns.start
-        solver = ShootingSolver(evaluator, start)
+            solver = ShootingSolver(evaluator, evaluator.unknowns.start)
+        else:
+            solver = ShootingSolver(evaluator, best.coordinates, max_relative_cost=np.inf)
         if solver.is_too_large:
             return "too_large"
         found = solver.run(self.steps - evaluator.counts.steps, state)
@@ -70,7 +73,7 @@ class MultipleShooting:
 
 
 def _minimise(evaluator: Evaluator, start: Reals) -> None:
-    """Least squares from where multiple shooting ended, if the loss there is above that of a local minimum found before.
+    """Least squares from the end of multiple shooting, if the loss there is above that of an earlier local minimum.
 
     The stages after this one start from the best point, and would go on from the local minimum.
     """
@@ -83,38 +86,39 @@ def _minimise(evaluator: Evaluator, start: Reals) -> None:
 
 @dataclass(frozen=True)
 class _Linearisation:
-    """Residuals (N,) and gaps (g,) in their units, with their Jacobians by the variables."""
+    """Sums of squares of residuals and of gaps, in their units, and the normal equations of the two."""
 
-    residuals: Reals
-    jacobian: Reals
-    gaps: Reals
-    gap_jacobian: Reals
+    residual_loss: float
+    gap_loss: float
+    residuals: NormalEquations
+    gaps: NormalEquations
 
-    def weighted(self, gap_weight: float) -> tuple[Reals, Reals]:
-        """The residuals of the penalised problem, (N + g,), and their Jacobian."""
-        root = np.sqrt(gap_weight)
-        return (
-            np.concatenate([self.residuals, root * self.gaps]),
-            np.concatenate([self.jacobian, root * self.gap_jacobian]),
-        )
+    def loss(self, gap_weight: float) -> float:
+        """Half the sum of squares of the penalised problem."""
+        return 0.5 * (self.residual_loss + gap_weight * self.gap_loss)
 
 
 class ShootingSolver:
-    """Multiple shooting from one start. Its variables are the unknowns' coordinates, then the inner states."""
+    """Multiple shooting from one start. Its variables are the unknowns' coordinates, then the inner states.
 
-    def __init__(self, evaluator: Evaluator, start: Reals) -> None:
+    max_relative_cost: of a linearisation, in gradients, above which it is not worth while.
+    """
+
+    def __init__(self, evaluator: Evaluator, start: Reals, max_relative_cost: float = MAX_RELATIVE_COST) -> None:
         self._evaluator = evaluator
         self._start = start
         objective, unknowns = evaluator.objective, evaluator.unknowns
         states = len(unknowns.system.states) * len(objective.fitted)
-        self._segments = Segments(objective, max(2, min(MAX_SEGMENTS, MAX_INNER_VARIABLES // states + 1)))
+        self._segments = Segments(objective, max(2, min(MAX_SEGMENTS, MAX_INNER_STATES // states + 1)))
         self._count = unknowns.count
+        self._max_relative_cost = max_relative_cost
         self._measured, self._residual_units = objective.measurements.values_and_units(UNIT)
 
     @property
     def is_too_large(self) -> bool:
-        """Whether the derivatives of the segments' trajectories would take too much memory."""
-        return self._segments.derivative_count > MAX_DERIVATIVES
+        """Whether the derivatives of the segments' trajectories would take too much memory or time."""
+        segments = self._segments
+        return segments.derivative_count > MAX_DERIVATIVES or segments.relative_cost > self._max_relative_cost
 
     def run(self, steps: int, saved: dict[str, Any] | None = None) -> Evaluation | None:
         """Close the gaps in at most so many steps, then evaluate the whole series there. None if that fails.
@@ -145,7 +149,7 @@ class ShootingSolver:
         spread, size = states.std(axis=0), np.abs(states).max(axis=0)
         state_units = np.where(spread > 1e-6 * size, spread, np.where(size > 0, size, 1.0))
         self._gap_units = UNIT * state_units
-        self._units = np.concatenate([unknowns.magnitudes(coordinates), np.tile(state_units, len(inner))])
+        self._units = unknowns.magnitudes(coordinates), np.tile(state_units, (len(inner), 1))
         self._variables = np.concatenate([coordinates, np.array(inner).reshape(-1)])
         if saved:
             self._variables = np.array(saved["variables"])
@@ -157,20 +161,19 @@ class ShootingSolver:
         if self._at is None:
             raise AssertionError("the solver has not begun")
         gap_weight, growth, rejected, steps = GAP_WEIGHTS[index], 2.0, 0, 0
-        residuals, jacobian = self._at.weighted(gap_weight)
-        loss = 0.5 * float(residuals @ residuals)
+        loss = self._at.loss(gap_weight)
+        equations = self._at.residuals.plus(self._at.gaps, gap_weight).scaled(*self._units)
         while rejected < MAX_REJECTED and steps < max_steps:
-            trial = self._variables + self._step(residuals, jacobian, damping) * self._units
+            trial = self._variables + self._step(equations, damping)
             at = self._linearise(trial)
-            trial_residuals, trial_jacobian = at.weighted(gap_weight) if at else (np.full(1, np.inf), jacobian)
-            trial_loss = 0.5 * float(trial_residuals @ trial_residuals)
-            if not trial_loss < loss:
+            trial_loss = at.loss(gap_weight) if at else np.inf
+            if at is None or not trial_loss < loss:
                 damping, growth, rejected = damping * growth, growth * 2, rejected + 1
                 continue
             is_settled = loss - trial_loss < SETTLED * trial_loss
             damping, growth, rejected = damping / 5, 2.0, 0
-            self._variables, self._at = trial, at
-            residuals, jacobian, loss = trial_residuals, trial_jacobian, trial_loss
+            self._variables, self._at, loss = trial, at, trial_loss
+            equations = at.residuals.plus(at.gaps, gap_weight).scaled(*self._units)
             steps += 1
             self._evaluator.step(
                 {
@@ -183,33 +186,14 @@ class ShootingSolver:
                 break
         return steps
 
-    def _step(self, residuals: Reals, jacobian: Reals, damping: float) -> Reals:
-        """A damped Gauss–Newton step within the bounds, in units of the variables: (JᵀJ + λ·D)·d = −Jᵀr.
-
-        D is the diagonal of JᵀJ, as in Marquardt's method, because beside a gap weight of 1e8 no one damping suits both
-        parameters and states. Variables that would pass a bound are put onto it, and the others are solved for again.
-        That need not be the best step within the bounds, which takes too long to find for so many variables.
-        """
-        unknowns, count, size = self._evaluator.unknowns, self._count, len(self._variables)
-        lower, upper = np.full(size, -np.inf), np.full(size, np.inf)
-        lower[:count] = (unknowns.lower - self._variables[:count]) / self._units[:count]
-        upper[:count] = (unknowns.upper - self._variables[:count]) / self._units[:count]
-        scaled = jacobian * self._units
-        matrix, gradient = scaled.T @ scaled, scaled.T @ residuals
-        diagonal = np.diag(matrix).copy()
-        damped = matrix + damping * np.diag(np.maximum(diagonal, 1e-8 * max(float(diagonal.max()), 1e-300)))
-        at_bound, step = np.zeros(size, dtype=bool), np.zeros(size)
-        for _ in range(3):
-            free = ~at_bound
-            step[free] = -np.linalg.lstsq(
-                damped[np.ix_(free, free)], gradient[free] + damped[np.ix_(free, at_bound)] @ step[at_bound], rcond=None
-            )[0]
-            passed = free & ((step < lower) | (step > upper))
-            if not passed.any():
-                break
-            step = np.clip(step, lower, upper)
-            at_bound |= passed
-        return np.clip(step, lower, upper)
+    def _step(self, equations: NormalEquations, damping: float) -> Reals:
+        """A damped Gauss–Newton step of the variables, with the coordinates within their bounds."""
+        unknowns, coordinates = self._evaluator.unknowns, self._variables[: self._count]
+        units, inner_units = self._units
+        step, inner_step = equations.step(
+            damping, (unknowns.lower - coordinates) / units, (unknowns.upper - coordinates) / units
+        )
+        return np.concatenate([step * units, (inner_step * inner_units).reshape(-1)])
 
     def _linearise(self, variables: Reals) -> _Linearisation | None:
         """Residuals, gaps and their Jacobians. None if the segments cannot be solved, or the numbers are too large."""
@@ -219,19 +203,36 @@ class ShootingSolver:
                 found = self._segments.linearise(variables[: self._count], inner)
         except TrialFailed:
             return None
-        residuals, jacobians = [], []
+        residuals, jacobians = self._in_units(found)
+        gaps = found.gaps / self._gap_units
+        end_jacobian = found.end_jacobian / self._gap_units[:, None]
+        parts = (*residuals.values(), *jacobians.values(), gaps, end_jacobian)
+        largest = max(float(np.abs(part).max(initial=0.0)) for part in parts)
+        if not largest < MAX_ENTRY:  # nor if it is NaN
+            return None
+        empty = self._count, self._segments.inner, self._segments.state_count
+        of_residuals, of_gaps = NormalEquations.zeros(*empty), NormalEquations.zeros(*empty)
+        for b, rows in enumerate(self._segments.rows):
+            index = self._segments.inner_index[b]
+            for name, residual in residuals.items():
+                of_residuals.add_residuals(residual[rows], jacobians[name][rows], index)
+            if index is not None:
+                before = self._segments.inner_index[b - 1]
+                of_gaps.add_gap(gaps[index], end_jacobian[index], self._gap_units, index, before)
+        residual_loss = sum(float(residual @ residual) for residual in residuals.values())
+        return _Linearisation(residual_loss, float(np.square(gaps).sum()), of_residuals, of_gaps)
+
+    def _in_units(self, found: Linearisation) -> tuple[dict[str, Reals], dict[str, Reals]]:
+        """The residuals of each observable in their units, (N,), 0 where nothing was measured; their Jacobians."""
+        residuals, jacobians = {}, {}
         for name, (rows, values) in self._measured.items():
             unit = self._residual_units[name]
             residual = (found.observables[name][rows] - values) / unit
             # Huber's weights: beyond the threshold c the square of a residual grows only as c·|r|. The weights are not
             # differentiated (iteratively reweighted least squares).
             weight = np.sqrt(np.minimum(1.0, HUBER_THRESHOLD / np.maximum(np.abs(residual), 1e-300)))
-            residuals.append(weight * residual)
-            jacobians.append(weight[:, None] * found.jacobians[name][rows] / np.reshape(unit, (-1, 1)))
-        gaps = (found.gaps / self._gap_units).reshape(-1)
-        gap_jacobian = (found.gap_jacobian / self._gap_units[:, None]).reshape(len(gaps), len(variables))
-        parts = (*residuals, gaps, *jacobians, gap_jacobian)
-        largest = max(float(np.abs(part).max(initial=0.0)) for part in parts)
-        if not largest < MAX_ENTRY:  # nor if it is NaN
-            return None
-        return _Linearisation(np.concatenate(residuals), np.concatenate(jacobians), gaps, gap_jacobian)
+            size, width = found.jacobians[name].shape
+            residuals[name], jacobians[name] = np.zeros(size), np.zeros((size, width))
+            residuals[name][rows] = weight * residual
+            jacobians[name][rows] = found.jacobians[name][rows] * (weight / unit)[:, None]
+        return residuals, jacobians

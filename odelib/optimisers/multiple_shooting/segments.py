@@ -6,6 +6,7 @@ series are solved as one batch.
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import pairwise
@@ -39,24 +40,28 @@ class _Segment:
 
 @dataclass(frozen=True)
 class Linearisation:
-    """The segments' trajectories at a point, and their derivatives by the variables: coordinates, then inner states.
+    """The segments' trajectories at a point, and their derivatives.
 
-    observables: (N,) each, over the rows of all fitted series. jacobians: theirs, (N, variables) each. gaps:
-    (inner segments, n), the end of the segment before minus the start of this one. gap_jacobian: theirs,
-    (inner segments, n, variables).
+    Those of a segment are by the coordinates of the unknowns, then by the segment's own initial state if it is an inner
+    one; these columns are 0 in the first segment of a series. They are (…, count + n), however many segments there are.
+
+    observables: (N,) each, over the rows of all fitted series. jacobians: theirs, (N, count + n) each. gaps:
+    (inner segments, n), the end of the segment before minus the start of this one. end_jacobian: of the ends,
+    (inner segments, n, count + n).
     """
 
     observables: dict[str, Reals]
     jacobians: dict[str, Reals]
     gaps: Reals
-    gap_jacobian: Reals
+    end_jacobian: Reals
 
 
 class Segments:
     """The segments of all fitted series, at most `max_segments` of each.
 
     inner: the number of inner segments, which have an initial state among the variables. The first segment of a series
-    starts from the initial state of the series instead.
+    starts from the initial state of the series instead. rows: of each segment, among the rows of all fitted series.
+    inner_index: the index of each segment among the inner ones; None for the first of a series.
     """
 
     def __init__(self, objective: Objective, max_segments: int) -> None:
@@ -69,7 +74,10 @@ class Segments:
         ]
         self._series = np.array([objective.fitted[segment.slice_index].index for segment in self._segments])
         self._is_inner = np.array([not segment.is_first for segment in self._segments])
-        self._inner_index = (np.cumsum(self._is_inner) - 1).tolist()  # of an inner segment, among these
+        indices = (np.cumsum(self._is_inner) - 1).tolist()
+        self.inner_index = [
+            index if is_inner else None for index, is_inner in zip(indices, self._is_inner, strict=True)
+        ]
         self.inner = int(self._is_inner.sum())
         # Each row of times: the start, the measurements, and the end as often as makes all rows equally long.
         longest = max(len(s.times) for s in self._segments)
@@ -80,7 +88,7 @@ class Segments:
         rows = [b * width + 1 + k for b, s in enumerate(self._segments) for k in range(len(s.times))]
         self._rows = np.array(rows)  # of the measurements, in the flattened (segments, times)
         borders = np.cumsum([0, *(len(s.times) for s in self._segments)]).tolist()
-        self._rows_of_segment = [slice(first, end) for first, end in pairwise(borders)]  # among all measurements
+        self.rows = [slice(first, end) for first, end in pairwise(borders)]
 
     @cached_property
     def _layer(self) -> ODELayer:
@@ -101,9 +109,22 @@ class Segments:
 
     @property
     def derivative_count(self) -> int:
-        """How many numbers the derivatives of all trajectories by all variables take."""
+        """How many numbers the derivatives of all trajectories take."""
         n = self.state_count
-        return self._times.numel() * n * max(self._unknowns.count + self.inner * n, n + self._unknowns.count)
+        return (
+            self._times.numel()
+            * n
+            * (n + max(self._unknowns.count, len(self._objective.layer.differentiate_by.parameters)))
+        )
+
+    @property
+    def relative_cost(self) -> float:
+        """The work of a linearisation relative to that of a gradient: the columns that are solved beside the states.
+
+        Shooting needs the derivatives by all states, a gradient only those by the free initial values and parameters.
+        """
+        by = self._objective.layer.differentiate_by
+        return (1 + self.state_count + len(by.parameters)) / (1 + by.count)
 
     @property
     def series(self) -> list[int]:
@@ -128,34 +149,28 @@ class Segments:
         observables, observables_by_own = self._observe(solved.states, by_own, parameters, constants)
         parameter_jacobian, start_jacobian = self._unknowns.jacobians(coordinates)
         parameter_jacobian = parameter_jacobian[:, list(self._layer.differentiate_by.parameters)]
-        variables = self._unknowns.count + self.inner * n
-        jacobians = {name: np.zeros((len(self._rows), variables)) for name in observables}
-        end_jacobian = np.zeros((len(self._segments), n, variables))
-        for b, rows in enumerate(self._rows_of_segment):
+        width = self._unknowns.count + n
+        jacobians = {name: np.zeros((len(self._rows), width)) for name in observables}
+        end_jacobian = np.zeros((len(self._segments), n, width))
+        for b, rows in enumerate(self.rows):
             series = self._series[b]
             own_jacobians = parameter_jacobian[series], start_jacobian[series]
             for name, derivatives in observables_by_own.items():
                 jacobians[name][rows] = self._chain(b, derivatives[rows], *own_jacobians)
             end_jacobian[b] = self._chain(b, by_own[b, -1], *own_jacobians)
         before = np.flatnonzero(self._is_inner) - 1
-        gap_jacobian = end_jacobian[before]
-        gap_jacobian[..., self._unknowns.count :] -= np.eye(self.inner * n).reshape(self.inner, n, self.inner * n)
-        return Linearisation(observables, jacobians, solved.states[before, -1] - inner_states, gap_jacobian)
+        return Linearisation(observables, jacobians, solved.states[before, -1] - inner_states, end_jacobian[before])
 
     def _chain(self, b: int, by_own: Reals, parameter_jacobian: Reals, start_jacobian: Reals) -> Reals:
-        """Derivatives by all variables, (k, variables), from those by a segment's own start and parameters, (k, n + p).
+        """Derivatives as in `Linearisation`, (k, count + n), from those by start and parameters, (k, n + p).
 
         parameter_jacobian, start_jacobian: of the segment's series, by the coordinates, (p, count) and (n, count).
         """
-        n, count = self.state_count, self._unknowns.count
-        found = np.zeros((len(by_own), count + self.inner * n))
-        found[:, :count] = by_own[:, n:] @ parameter_jacobian
+        n = self.state_count
+        by_coordinates, by_start = by_own[:, n:] @ parameter_jacobian, by_own[:, :n]
         if self._is_inner[b]:
-            first = count + self._inner_index[b] * n
-            found[:, first : first + n] = by_own[:, :n]
-        else:
-            found[:, :count] += by_own[:, :n] @ start_jacobian
-        return found
+            return np.concatenate([by_coordinates, by_start], axis=1)
+        return np.concatenate([by_coordinates + by_start @ start_jacobian, np.zeros(by_start.shape)], axis=1)
 
     def start_states(self, coordinates: Reals, estimates: StateEstimates) -> tuple[list[Reals], list[Reals]]:
         """Initial states of all segments: predicted by the model from the segment before, corrected by the data.
@@ -227,6 +242,7 @@ def _divide_into_segments(index: int, series: SeriesSlice, max_segments: int) ->
     borders = [grid[round(k * intervals / count)] for k in range(count + 1)]
     segments = []
     for k, (start, end) in enumerate(pairwise(borders)):
-        inside = [time for time in series.times if start < time <= end or (k == 0 and time == start)]
+        first = bisect_right(series.times, start) if k else 0
+        inside = series.times[first : bisect_right(series.times, end)]
         segments.append(_Segment(index, start, end, inside, is_first=k == 0))
     return segments

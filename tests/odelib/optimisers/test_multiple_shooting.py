@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from odelib.fitting import fit
 from odelib.objective.objective import Objective
+from odelib.optimisers.multiple_shooting.normal_equations import NormalEquations
 from odelib.optimisers.multiple_shooting.segments import Segments
 from odelib.optimisers.multiple_shooting.state_estimates import StateEstimates
 from odelib.problem.request import FitProblem, parse_problem
@@ -57,6 +58,14 @@ def two_experiments() -> FitProblem:
     )
 
 
+def columns_of(segments: Segments, count: int, inner_index: int | None) -> list[int]:
+    """Where the coordinates and the initial state of a segment are among all variables."""
+    if inner_index is None:
+        return list(range(count))
+    first = count + inner_index * segments.state_count
+    return [*range(count), *range(first, first + segments.state_count)]
+
+
 def test_jacobians_of_observables_and_gaps_are_central_differences() -> None:
     objective = objective_of(two_experiments())
     segments = Segments(objective, 4)
@@ -71,12 +80,64 @@ def test_jacobians_of_observables_and_gaps_are_central_differences() -> None:
         found = segments.linearise(variables[: len(start)], variables[len(start) :].reshape(-1, 2))
         return np.concatenate([*found.observables.values(), found.gaps.reshape(-1)])
 
-    jacobian = np.concatenate([*at.jacobians.values(), at.gap_jacobian.reshape(-1, len(everything))])
+    columns = [columns_of(segments, len(start), index) for index in segments.inner_index]
+    jacobian = np.zeros((sum(map(len, at.jacobians.values())) + at.gaps.size, len(everything)))
+    for offset, of_observable in zip((0, len(at.jacobians["prey"])), at.jacobians.values(), strict=True):
+        for rows, own in zip(segments.rows, columns, strict=True):
+            jacobian[offset + rows.start : offset + rows.stop, own] = of_observable[rows, : len(own)]
+    gaps = jacobian[-at.gaps.size :].reshape(*at.gaps.shape, -1)
+    for b, index in enumerate(segments.inner_index):
+        if index is not None:
+            own = columns[b - 1]
+            gaps[index][:, own] = at.end_jacobian[index][:, : len(own)]
+            gaps[index][:, columns[b][len(start) :]] = -np.eye(2)
     for column in range(len(everything)):
         step = np.zeros(len(everything))
         step[column] = 1e-5
         expected = (outputs(everything + step) - outputs(everything - step)) / 2e-5
         np.testing.assert_allclose(jacobian[:, column], expected, rtol=1e-6, atol=1e-7)
+
+
+@pytest.mark.parametrize("upper", [np.inf, 1e-3])
+def test_a_condensed_step_is_that_of_the_dense_matrix(upper: float) -> None:
+    """Two series of three and two segments, three coordinates and two states."""
+    rng, count, n, gap_weight = np.random.default_rng(3), 3, 2, 1e4
+    inner_indices, units = [None, 0, 1, None, 2], np.array([0.5, 2.0])
+    size = count + 3 * n
+    residuals, gaps = NormalEquations.zeros(count, 3, n), NormalEquations.zeros(count, 3, n)
+    rows: list[Array] = []
+    right_side: list[Array] = []
+
+    def columns(index: int | None) -> list[int]:
+        return [*range(count), *([] if index is None else range(count + index * n, count + index * n + n))]
+
+    for b, index in enumerate(inner_indices):
+        own, residual = rng.normal(size=(6, count + n)), rng.normal(size=6)
+        residuals.add_residuals(residual, own, index)
+        row = np.zeros((6, size))
+        row[:, columns(index)] = own[:, : len(columns(index))]
+        rows, right_side = [*rows, row], [*right_side, residual]
+        if index is not None:
+            before, end, gap = inner_indices[b - 1], rng.normal(size=(n, count + n)), rng.normal(size=n)
+            gaps.add_gap(gap, end, units, index, before)
+            row = np.zeros((n, size))
+            row[:, columns(before)] = end[:, : len(columns(before))]
+            row[:, columns(index)[count:]] = -np.diag(1 / units)
+            rows, right_side = [*rows, row * np.sqrt(gap_weight)], [*right_side, gap * np.sqrt(gap_weight)]
+    variable_units = rng.uniform(0.1, 10, size)
+    jacobian = np.concatenate(rows) * variable_units
+    matrix, gradient = jacobian.T @ jacobian, jacobian.T @ np.concatenate(right_side)
+    damped = matrix + 1e-3 * np.diag(np.diag(matrix))
+    wanted = -np.linalg.solve(damped, gradient)
+    if at_bound := [i for i in range(count) if wanted[i] > upper]:
+        free = [i for i in range(size) if i not in at_bound]
+        wanted[at_bound] = upper
+        rest = gradient[free] + damped[np.ix_(free, at_bound)] @ wanted[at_bound]
+        wanted[free] = -np.linalg.solve(damped[np.ix_(free, free)], rest)
+        assert wanted[:count].max() <= upper
+    equations = residuals.plus(gaps, gap_weight).scaled(variable_units[:count], variable_units[count:].reshape(3, n))
+    step, inner_step = equations.step(1e-3, np.full(count, -np.inf), np.full(count, upper))
+    np.testing.assert_allclose(np.concatenate([step, inner_step.reshape(-1)]), wanted, rtol=1e-8, atol=1e-12)
 
 
 class _Uncorrected:
@@ -149,6 +210,26 @@ def test_the_optimum_is_found_from_guesses_that_are_wrong_by_a_factor_of_three(f
     assert [stage.stopped.code for stage in result.stages] == ["finished", "converged"]
 
 
+DOUBTFUL = [{"kind": "least_squares", "steps": 50}, {"kind": "multiple_shooting", "when": "doubtful"}]
+
+
+def test_after_a_local_minimum_it_starts_from_the_guess_and_ends_below_it() -> None:
+    data = simulated(LOTKA_VOLTERRA, TIMES)
+    best = fit(parse_problem(LOTKA_VOLTERRA | {"data": data, "stages": [{"kind": "least_squares"}]}))
+    guesses = {"parameters": {"alpha": 4.5, "beta": 1 / 3, "gamma": 3.0, "delta": 1.0}}
+    result = fit(parse_problem(LOTKA_VOLTERRA | {"data": data, "stages": DOUBTFUL} | guesses))
+    assert result.stages[0].loss > 100 * best.loss
+    assert result.stages[1].steps > 0
+    assert result.loss == pytest.approx(best.loss, rel=1e-3)
+
+
+def test_an_optimum_beyond_doubt_is_left_alone() -> None:
+    data = simulated(LOTKA_VOLTERRA, TIMES)
+    result = fit(parse_problem(LOTKA_VOLTERRA | {"data": data, "stages": DOUBTFUL}))
+    assert [stage.stopped.code for stage in result.stages] == ["converged", "converged"]
+    assert result.stages[1].gradients == 0
+
+
 def test_bounds_and_log_scales_are_respected() -> None:
     data = simulated(LOTKA_VOLTERRA, TIMES)
     parameters = {
@@ -175,18 +256,27 @@ def test_several_experiments_are_fitted_together() -> None:
     assert [t.initial_state["prey"].value for t in result.trajectories] == pytest.approx([1.0, 2.0], abs=0.1)
 
 
-def test_a_system_that_is_too_large_is_left_to_the_other_stages() -> None:
+def sixty_decays(times: Array, values: Array, stages: list[dict[str, Any]]) -> dict[str, Any]:
     names = [f"x{i}" for i in range(60)]
-    times = np.linspace(0, 1, 2000)
-    problem = parse_problem(
-        {
-            "system": {"states": names, "parameters": ["k"], "equations": {n: f"-k*{n}" for n in names}},
-            "data": {"times": times.tolist(), "values": {"x0": np.exp(-0.7 * times).tolist()}},
-            "parameters": {"k": 0.6},
-            "initial_state": {name: {"guess": 1.0, "fixed": True} for name in names},
-            "stages": SHOOT,
-        }
-    )
-    result = fit(problem)
+    return {
+        "system": {"states": names, "parameters": ["k"], "equations": {n: f"-k*{n}" for n in names}},
+        "data": {"times": times.tolist(), "values": {"x0": values.tolist()}},
+        "parameters": {"k": 0.6},
+        "initial_state": {name: {"guess": 1.0, "fixed": True} for name in names},
+        "stages": stages,
+    }
+
+
+def test_a_system_that_is_too_large_is_left_to_the_other_stages() -> None:
+    times = np.linspace(0, 1, 9000)
+    result = fit(parse_problem(sixty_decays(times, np.exp(-0.7 * times), SHOOT)))
     assert [stage.stopped.code for stage in result.stages] == ["too_large", "converged"]
     assert result.parameters["k"].value == pytest.approx(0.7, rel=1e-5)
+
+
+def test_a_doubt_does_not_bring_what_costs_many_gradients_a_step() -> None:
+    times = np.linspace(0, 1, 100)
+    values = np.exp(-0.7 * times) + 0.05 * np.sin(20 * times)
+    result = fit(parse_problem(sixty_decays(times, values, DOUBTFUL)))
+    assert [stage.stopped.code for stage in result.stages] == ["converged", "too_large"]
+    assert result.stages[1].gradients == 0
