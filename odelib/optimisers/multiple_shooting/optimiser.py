@@ -56,15 +56,19 @@ class MultipleShooting:
     def run(self, evaluator: Evaluator) -> StopCode:
         """See `Optimiser.run`. Its state is the variables, the index of the next step's gap weight, and its damping."""
         state, best = evaluator.optimiser_state, evaluator.best
+        starts, max_relative_cost = [best.coordinates], np.inf
         if self._when == "doubtful":
             if state is None and is_trustworthy(evaluator.objective, best):
                 return "converged"
-            solver = ShootingSolver(evaluator, evaluator.unknowns.start)
-        else:
-            solver = ShootingSolver(evaluator, best.coordinates, max_relative_cost=np.inf)
-        if solver.is_too_large:
-            return "too_large"
-        found = solver.run(self.steps - evaluator.counts.steps, state)
+            starts, max_relative_cost = [evaluator.unknowns.start, best.coordinates], MAX_RELATIVE_COST
+        found = None
+        for start in starts:
+            solver = ShootingSolver(evaluator, start, max_relative_cost)
+            if solver.is_too_large:
+                return "too_large"
+            found = solver.run(self.steps - evaluator.counts.steps, state)
+            if found is not None:  # otherwise the guess cannot be solved, and the best point is another one
+                break
         if found is None:
             return "solve_failed"
         if self._when == "doubtful" and found.loss > best.loss:
