@@ -21,6 +21,7 @@ WarningCode = Literal[
     "coarse_solver",
     "another_optimum",
     "profile_disagrees",
+    "at_kink",
 ]
 
 OUTCOMES: dict[OutcomeCode, str] = {

@@ -19,6 +19,7 @@ from odelib.likelihood.absolute_terms import AbsoluteTerms
 from odelib.likelihood.fisher_information import FLAT_TOLERANCE
 from odelib.likelihood.measurements import InformationBlock, Measurements, Model, Scales
 from odelib.objective.regularisation import Regularisation
+from odelib.objective.switches import Switches
 from odelib.objective.trajectories import Trajectories
 from odelib.objective.unknowns import Unknowns
 from odelib.problem.resolved import ResolvedProblem
@@ -86,6 +87,7 @@ class Objective:
         )
         layer.stop, layer.differentiate_by = stop, unknowns.differentiate_by
         self.fitted, self.held_out = problem.fitted, problem.held_out
+        self.switches = Switches(problem.system, self.fitted, unknowns)
         self.trajectories = Trajectories(self.fitted, unknowns, layer, device)
         self.measurements = Measurements(self.fitted, request.noise, rtol=solver.rtol, atol=solver.atol)
         self.regularisation = Regularisation(problem, unknowns)

@@ -10,10 +10,12 @@ from __future__ import annotations
 import numpy as np
 from scipy.optimize import lsq_linear
 
+from odelib.arrays import Reals
 from odelib.errors import SolveError
 from odelib.likelihood.fisher_information import fisher_information
 from odelib.likelihood.residual_tests import structured
 from odelib.objective.objective import Evaluation, GaussNewton, NotFinite, Objective
+from odelib.objective.switches import MEETS
 from odelib.objective.unknowns import Unknowns
 
 NEGLIGIBLE_GAIN = 1e-3  # of the noise variance
@@ -34,7 +36,48 @@ def is_optimum(objective: Objective, at: Evaluation, gauss_newton: GaussNewton) 
     """
     threshold = gain_threshold(objective, at)
     is_stationary = predicted_gain(objective.unknowns, at, gauss_newton, threshold) < threshold
-    return is_stationary and not is_on_plateau(objective, at, gauss_newton)
+    if not (is_stationary or _is_least_at_switches(objective, at, gauss_newton, threshold)):
+        return False
+    return not is_on_plateau(objective, at, gauss_newton)
+
+
+def _is_least_at_switches(objective: Objective, at: Evaluation, gauss_newton: GaussNewton, threshold: float) -> bool:
+    """Whether a point is a minimum although its gradient is not 0, because switching times meet measurements there.
+
+    There the gradient jumps in the directions that move these times. It is a minimum if the loss rises on both sides of
+    each, and no gain is predicted in the directions that leave the times where they are.
+    """
+    unknowns = objective.unknowns
+    scales = unknowns.magnitudes(at.coordinates)
+    free = ~unknowns.active_bounds(at.coordinates, at.gradient)
+    by_switches = objective.switches.at_measurements(at.coordinates) * np.where(free, scales, 0.0)
+    by_switches = by_switches[by_switches.any(axis=1)]
+    if not len(by_switches):
+        return False
+    _, lengths, directions = np.linalg.svd(by_switches, full_matrices=True)
+    staying = directions[int((lengths > 1e-9 * lengths[0]).sum()) :].T
+    gradient = np.where(free, at.gradient * scales, 0.0) @ staying
+    jacobian = (gauss_newton.jacobian * np.where(free, scales, 0.0)) @ staying
+    if staying.shape[1]:
+        inverse = fisher_information(jacobian, np.ones(staying.shape[1], dtype=bool)).inverse
+        if 0.5 * gradient @ inverse @ gradient >= threshold:
+            return False
+    return all(_rises_on_both_sides(objective, at, row / (row @ row) * scales) for row in by_switches)
+
+
+def _rises_on_both_sides(objective: Objective, at: Evaluation, direction: Reals) -> bool:
+    """Whether the loss rises both ways in a direction whose unit moves a switching time by the series' duration.
+
+    By the gradients just off the kink: losses there differ by less than the solver's error.
+    """
+    for side in (-1.0, 1.0):
+        place = objective.unknowns.clip(at.coordinates + side * 3 * MEETS * direction)
+        try:
+            if side * objective.evaluate(place).gradient @ direction < 0:
+                return False
+        except (SolveError, NotFinite):
+            return False
+    return True
 
 
 def is_on_plateau(objective: Objective, at: Evaluation, gauss_newton: GaussNewton) -> bool:

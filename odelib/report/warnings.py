@@ -151,6 +151,20 @@ def another_optimum(findings: Findings) -> Iterator[FitWarning]:
         yield FitWarning(code="another_optimum", message=message, names=names)
 
 
+def at_kink(findings: Findings) -> Iterator[FitWarning]:
+    """Unknowns that move a switching time that meets a measurement."""
+    best = findings.best
+    by_switches = np.abs(best.objective.switches.at_measurements(best.coordinates))
+    by_switches = by_switches * best.unknowns.magnitudes(best.coordinates)
+    takes_part = (by_switches > 1e-3 * by_switches.max(axis=1, keepdims=True, initial=0.0)).any(axis=0)
+    if names := [name for name, takes in zip(best.unknowns.names, takes_part.tolist(), strict=True) if takes]:
+        message = (
+            f"at the optimum a switching time that depends on {', '.join(names)} meets a measurement, where the loss "
+            "has a kink: standard errors describe one side of it only; profiles describe both"
+        )
+        yield FitWarning(code="at_kink", message=message, names=names)
+
+
 def profile_disagrees(findings: Findings) -> Iterator[FitWarning]:
     """Unknowns whose profile ends elsewhere than the interval of the covariance."""
     best, intervals = findings.best, findings.intervals
@@ -261,6 +275,7 @@ WARNINGS: tuple[Callable[[Findings], Iterator[FitWarning]], ...] = (
     zero_gradient,
     coarse_solver,
     another_optimum,
+    at_kink,
     profile_disagrees,
     collapsed_scale,
     no_uncertainty,

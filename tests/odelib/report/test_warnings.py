@@ -93,6 +93,16 @@ CASES: dict[str, tuple[dict[str, Any], str]] = {
         },
         "another optimum fits equally well, at k = 0.8415 (here -0.8415); exclude one of them by bounds or a prior",
     ),
+    "at_kink": (
+        {
+            "system": {"states": ["x"], "parameters": ["tau"], "equations": {"x": "where(t < tau, 0, 1)"}},
+            "data": {"times": [0.0, 1.0, 2.0, 3.0, 4.0, 5.0], "values": {"x": [0.0, 0.0, 0.0, -0.5, 1.1, 2.1]}},
+            "parameters": {"tau": 2.3},
+            "initial_state": {"x": {"guess": 0.0, "fixed": True}},
+        },
+        "at the optimum a switching time that depends on tau meets a measurement, where the loss has a kink: standard "
+        "errors describe one side of it only; profiles describe both",
+    ),
     "profile_disagrees": (
         {
             "system": SYSTEM | {"equations": {"x": "-k**3*x/1000"}},

@@ -1,0 +1,78 @@
+"""Minima at which a switching time meets a measurement: the loss has a kink there, and they are optima all the same."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from odelib.fitting import fit
+from odelib.problem.request import parse_problem
+
+ZERO = {"guess": 0.0, "fixed": True}
+
+
+def request(equation: str, parameters: dict[str, Any], values: list[float], **more: Any) -> Any:
+    """Measurements at t = 0, 1, …, 5 of a state that starts from 0."""
+    return parse_problem(
+        {
+            "system": {"states": ["x"], "parameters": list(parameters), "equations": {"x": equation}},
+            "data": {"times": [0.0, 1.0, 2.0, 3.0, 4.0, 5.0], "values": {"x": values}},
+            "parameters": parameters,
+            "initial_state": {"x": ZERO},
+        }
+        | more
+    )
+
+
+# With x = max(t − τ, 0) and these values, the loss falls to τ = 3 with the slope 2·(−0.5) + 4·0.1 = −0.6 and rises with
+# 4·0.1 from there.
+ONSET = [0.0, 0.0, 0.0, -0.5, 1.1, 2.1]
+KINKS: dict[str, tuple[str, dict[str, Any], list[float], str, list[str]]] = {
+    "onset": ("where(t < tau, 0, 1)", {"tau": 2.3}, ONSET, "tau", ["tau"]),
+    "onset, from above": ("where(t >= tau, 1, 0)", {"tau": 3.4}, ONSET, "tau", ["tau"]),
+    "onset, in a logarithm": ("where(t < tau, 0, 1)", {"tau": {"guess": 2.3, "scale": "log"}}, ONSET, "tau", ["tau"]),
+    "onset, scaled time": (
+        "where(2*t < tau, 0, 1)",
+        {"tau": {"guess": 5.0, "lower": 1.0, "upper": 9.0}},
+        ONSET,
+        "tau",
+        ["tau"],
+    ),
+}
+
+
+@pytest.mark.parametrize("stages", [None, [{"kind": "least_squares"}]], ids=["default", "least_squares"])
+@pytest.mark.parametrize("name", KINKS)
+def test_a_minimum_at_a_kink_is_an_optimum_with_a_warning(name: str, stages: list[dict[str, Any]] | None) -> None:
+    equation, parameters, values, unknown, names = KINKS[name]
+    result = fit(request(equation, parameters, values, **({"stages": stages} if stages else {})))
+    assert result.parameters[unknown].value == pytest.approx(6.0 if "scaled" in name else 3.0, abs=1e-5)
+    assert result.outcome.code == "converged"
+    assert [warning.names for warning in result.warnings if warning.code == "at_kink"] == [names]
+
+
+def test_two_unknowns_that_move_the_time_are_both_named() -> None:
+    parameters = {
+        "a": {"guess": 1.0, "prior": {"distribution": "normal", "mean": 1.0, "standard_deviation": 0.01}},
+        "b": 1.5,
+    }
+    noise = {"x": {"distribution": "normal", "sigma": 0.2}}
+    result = fit(request("where(t < a + b, 0, 1)", parameters, ONSET, noise=noise))
+    assert result.parameters["a"].value + result.parameters["b"].value == pytest.approx(3.0, abs=1e-5)
+    assert result.outcome.code == "converged"
+    assert [warning.names for warning in result.warnings if warning.code == "at_kink"] == [["a", "b"]]
+
+
+def test_a_switching_time_between_measurements_is_at_no_kink() -> None:
+    result = fit(request("where(t < tau, 0, 1)", {"tau": 2.3}, [0.0, 0.01, 0.0, 0.49, 1.52, 2.5]))
+    assert result.outcome.code == "converged"
+    assert "at_kink" not in {warning.code for warning in result.warnings}
+
+
+def test_a_kink_that_is_no_minimum_is_left() -> None:
+    """From τ = 3 these values pull to 3.4."""
+    values = [0.0, 0.0, 0.0, 0.0, 0.6, 1.6]
+    result = fit(request("where(t < tau, 0, 1)", {"tau": 3.0}, values, stages=[{"kind": "least_squares"}]))
+    assert result.parameters["tau"].value == pytest.approx(3.4, abs=1e-6)
+    assert "at_kink" not in {warning.code for warning in result.warnings}
