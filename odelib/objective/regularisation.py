@@ -8,7 +8,7 @@ import numpy as np
 
 from odelib.arrays import Reals
 from odelib.likelihood.absolute_terms import AbsoluteTerms
-from odelib.likelihood.priors import Priors
+from odelib.likelihood.priors import Priors, prior_density
 from odelib.objective.unknowns import Unknowns
 from odelib.problem.penalty import Penalty
 from odelib.problem.resolved import ResolvedProblem
@@ -51,7 +51,11 @@ class Regularisation:
 
     def _set_priors(self) -> None:
         unknowns = self._unknowns
-        priors = {name: entry.prior for name, entry in unknowns.entries.items() if entry.prior}
+        priors = {
+            name: prior_density(entry.prior, entry.lower, entry.upper)
+            for name, entry in unknowns.entries.items()
+            if entry.prior
+        }
         fixed = [name for name in priors if unknowns.is_fixed(name)]
         free = [name for name in priors if not unknowns.is_fixed(name)]
         self._with_prior = [unknowns.names.index(name) for name in free]
@@ -90,17 +94,18 @@ class Regularisation:
         """The terms weight·|x − location| of single unknowns: the l1 penalty, and priors with kinks."""
         values = self._values(coordinates)
         terms = [
-            (index, kink.location, kink.weight)
+            (index, offset, weight)
             for index, density in zip(self._with_prior, self._priors.densities, strict=True)
-            for kink in density.kinks
+            for offset, weight in density.absolute_terms(float(values[index]))
         ]
         if self._l1 > 0:
-            terms += [(index, x, self._l1) for index, x in zip(self._penalised, self._centre.tolist(), strict=True)]
+            places = zip(self._penalised, self._centre.tolist(), strict=True)
+            terms += [(index, float(values[index]) - x, self._l1) for index, x in places]
         derivative = self._unknowns.coordinate_derivative(coordinates)
         jacobian = np.zeros((len(terms), len(values)))
         for row, (index, _, _) in enumerate(terms):
             jacobian[row, index] = 1 / derivative[index]
-        offsets = np.array([values[index] - location for index, location, _ in terms])
+        offsets = np.array([offset for _, offset, _ in terms])
         return AbsoluteTerms(jacobian, offsets, np.array([weight for _, _, weight in terms]))
 
     def _values(self, coordinates: Reals) -> Reals:

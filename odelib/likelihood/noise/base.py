@@ -69,7 +69,7 @@ class NoiseDistribution(ABC):
 
     def __init__(self, settings: NoiseSettings | None, data: MeasuredValues) -> None:
         self.estimated_scales = settings.estimated_scales if settings else ()
-        self.prior = prior_density(settings.scale_prior) if settings and settings.scale_prior else None
+        self.prior = prior_density(settings.scale_prior, 0.0) if settings and settings.scale_prior else None
         given = settings.given_scales.get("sigma") if settings else None
         self._values = data.values
         self._sigma = data.sigma if given is None else np.full(len(data.values), given)

@@ -33,6 +33,14 @@ PRIORS: dict[str, tuple[dict[str, float], Callable[[Mapping[str, float]], Any]]]
     "laplace": ({"median": 3.0, "scale": 0.4}, lambda of: stats.laplace(of["median"], of["scale"])),
     "uniform": ({"lower": 0.5, "upper": 20.0}, lambda of: stats.uniform(of["lower"], of["upper"] - of["lower"])),
     "half-normal": ({"scale": 4.0}, lambda of: stats.halfnorm(scale=of["scale"])),
+    "cauchy": ({"median": 3.0, "scale": 0.5}, lambda of: stats.cauchy(of["median"], of["scale"])),
+    "half-cauchy": ({"scale": 2.0}, lambda of: stats.halfcauchy(scale=of["scale"])),
+    "chi-square": ({"degrees_of_freedom": 5.0}, lambda of: stats.chi2(of["degrees_of_freedom"])),
+    "exponential": ({"scale": 2.0}, lambda of: stats.expon(scale=of["scale"])),
+    "gamma": ({"shape": 2.5, "scale": 1.5}, lambda of: stats.gamma(of["shape"], scale=of["scale"])),
+    "log-laplace": ({"median": 3.0, "scale": 0.3}, lambda of: stats.loglaplace(1 / of["scale"], scale=of["median"])),
+    "log-uniform": ({"lower": 0.1, "upper": 20.0}, lambda of: stats.loguniform(of["lower"], of["upper"])),
+    "rayleigh": ({"scale": 2.0}, lambda of: stats.rayleigh(scale=of["scale"])),
 }
 PRIOR_ENTRIES: list[dict[str, Any]] = [{"distribution": name, **fields} for name, (fields, _) in PRIORS.items()]
 

@@ -122,6 +122,36 @@ class TestPriorsAndPenalty:
             data = densities.measured(NOISE["z"], Z, MODEL, 0.4)
             assert result.loss == exactly(expected + data)
 
+    def test_a_normalised_prior_has_mass_1_between_the_bounds(self) -> None:
+        entry = densities.PRIOR_ENTRIES[0] | {"normalised": True}
+        known = densities.scipy_prior(entry)
+        parameters = {"a": {"guess": 3.5, "lower": 3.4, "upper": 4.6, "prior": entry}, **held(b=0.0)}
+        result = result_of(data=ONLY_Z, noise=NOISE, parameters=parameters)
+        mass = known.cdf(4.6) - known.cdf(3.4)
+        assert result.loss_parts.prior == exactly(-known.logpdf(result.parameters["a"].value) + np.log(mass))
+
+    @pytest.mark.parametrize(
+        "entry",
+        [
+            {"distribution": "normal", "mean": 1.0, "standard_deviation": 0.01, "of": "log"},
+            {"distribution": "laplace", "median": 0.5, "scale": 0.01, "of": "log10"},
+            {"distribution": "log-laplace", "median": 3.4, "scale": 0.02},
+            {"distribution": "cauchy", "median": 3.0, "scale": 0.01},
+            {"distribution": "gamma", "shape": 400.0, "scale": 0.008},
+        ],
+    )
+    @pytest.mark.parametrize("scale", ["linear", "log"])
+    def test_a_fit_with_a_prior_reaches_the_optimum(self, entry: dict[str, Any], scale: str) -> None:
+        parameters = {"a": {"guess": 3.0, "scale": scale, "prior": entry}, **held(b=0.0)}
+        result = result_of(data=ONLY_Z, noise=NOISE, parameters=parameters)
+        c = {"log": 1.0, "log10": np.log(10)}.get(entry.get("of", ""))
+        a = np.linspace(2.5, 4.5, 20_001)
+        data = 0.5 * np.square((np.array(Z) - 11 - a[:, None] * np.array(TIMES)) / 0.4).sum(axis=1)
+        prior = -densities.scipy_prior(entry).logpdf(a if c is None else np.log(a) / c)
+        least = (data + prior).min() + len(Z) * np.log(0.4 * np.sqrt(2 * np.pi))
+        assert result.outcome.code == "converged"
+        assert result.loss == pytest.approx(least, abs=2e-3)
+
     def test_bounds_truncate_without_renormalising(self) -> None:
         entry = densities.PRIOR_ENTRIES[0]
         bounded = {"guess": 3.5, "lower": 3.4, "upper": 3.6, "fixed": True, "prior": entry}

@@ -16,7 +16,15 @@ PLACES = ["/parameters/alpha", "/initial_state/prey", "/data/initial_state/prey"
     ("prior", "pointer"),
     [
         ({}, "/prior/distribution"),
-        ({"distribution": "cauchy"}, "/prior/distribution"),
+        ({"distribution": "beta"}, "/prior/distribution"),
+        ({"distribution": "cauchy", "median": 1.0}, "/prior/scale"),
+        ({"distribution": "gamma", "shape": 1.0}, "/prior/scale"),
+        ({"distribution": "log-uniform", "lower": 0, "upper": 5.0}, "/prior/lower"),
+        ({"distribution": "log-uniform", "lower": 3.0, "upper": 5.0}, "/guess"),
+        ({"distribution": "exponential", "scale": 1.0, "of": "ln"}, "/prior/of"),
+        ({"distribution": "exponential", "scale": 1.0, "normalised": 1}, "/prior/normalised"),
+        ({"distribution": "uniform", "lower": 1.0, "upper": 2.0, "of": "log"}, "/guess"),
+        ({"distribution": "uniform", "lower": 0.5, "upper": 2.0, "of": "log10"}, "/guess"),
         ("normal", "/prior"),
         (None, "/prior"),
         ({"distribution": "normal", "mean": 1.0}, "/prior/standard_deviation"),
@@ -58,3 +66,8 @@ def test_a_prior_without_a_likelihood(place: str) -> None:
     prior = {"distribution": "normal", "mean": 1.0, "standard_deviation": 1.0}
     body = changed(MINIMAL, {"/data/initial_state": {}})
     assert_refused({place: {"guess": 1.0, "prior": prior}}, place + "/prior", body=body, detail="'noise'")
+
+
+def test_a_guess_without_a_logarithm() -> None:
+    prior = {"distribution": "normal", "mean": 0.0, "standard_deviation": 1.0, "of": "log"}
+    assert_refused({"/parameters/alpha": {"guess": 0.0, "prior": prior}}, "/parameters/alpha/guess", body=NOISY)
