@@ -59,7 +59,13 @@ FULL: dict[str, Any] = {
             "upper": 1.5,
             "scale": "linear",
             "fixed": False,
-            "prior": {"distribution": "normal", "mean": 1.0, "standard_deviation": 0.5},
+            "prior": {
+                "distribution": "normal",
+                "mean": 1.0,
+                "standard_deviation": 0.5,
+                "of": "value",
+                "normalised": False,
+            },
         },
         "delta": 2.9,
     },
@@ -70,7 +76,7 @@ FULL: dict[str, Any] = {
         "total": {
             "distribution": "normal",
             "proportional": "estimate",
-            "prior": {"distribution": "half-normal", "scale": 0.2},
+            "prior": {"distribution": "half-normal", "scale": 0.2, "of": "log", "normalised": True},
         },
     },
     "penalty": {"l1": 0.1, "l2": 0.2, "names": ["gamma"], "toward": "guess"},
