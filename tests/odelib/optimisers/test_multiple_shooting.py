@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -280,3 +282,12 @@ def test_a_doubt_does_not_bring_what_costs_many_gradients_a_step() -> None:
     result = fit(parse_problem(sixty_decays(times, values, DOUBTFUL)))
     assert [stage.stopped.code for stage in result.stages] == ["converged", "too_large"]
     assert result.stages[1].gradients == 0
+
+
+def test_fifty_states_and_one_unknown_take_no_derivatives_by_all_states() -> None:
+    """From outside: the default plan took 86 s, 78 of them in multiple shooting."""
+    path = Path(__file__).parents[2] / "faults" / "diffusion-50-states.json"
+    result = fit(parse_problem(json.loads(path.read_text("utf-8"))))
+    assert result.outcome.code == "converged"
+    assert result.parameters["D"].value == pytest.approx(0.0099666, abs=1e-7)
+    assert {stage.kind: stage.gradients for stage in result.stages}["multiple_shooting"] == 0
