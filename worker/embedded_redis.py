@@ -63,6 +63,8 @@ class EmbeddedRedis:
     def start(self) -> None:
         """Start or restart the server and wait until it responds.
 
+        On Linux the server ends with the thread that called this: see `parent_death`.
+
         Raises `RedisNotStarted` if there is no binary, the directory is in use, or the server does not start.
         """
         if self.is_alive():

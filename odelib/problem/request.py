@@ -66,7 +66,7 @@ class FitProblem(Request):
     ...     "initial_state": {"prey": 0.8, "predator": 1.2},
     ... })
     >>> problem.solver.rtol, [stage.kind for stage in problem.stages]
-    (1e-06, ['multiple_shooting', 'least_squares', 'multi_start', 'adam', 'lbfgsb'])
+    (1e-06, ['least_squares', 'multiple_shooting', 'least_squares', 'multi_start', 'adam', 'lbfgsb'])
     """
 
     system: Annotated[SystemChoice, Field(description="Name of a catalogue system, or a definition.")]

@@ -48,7 +48,7 @@ def check(record: FitRecord) -> None:
     assert (record.status, record.attempts, record.result) == ("failed", 1, None)
     assert record.error is not None
     assert record.error["type"] == "urn:odefit:error:out_of_memory"
-    for word in (f"{MEGABYTES} MB", "fewer times", "predictions", "ODEFIT_FIT_MEMORY_MB"):
+    for word in (f"{MEGABYTES} MB", "number of times", "predictions", "ODEFIT_FIT_MEMORY_MB"):
         assert word in record.error["detail"]
 
 

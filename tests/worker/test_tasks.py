@@ -239,7 +239,14 @@ def test_the_end_is_saved_when_redis_is_back(monkeypatch: pytest.MonkeyPatch) ->
     with redis_server() as server:
         bench = Bench(open_store(server.url, pulse_seconds=0.05, checkpoint_seconds=0.0))
 
-        starting = threading.Timer(0.5, server.start)
+        saved = threading.Event()
+
+        def start_later() -> None:
+            time.sleep(0.5)
+            server.start()
+            saved.wait()  # the server ends with the thread that started it
+
+        starting = threading.Thread(target=start_later)
 
         def without_redis(monitor: Monitor) -> Any:
             kill_redis(server)
@@ -248,6 +255,7 @@ def test_the_end_is_saved_when_redis_is_back(monkeypatch: pytest.MonkeyPatch) ->
 
         monkeypatch.setattr(tasks, "fit", after_a_point(without_redis))
         fit_id = bench.run()
-        starting.join()
         record = bench.store.get(fit_id)
+        saved.set()
+        starting.join()
         assert (record.status, record.attempts) == ("succeeded", 1)

@@ -225,7 +225,7 @@ def test_a_layer_that_is_not_trainable_keeps_its_values_with_its_state() -> None
     assert layer(tensor(0.0, 1.0))[1].item() == pytest.approx(1.5 * math.exp(-0.3), rel=1e-6)
     with pytest.raises(ValueError, match="parameters lacks b"):
         ODELayer(TWO, parameters={"a": 1.0})
-    with pytest.raises(ValueError, match="constants has unknown names c"):
+    with pytest.raises(ValueError, match="constants has unknown names: c"):
         ODELayer(TWO, constants={"c": 1.0})
 
 

@@ -73,7 +73,7 @@ PRIORS = [
         refused(noisy("/parameters/alpha", {"guess": 1.2, "prior": value}), "/parameters/alpha/prior" + place)
         for value, place in (
             (None, ""), ([], ""), (1, ""), ("normal", ""), ({}, "/distribution"),
-            ({"distribution": "cauchy"}, "/distribution"), ({"distribution": 1}, "/distribution"),
+            ({"distribution": "weibull"}, "/distribution"), ({"distribution": 1}, "/distribution"),
             ({**PRIOR, "mean": None}, "/mean"), ({**PRIOR, "mean": "1"}, "/mean"),
             ({**PRIOR, "mean": BARE + "1e400"}, "/mean"),
             ({**PRIOR, "standard_deviation": 0}, "/standard_deviation"),
