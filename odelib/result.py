@@ -44,7 +44,7 @@ def has_reached(loss: float, best: float) -> bool:
 
 
 class Response(BaseModel):
-    """The base of all that the service returns. Clients must ignore fields they do not know."""
+    """The base of all that the service returns. Clients must ignore fields that they do not recognise."""
 
     model_config = ConfigDict(frozen=True)
 

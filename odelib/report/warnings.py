@@ -147,7 +147,7 @@ def another_optimum(findings: Findings) -> Iterator[FitWarning]:
         names = [name for name, elsewhere in zip(best.unknowns.names, is_elsewhere, strict=True) if elsewhere]
         values = best.unknowns.free_values(best.coordinates)
         where = ", ".join(f"{name} = {other.values[name]:.4g} (here {values[name]:.4g})" for name in names)
-        message = f"another optimum fits equally well, at {where}; exclude one of them by bounds or a prior"
+        message = f"another optimum fits equally well, at {where}; exclude one of the two with bounds or a prior"
         yield FitWarning(code="another_optimum", message=message, names=names)
 
 
@@ -159,8 +159,8 @@ def at_kink(findings: Findings) -> Iterator[FitWarning]:
     takes_part = (by_switches > 1e-3 * by_switches.max(axis=1, keepdims=True, initial=0.0)).any(axis=0)
     if names := [name for name, takes in zip(best.unknowns.names, takes_part.tolist(), strict=True) if takes]:
         message = (
-            f"at the optimum a switching time that depends on {', '.join(names)} meets a measurement, where the loss "
-            "has a kink: standard errors describe one side of it only; profiles describe both"
+            f"at the optimum a switching time that depends on {', '.join(names)} coincides with a measurement, where "
+            "the loss has a kink: standard errors describe one side of it only; profiles describe both"
         )
         yield FitWarning(code="at_kink", message=message, names=names)
 
@@ -200,8 +200,8 @@ NO_UNCERTAINTY = {
     "all_fixed": "there are no standard errors: every unknown is fixed",
     "time_limit": "there are no standard errors: the time limit was reached first; increase time_limit_seconds",
     "no_derivatives": "there are no standard errors: the model's derivatives could not be computed, because {detail}",
-    "no_scale": "there are no standard errors: the noise scale cannot be estimated, which needs more observations "
-    "than free unknowns; fix unknowns, or add measurements",
+    "no_scale": "there are no standard errors: estimating the noise scale needs more observations than free "
+    "unknowns; fix unknowns, or add measurements",
     "profile_time_limit": "the time limit was reached before the profile of {detail!r:.80} and the profiles after it "
     "were computed; increase time_limit_seconds",
 }

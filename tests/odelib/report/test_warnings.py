@@ -73,7 +73,7 @@ CASES: dict[str, tuple[dict[str, Any], str]] = {
     ),
     "no_uncertainty": (
         {"data": {"times": [0.0, 1.0], "values": {"x": [1.0, 0.5]}}, "uncertainty": "covariance"},
-        "there are no standard errors: the noise scale cannot be estimated, which needs more observations than free "
+        "there are no standard errors: estimating the noise scale needs more observations than free "
         "unknowns; fix unknowns, or add measurements",
     ),
     "flat_direction": (
@@ -91,7 +91,8 @@ CASES: dict[str, tuple[dict[str, Any], str]] = {
             "parameters": {"k": {"guess": 0.5, "lower": -1.0, "upper": 1.0}},
             "starts": 5,
         },
-        "another optimum fits equally well, at k = 0.8415 (here -0.8415); exclude one of them by bounds or a prior",
+        "another optimum fits equally well, at k = 0.8415 (here -0.8415); exclude one of the two with bounds or a "
+        "prior",
     ),
     "at_kink": (
         {
@@ -100,8 +101,8 @@ CASES: dict[str, tuple[dict[str, Any], str]] = {
             "parameters": {"tau": 2.3},
             "initial_state": {"x": {"guess": 0.0, "fixed": True}},
         },
-        "at the optimum a switching time that depends on tau meets a measurement, where the loss has a kink: standard "
-        "errors describe one side of it only; profiles describe both",
+        "at the optimum a switching time that depends on tau coincides with a measurement, where the loss has a kink: "
+        "standard errors describe one side of it only; profiles describe both",
     ),
     "profile_disagrees": (
         {
