@@ -73,10 +73,10 @@ class Discontinuities:
             for node in walk(equation.tree):
                 self._add(node, set(system.parameters), numbers)
         self.is_moving = any(comparison.is_moving for comparison in self._comparisons)
-        # the same in every solve, which may take no longer than this search
-        self._constant: Found | None = None
+        # found once if every solve has the same: a small solve takes no longer than the search
+        self.constant: Found | None = None
         if all(comparison.has_constant_time() for comparison in self._comparisons):
-            self._constant = self._search(np.zeros((1, len(self._names))), -np.inf, np.inf, with_jacobian=False)
+            self.constant = self._search(np.zeros((1, len(self._names))), -np.inf, np.inf, with_jacobian=False)
         self.shifts: tuple[str, ...] = ()
         self.equations: Mapping[str, Expression] = system.equations
         if self.is_moving:
@@ -107,7 +107,7 @@ class Discontinuities:
 
         values: (B, p + constants), parameters, then constants. with_jacobian: whether dτ/dp is wanted.
         """
-        return self._constant or self._search(values, first, last, with_jacobian=with_jacobian)
+        return self.constant or self._search(values, first, last, with_jacobian=with_jacobian)
 
     def _search(self, values: Reals, first: float, last: float, *, with_jacobian: bool) -> Found:
         count = len(values) if any(comparison.depends_on_values for comparison in self._comparisons) else 1

@@ -94,9 +94,7 @@ class Kernels:
         count, steps, n = len(initial_state), times.shape[1], self.size
         states, sensitivities = np.empty((count, steps, n)), np.empty((count, steps, n, differentiate_by.count))
         layout = self.layout(differentiate_by, values.shape[1])
-        first, last = float(times[:, 0].min()), float(times[:, -1].max())
-        found = self._discontinuities.find(values, first, last, with_jacobian=len(differentiate_by.parameters) > 0)
-        discontinuities = self._for_columns(found, differentiate_by, values.shape[1])
+        discontinuities = self._discontinuities.constant or self._find(times, values, differentiate_by)
         if self._discontinuities.shifts:
             values = np.concatenate([values, np.zeros((count, len(self._discontinuities.shifts)))], axis=1)
         failures: dict[int, SolveError] = {}
@@ -115,17 +113,17 @@ class Kernels:
                 failures |= {first + member: error for member, error in block.failures().items()}
         return Solved(states, sensitivities, failures, _methods(used, options), most_steps)
 
-    @staticmethod
-    def _for_columns(found: Found, differentiate_by: DifferentiateBy, values: int) -> Found:
+    def _find(self, times: Reals, values: Reals, differentiate_by: DifferentiateBy) -> Found:
         """The discontinuities with their shifts as places in q, and dτ by the columns of sensitivities: (B, K, m)."""
-        if found.times.shape[1] == 0:
-            return found
+        first, last = float(times[:, 0].min()), float(times[:, -1].max())
+        found = self._discontinuities.find(values, first, last, with_jacobian=len(differentiate_by.parameters) > 0)
+        place = values.shape[1]
         count, total, width = found.jacobian.shape
         if width == 0:
-            return Found(found.times, values + found.shifts, np.zeros((count, total, 0)))
+            return Found(found.times, place + found.shifts, np.zeros((count, total, 0)))
         by_states = np.zeros((count, total, len(differentiate_by.states)))
         by_parameters = found.jacobian[..., list(differentiate_by.parameters)]
-        return Found(found.times, values + found.shifts, np.concatenate([by_states, by_parameters], axis=-1))
+        return Found(found.times, place + found.shifts, np.concatenate([by_states, by_parameters], axis=-1))
 
     def layout(self, differentiate_by: DifferentiateBy, values: int) -> Layout:
         """The layout for this many parameters and constants; made once."""
@@ -211,7 +209,9 @@ class _Block:
     @property
     def most_steps(self) -> int:
         """The most steps that one member took."""
-        return int(self._counters[:, step_control.STEPS].max(initial=0))
+        steps = self._counters[:, step_control.STEPS]
+        # for one member `max` takes a tenth of a small solve
+        return int(steps[0] if len(steps) == 1 else steps.max(initial=0))
 
     def failures(self) -> dict[int, SolveError]:
         """The errors of members that failed; their states become NaN, their sensitivities 0."""
