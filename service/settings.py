@@ -6,16 +6,29 @@
 from __future__ import annotations
 
 import ipaddress
+import re
 import socket
-from typing import Annotated
+from typing import Annotated, Any
 
-from pydantic import Field, SecretStr
-from pydantic_settings import BaseSettings, SettingsConfigDict
+from pydantic import BeforeValidator, Field, SecretStr
+from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from odelib.problem.limits import Limits
 
 Positive = Annotated[int, Field(ge=1)]
 _LIMITS = Limits()
+_ORIGIN = re.compile(r"\*|https?://[^/\s,]+")
+
+
+def _origins(text: Any) -> Any:
+    """Split a comma-separated list of origins. Raises `ValueError` if one is not an origin."""
+    if not isinstance(text, str):
+        return text
+    origins = [entry.strip() for entry in text.split(",") if entry.strip()]
+    for origin in origins:
+        if not _ORIGIN.fullmatch(origin):
+            raise ValueError(f"{origin!r} is not an origin such as https://example.org, without a path; or use *")
+    return origins
 
 
 class ServiceSettings(BaseSettings):
@@ -27,6 +40,8 @@ class ServiceSettings(BaseSettings):
     port: Annotated[int, Field(ge=0, le=65535)] = 8000
     api_key: SecretStr | None = None
     access_log: bool = False
+    # Comma-separated; NoDecode because pydantic-settings would otherwise expect JSON.
+    cors_origins: Annotated[tuple[str, ...], NoDecode, BeforeValidator(_origins)] = ()
 
     receive_seconds: Annotated[float, Field(gt=0)] = 30.0
     max_connections: Positive = 2000

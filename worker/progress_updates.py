@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import math
 import time
-from dataclasses import asdict
+from dataclasses import asdict, replace
 
 import structlog
 
@@ -64,9 +64,10 @@ class ProgressUpdates:
             self._saved_checkpoint = checkpoint
             self._checkpoint_saved_at = time.monotonic()
 
-    def progress(self) -> str:
-        """Return the latest progress as JSON text, "" if there is none."""
-        return _progress_json(self._monitor.progress)
+    def progress(self, *, is_done: bool = False) -> str:
+        """Return the latest progress as JSON text, "" if there is none. is_done: nothing is left to do."""
+        latest = self._monitor.progress
+        return _progress_json(replace(latest, fraction=1.0) if latest is not None and is_done else latest)
 
     def partial(self, code: OutcomeCode) -> str:
         """Return the result of the latest checkpoint as JSON text, "" if it cannot be computed.

@@ -85,9 +85,9 @@ class Pulse:
         """Return everything that the store does not have yet."""
         return self._updates.build(self._seconds(), everything=True)
 
-    def progress(self) -> str:
-        """Return the latest progress as JSON text, "" if there is none."""
-        return self._updates.progress()
+    def progress(self, *, is_done: bool = False) -> str:
+        """Return the latest progress as JSON text, "" if there is none. is_done: nothing is left to do."""
+        return self._updates.progress(is_done=is_done)
 
     def partial(self, reason: StopReason) -> str:
         """Return the result of the latest checkpoint as JSON text, "" if there is none."""

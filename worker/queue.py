@@ -25,13 +25,14 @@ from worker.settings import WorkerSettings
 from worker.states import Queue
 from worker.store.connection import connect
 from worker.store.fits import FitStore
-from worker.store.records import Cancellation, FitRecord, Page, Submission
+from worker.store.records import Cancellation, FitFilter, FitRecord, Page, Submission
 from worker.store.upkeep import UpkeepStore
 
 __all__ = [
     "Cancellation",
     "EndListener",
     "FitEnded",
+    "FitFilter",
     "FitNotFinished",
     "FitNotFound",
     "FitQueue",
@@ -91,12 +92,12 @@ class FitQueue:
         """Return a fit in its current state, with its result if `result`. Raises `FitNotFound`."""
         return self._fits.get(fit_id, result=result)
 
-    def list(self, *, status: str | None, system: str | None, limit: int, cursor: str | None) -> Page:
+    def list(self, wanted: FitFilter, *, limit: int, cursor: str | None) -> Page:
         """Return a page of at most `limit` fits, newest first, without results.
 
         Raises `ValueError` for an invalid cursor.
         """
-        return self._fits.list(status=status, system=system, limit=limit, cursor=cursor)
+        return self._fits.list(wanted, limit=limit, cursor=cursor)
 
     def cancel(self, fit_id: str) -> Cancellation:
         """Cancel a fit: at once if it is queued, within two seconds if it is running.

@@ -105,7 +105,8 @@ class FitRunner:
             log.warning("dropped", fit=claim.fit_id, attempt=claim.token)
 
     def _finish(self, claim: Claim, ending: Ending, pulse: Pulse) -> None:
-        if self._retry(claim, lambda: self._store.finish(claim, ending, pulse.progress())):
+        progress = pulse.progress(is_done=ending.status == "succeeded")
+        if self._retry(claim, lambda: self._store.finish(claim, ending, progress)):
             log.info("ended", fit=claim.fit_id, attempt=claim.token, status=ending.status)
         else:
             log.warning("end_not_saved", fit=claim.fit_id, attempt=claim.token, status=ending.status)

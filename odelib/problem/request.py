@@ -74,9 +74,8 @@ class FitProblem(Request):
     experiments: Annotated[
         Omittable[list[Experiment]],
         Field(
-            min_length=1,
             description="In place of `data`: several series, which share the parameters; each has its own initial "
-            "state.",
+            "state. An empty list beside `data` is ignored.",
         ),
     ] = None
     per_experiment: Annotated[
@@ -134,6 +133,9 @@ class FitProblem(Request):
         if isinstance(raw, FitProblem):
             return raw
         limits = info.context if isinstance(info.context, Limits) else Limits()
+        if isinstance(raw, dict) and "data" in raw and raw.get("experiments") == []:
+            # Generated clients send empty lists for what the caller has left out.
+            raw = {name: value for name, value in raw.items() if name != "experiments"}
         if isinstance(raw, dict) and (errors := too_large(raw, limits)):
             raise _validation_error(errors)
         try:

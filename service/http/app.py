@@ -6,6 +6,9 @@ from fastapi import FastAPI
 
 from service.http.auth import KeyMiddleware
 from service.http.errors import install_handlers
+from service.http.middleware.compression import CompressionMiddleware
+from service.http.middleware.cross_origin import CrossOriginMiddleware
+from service.http.middleware.head_requests import HeadMiddleware
 from service.http.openapi import DESCRIPTION, INTERFACE_VERSION, TITLE, openapi_document, operation_id
 from service.http.routes import fits, health, systems
 from service.http.state import attach
@@ -36,6 +39,10 @@ def create_app(settings: ServiceSettings | None = None, queue_settings: WorkerSe
     install_handlers(app)
     if settings.api_key is not None:
         app.add_middleware(KeyMiddleware, key=settings.api_key.get_secret_value())
+    app.add_middleware(CompressionMiddleware)
+    app.add_middleware(HeadMiddleware)
+    if settings.cors_origins:
+        app.add_middleware(CrossOriginMiddleware, origins=settings.cors_origins)
     attach(app, settings, queue_settings or WorkerSettings())
     app.openapi = lambda: openapi_document(app)  # type: ignore[method-assign]
     return app

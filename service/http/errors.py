@@ -184,7 +184,7 @@ def _methods_at(request: Request) -> list[str]:
         scope["method"] = method
         if any(route.matches(scope)[0] is Match.FULL for route in request.app.routes):
             methods.add(method)
-    return sorted(methods)
+    return sorted(methods | ({"HEAD"} if "GET" in methods else set()))
 
 
 def _internal_error(request: Request, error: Exception) -> Response:

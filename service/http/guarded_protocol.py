@@ -21,6 +21,7 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResp
 from uvicorn.server import ServerState
 
 from service.http.errors import ServiceError, problem_response
+from service.http.request_parser import RequestParser
 from service.settings import ServiceSettings
 
 MAX_HEAD_BYTES = 64 * 2**10  # request line and headers; also the bytes between two chunks of a body
@@ -63,6 +64,7 @@ class GuardedProtocol(HttpToolsProtocol):
         _loop: asyncio.AbstractEventLoop | None = None,
     ) -> None:
         super().__init__(config, server_state, app_state, _loop)
+        self.parser = RequestParser(self)  # type: ignore[assignment]
         self._config = config
         self._head_bytes = 0  # received since the last part of a body, or since the request began
         self._is_complete = True  # False while a request is arriving

@@ -16,9 +16,11 @@ from fastapi.routing import APIRoute
 from pydantic.json_schema import models_json_schema
 
 from odelib.problem.request import FitProblem
-from service.http.schemas import Problem
+from odelib.result import FitResult
+from service.http.parameters import KEY_PATTERN
+from service.http.schemas import FitProblemAnswer, PartialFit, Problem, ValidRequest
 
-INTERFACE_VERSION = "0.2.0"
+INTERFACE_VERSION = "0.3.0"
 TITLE = "odefit"
 DESCRIPTION = (
     "Fit ordinary differential equations to measured time series.\n\n"
@@ -34,9 +36,14 @@ _TAGS = [
 _REFERENCE = "#/components/schemas/"
 _HEADERS = {
     "Location": ("Path of the fit.", "string"),
-    "Retry-After": ("Seconds to wait before the next request for the fit.", "integer"),
+    "Retry-After": ("Seconds to wait before the next request.", "integer"),
     "Preference-Applied": ("The `Prefer` that the service applied.", "string"),
+    "Idempotency-Replayed": ("`true` if an earlier request with this key submitted the fit.", "string"),
+    "ETag": ("Changes with the fit; send it as `If-None-Match` to get 304 while it does not.", "string"),
 }
+_OF_SUBMISSIONS = ("Location", "Retry-After", "Preference-Applied", "Idempotency-Replayed")
+_OF_FITS = ("ETag", "Retry-After", "Preference-Applied")
+_RETRIED = ("429", "503")  # errors with Retry-After
 # The operations that take the id of a submitted fit.
 _FIT_OPERATIONS = ("get_fit", "get_fit_problem", "cancel_fit", "forget_fit")
 EXAMPLES = {
@@ -84,21 +91,28 @@ def _build(app: FastAPI) -> Node:
     schemas: Node = document["components"]["schemas"]
     for unused in ("HTTPValidationError", "ValidationError"):
         schemas.pop(unused, None)
+    document["servers"] = [{"url": "/", "description": "The service that this document comes from."}]
+    document["info"]["contact"] = {"name": "The maintainers of odefit"}
     _add_models(schemas)
     _describe_submission(document["paths"]["/fits"]["post"])
+    _describe_reading(document["paths"]["/fits/{fit_id}"]["get"])
     _describe_keys(document)
+    _describe_error_headers(document)
     for schema in schemas.values():
         _shorten_description(schema)
     for node in _nodes(document):
         _drop_null(node)
         _open_code(node)
+        _add_format(node)
+    _open_status(schemas)
+    _name_lists(schemas)
     _drop_titles(document)
     document["components"]["schemas"] = dict(sorted(schemas.items()))
     return document
 
 
 def _add_models(schemas: Node) -> None:
-    """Add the models of the request, and `Problem`, which no route declares as its response model."""
+    """Add the models of the request, and those that no route declares as its response model."""
     _, definitions = models_json_schema(
         [(FitProblem, "validation"), (Problem, "serialization")], ref_template=_REFERENCE + "{model}"
     )
@@ -106,6 +120,26 @@ def _add_models(schemas: Node) -> None:
         if name in schemas and schemas[name] != schema:
             raise ValueError(f"a request model and a response model share the name {name!r}")
         schemas[name] = schema
+    for model in (FitProblemAnswer, ValidRequest):  # whose request can be sent as it stands
+        request = schemas[model.__name__]["properties"]["request"]
+        schemas[model.__name__]["properties"]["request"] = {
+            "$ref": _REFERENCE + FitProblem.__name__,
+            "description": request["description"],
+        }
+    part = {"description": "The parts of a result that `fields` names.", "type": "object"}
+    schemas["PartialResult"] = part | {"properties": dict(schemas[FitResult.__name__]["properties"])}
+    schemas[PartialFit.__name__]["properties"]["result"] = {"$ref": _REFERENCE + "PartialResult"}
+
+
+def _headers(*names: str) -> Node:
+    return {name: {"description": _HEADERS[name][0], "schema": {"type": _HEADERS[name][1]}} for name in names}
+
+
+def _add_parameter(operation: Node, name: str, description: str, **schema: Any) -> None:
+    operation.setdefault("parameters", []).append(
+        {"name": name, "in": "header", "required": False, "description": description}
+        | {"schema": {"type": "string"} | schema}
+    )
 
 
 def _shorten_description(schema: Node) -> None:
@@ -121,21 +155,30 @@ def _describe_submission(operation: Node) -> None:
             "application/json": {"schema": {"$ref": _REFERENCE + FitProblem.__name__}, "examples": EXAMPLES},
         },
     }
-    operation["parameters"] = [
-        _header_parameter("Prefer", "`wait=SECONDS`: respond when the fit ends, or after this time."),
-        _header_parameter("Idempotency-Key", "A repeated key with the same body returns the same fit."),
-    ]
+    _add_parameter(operation, "Prefer", "`wait=SECONDS`: respond when the fit ends, or after this time.")
+    _add_parameter(
+        operation,
+        "Idempotency-Key",
+        "A repeated key with the same body returns the same fit.",
+        minLength=1,
+        maxLength=255,
+        pattern=KEY_PATTERN,
+    )
     for status in ("200", "202"):
-        operation["responses"][status]["headers"] = {
-            name: {"description": text, "schema": {"type": kind}} for name, (text, kind) in _HEADERS.items()
-        }
+        operation["responses"][status]["headers"] = _headers(*_OF_SUBMISSIONS)
         operation["responses"][status]["links"] = {
             name: {"operationId": name, "parameters": {"fit_id": "$response.body#/id"}} for name in _FIT_OPERATIONS
         }
 
 
-def _header_parameter(name: str, description: str) -> Node:
-    return {"name": name, "in": "header", "required": False, "description": description, "schema": {"type": "string"}}
+def _describe_reading(operation: Node) -> None:
+    _add_parameter(operation, "Prefer", "`wait=SECONDS`: respond when the fit ends, or after this time.")
+    (fields,) = [parameter for parameter in operation["parameters"] if parameter["name"] == "fields"]
+    fields |= {"style": "form", "explode": False}  # separated by commas
+    fields["schema"] = {"type": "array", "items": {"type": "string", "enum": list(FitResult.model_fields)}}
+    _add_parameter(operation, "If-None-Match", "The `ETag` of an earlier response: 304 if the fit has not changed.")
+    for status in ("200", "304"):
+        operation["responses"][status]["headers"] = _headers(*_OF_FITS)
 
 
 def _describe_keys(document: Node) -> None:
@@ -146,6 +189,14 @@ def _describe_keys(document: Node) -> None:
         if path.startswith("/health"):
             for operation in item.values():
                 operation["security"] = []
+
+
+def _describe_error_headers(document: Node) -> None:
+    for item in document["paths"].values():
+        for operation in item.values():
+            for status, response in operation["responses"].items():
+                if status in _RETRIED:
+                    response["headers"] = _headers("Retry-After")
 
 
 def _nodes(root: Any) -> Iterator[Node]:
@@ -185,6 +236,31 @@ def _open_code(node: Node) -> None:
         code["description"] = f"One of {known}; more may be added."
 
 
+def _add_format(node: Node) -> None:
+    """Say how large numbers are: some client generators would otherwise choose 32 bits."""
+    formats = {"number": "double", "integer": "int64"}
+    if isinstance(kind := node.get("type"), str) and kind in formats:
+        node["format"] = formats[kind]
+
+
+def _open_status(schemas: Node) -> None:
+    """Leave the status of a fit open, as codes are; as a query parameter it stays closed."""
+    known = ", ".join(f"`{member}`" for member in schemas["FitStatus"]["enum"])
+    for name in ("Fit", "PartialFit"):
+        status = schemas[name]["properties"]["status"]
+        text = f"{status['description']} One of {known}; more may be added."
+        schemas[name]["properties"]["status"] = {"type": "string", "description": text}
+
+
+def _name_lists(schemas: Node) -> None:
+    """Name the lists in unions of JSON types: some client generators fail on a list without a name."""
+    for name, schema in list(schemas.items()):
+        for i, member in enumerate(schema.get("oneOf", ())):
+            if member.get("type") == "array":
+                schemas[f"{name}List"] = member
+                schema["oneOf"][i] = {"$ref": f"{_REFERENCE}{name}List"}
+
+
 def _drop_titles(root: Node) -> None:
     """Drop the title that pydantic gives every property: client generators would name classes after it."""
     for node in list(_nodes(root)):
@@ -192,5 +268,5 @@ def _drop_titles(root: Node) -> None:
             for schema in node.get(group, {}).values() if isinstance(node.get(group), dict) else ():
                 if isinstance(schema, dict):
                     schema.pop("title", None)
-        if "in" in node and isinstance(node.get("schema"), dict):
+        if isinstance(node.get("schema"), dict):
             node["schema"].pop("title", None)

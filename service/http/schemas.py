@@ -60,6 +60,17 @@ class Fit(BaseModel):
     ] = None
 
 
+class PartialFit(Fit):
+    """A fit of whose result only some parts were asked for."""
+
+
+class ValidRequest(BaseModel):
+    """A request is valid; nothing was stored."""
+
+    valid: Literal[True]
+    request: Annotated[dict[str, Any], Field(description="The request with all defaults filled in.")]
+
+
 class FitList(BaseModel):
     """A page of fits, newest first, without results."""
 

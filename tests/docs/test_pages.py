@@ -41,7 +41,7 @@ from odelib.problem.unknowns import Unknown
 from odelib.result import OUTCOMES, FitResult, OutcomeCode, WarningCode
 from service.cli.main import app
 from service.http.errors import ERRORS, invalid_request, problem_response
-from service.http.routes.fits import ListQuery
+from service.http.routes.fits import FitQuery, ListQuery, SubmitQuery
 from service.http.schemas import Fit, Problem
 from worker.attempt_endings import died_too_often, internal_error, no_gpu, out_of_memory
 
@@ -280,7 +280,8 @@ def test_error_codes_are_listed_with_their_status() -> None:
 
 
 def test_every_query_parameter_is_described() -> None:
-    assert missing(ListQuery.model_fields, "routes") == []
+    for query in (ListQuery, FitQuery, SubmitQuery):
+        assert missing(query.model_fields, "routes") == []
 
 
 def test_the_index_links_to_every_page() -> None:

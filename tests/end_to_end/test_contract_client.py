@@ -61,7 +61,7 @@ def test_a_fit_is_submitted_and_its_result_read_typed(package: ModuleType, stack
         read = part(package, "api.fits.get_fit").sync(fit_id=fit.id, client=client)
 
     assert isinstance(fit, models.Fit)
-    assert fit.status is models.FitStatus.SUCCEEDED
+    assert fit.status == "succeeded"
     assert fit.result.outcome.code == "converged"
     assert fit.result.parameters["k"].value == pytest.approx(0.693, abs=0.01)
     assert [stage.kind for stage in fit.result.stages] == ["adam", "lbfgsb"]

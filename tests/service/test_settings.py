@@ -29,7 +29,7 @@ def documented() -> dict[str, str]:
 
 def default(field: FieldInfo) -> str:
     value = field.default
-    if value is None:
+    if value in (None, ()):
         return "none"
     return f"`{str(value).lower() if isinstance(value, bool) else f'{value:g}' if isinstance(value, float) else value}`"
 

@@ -11,6 +11,7 @@ from tests.processes import kill_redis, redis_server
 from tests.worker.conftest import Store, open_store
 from worker.attempt_endings import Ending
 from worker.end_listener import EndListener
+from worker.store.records import FitFilter
 
 LONG = 60.0
 
@@ -38,7 +39,7 @@ def test_all_waiters_are_notified_of_the_end(store: Store, after: float) -> None
         await listener.stop()
 
     asyncio.run(main())
-    assert store.fits.list(status="succeeded", system=None, limit=1, cursor=None).fits != []
+    assert store.fits.list(FitFilter(status="succeeded"), limit=1, cursor=None).fits != []
 
 
 def test_ended_and_unknown_fits_are_not_waited_for(store: Store) -> None:

@@ -20,7 +20,7 @@ from worker.errors import (
     StoreFull,
 )
 from worker.store.keys import KEYS
-from worker.store.records import FitRecord
+from worker.store.records import FitFilter, FitRecord
 
 TIME = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{6}Z")
 
@@ -123,7 +123,7 @@ def test_expired_fits_are_gone_before_the_sweep(store: Store) -> None:
     for call in (store.get, store.fits.problem, store.fits.cancel, store.fits.forget):
         with pytest.raises(FitNotFound, match="expired"):
             call(fit.id)
-    assert [found.id for found in store.fits.list(status=None, system=None, limit=10, cursor=None).fits] == [other.id]
+    assert [found.id for found in store.fits.list(FitFilter(), limit=10, cursor=None).fits] == [other.id]
 
 
 def test_deleted_and_expired_fits_leave_nothing_behind(store: Store) -> None:
@@ -173,7 +173,7 @@ def test_list_is_newest_first_in_pages(redis_url: str) -> None:
     def pages(limit: int, status: str | None = None, system: str | None = None) -> list[list[str]]:
         found, cursor = [], None
         while True:
-            page = store.fits.list(status=status, system=system, limit=limit, cursor=cursor)
+            page = store.fits.list(FitFilter(status=status, system=system), limit=limit, cursor=cursor)
             found.append([fit.id for fit in page.fits])
             assert all(fit.result is None for fit in page.fits)
             if (cursor := page.next_cursor) is None:
@@ -197,7 +197,7 @@ def test_list_is_newest_first_in_pages(redis_url: str) -> None:
 @pytest.mark.parametrize("cursor", ["", "x", "-1", "1.5", "1 ", "٣", "1" * 16, "+inf"])
 def test_a_bad_cursor(store: Store, cursor: str) -> None:
     with pytest.raises(ValueError, match="invalid cursor"):
-        store.fits.list(status=None, system=None, limit=1, cursor=cursor)
+        store.fits.list(FitFilter(), limit=1, cursor=cursor)
 
 
 def test_full_memory_refuses_fits_but_nothing_else(redis_url: str) -> None:

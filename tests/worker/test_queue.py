@@ -16,6 +16,7 @@ from worker.errors import IdempotencyConflict, StoreUnavailable
 from worker.queue import FitQueue
 from worker.settings import WorkerSettings
 from worker.store.connection import connect
+from worker.store.records import FitFilter
 from worker.store.upkeep import UpkeepStore
 
 REQUEST = {"system": "lorenz", "data": {"times": [0.1, 1e-300, 0.30000000000000004], "label": "Übung ☃"}}
@@ -36,7 +37,7 @@ def test_a_submission(queue: FitQueue) -> None:
     assert problem["request"] == REQUEST
     assert problem["versions"]["odefit"] == version("odefit")
     assert problem["versions"]["torch"] == version("torch")
-    page = queue.list(status="queued", system="lorenz", limit=10, cursor=None)
+    page = queue.list(FitFilter(status="queued", system="lorenz"), limit=10, cursor=None)
     assert (page.fits, page.next_cursor) == ([submission.record], None)
 
 
@@ -74,7 +75,7 @@ def test_one_fit_of_many_submissions_with_one_key(queue: FitQueue) -> None:
         thread.join()
 
     assert sorted(created) == [False] * 15 + [True]
-    assert len(queue.list(status=None, system=None, limit=100, cursor=None).fits) == 1
+    assert len(queue.list(FitFilter(), limit=100, cursor=None).fits) == 1
 
 
 def test_live_workers_are_counted(queue: FitQueue, redis_url: str) -> None:
@@ -92,7 +93,7 @@ def test_without_redis_every_call_raises(url: str) -> None:
     calls = (
         lambda: queue.submit(REQUEST, system="s", labels={}, queue="cpu"),
         lambda: queue.get("x"),
-        lambda: queue.list(status=None, system=None, limit=1, cursor=None),
+        lambda: queue.list(FitFilter(), limit=1, cursor=None),
         lambda: queue.cancel("x"),
         lambda: queue.forget("x"),
         lambda: queue.problem("x"),

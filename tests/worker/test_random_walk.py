@@ -27,7 +27,7 @@ from worker.errors import FitEnded, FitNotFinished, FitNotFound, QueueFull
 from worker.states import ENDED, MOVES, STATUSES, Queue, Status
 from worker.store.keys import KEYS
 from worker.store.leases import AttemptUpdate, Claim, PulseReply
-from worker.store.records import FitRecord
+from worker.store.records import FitFilter, FitRecord
 from worker.store.scripts import outcome_json
 
 MAX_DEATHS = 3
@@ -236,7 +236,7 @@ class RandomWalk(RuleBasedStateMachine):
             fits = [m for m in self.models.values() if status in (None, m.status)]
             expected = [m.id for m in sorted(fits, key=lambda m: -m.sequence)]
             for system in (None, "lorenz"):
-                page = self.store.fits.list(status=status, system=system, limit=100, cursor=None)
+                page = self.store.fits.list(FitFilter(status=status, system=system), limit=100, cursor=None)
                 assert [fit.id for fit in page.fits] == expected
 
     def _holder(self, claim: Claim) -> Model | None:

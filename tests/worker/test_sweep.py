@@ -12,6 +12,7 @@ from worker.attempt_endings import Ending
 from worker.errors import StoreUnavailable
 from worker.shared_flags import SharedFlags
 from worker.states import Queue
+from worker.store.records import FitFilter
 from worker.sweep import Sweep
 
 
@@ -73,7 +74,7 @@ def test_results_expire_and_overdue_cancellations_end(redis_url: str) -> None:
     bench.store.age_cancellation(cancelled.fit_id)
     bench.sweep.sweep()
 
-    fits = bench.store.fits.list(status=None, system=None, limit=9, cursor=None).fits
+    fits = bench.store.fits.list(FitFilter(), limit=9, cursor=None).fits
     assert [(fit.id, fit.status) for fit in fits] == [(cancelled.fit_id, "cancelled")]
 
 

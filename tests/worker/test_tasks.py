@@ -23,6 +23,7 @@ from worker.errors import StoreUnavailable
 from worker.shared_flags import SharedFlags
 from worker.states import Queue
 from worker.store.keys import KEYS
+from worker.store.records import FitFilter
 from worker.tasks import FitRunner
 
 REQUEST = request_of(parse_problem(decay(3)))
@@ -87,7 +88,7 @@ def test_a_fit(bench: Bench) -> None:
 def test_nothing_to_do(bench: Bench) -> None:
     bench.runner.run_next_fit("cpu", "gone")
     bench.runner.run_next_fit("gpu", "gone")
-    assert bench.store.fits.list(status=None, system=None, limit=1, cursor=None).fits == []
+    assert bench.store.fits.list(FitFilter(), limit=1, cursor=None).fits == []
 
 
 @pytest.mark.parametrize(
@@ -127,7 +128,7 @@ def test_an_invalid_request_fails(bench: Bench) -> None:
 
 def test_a_cancelled_fit(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
     def cancel_and_listen(monitor: Monitor) -> Any:
-        running = bench.store.fits.list(status="running", system=None, limit=1, cursor=None).fits
+        running = bench.store.fits.list(FitFilter(status="running"), limit=1, cursor=None).fits
         assert bench.store.fits.cancel(running[0].id).accepted
         return listens(monitor)
 
@@ -174,7 +175,7 @@ def test_a_worker_that_stops_hands_back_and_wakes_another(bench: Bench, monkeypa
 
 def test_a_fit_taken_by_another_attempt_is_dropped(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
     def lose_and_listen(monitor: Monitor) -> Any:
-        running = bench.store.fits.list(status="running", system=None, limit=1, cursor=None).fits[0]
+        running = bench.store.fits.list(FitFilter(status="running"), limit=1, cursor=None).fits[0]
         # Between two pulses, or it is taken back.
         while bench.store.leases.claim("cpu") is None:
             bench.store.lapse(running.id)
@@ -203,7 +204,7 @@ def test_the_next_attempt_goes_on_from_the_checkpoint(bench: Bench, monkeypatch:
     monkeypatch.setattr(tasks, "fit", after_a_point(dies_once_saved))
     with pytest.raises(SystemExit):  # as if the process died
         bench.run()
-    fit_id = bench.store.fits.list(status="running", system=None, limit=1, cursor=None).fits[0].id
+    fit_id = bench.store.fits.list(FitFilter(status="running"), limit=1, cursor=None).fits[0].id
     bench.store.lapse(fit_id)
     bench.store.upkeep.sweep_leases("{}")
     monkeypatch.setattr(tasks, "fit", note)

@@ -9,9 +9,11 @@ import redis
 from worker.errors import FitEnded, FitNotFinished, FitNotFound, IdempotencyConflict, QueueFull
 from worker.settings import WorkerSettings
 from worker.states import Queue
-from worker.store.records import Cancellation, FitRecord, Page, Submission, to_record
+from worker.store.records import Cancellation, FitFilter, FitRecord, Page, Submission, to_record
 from worker.store.scripts import Scripts
 
+# Fits that one script looks at: Redis serves no other client meanwhile.
+_SCAN = 1_000
 _CURSOR = re.compile(r"[0-9]{1,15}", re.ASCII)
 
 
@@ -63,15 +65,22 @@ class FitStore:
             raise FitNotFound(fit_id)
         return bytes(problem)
 
-    def list(self, *, status: str | None, system: str | None, limit: int, cursor: str | None) -> Page:
+    def list(self, wanted: FitFilter, *, limit: int, cursor: str | None) -> Page:
         """Return a page of at most `limit` fits, newest first, without results.
 
         Raises `ValueError` for an invalid cursor.
         """
         if cursor is not None and not _CURSOR.fullmatch(cursor):
             raise ValueError("invalid cursor")
-        fits, following = self._scripts.run("list", status or "", system or "", limit, cursor or "")
-        return Page([to_record(fields) for fields in fits], following.decode() if following else None)
+        position = (cursor or "").encode()
+        found: list[FitRecord] = []
+        while True:
+            fits, position, is_last = self._scripts.run(
+                "list", *wanted.arguments(), limit - len(found), position, _SCAN
+            )
+            found += [to_record(fields) for fields in fits]
+            if is_last or len(found) == limit:
+                return Page(found, None if is_last else position.decode())
 
     def cancel(self, fit_id: str) -> Cancellation:
         """Cancel a queued fit at once; ask the worker of a running one to stop. Raises `FitNotFound`, `FitEnded`."""

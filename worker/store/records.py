@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -44,6 +44,25 @@ class Submission:
 
 
 @dataclass(frozen=True)
+class FitFilter:
+    """Which fits to list; None and no labels select all.
+
+    labels: all of which a fit must have. created_after: the earliest time. created_before: later than all.
+    """
+
+    status: str | None = None
+    system: str | None = None
+    labels: Mapping[str, str] = field(default_factory=dict)
+    created_after: datetime | None = None
+    created_before: datetime | None = None
+
+    def arguments(self) -> tuple[str | bytes, ...]:
+        """Return the first arguments of list.lua."""
+        after, before = (_microseconds(time) for time in (self.created_after, self.created_before))
+        return (self.status or "", self.system or "", json.dumps(dict(self.labels)), after, before)
+
+
+@dataclass(frozen=True)
 class Page:
     """A page of fits, newest first. next_cursor: None on the last page."""
 
@@ -76,6 +95,10 @@ def to_record(fields: Sequence[Any]) -> FitRecord:
         error=json.loads(error) if error else None,
         result=result,
     )
+
+
+def _microseconds(time: datetime | None) -> str:
+    return "" if time is None else str((time - _EPOCH) // timedelta(microseconds=1))
 
 
 def _iso(microseconds: bytes) -> str:

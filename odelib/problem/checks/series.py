@@ -32,6 +32,9 @@ def check_all_series(
         report.add("/data", "'data' is required, or 'experiments' for several series")
         return
     series = located_series(raw)
+    if not series and isinstance(raw["experiments"], list):
+        report.add("/experiments", "must not be empty")
+        return
     if len(series) > limits.experiments:
         report.add("/experiments", f"at most {limits.experiments} experiments are allowed, but there are {len(series)}")
         return

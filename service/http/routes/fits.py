@@ -2,24 +2,29 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
-from typing import Annotated
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Annotated, TypeVar
 
 from fastapi import APIRouter, Query
 from pydantic import BaseModel, ConfigDict, Field
+from pydantic_core import to_json
 from starlette.requests import Request
 from starlette.responses import Response
 
 from odelib.problem.catalogue import CATALOGUE
 from odelib.problem.request import FitProblem, parse_problem, request_of
+from odelib.result import FitResult
 from service.http.errors import ParameterError, invalid_parameters
-from service.http.parameters import NO_PARAMETERS, idempotency_key, seconds_to_wait
+from service.http.parameters import NO_PARAMETERS, Instant, idempotency_key, matches, seconds_to_wait
 from service.http.request_body import check_headers, digest, read_body
-from service.http.schemas import Fit, FitList, FitProblemAnswer, FitStatus, error_responses
+from service.http.schemas import Fit, FitList, FitProblemAnswer, FitStatus, PartialFit, ValidRequest, error_responses
 from service.http.state import SMALL_BODY_BYTES, State, state_of
 from service.strict_json import parse_json
 from worker.errors import FitNotFound, StoreUnavailable
-from worker.queue import FitRecord, Submission
+from worker.queue import FitFilter, FitRecord, Submission
 from worker.states import ENDED
 
 CUSTOM = "custom"
@@ -30,7 +35,19 @@ _FIELDS = (
 )  # fmt: skip
 _ERRORS_OF_ONE_FIT = ("unauthorized", "fit_not_found", "invalid_parameter", "store_unavailable")
 
+T = TypeVar("T")
+
 router = APIRouter(tags=["fits"])
+
+
+class SubmitQuery(BaseModel):
+    """The query parameters of `POST /fits`."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    validate_only: Annotated[
+        bool, Field(description="Only validate: return the request with all defaults filled in, and store nothing.")
+    ] = False
 
 
 @router.post(
@@ -39,49 +56,58 @@ router = APIRouter(tags=["fits"])
     response_model=Fit,
     response_description="The fit was accepted",
     responses={
-        200: {"model": Fit, "description": "The fit has ended"},
+        200: {
+            "model": Fit | ValidRequest,
+            "description": "The fit has ended; with `validate_only`: it is valid",
+        },
         **error_responses(
             *("malformed_json", "bad_request", "unauthorized", "request_timeout", "body_too_large"),
             *("unsupported_media_type", "invalid_request", "invalid_parameter", "idempotency_conflict"),
             *("queue_full", "too_busy", "store_unavailable", "store_full"),
         ),
     },
-    dependencies=NO_PARAMETERS,
 )
-async def submit_fit(request: Request) -> Response:
+async def submit_fit(request: Request, query: Annotated[SubmitQuery, Query()]) -> Response:
     """Submit a fit.
 
     The service validates it immediately and runs it later. With `Prefer: wait=SECONDS` it responds when the fit ends.
     """
     state = state_of(request)
-    seconds = seconds_to_wait(request.headers.getlist("prefer"), state.settings.max_wait_seconds)
-    record = await _accept(state, request)
-    if seconds:
-        record = await _wait_for_end(state, record, seconds)
-    response = _fit_response(record, 200 if record.status in ENDED else 202)
+    if query.validate_only:
+        return Response(await _read(state, request, lambda body: _valid(state, body)), media_type="application/json")
+    seconds = _seconds_to_wait(state, request)
+    key = idempotency_key(request.headers.get("idempotency-key"))
+    submission = await _read(state, request, lambda body: _submit(state, _parse(state, body), body, key))
+    record = await _wait_for_end(state, submission.record, seconds)
+    response = _fit_response(record, 200 if record.status in ENDED else 202, seconds)
     response.headers["Location"] = f"/fits/{record.id}"
-    response.headers["Retry-After"] = _RETRY_AFTER
-    if seconds is not None:
-        response.headers["Preference-Applied"] = f"wait={seconds}"
+    if not submission.created:
+        response.headers["Idempotency-Replayed"] = "true"
     return response
 
 
-async def _accept(state: State, request: Request) -> FitRecord:
-    """Read, validate and queue. Nothing here outlives the call: the body may be large, and the caller may wait long."""
+async def _read(state: State, request: Request, process: Callable[[bytes], T]) -> T:
+    """Read the body, and process it in a thread.
+
+    Nothing here outlives the call: the body may be large, and the caller may wait long.
+    """
     headers = request.headers
     check_headers(headers.get("content-type"), headers.get("content-encoding"))
     with state.body_budget.body() as reserve:
         length, settings = headers.get("content-length"), state.settings
         body = await read_body(request.stream(), length, settings.max_body_bytes, settings.receive_seconds, reserve)
-        key = idempotency_key(headers.get("idempotency-key"))
         if len(body) <= SMALL_BODY_BYTES:
-            return (await state.in_thread(_submit, state, _parse(state, body), body, key)).record
+            return await state.in_thread(process, body)
         async with state.parsing:
-            return (await state.in_thread(lambda: _submit(state, _parse(state, body), body, key))).record
+            return await state.in_thread(process, body)
 
 
 def _parse(state: State, body: bytes) -> FitProblem:
     return parse_problem(parse_json(body, state.settings.max_json_depth), state.limits)
+
+
+def _valid(state: State, body: bytes) -> bytes:
+    return b'{"valid": true, "request": ' + to_json(request_of(_parse(state, body))) + b"}"
 
 
 def _submit(state: State, problem: FitProblem, body: bytes, key: str | None) -> Submission:
@@ -95,9 +121,13 @@ def _submit(state: State, problem: FitProblem, body: bytes, key: str | None) -> 
     )
 
 
-async def _wait_for_end(state: State, record: FitRecord, seconds: int) -> FitRecord:
+def _seconds_to_wait(state: State, request: Request) -> int | None:
+    return seconds_to_wait(request.headers.getlist("prefer"), state.settings.max_wait_seconds)
+
+
+async def _wait_for_end(state: State, record: FitRecord, seconds: int | None) -> FitRecord:
     """Return the fit once it has ended, or as it is after `seconds`."""
-    if record.status in ENDED:
+    if not seconds or record.status in ENDED:
         return record
     await state.wait_for_end(record.id, seconds)
     try:
@@ -114,7 +144,15 @@ class ListQuery(BaseModel):
     status: Annotated[FitStatus | None, Field(description="Only fits with this status.")] = None
     system: Annotated[str | None, Field(description="Only fits of this catalogue system, or `custom`.")] = None
     limit: Annotated[int, Field(ge=1, le=100, description="Maximum number of fits on a page.")] = 20
-    cursor: Annotated[str | None, Field(description="The `next_cursor` of the previous page.")] = None
+    cursor: Annotated[
+        str | None, Field(pattern="^[0-9]{1,15}$", description="The `next_cursor` of the previous page.")
+    ] = None
+    label: Annotated[
+        list[Annotated[str, Field(pattern=r"^[^:]*:.*$")]],
+        Field(description="`KEY:VALUE`: only fits with this label. Repeat it for fits that have several."),
+    ] = []
+    created_after: Annotated[Instant | None, Field(description="Only fits submitted at this time or later.")] = None
+    created_before: Annotated[Instant | None, Field(description="Only fits submitted before this time.")] = None
 
 
 @router.get(
@@ -130,9 +168,7 @@ async def list_fits(request: Request, query: Annotated[ListQuery, Query()]) -> R
         raise invalid_parameters([ParameterError("system", f"no system {query.system!r:.80}; choose one of {known}")])
     state = state_of(request)
     try:
-        page = await state.in_thread(
-            state.queue.list, status=query.status, system=query.system, limit=query.limit, cursor=query.cursor
-        )
+        page = await state.in_thread(state.queue.list, _filter_of(query), limit=query.limit, cursor=query.cursor)
     except ValueError:
         detail = "not a cursor; use the next_cursor of the previous page unchanged"
         raise invalid_parameters([ParameterError("cursor", detail)]) from None
@@ -141,17 +177,61 @@ async def list_fits(request: Request, query: Annotated[ListQuery, Query()]) -> R
     return Response(b'{"fits": [' + fits + b"]" + after + b"}", media_type="application/json")
 
 
+def _filter_of(query: ListQuery) -> FitFilter:
+    labels = dict(entry.split(":", 1) for entry in query.label)
+    return FitFilter(query.status, query.system, labels, query.created_after, query.created_before)
+
+
+class FitQuery(BaseModel):
+    """The query parameters of `GET /fits/{fit_id}`."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    fields: Annotated[
+        list[str] | None,
+        Field(description="Names of the parts of the result to return, separated by commas; all by default."),
+    ] = None
+
+    @property
+    def parts(self) -> frozenset[str] | None:
+        """The parts of the result to return, None for all. Raises `ServiceError` for unknown ones."""
+        if self.fields is None:
+            return None
+        names = [name.strip() for entry in self.fields for name in entry.split(",")]
+        if unknown := [name for name in names if name not in FitResult.model_fields]:
+            detail = f"a result has no part {unknown[0]!r:.80}; choose from {', '.join(FitResult.model_fields)}"
+            raise invalid_parameters([ParameterError("fields", detail)])
+        return frozenset(names)
+
+
 @router.get(
     "/fits/{fit_id}",
-    response_model=Fit,
+    response_model=Fit | PartialFit,  # the second describes what a request with `fields` gets
     response_description="The fit",
-    responses=error_responses(*_ERRORS_OF_ONE_FIT),
-    dependencies=NO_PARAMETERS,
+    responses={304: {"description": "The fit has not changed"}, **error_responses(*_ERRORS_OF_ONE_FIT)},
 )
-async def get_fit(request: Request, fit_id: str) -> Response:
-    """Return a fit in its current state, with its result if it has one."""
+async def get_fit(request: Request, fit_id: str, query: Annotated[FitQuery, Query()]) -> Response:
+    """Return a fit in its current state, with its result if it has one.
+
+    With `Prefer: wait=SECONDS` it responds when the fit ends.
+    """
     state = state_of(request)
-    return _fit_response(await state.in_thread(state.queue.get, fit_id))
+    parts, seconds = query.parts, _seconds_to_wait(state, request)
+    record = await _wait_for_end(state, await state.in_thread(state.queue.get, fit_id), seconds)
+    if parts is not None and record.result is not None:
+        record = await state.in_thread(_with_parts, record, parts)
+    response = _fit_response(record, 200, seconds)
+    tag = f'W/"{hashlib.blake2b(response.body, digest_size=16).hexdigest()}"'
+    response.headers["ETag"] = tag
+    if matches(request.headers.get("if-none-match"), tag):
+        unchanged = {name: value for name, value in response.headers.items() if not name.startswith("content-")}
+        return Response(status_code=304, headers=unchanged)
+    return response
+
+
+def _with_parts(record: FitRecord, parts: frozenset[str]) -> FitRecord:
+    result = json.loads(record.result or b"{}")
+    return replace(record, result=to_json({name: value for name, value in result.items() if name in parts}))
 
 
 @router.post(
@@ -208,5 +288,11 @@ def fit_json(record: FitRecord) -> bytes:
     return text if record.result is None else text[:-1] + b', "result": ' + record.result + b"}"
 
 
-def _fit_response(record: FitRecord, status: int = 200) -> Response:
-    return Response(fit_json(record), status, media_type="application/json")
+def _fit_response(record: FitRecord, status: int = 200, seconds: int | None = None) -> Response:
+    """Return the response with a fit. seconds: the `wait` that the request preferred."""
+    response = Response(fit_json(record), status, media_type="application/json")
+    if record.status not in ENDED:
+        response.headers["Retry-After"] = _RETRY_AFTER
+    if seconds is not None:
+        response.headers["Preference-Applied"] = f"wait={seconds}"
+    return response

@@ -254,3 +254,31 @@ def test_a_client_that_does_not_read_responses_is_disconnected(guarded: httpx.Cl
 
     assert time.monotonic() - began < 40
     check_alive(guarded)
+
+
+@pytest.mark.parametrize("cut", [0, 20, 100, 160])
+@pytest.mark.parametrize("connection", [b"Upgrade, HTTP2-Settings", b"close, Upgrade"])
+def test_an_offered_upgrade_is_passed_over(client: httpx.Client, connection: bytes, cut: int) -> None:
+    """As `curl --http2` and Java's HttpClient offer it. cut: where the request is sent in two parts."""
+    body = json.dumps(MINIMAL).encode()
+    offer = b"Connection: %b\r\nUpgrade: h2c\r\nHTTP2-Settings: AAMAAABkAAQ\r\n" % connection
+    request = POST + offer + b"Content-Length: %d\r\n\r\n%b" % (len(body), body)
+    if b"close" not in connection:
+        request += b"GET /systems/lorenz HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n"
+    with Raw(client) as raw:
+        raw.send(request[:cut])
+        time.sleep(0.05)
+        raw.send(request[cut:])
+        answers = raw.rest()
+
+    assert answers.startswith(b"HTTP/1.1 202 ")
+    assert answers.count(b"HTTP/1.1 ") == answers.count(b"HTTP/1.1 20") == 1 + (b"close" not in connection)
+
+
+def test_an_offered_upgrade_with_a_chunked_body_is_passed_over(client: httpx.Client) -> None:
+    body = json.dumps(MINIMAL).encode()
+    head = POST + b"Upgrade: websocket\r\nConnection: upgrade, close\r\nTransfer-Encoding: chunked\r\n\r\n"
+    with Raw(client) as raw:
+        raw.send(head + b"%x\r\n%b\r\n0\r\n\r\n" % (len(body), body))
+
+        assert raw.rest().startswith(b"HTTP/1.1 202 ")

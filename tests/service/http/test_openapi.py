@@ -147,7 +147,7 @@ def test_unions_of_types_are_named_and_unions_of_objects_tagged(made: Json) -> N
         if len(kinds) > 1:
             assert re.fullmatch("/components/schemas/[A-Za-z]+", way), way
         objects = [member for member in members if "properties" in member]
-        if len(objects) > 1:
+        if len(objects) > 1 and "/responses/200/" not in way:  # told apart by what was asked
             tag = node["discriminator"]["propertyName"]
             assert set(node["discriminator"]["mapping"].values()) == {member["$ref"] for member in node["oneOf"]}
             assert all(tag in member["required"] for member in objects), way
@@ -172,3 +172,32 @@ def test_every_route_is_documented(app: FastAPI, made: Json) -> None:
     routes = {(route.path, method) for route in app.routes if isinstance(route, APIRoute) for method in route.methods}
 
     assert {(path, method.upper()) for path, item in made["paths"].items() for method in item} >= routes
+
+
+def test_numbers_have_a_size(made: Json) -> None:
+    for way, node in nodes(made):
+        if node.get("type") in ("number", "integer"):
+            assert node["format"] in ("double", "int64"), way
+
+
+def test_a_stored_request_is_typed_as_one_that_can_be_sent(made: Json) -> None:
+    for name in ("FitProblemAnswer", "ValidRequest"):
+        request = made["components"]["schemas"][name]["properties"]["request"]
+        assert request["$ref"] == "#/components/schemas/FitProblem"
+
+
+def test_statuses_in_responses_are_open_and_in_queries_closed(made: Json) -> None:
+    assert "enum" not in made["components"]["schemas"]["Fit"]["properties"]["status"]
+    [status] = [entry for entry in made["paths"]["/fits"]["get"]["parameters"] if entry["name"] == "status"]
+    assert resolved(made, status["schema"])["enum"]
+
+
+def test_lists_in_unions_are_named(made: Json) -> None:
+    for way, node in nodes(made):
+        assert all("items" not in member for member in node.get("oneOf", ())), way
+
+
+def test_errors_that_pass_say_when_to_try_again(made: Json) -> None:
+    for name, operation in operations(made):
+        for status in {"429", "503"} & set(operation["responses"]):
+            assert "Retry-After" in operation["responses"][status]["headers"], name

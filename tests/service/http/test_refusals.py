@@ -231,12 +231,12 @@ def test_404_of_a_fit_says_that_it_may_have_expired(client: httpx.Client) -> Non
 @pytest.mark.parametrize(
     ("method", "path", "allowed"),
     [
-        ("PUT", "/fits", "GET, POST"),
-        ("PATCH", "/fits/x", "DELETE, GET"),
+        ("PUT", "/fits", "GET, HEAD, POST"),
+        ("PATCH", "/fits/x", "DELETE, GET, HEAD"),
         ("GET", "/fits/x/cancel", "POST"),
-        ("DELETE", "/systems", "GET"),
-        ("POST", "/health/live", "GET"),
-        ("OPTIONS", "/fits", "GET, POST"),
+        ("DELETE", "/systems", "GET, HEAD"),
+        ("POST", "/health/live", "GET, HEAD"),
+        ("OPTIONS", "/fits", "GET, HEAD, POST"),
     ],
 )
 def test_405_lists_the_allowed_methods(client: httpx.Client, method: str, path: str, allowed: str) -> None:
@@ -260,7 +260,7 @@ def test_405_lists_the_allowed_methods(client: httpx.Client, method: str, path: 
         ("GET", "/fits/x?full=1", ["full"]),
         ("GET", "/systems?x=1&y=2", ["x", "y"]),
         ("GET", "/health/ready?x=", ["x"]),
-        ("POST", "/fits?validate_only=true", ["validate_only"]),
+        ("POST", "/fits?validate_only=2", ["validate_only"]),
     ],
 )
 def test_422_for_a_bad_or_unknown_query_parameter(
