@@ -57,11 +57,29 @@ class Example:
 
 
 @dataclass(frozen=True)
+class Event:
+    """Something that happens when a condition becomes true.
+
+    when: a condition. set, add: by state, expressions of the values just before. at_start: it also happens where the
+    condition is true at the start. stop: the state stays as it is from then on. most: in one trajectory.
+    """
+
+    name: str
+    when: Expression
+    set: Mapping[str, Expression] = field(default_factory=dict)
+    add: Mapping[str, Expression] = field(default_factory=dict)
+    at_start: bool = False
+    stop: bool = False
+    most: int = 1000
+
+
+@dataclass(frozen=True)
 class System:
     """A checked system with its expressions parsed.
 
     equations: in the order of `states`. angles: maps a state that is an angle to the state that is its radius, for
-    polar plots.
+    polar plots. definitions: expressions that others use by name, each after those that it uses. inputs: the names of
+    known functions of time, which each experiment gives: see `odelib.problem.protocol`.
     """
 
     name: str
@@ -74,6 +92,9 @@ class System:
     example: Example | None = None
     angles: Mapping[str, str] = field(default_factory=dict)
     derived: Mapping[str, Expression] = field(default_factory=dict)
+    definitions: Mapping[str, Expression] = field(default_factory=dict)
+    inputs: tuple[str, ...] = ()
+    events: tuple[Event, ...] = ()
 
     def definition(self) -> SystemDefinition:
         """Return the definition that a caller would write for this system."""
