@@ -26,12 +26,15 @@ from torch import Tensor
 
 from odelib.arrays import Integers, Reals
 from odelib.engines.switching_times import Comparison, Window, switching_times
+from odelib.engines.symbolic.graph import MAX_OPERATIONS, too_many_operations
 from odelib.engines.torch_program import TorchProgram
+from odelib.problem.expressions.definitions import Definitions, needed
 from odelib.problem.expressions.parser import TIME, Expression, Name, Node, Number, Operation, walk
 from odelib.problem.system import System
 
 _COMPARISONS, _EXTREMES, _UNARY = ("<", "<=", ">", ">="), ("min", "max"), ("abs", "sign")
 _OPERATORS = (*_COMPARISONS, *_EXTREMES, *_UNARY, "floor")
+_STEPS = (*_COMPARISONS, "floor", "sign")  # constant between their own discontinuities
 
 
 @dataclass(frozen=True)
@@ -60,17 +63,24 @@ class Discontinuities:
     the two sides differ by something linear in time, as they usually do, their time is found exactly; else by a search
     that may miss two changes between neighbours of its grid.
 
-    shifts: the names of the shifts. equations: the system's, by state, with the shifts; both as they were if no time
-    depends on parameters.
+    shifts: the names of the shifts. equations, definitions: the system's, with the shifts; without, if no time depends
+    on parameters.
     """
 
     def __init__(self, system: System) -> None:
         self._names = (*system.parameters, *system.constants)
         self._parameter_count = len(system.parameters)
         self._comparisons: list[Comparison] = []
+        equations = system.equations
+        self.definitions: Definitions = needed(
+            frozenset[str]().union(*(equation.names for equation in equations.values())), system.definitions
+        )
+        self._underlying: dict[str, frozenset[str]] = {}  # the names behind each definition
+        for name, definition in self.definitions.items():
+            self._underlying[name] = self._resolved(definition.names)
         numbers: dict[object, int] = {}
-        for equation in system.equations.values():
-            for node in walk(equation.tree):
+        for expression in (*self.definitions.values(), *equations.values()):
+            for node in walk(expression.tree):
                 self._add(node, set(system.parameters), numbers)
         self.is_moving = any(comparison.is_moving for comparison in self._comparisons)
         # found once if every solve has the same: a small solve takes no longer than the search
@@ -78,29 +88,50 @@ class Discontinuities:
         if all(comparison.has_constant_time() for comparison in self._comparisons):
             self.constant = self._search(np.zeros((1, len(self._names))), -np.inf, np.inf, with_jacobian=False)
         self.shifts: tuple[str, ...] = ()
-        self.equations: Mapping[str, Expression] = system.equations
+        self.equations: Mapping[str, Expression] = equations
         if self.is_moving:
             self.shifts = tuple(f"shift {number}" for number in numbers.values())  # no name of a caller's has a space
-            self.equations = {state: _shifted(equation, numbers) for state, equation in system.equations.items()}
+            shifting = _Shifting(numbers, {name for name, names in self._underlying.items() if TIME in names})
+            for name, definition in self.definitions.items():
+                shifting.define(name, definition)
+            self.equations = {state: shifting.shifted(equation) for state, equation in equations.items()}
+            self.definitions = shifting.definitions
 
     def _add(self, node: Node, parameters: set[str], numbers: dict[object, int]) -> None:
         if not isinstance(node, Operation) or node.operator not in _OPERATORS:
             return
-        pairs = [pair for pair in _pairs(node) if self._meets_time(pair)]
+        pairs = [pair for pair in self._pairs(node) if self._meets_time(pair)]
         key = _key(node)
         if not pairs or key in numbers:
             return
         numbers[key] = len(numbers)
         for pair in pairs:
-            names = _names(pair[0]) | _names(pair[1])
-            sides = TorchProgram([Expression("", side, _names(side)) for side in pair], [TIME])
+            names = self._resolved(_names(pair[0]) | _names(pair[1]))
+            sides = TorchProgram([Expression("", side, _names(side)) for side in pair], [TIME], self.definitions)
             self._comparisons.append(
                 Comparison(sides, numbers[key], node.operator == "floor", names != {TIME}, bool(names & parameters))
             )
 
     def _meets_time(self, pair: tuple[Node, Node]) -> bool:
-        names = _names(pair[0]) | _names(pair[1])
+        names = self._resolved(_names(pair[0]) | _names(pair[1]))
         return TIME in names and names <= {TIME, *self._names}
+
+    def _resolved(self, names: frozenset[str]) -> frozenset[str]:
+        """The names, with those that a definition uses in place of its own."""
+        return frozenset().union(*(self._underlying.get(name, {name}) for name in names))
+
+    def _pairs(self, node: Operation) -> Iterator[tuple[Node, Node]]:
+        """The pairs of sides that an operation compares; |a| and b give the pairs a, b and a, −b."""
+        if node.operator in (*_UNARY, "floor"):
+            yield node.operands[0], Number(0.0)
+            return
+        for a, b in combinations([self._definition_of(operand) for operand in node.operands], 2):
+            yield from _both_signs(a, b) if _is_abs(a) else _both_signs(b, a) if _is_abs(b) else [(a, b)]
+
+    def _definition_of(self, node: Node) -> Node:
+        while isinstance(node, Name) and node.name in self.definitions:
+            node = self.definitions[node.name].tree
+        return node
 
     def find(self, values: Reals, first: float, last: float, *, with_jacobian: bool) -> Found:
         """When the sides are equal, between two times, for a batch of solves.
@@ -146,15 +177,6 @@ def _in_order(found: Sequence[tuple[Reals, int, Reals]], count: int, width: int)
     )
 
 
-def _pairs(node: Operation) -> Iterator[tuple[Node, Node]]:
-    """The pairs of sides that an operation compares; |a| and b give the pairs a, b and a, −b."""
-    if node.operator in (*_UNARY, "floor"):
-        yield node.operands[0], Number(0.0)
-        return
-    for a, b in combinations(node.operands, 2):
-        yield from _both_signs(a, b) if _is_abs(a) else _both_signs(b, a) if _is_abs(b) else [(a, b)]
-
-
 def _is_abs(node: Node) -> bool:
     return isinstance(node, Operation) and node.operator == "abs"
 
@@ -177,34 +199,88 @@ def _key(node: Node) -> object:
     )  # fmt: skip
 
 
-def _shifted(equation: Expression, numbers: Mapping[object, int]) -> Expression:
-    """The equation with t + shift in place of t in each comparison."""
-    stack: list[tuple[Node, Node]] = []  # each operand as it was and as it has become
-    for node in walk(equation.tree):
-        if not isinstance(node, Operation):
-            stack.append((node, node))
-            continue
-        count = len(node.operands)
-        operands = [new for _, new in stack[-count:]]
-        del stack[-count:]
-        number = numbers.get(_key(node)) if node.operator in _OPERATORS else None
-        if number is not None:
-            operands = [_with_shift(operand, f"shift {number}") for operand in operands]
-        stack.append((node, Operation(node.operator, tuple(operands))))
-    tree = stack.pop()[1]
-    return Expression(equation.text, tree, _names(tree))
+class _Shifting:
+    """Puts t + shift for t in each comparison, also in the definitions that a comparison uses.
 
+    numbers: the number of the shift of each comparison, by its key. moving: the definitions that depend on time. One
+    that a comparison uses is needed with t and with t + shift, so that it gets a copy named after the shift.
+    """
 
-def _with_shift(tree: Node, shift: str) -> Node:
-    stack: list[Node] = []
-    for node in walk(tree):
-        if isinstance(node, Operation):
+    def __init__(self, numbers: Mapping[object, int], moving: set[str]) -> None:
+        self.definitions: dict[str, Expression] = {}
+        self._numbers, self._moving = numbers, moving
+        self._size = 0
+
+    def define(self, name: str, definition: Expression) -> None:
+        """Add a definition; those that it uses have been added before."""
+        self.definitions[name] = self.shifted(definition)
+
+    def shifted(self, expression: Expression) -> Expression:
+        """The expression with the shift of each comparison in it."""
+        stack: list[tuple[Node, Node]] = []  # each operand as it was and as it has become
+        for node in walk(expression.tree):
+            if not isinstance(node, Operation):
+                stack.append((node, node))
+                continue
             count = len(node.operands)
-            operands = tuple(stack[-count:])
+            operands = [new for _, new in stack[-count:]]
             del stack[-count:]
-            stack.append(Operation(node.operator, operands))
-        elif node == Name(TIME):
-            stack.append(Operation("+", (node, Name(shift))))
+            number = self._numbers.get(_key(node)) if node.operator in _OPERATORS else None
+            if number is not None:
+                operands = [self._with_shift(operand, f"shift {number}") for operand in operands]
+            stack.append((node, Operation(node.operator, tuple(operands))))
+        tree = stack.pop()[1]
+        return Expression(expression.text, tree, _names(tree))
+
+    def _with_shift(self, tree: Node, shift: str) -> Node:
+        """The tree with t + shift for t, but for comparisons inside it: these have their own shifts."""
+        wanted = _names_outside_steps(tree)
+        for name in reversed(list(self.definitions)):
+            if name in wanted and name in self._moving:
+                wanted |= _names_outside_steps(self.definitions[name].tree)
+        for name in [name for name in self.definitions if name in wanted and name in self._moving]:
+            self._copy(name, shift)
+        return self._replaced(tree, shift)
+
+    def _copy(self, name: str, shift: str) -> None:
+        """Add the copy of a definition; those of the definitions that it uses have been added before."""
+        copy = f"{name} {shift}"
+        if copy not in self.definitions:
+            tree = self._replaced(self.definitions[name].tree, shift)
+            self._size += sum(1 for _ in walk(tree))
+            if self._size > MAX_OPERATIONS:
+                raise too_many_operations()
+            self._moving.add(copy)
+            self.definitions[copy] = Expression(self.definitions[name].text, tree, _names(tree))
+
+    def _replaced(self, tree: Node, shift: str) -> Node:
+        stack: list[Node] = []
+        for node in _walk_outside_steps(tree):
+            if isinstance(node, Operation) and node.operator not in _STEPS:
+                count = len(node.operands)
+                operands = tuple(stack[-count:])
+                del stack[-count:]
+                stack.append(Operation(node.operator, operands))
+            elif node == Name(TIME):
+                stack.append(Operation("+", (node, Name(shift))))
+            elif isinstance(node, Name) and node.name in self._moving:
+                stack.append(Name(f"{node.name} {shift}"))
+            else:
+                stack.append(node)
+        return stack.pop()
+
+
+def _names_outside_steps(tree: Node) -> set[str]:
+    return {node.name for node in _walk_outside_steps(tree) if isinstance(node, Name)}
+
+
+def _walk_outside_steps(tree: Node) -> Iterator[Node]:
+    """Yield as `walk`, but a comparison, `floor` or `sign` in place of what is in it."""
+    stack: list[tuple[Node, bool]] = [(tree, False)]
+    while stack:
+        node, is_expanded = stack.pop()
+        if isinstance(node, Operation) and node.operator not in _STEPS and not is_expanded:
+            stack.append((node, True))
+            stack.extend((operand, False) for operand in reversed(node.operands))
         else:
-            stack.append(node)
-    return stack.pop()
+            yield node

@@ -87,7 +87,9 @@ class ODELayer(nn.Module):
         self.differentiate_by = DifferentiateBy(
             tuple(range(len(self.system.states))), tuple(range(len(self.system.parameters)))
         )
-        self._observables = TorchProgram(list(self.system.observables.values()), variables_of(self.system.states))
+        self._observables = TorchProgram(
+            list(self.system.observables.values()), variables_of(self.system.states), self.system.definitions
+        )
         self._hold("parameter_vector", "parameters", parameters, self.system.parameters, trainable)
         self._hold("initial_state_vector", "initial_state", initial_state, self.system.states, trainable)
 

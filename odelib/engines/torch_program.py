@@ -13,6 +13,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from odelib.problem.expressions.definitions import Definitions, needed
 from odelib.problem.expressions.parser import TIME, Expression, Name, Number, Operation, reduce_pairwise, walk
 
 _FUNCTIONS: Mapping[str, Callable[..., Any]] = {
@@ -26,12 +27,18 @@ _FUNCTIONS: Mapping[str, Callable[..., Any]] = {
     "<=": operator.le,
     ">": operator.gt,
     ">=": operator.ge,
+    "==": operator.eq,
+    "!=": operator.ne,
+    "and": torch.logical_and,
+    "or": torch.logical_or,
+    "not": torch.logical_not,
     "where": torch.where,
     "abs": torch.abs,
     "min": torch.minimum,
     "max": torch.maximum,
     "exp": torch.exp,
     "log": torch.log,
+    "log2": torch.log2,
     "log10": torch.log10,
     "sqrt": torch.sqrt,
     "sin": torch.sin,
@@ -43,11 +50,16 @@ _FUNCTIONS: Mapping[str, Callable[..., Any]] = {
     "sinh": torch.sinh,
     "cosh": torch.cosh,
     "tanh": torch.tanh,
+    "asinh": torch.asinh,
+    "acosh": torch.acosh,
+    "atanh": torch.atanh,
     "erf": torch.erf,
     "floor": torch.floor,
     "sign": torch.sign,
 }
-_TAKE_NUMBERS = frozenset(["+", "-", "*", "/", "**", "<", "<=", ">", ">="])  # these take a tensor and a plain number
+_TAKE_NUMBERS = frozenset(
+    ["+", "-", "*", "/", "**", "<", "<=", ">", ">=", "==", "!="]
+)  # these take a tensor and a plain number
 
 _Instruction = tuple[Callable[..., Any], tuple[int, ...], int]
 
@@ -55,11 +67,13 @@ _Instruction = tuple[Callable[..., Any], tuple[int, ...], int]
 class TorchProgram:
     """Several expressions as one list of operations on torch tensors.
 
-    variables: the names that change during a solve (`t` and states), in the order of a call's arguments. `bind` gives
-    all other names their values.
+    variables: the names that change during a solve (`t` and states), in the order of a call's arguments. definitions:
+    what a name of one of them stands for. `bind` gives all other names their values.
     """
 
-    def __init__(self, expressions: Sequence[Expression], variables: Sequence[str]) -> None:
+    def __init__(
+        self, expressions: Sequence[Expression], variables: Sequence[str], definitions: Definitions | None = None
+    ) -> None:
         self._variables = list(variables)
         self._slots: dict[object, int] = {}
         self._numbers: dict[int, float] = {}
@@ -71,6 +85,10 @@ class TorchProgram:
         for name in self._variables:
             self._varying.add(self._slot(("name", name)))
             self._names[name] = self._slots["name", name]
+        self._defined: dict[str, int] = {}
+        names = frozenset[str]().union(*(expression.names for expression in expressions))
+        for name, expression in needed(names, definitions or {}).items():
+            self._defined[name] = self._add(expression)
         self._outputs = [self._add(expression) for expression in expressions]
         self._tensor_numbers.update(slot for slot in self._outputs if slot in self._numbers)
 
@@ -100,6 +118,8 @@ class TorchProgram:
             if isinstance(node, Number):
                 slot = self._slot(("number", node.value))
                 self._numbers[slot] = node.value
+            elif isinstance(node, Name) and node.name in self._defined:
+                slot = self._defined[node.name]
             elif isinstance(node, Name):
                 slot = self._slot(("name", node.name))
                 self._names[node.name] = slot
@@ -112,7 +132,7 @@ class TorchProgram:
         return stack.pop()
 
     def _operation(self, node: Operation, operands: tuple[int, ...]) -> int:
-        if node.operator in ("min", "max"):  # torch takes two operands
+        if node.operator in ("min", "max", "and", "or"):  # torch takes two operands
             return reduce_pairwise(operands, lambda a, b: self._instruction(node.operator, (a, b)))
         return self._instruction(node.operator, operands)
 

@@ -42,7 +42,7 @@ class TorchdiffeqEngine:
         self.most_steps = 0
         self._discontinuities = Discontinuities(system)
         equations = [self._discontinuities.equations[state] for state in system.states]
-        self._program = TorchProgram(equations, variables_of(system.states))
+        self._program = TorchProgram(equations, variables_of(system.states), self._discontinuities.definitions)
 
     @property
     def methods_used(self) -> tuple[str, ...]:

@@ -12,6 +12,7 @@ from torch import Tensor
 from odelib.arrays import Integers, Reals
 from odelib.engines.base import DifferentiateBy
 from odelib.engines.torch_program import TorchProgram
+from odelib.problem.expressions.definitions import underlying
 from odelib.problem.resolved import ResolvedProblem
 
 
@@ -53,7 +54,7 @@ class ModelValues:
         self._fixed = np.array(list(fixed.values()), dtype=np.float64)
         texts = dict.fromkeys(text for one in series for text in one.expressions.values())
         self._expressions = {text: problem.initial_expressions[text] for text in texts}
-        self._program = TorchProgram(list(self._expressions.values()), [])
+        self._program = TorchProgram(list(self._expressions.values()), [], problem.system.definitions)
         place = {name: i for i, name in enumerate([*self._free, *fixed])}
         first_of = {text: len(place) + i * len(series) for i, text in enumerate(texts)}
 
@@ -79,12 +80,15 @@ class ModelValues:
         depending = {name for one in self._series for name, unknown in one.own.items() if unknown in free}
         depending |= free.intersection(self._system.parameters)
         for one in self._series:
-            depending |= {s for s, text in one.expressions.items() if self._expressions[text].names & depending}
+            depending |= {s for s, text in one.expressions.items() if self._names_in(text) & depending}
         states, parameters = self._system.states, self._system.parameters
         return DifferentiateBy(
             tuple(i for i, name in enumerate(states) if name in depending),
             tuple(i for i, name in enumerate(parameters) if name in depending),
         )
+
+    def _names_in(self, text: str) -> frozenset[str]:
+        return underlying(self._expressions[text].names, self._system.definitions)
 
     def values(self, free: Reals) -> tuple[Tensor, Tensor]:
         """The parameters (series, p) and initial states (series, n), as new tensors. free: (count,)."""

@@ -7,6 +7,7 @@ must mean together. `FitProblem.model_validate` checks both and reports all mist
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Annotated, Any, Literal, NamedTuple
 
 from pydantic import (
@@ -219,7 +220,8 @@ def _check_system(choice: Any, limits: Limits, report: MistakeReport) -> tuple[S
     except ProblemError as error:
         report.errors.extend(FieldError("/system" + e.pointer, e.detail) for e in error.errors)
         return None, declared
-    return system, declared or DeclaredNames.of(system)
+    of_system = DeclaredNames.of(system)
+    return system, replace(declared, value_definitions=of_system.value_definitions) if declared else of_system
 
 
 def _plain(raw: Mapping[str, Any]) -> dict[str, Any]:

@@ -25,6 +25,9 @@ class SystemDefinition(Request):
     constants: Annotated[
         dict[Key, Number], Field(description="Numbers that are never fitted; a series may replace them.")
     ] = {}
+    definitions: Annotated[
+        dict[Key, Text], Field(description="Expressions that other expressions can use by name.")
+    ] = {}
     equations: Annotated[
         dict[Key, Text], Field(description="For each state its derivative with respect to time, as an expression.")
     ]
@@ -103,6 +106,7 @@ class System:
             states=list(self.states),
             parameters=list(self.parameters),
             constants=dict(self.constants),
+            definitions={n: e.text for n, e in self.definitions.items()},
             equations={n: e.text for n, e in self.equations.items()},
             observables={} if own == {s: s for s in self.states} else own,
             derived={n: e.text for n, e in self.derived.items()},

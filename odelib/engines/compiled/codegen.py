@@ -27,12 +27,13 @@ from odelib.problem.system import System
 # operation. Functions repeat the subexpressions that they have in common.
 PIECE_OPERATIONS = 400
 
-_INFIX = {"+": "+", "-": "-", "*": "*", "/": "/", "<": "<", "<=": "<=", ">": ">", ">=": ">="}
+_INFIX = ("+", "-", "*", "/", "<", "<=", ">", ">=", "==", "!=", "and", "or")
 _CALLS = {
     "abs": "abs({0})",
     "exp": "math.exp({0})",
     "log": "math.log({0})",
     "log10": "math.log10({0})",
+    "log2": "math.log2({0})",
     "sqrt": "math.sqrt({0})",
     "sin": "math.sin({0})",
     "cos": "math.cos({0})",
@@ -43,9 +44,13 @@ _CALLS = {
     "sinh": "math.sinh({0})",
     "cosh": "math.cosh({0})",
     "tanh": "math.tanh({0})",
+    "asinh": "math.asinh({0})",
+    "acosh": "math.acosh({0})",
+    "atanh": "math.atanh({0})",
     "erf": "math.erf({0})",
     "floor": "floor({0})",
     "neg": "-{0}",
+    "not": "not {0}",
     "where": "({1} if {0} else {2})",
     "min": "minimum({0}, {1})",
     "max": "maximum({0}, {1})",
@@ -120,7 +125,7 @@ class KernelSource:
         self._system = system
         self.discontinuities = Discontinuities(system)
         self._operations = 0
-        self._graph = Graph()
+        self._graph = Graph(self.discontinuities.definitions)
         self._outputs = [self._graph.add(self.discontinuities.equations[state]) for state in system.states]
         states, parameters = system.states, system.parameters
         self.size = len(states)
@@ -253,7 +258,7 @@ class KernelSource:
 
     def _operation(self, operator: str, operands: list[str]) -> str:
         if operator in _INFIX:
-            return f"{operands[0]} {_INFIX[operator]} {operands[1]}"
+            return f"{operands[0]} {operator} {operands[1]}"
         if operator == "**":
             return _power(*operands)
         return _CALLS[operator].format(*operands)

@@ -226,7 +226,7 @@ class _Block:
 
 
 class _Equations:
-    """A system as a cache key: equal if states, parameters, constants and equations are."""
+    """A system as a cache key: equal if states, parameters, constants, equations and definitions are."""
 
     def __init__(self, system: System) -> None:
         self.system = system
@@ -235,6 +235,7 @@ class _Equations:
             system.parameters,
             tuple(system.constants),
             tuple(expression.text for expression in system.equations.values()),
+            tuple((name, expression.text) for name, expression in system.definitions.items()),
         )
 
     def __hash__(self) -> int:

@@ -12,6 +12,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 from odelib.errors import FitError
+from odelib.problem.expressions.definitions import Definitions
 from odelib.problem.expressions.parser import Expression, Name, Number, reduce_pairwise, walk
 
 # Derivatives may be far longer than their expression: those of a product of 1,400 parameters, by each of them, take a
@@ -40,13 +41,19 @@ class Entry:
 
 
 class Graph:
-    """Nodes, each after its operands. More than `MAX_OPERATIONS` raise `FitError`."""
+    """Nodes, each after its operands. More than `MAX_OPERATIONS` raise `FitError`.
 
-    def __init__(self) -> None:
+    definitions: a name of one of them in an expression stands for its node.
+    """
+
+    def __init__(self, definitions: Definitions | None = None) -> None:
         self.entries: list[Entry] = []
         self._index: dict[Entry, int] = {}
         self._depends: list[int] = []  # per node, one bit for each name it depends on
         self._bits: dict[str, int] = {}
+        self._defined: dict[str, int] = {}
+        for name, expression in (definitions or {}).items():
+            self._defined[name] = self.add(expression)
 
     def add(self, expression: Expression) -> int:
         """The node of an expression."""
@@ -55,7 +62,8 @@ class Graph:
             if isinstance(node, Number):
                 stack.append(self.number(node.value))
             elif isinstance(node, Name):
-                stack.append(self.name(node.name))
+                defined = self._defined.get(node.name)
+                stack.append(self.name(node.name) if defined is None else defined)
             else:
                 count = len(node.operands)
                 operands = stack[-count:]
@@ -112,7 +120,7 @@ class Graph:
         return self._index[entry]
 
     def _operation(self, operator: str, operands: Sequence[int]) -> int:
-        if operator in ("min", "max"):
+        if operator in ("min", "max", "and", "or"):
             return reduce_pairwise(operands, lambda a, b: self._node(Entry(operator, (a, b))))
         return self._node(Entry(operator, tuple(operands)))
 
@@ -234,6 +242,10 @@ def _one_plus_square(c: _Chain, a: int) -> int:
     return c.make("+", c.graph.number(1.0), c.make("*", a, a))
 
 
+def _square_minus_one(c: _Chain, a: int) -> int:
+    return c.make("-", c.make("*", a, a), c.graph.number(1.0))
+
+
 def _over(c: _Chain, top: float, bottom: int) -> int:
     return c.make("/", c.graph.number(top), bottom)
 
@@ -252,6 +264,7 @@ _RULES: Mapping[str, Rule] = {
     "exp": _function(lambda c, _: c.node),
     "log": _function(lambda c, a: _over(c, 1.0, a), steep=True),
     "log10": _function(lambda c, a: _over(c, 1 / math.log(10), a), steep=True),
+    "log2": _function(lambda c, a: _over(c, 1 / math.log(2), a), steep=True),
     "sqrt": _function(lambda c, _: _over(c, 0.5, c.node), steep=True),
     "sin": _function(lambda c, a: c.make("cos", a)),
     "cos": _function(lambda c, a: c.make("neg", c.make("sin", a))),
@@ -262,10 +275,13 @@ _RULES: Mapping[str, Rule] = {
     "sinh": _function(lambda c, a: c.make("cosh", a)),
     "cosh": _function(lambda c, a: c.make("sinh", a)),
     "tanh": _function(lambda c, _: _one_minus_square(c, c.node)),
+    "asinh": _function(lambda c, a: _over(c, 1.0, c.make("sqrt", _one_plus_square(c, a)))),
+    "acosh": _function(lambda c, a: _over(c, 1.0, c.make("sqrt", _square_minus_one(c, a))), steep=True),
+    "atanh": _function(lambda c, a: _over(c, 1.0, _one_minus_square(c, a)), steep=True),
     "erf": _function(
         lambda c, a: c.make(
             "*", c.graph.number(2 / math.sqrt(math.pi)), c.make("exp", c.make("neg", c.make("*", a, a)))
         )
     ),
-    # floor, sign and comparisons are piecewise constant: no rule, no derivative
+    # floor, sign, comparisons, and, or and not are piecewise constant: no rule, no derivative
 }

@@ -68,7 +68,7 @@ def _too_much_text(raw: Mapping[str, Any], limit: int) -> list[FieldError]:
 def _expressions(raw: Mapping[str, Any]) -> Iterator[tuple[str, Mapping[str, Any]]]:
     """Every object whose strings are expressions, with its pointer."""
     owners: list[tuple[str, Any, tuple[str, ...]]] = [
-        ("/system", raw.get("system"), ("equations", "observables", "derived")),
+        ("/system", raw.get("system"), ("equations", "observables", "derived", "definitions")),
         ("", raw, ("initial_state",)),
         ("/data", raw.get("data"), ("initial_state",)),
     ]

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from itertools import chain
 from typing import Any
 
 from odelib.errors import ProblemError
 from odelib.problem.checks.expressions import check_expression
-from odelib.problem.checks.raw import MistakeReport
+from odelib.problem.checks.raw import MAX_NAMES, MistakeReport
+from odelib.problem.expressions.definitions import in_order
 from odelib.problem.expressions.names import name_error
 from odelib.problem.expressions.parser import Expression, Name
 from odelib.problem.expressions.vocabulary import TIME
@@ -21,12 +23,16 @@ Parsed = dict[str, Expression | None]  # None in place of an expression that is 
 
 @dataclass(frozen=True)
 class DeclaredNames:
-    """The names of a system, in order."""
+    """The names of a system, in order.
+
+    value_definitions: the definitions made of parameters and constants alone; all of them if some are invalid.
+    """
 
     states: Mapping[str, None]
     parameters: Mapping[str, None]
     constants: Mapping[str, None]
     observables: Mapping[str, None]
+    value_definitions: Mapping[str, None]
 
     @classmethod
     def of(cls, system: System | SystemDefinition) -> DeclaredNames:
@@ -36,7 +42,22 @@ class DeclaredNames:
             dict.fromkeys(system.parameters),
             dict.fromkeys(system.constants),
             dict.fromkeys(system.observables or system.states),
+            dict.fromkeys(_value_definitions(system) if isinstance(system, System) else system.definitions),
         )
+
+    @property
+    def of_values(self) -> dict[str, None]:
+        """What an expression whose value does not change during a solve can use."""
+        return {**self.parameters, **self.constants, **self.value_definitions}
+
+
+def _value_definitions(system: System) -> list[str]:
+    """The definitions made of parameters and constants alone."""
+    found: set[str] = {*system.parameters, *system.constants}
+    for name, expression in system.definitions.items():
+        if expression.names <= found:
+            found.add(name)
+    return [name for name in system.definitions if name in found]
 
 
 def well_formed_definition(raw: Mapping[str, Any]) -> SystemDefinition | None:
@@ -45,10 +66,10 @@ def well_formed_definition(raw: Mapping[str, Any]) -> SystemDefinition | None:
     The expressions in it can then be checked beside the errors of form, which report the parts left out here.
     """
     states, parameters = raw.get("states"), raw.get("parameters", [])
-    named = [raw.get(field, {}) for field in ("constants", "equations", "observables", "derived")]
+    named = [raw.get(field, {}) for field in ("constants", "equations", "observables", "derived", "definitions")]
     if not (_is_names(states) and states and _is_names(parameters) and all(isinstance(n, Mapping) for n in named)):
         return None
-    constants, equations, observables, derived = named
+    constants, equations, observables, derived, definitions = named
     return SystemDefinition.model_construct(
         states=states,
         parameters=parameters,
@@ -56,6 +77,7 @@ def well_formed_definition(raw: Mapping[str, Any]) -> SystemDefinition | None:
         equations={name: text for name, text in equations.items() if isinstance(text, str)},
         observables=dict(observables),
         derived=dict(derived),
+        definitions=dict(definitions),
     )
 
 
@@ -79,6 +101,7 @@ def build_system(
     limits = limits or Limits()
     report = MistakeReport()
     _check_names(definition, limits, report)
+    definitions = _definitions(definition, limits, report)
     equations = _equations(definition, limits, report)
     observables = _observables(definition, limits, report)
     derived = _derived(definition, limits, report)
@@ -95,6 +118,7 @@ def build_system(
         example=example,
         angles=angles or {},
         derived={n: e for n, e in derived.items() if e},
+        definitions=definitions,
     )
 
 
@@ -104,6 +128,7 @@ def _check_names(definition: SystemDefinition, limits: Limits, report: MistakeRe
         "states": [(f"/states/{i}", name) for i, name in enumerate(definition.states)],
         "parameters": [(f"/parameters/{i}", name) for i, name in enumerate(definition.parameters)],
         "constants": [(join("/constants", name), name) for name in definition.constants],
+        "definitions": [(join("/definitions", name), name) for name in definition.definitions],
         "observables": [(join("/observables", name), name) for name in definition.observables],
         "derived": [(join("/derived", name), name) for name in definition.derived],
     }
@@ -125,8 +150,22 @@ def _check_names(definition: SystemDefinition, limits: Limits, report: MistakeRe
 
 
 def _known(definition: SystemDefinition) -> dict[str, None]:
-    """Return the names that equations and observables can use."""
-    return dict.fromkeys((*definition.states, *definition.parameters, *definition.constants, TIME))
+    """Return the names that equations, observables and definitions can use."""
+    lists = (definition.states, definition.parameters, definition.constants, definition.definitions)
+    return dict.fromkeys((*chain.from_iterable(lists), TIME))
+
+
+def _definitions(definition: SystemDefinition, limits: Limits, report: MistakeReport) -> dict[str, Expression]:
+    found = _expressions(definition.definitions, "/definitions", _known(definition), limits, report)
+    valid = {name: expression for name, expression in found.items() if expression}
+    ordered, circle = in_order(valid)
+    while circle:
+        valid = {name: expression for name, expression in valid.items() if name not in circle}
+        ordered, next_circle = in_order(valid)
+        way = " → ".join(name[:80] for name in (*circle[:MAX_NAMES], circle[0]))
+        report.add(join("/definitions", circle[0]), f"the definition uses itself: {way}")
+        circle = next_circle
+    return ordered
 
 
 def _equations(definition: SystemDefinition, limits: Limits, report: MistakeReport) -> Parsed:

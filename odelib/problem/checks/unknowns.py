@@ -113,8 +113,8 @@ def _initial_states(
     series = [
         (join(base, "initial_state"), as_object(fields.get("initial_state"))) for base, fields in located_series(raw)
     ]
-    known = {**declared.parameters, **declared.constants}
-    scope = "an initial state can use only parameters and constants"
+    known = declared.of_values
+    scope = "an initial state can use only parameters, constants and definitions made of these"
     for base, given in (("/initial_state", common), *series):
         report.add_unknown_names(given, declared.states, base, "state")
         for name, entry in given.items():

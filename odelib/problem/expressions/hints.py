@@ -9,7 +9,7 @@ import re
 from collections.abc import Mapping
 
 from odelib.errors import ExpressionError
-from odelib.problem.expressions.vocabulary import FUNCTIONS
+from odelib.problem.expressions.vocabulary import FUNCTIONS, LOGIC
 
 OUT_OF_RANGE = "a number in the expression is outside the range of double precision"
 NESTED = "the expression is nested too deeply"
@@ -18,28 +18,25 @@ _HINTS: Mapping[type[ast.AST], str] = {
     ast.BitXor: "'^' is not an operator; write '**' for powers",
     ast.FloorDiv: "'//' is not an operator; write floor(a/b)",
     ast.Mod: "'%' is not an operator; write a - b*floor(a/b)",
-    ast.Eq: "'==' is not available, because real numbers are rarely exactly equal; use <, <=, > or >=",
-    ast.NotEq: "'!=' is not available, because real numbers are rarely exactly equal; use <, <=, > or >=",
-    ast.BitAnd: "'&' is not available; nest where(condition, a, b)",
-    ast.BitOr: "'|' is not available; write abs(x) for absolute values, or nest where(condition, a, b)",
+    ast.BitAnd: "'&' is not available; write 'and' between conditions",
+    ast.BitOr: "'|' is not available; write abs(x) for absolute values, or 'or' between conditions",
     ast.Invert: "'~' is not an operator; write '-' for a minus sign",
     ast.Tuple: "a comma can be used only between the arguments of a function",
     ast.Attribute: "a dot can be used only inside a number",
 }
 _OTHER_NAMES: Mapping[str, str] = {  # names of functions in other languages
     "ln": "log(x)", "arcsin": "asin(x)", "arccos": "acos(x)", "arctan": "atan(x)", "pow": "x**y",
+    "arcsinh": "asinh(x)", "arccosh": "acosh(x)", "arctanh": "atanh(x)",
     "ceil": "-floor(-x)", "heaviside": "where(x > 0, 1, 0)", "sgn": "sign(x)",
 }  # fmt: skip
 _LOOK_ALIKES: Mapping[str, str] = {
     "·": "*", "×": "*", "⋅": "*", "∗": "*", "−": "-", "–": "-", "÷": "/", "∕": "/", "²": "**2", "³": "**3",
     "≤": "<=", "≥": ">=", "√": "sqrt(x)", "π": "pi",
 }  # fmt: skip
-_NO_LOGIC = "'and', 'or' and 'not' are not available; nest where(condition, a, b)"
 _NO_CHOICE = "'if' is not available; write where(condition, a, b)"
-_NO_TEST = "write comparisons with <, <=, > or >=, inside where(condition, a, b)"
+_NO_TEST = "write comparisons with <, <=, >, >=, == or !=, inside where(condition, a, b)"
 _WORDS: Mapping[str, str] = {  # reserved words that deserve a better hint than that they are reserved
-    "and": _NO_LOGIC, "or": _NO_LOGIC, "not": _NO_LOGIC, "if": _NO_CHOICE, "else": _NO_CHOICE,
-    "is": _NO_TEST, "in": _NO_TEST,
+    "if": _NO_CHOICE, "else": _NO_CHOICE, "is": _NO_TEST, "in": _NO_TEST,
 }  # fmt: skip
 _FOREIGN = re.compile(r"""[^A-Za-z0-9_ \t.,()+\-*/<>=!^%&|~]""")
 
@@ -63,7 +60,7 @@ def check_characters(text: str) -> None:
     if re.search(r"0(?<![A-Za-z0-9_.]0)[xXoObB]", text):
         raise ExpressionError("numbers must be written in decimal digits")
     for word in re.findall(r"[A-Za-z_][A-Za-z0-9_]*", text):
-        if keyword.iskeyword(word):
+        if keyword.iskeyword(word) and word not in LOGIC:
             reserved = f"{word!r} is a reserved word in Python and cannot be a name; try {word + '_'!r}"
             raise ExpressionError(_WORDS.get(word, reserved))
 

@@ -34,7 +34,12 @@ MAX_TERMS = 2_000
 _BINARY: Mapping[type[ast.operator], str] = {
     ast.Add: "+", ast.Sub: "-", ast.Mult: "*", ast.Div: "/", ast.Pow: "**",
 }  # fmt: skip
-_COMPARISONS: Mapping[type[ast.cmpop], str] = {ast.Lt: "<", ast.LtE: "<=", ast.Gt: ">", ast.GtE: ">="}
+_EQUALITIES: Mapping[type[ast.cmpop], str] = {ast.Eq: "==", ast.NotEq: "!="}
+_COMPARISONS: Mapping[type[ast.cmpop], str] = {
+    ast.Lt: "<", ast.LtE: "<=", ast.Gt: ">", ast.GtE: ">=", **_EQUALITIES,
+}  # fmt: skip
+_CONDITION = "a comparison, as in x > 1, or several with 'and', 'or' and 'not'"
+_ONLY_IN_CONDITIONS = "allowed only as the first argument of where(condition, a, b)"
 
 
 @dataclass(frozen=True)
@@ -46,7 +51,7 @@ class Number:
 
 @dataclass(frozen=True)
 class Name:
-    """A state, parameter, constant, observable or `t`."""
+    """A state, parameter, constant, definition, observable or `t`."""
 
     name: str
 
@@ -55,8 +60,8 @@ class Name:
 class Operation:
     """An operator, function or comparison on other nodes.
 
-    operator: one of `+ - * / ** neg`, a comparison, or the name of a function. Sums and products are binary and
-    associate to the left, as written.
+    operator: one of `+ - * / ** neg`, a comparison, `and or not`, or the name of a function. Sums and products are
+    binary and associate to the left, as written; `and` and `or` have two or more operands.
     """
 
     operator: str
@@ -84,16 +89,33 @@ def parse_expression(text: str, *, max_characters: int = MAX_CHARACTERS, max_lev
     >>> sorted(parse_expression("-k*x + pi").names)
     ['k', 'x']
     """
+    return _parse(text, max_characters, max_levels, lambda converter, node: converter.convert(node, 1))
+
+
+def parse_condition(text: str, *, max_characters: int = MAX_CHARACTERS, max_levels: int = MAX_LEVELS) -> Expression:
+    """Parse a condition that becomes true at an instant: comparisons other than `==` and `!=`, `and`, `or`, `not`.
+
+    Raises `ExpressionError` as `parse_expression`.
+
+    >>> parse_condition("x > 1 and not y > 2").tree.operator
+    'and'
+    """
+    return _parse(text, max_characters, max_levels, lambda converter, node: converter.instant(node))
+
+
+def _parse(
+    text: str, max_characters: int, max_levels: int, convert: Callable[[_Converter, ast.expr], Node]
+) -> Expression:
     if len(text) > max_characters:
         raise ExpressionError(
             f"at most {max_characters} characters are allowed in an expression, but this one has {len(text)}; "
-            "split it into several observables or states"
+            "split it into several definitions"
         )
     text = text.strip()
     check_characters(text)
     names: set[str] = set()
     try:
-        tree = _Converter(max_levels, names).convert(ast.parse(text, mode="eval").body, 1)
+        tree = convert(_Converter(max_levels, names), ast.parse(text, mode="eval").body)
     except SyntaxError as error:
         raise ExpressionError(syntax_hint(text, error)) from None
     except (RecursionError, MemoryError):
@@ -156,7 +178,9 @@ class _Converter:
             case ast.Call():
                 return self._call(node, level)
             case ast.Compare():
-                raise ExpressionError("a comparison is allowed only as the first argument of where(condition, a, b)")
+                raise ExpressionError(f"a comparison is {_ONLY_IN_CONDITIONS}")
+            case ast.BoolOp() | ast.UnaryOp(op=ast.Not()):
+                raise ExpressionError(f"'and', 'or' and 'not' are {_ONLY_IN_CONDITIONS}")
         raise ExpressionError(node_hint(node.op if isinstance(node, ast.UnaryOp) else node))
 
     def _chain(self, node: ast.BinOp, level: int) -> Node:
@@ -214,20 +238,51 @@ class _Converter:
         if name != "where":
             return Operation(name, tuple(self.convert(argument, level + 1) for argument in node.args))
         condition, *branches = node.args
+        wrong = f"the first argument of where() must be a condition: {_CONDITION}"
         return Operation(
-            "where", (self._comparison(condition, level + 1), *(self.convert(b, level + 1) for b in branches))
+            "where", (self._condition(condition, level + 1, wrong), *(self.convert(b, level + 1) for b in branches))
         )
 
-    def _comparison(self, node: ast.expr, level: int) -> Node:
-        if not isinstance(node, ast.Compare) or len(node.ops) != 1:
-            raise ExpressionError("the first argument of where() must be a single comparison, as in where(x > 1, a, b)")
-        operator = type(node.ops[0])
-        if operator not in _COMPARISONS:
-            raise ExpressionError(node_hint(node.ops[0]))
-        return Operation(
-            _COMPARISONS[operator],
-            (self.convert(node.left, level + 1), self.convert(node.comparators[0], level + 1)),
-        )
+    def instant(self, node: ast.expr) -> Node:
+        """A condition by itself, without `==` and `!=`: they hold for no time, or change without becoming true."""
+        for part in _parts(node):
+            if isinstance(part, ast.Compare) and any(type(operator) in _EQUALITIES for operator in part.ops):
+                raise ExpressionError(
+                    "'==' and '!=' are allowed only inside where(condition, a, b): a condition that becomes true is "
+                    "written with <, <=, > or >="
+                )
+        return self._condition(node, 1, f"this must be a condition: {_CONDITION}")
+
+    def _condition(self, node: ast.expr, level: int, wrong: str) -> Node:
+        if level > self.max_levels:
+            raise _too_deep(self.max_levels)
+        match node:
+            case ast.BoolOp():
+                operator = "and" if isinstance(node.op, ast.And) else "or"
+                return Operation(operator, tuple(self._condition(value, level + 1, wrong) for value in node.values))
+            case ast.UnaryOp(op=ast.Not()):
+                return Operation("not", (self._condition(node.operand, level + 1, wrong),))
+            case ast.Compare(ops=[comparison]):
+                if type(comparison) not in _COMPARISONS:
+                    raise ExpressionError(node_hint(comparison))
+                sides = (self.convert(node.left, level + 1), self.convert(node.comparators[0], level + 1))
+                return Operation(_COMPARISONS[type(comparison)], sides)
+            case ast.Compare():
+                raise ExpressionError("write a chain of comparisons with 'and', as in 0 < x and x < 1")
+        raise ExpressionError(wrong)
+
+
+def _parts(condition: ast.expr) -> Iterator[ast.expr]:
+    """Yield what `and`, `or` and `not` combine in a condition."""
+    pending = [condition]
+    while pending:
+        node = pending.pop()
+        if isinstance(node, ast.BoolOp):
+            pending.extend(node.values)
+        elif isinstance(node, ast.UnaryOp):
+            pending.append(node.operand)
+        else:
+            yield node
 
 
 def _family(operator: ast.operator) -> str | None:

@@ -8,20 +8,27 @@ NAMES = ("x", "y", "n")
 EDGES = (0.0, 1.0, -1.0, 2.0, 3.0, 0.5, -2.0)
 NUMBERS = ("0", "0.5", "1", "2", "3", "4", "1.5", "-1", "-2")
 FUNCTIONS = (
-    "abs", "exp", "log", "log10", "sqrt", "sin", "cos", "tan", "asin", "acos", "atan", "sinh", "cosh", "tanh", "erf",
-    "floor", "sign",
+    "abs", "exp", "log", "log2", "log10", "sqrt", "sin", "cos", "tan", "asin", "acos", "atan", "sinh", "cosh", "tanh",
+    "asinh", "acosh", "atanh", "erf", "floor", "sign",
 )  # fmt: skip
 
 
 def grow(inner: st.SearchStrategy[str]) -> st.SearchStrategy[str]:
-    operators, comparisons = st.sampled_from(["+", "-", "*", "*", "/", "**"]), st.sampled_from(["<", "<=", ">", ">="])
+    operators = st.sampled_from(["+", "-", "*", "*", "/", "**"])
+    comparisons = st.sampled_from(["<", "<=", ">", ">=", "==", "!="])
+    condition = st.one_of(
+        st.builds("{} {} {}".format, inner, comparisons, inner),
+        st.builds(
+            "({} {} {}) {} not {} < {}".format, inner, comparisons, inner, st.sampled_from(["and", "or"]), inner, inner
+        ),
+    )
     return st.one_of(
         st.builds("({}) {} ({})".format, inner, operators, inner),
         st.builds("({})**{}".format, inner, st.sampled_from(["2", "3", "0.5", "0", "1", "n", "x", "-1", "4", "2.5"])),
         st.builds("{}({})".format, st.sampled_from(FUNCTIONS), inner),
         st.builds("{}({}, {})".format, st.sampled_from(["min", "max"]), inner, inner),
         st.builds("{}({}, {}, {})".format, st.sampled_from(["min", "max"]), inner, inner, inner),
-        st.builds("where({} {} {}, {}, {})".format, inner, comparisons, inner, inner, inner),
+        st.builds("where({}, {}, {})".format, condition, inner, inner),
         st.builds("-({})".format, inner),
     )
 

@@ -17,8 +17,14 @@ TIMES = [0.0, 0.25, 0.5, 0.75, 1.0, 1.5, 2.2, 3.0, 4.0]
 STEP = 1e-5
 
 
-def system(parameters: list[str], **equations: str) -> dict[str, Any]:
-    return {"states": list(equations), "parameters": parameters, "constants": {"c": 2.0}, "equations": equations}
+def system(parameters: list[str], *, definitions: Mapping[str, str] | None = None, **equations: str) -> dict[str, Any]:
+    return {
+        "states": list(equations),
+        "parameters": parameters,
+        "constants": {"c": 2.0},
+        "definitions": dict(definitions or {}),
+        "equations": equations,
+    }
 
 
 SYSTEMS: dict[str, tuple[dict[str, Any], dict[str, float]]] = {
@@ -52,6 +58,27 @@ SYSTEMS: dict[str, tuple[dict[str, Any], dict[str, float]]] = {
     "a time that is an expression": (
         system(["k", "a", "b"], y="where(c*t < a + b/k, k, -y)"),
         {"k": 0.7, "a": 0.9, "b": 0.8},
+    ),
+    "times, sides and choices in definitions": (
+        system(
+            ["k", "lag", "width"],
+            y="pulse - k*y",
+            definitions={
+                "onset": "lag + k/5",
+                "since": "t - onset",
+                "is_on": "where(since > 0 and not since > width, 1, 0)",
+                "pulse": "10*is_on*(1 + where(is_on*t > 1.4, 1, 0))",
+            },
+        ),
+        {"k": 0.5, "lag": 0.8, "width": 1.1},
+    ),
+    "bends in definitions": (
+        system(
+            ["k", "a", "b"],
+            y="ramp - k*y",
+            definitions={"capped": "min(t, b)", "distance": "abs(t - a)", "ramp": "where(distance < capped/2, 3, t)"},
+        ),
+        {"k": 0.3, "a": 1.6, "b": 1.2},
     ),
     "several states, nonlinear": (
         system(["r", "m", "tau"], prey="where(t < tau, r, r/3)*prey - prey*pred", pred="prey*pred - m*pred"),

@@ -31,8 +31,9 @@ DEFINITION: dict[str, Any] = {
     "states": ["prey", "predator"],
     "parameters": ["alpha", "beta", "gamma", "delta"],
     "constants": {"k": 1.0},
+    "definitions": {"growth": "alpha*prey", "eaten": "beta*prey*predator"},
     "equations": {
-        "prey": "alpha*prey - beta*prey*predator",
+        "prey": "growth - eaten",
         "predator": "gamma*prey*predator - k*delta*predator",
     },
     "observables": {"total": "prey + predator", "prey": "prey"},

@@ -78,14 +78,21 @@ def test_defaults_in_parts_that_are_given(where: str, short: Any, full: Any) -> 
 
 def test_defaults_of_a_definition() -> None:
     body = changed(
-        MINIMAL, {"/system": changed(DEFINITION, {"/constants": ABSENT, "/observables": ABSENT, "/derived": ABSENT})}
+        MINIMAL,
+        {
+            "/system": changed(
+                DEFINITION,
+                {"/constants": ABSENT, "/definitions": ABSENT, "/observables": ABSENT, "/derived": ABSENT},
+            )
+        },
     )
     body["system"]["equations"]["predator"] = "0"
     body["system"]["parameters"] = []
     body["system"]["equations"]["prey"] = "0"
     body["parameters"] = {}
     echo = request_of(parse_problem(body))["system"]
-    assert (echo["parameters"], echo["constants"], echo["observables"], echo["derived"]) == ([], {}, {}, {})
+    assert echo["parameters"] == []
+    assert all(echo[field] == {} for field in ("constants", "definitions", "observables", "derived"))
 
 
 @pytest.mark.parametrize("body", [MINIMAL, FULL], ids=["minimal", "full"])

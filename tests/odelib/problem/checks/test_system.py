@@ -38,8 +38,8 @@ GOOD_NAMES = [
 ]
 SOFT_KEYWORDS = ["match", "case", "type"]
 FUNCTION_NAMES = [
-    "abs", "min", "max", "exp", "log", "log10", "sqrt", "sin", "cos", "tan", "asin", "acos", "atan", "sinh", "cosh",
-    "tanh", "erf", "floor", "sign", "where",
+    "abs", "min", "max", "exp", "log", "log2", "log10", "sqrt", "sin", "cos", "tan", "asin", "acos", "atan", "sinh",
+    "cosh", "tanh", "asinh", "acosh", "atanh", "erf", "floor", "sign", "where",
 ]  # fmt: skip
 
 
@@ -50,12 +50,14 @@ def with_name(kind: str, name: str) -> dict[str, Any]:
             return custom(states=["x", name], equations={"x": f"-a*{name}", name: name})
         case "parameters":
             return custom(parameters=["a", name], equations={"x": f"-a*x + {name}"})
+        case "definitions":
+            return custom(definitions={name: "2*a"}, equations={"x": f"-a*x + {name}"})
         case "constants":
             return custom(constants={name: 1.0}, equations={"x": f"-a*x + {name}"})
     return custom(observables={name: "2*x"})
 
 
-@pytest.mark.parametrize("kind", ["states", "parameters", "constants", "observables"])
+@pytest.mark.parametrize("kind", ["states", "parameters", "constants", "definitions", "observables"])
 @pytest.mark.parametrize("name", GOOD_NAMES + SOFT_KEYWORDS)
 def test_names_are_ascii_identifiers(kind: str, name: str) -> None:
     assert mistakes(with_name(kind, name)) == {}
@@ -126,6 +128,9 @@ def test_the_functions() -> None:
         ({"parameters": ["a", "a"]}, "/system/parameters/1"),
         ({"parameters": ["a", "x"]}, "/system/parameters/1"),
         ({"constants": {"a": 1.0}}, "/system/constants/a"),
+        ({"definitions": {"a": "1"}}, "/system/definitions/a"),
+        ({"definitions": {"d": "1"}, "observables": {"d": "x"}}, "/system/observables/d"),
+        ({"definitions": {"d": "1"}, "derived": {"d": "1"}}, "/system/derived/d"),
         ({"constants": {"x": 1.0}}, "/system/constants/x"),
         ({"observables": {"a": "x"}}, "/system/observables/a"),
         ({"constants": {"c": 1.0}, "observables": {"c": "x"}}, "/system/observables/c"),
@@ -160,6 +165,45 @@ def test_observables_can_use_states_parameters_constants_and_time_but_not_each_o
 def test_equations_can_use_time_but_not_observables() -> None:
     assert mistakes(custom(equations={"x": "a*t"})) == {}
     assert list(mistakes(custom(equations={"x": "o"}, observables={"o": "x"}))) == ["/system/equations/x"]
+
+
+def test_definitions_are_used_by_equations_observables_initial_states_and_each_other() -> None:
+    body = custom(
+        constants={"c": 1.0},
+        definitions={"d": "c*e + t*x", "e": "a*g", "g": "c + 1"},
+        equations={"x": "-d*e"},
+        observables={"o": "d + x"},
+    )
+    body["initial_state"]["x"] = "e + 1"
+    assert mistakes(body) == {}
+    assert list(parse_problem(body).resolved_system.definitions) == ["g", "e", "d"]
+    body["initial_state"]["x"] = "d"
+    assert "definitions made of these" in mistakes(body)["/initial_state/x"]
+
+
+@pytest.mark.parametrize(
+    ("definitions", "found"),
+    [
+        ({"d": "d"}, {"/system/definitions/d": "the definition uses itself: d → d"}),
+        ({"d": "e", "e": "2*d"}, {"/system/definitions/d": "the definition uses itself: d → e → d"}),
+        (
+            {"d": "d + 1", "e": "1", "f": "e + g", "g": "f"},
+            {
+                "/system/definitions/d": "the definition uses itself: d → d",
+                "/system/definitions/f": "the definition uses itself: f → g → f",
+            },
+        ),
+        ({"d": "e"}, {"/system/definitions/d": "unknown name 'e'; known names: x, a, d, t"}),
+    ],
+)
+def test_definitions_have_no_circle(definitions: dict[str, str], found: dict[str, str]) -> None:
+    body = custom(definitions=definitions)
+    assert mistakes(body) == found
+
+
+def test_no_definition_can_use_an_observable_and_no_derived_quantity_a_definition() -> None:
+    assert list(mistakes(custom(definitions={"d": "o"}, observables={"o": "x"}))) == ["/system/definitions/d"]
+    assert list(mistakes(custom(definitions={"d": "a"}, derived={"q": "2*d"}))) == ["/system/derived/q"]
 
 
 def test_equations_are_in_the_order_of_the_states() -> None:

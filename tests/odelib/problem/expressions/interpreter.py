@@ -20,6 +20,11 @@ MEANING: Mapping[str, Callable[..., Any]] = {
     "<=": operator.le,
     ">": operator.gt,
     ">=": operator.ge,
+    "==": operator.eq,
+    "!=": operator.ne,
+    "and": lambda *conditions: all(conditions),
+    "or": lambda *conditions: any(conditions),
+    "not": operator.not_,
     "where": lambda condition, a, b: a if condition else b,
     "abs": abs,
     "min": min,
@@ -28,8 +33,8 @@ MEANING: Mapping[str, Callable[..., Any]] = {
     **{
         name: getattr(math, name)
         for name in (
-            "exp", "log", "log10", "sqrt", "sin", "cos", "tan", "asin", "acos", "atan", "sinh", "cosh", "tanh",
-            "erf", "floor",
+            "exp", "log", "log2", "log10", "sqrt", "sin", "cos", "tan", "asin", "acos", "atan", "sinh", "cosh", "tanh",
+            "asinh", "acosh", "atanh", "erf", "floor",
         )
     },
 }  # fmt: skip

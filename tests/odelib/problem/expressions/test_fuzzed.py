@@ -22,7 +22,8 @@ from tests.odelib.problem.expressions.interpreter import MEANING, evaluate
 from tests.odelib.problem.requests import examples
 
 OPERATORS = {"+": 2, "-": 2, "*": 2, "/": 2, "**": 2, "neg": 1}
-COMPARISONS = {"<": 2, "<=": 2, ">": 2, ">=": 2}
+COMPARISONS = dict.fromkeys(("<", "<=", ">", ">=", "==", "!="), 2)
+LOGIC = ("and", "or", "not")
 
 
 def parsed(text: str) -> Expression | None:
@@ -69,15 +70,19 @@ def assert_only_what_is_allowed(expression: Expression) -> None:
                 assert name not in FUNCTIONS
             case Operation(operator, operands):
                 assert type(operands) is tuple
+                if operator in LOGIC:
+                    assert len(operands) == 1 if operator == "not" else len(operands) >= 2
+                    conditions.update(map(id, operands))
+                    continue
                 fewest, most = FUNCTIONS.get(operator) or ((OPERATORS | COMPARISONS)[operator],) * 2
                 assert fewest <= len(operands) <= most
                 if operator == "where":
                     condition = operands[0]
                     assert isinstance(condition, Operation)
-                    assert condition.operator in COMPARISONS
+                    assert condition.operator in (*COMPARISONS, *LOGIC)
                     conditions.add(id(condition))
     for node in walk(expression.tree):
-        if isinstance(node, Operation) and node.operator in COMPARISONS:
+        if isinstance(node, Operation) and node.operator in (*COMPARISONS, *LOGIC):
             assert id(node) in conditions
 
 
@@ -207,7 +212,11 @@ def arithmetic(inner: st.SearchStrategy[str]) -> st.SearchStrategy[str]:
         inner,
         spaces,
     )
-    comparison = st.builds(lambda a, op, b: f"{a} {op} {b}", inner, st.sampled_from(["<", "<=", ">", ">="]), inner)
+    comparison = st.builds(lambda a, op, b: f"{a} {op} {b}", inner, st.sampled_from([*COMPARISONS]), inner)
+    condition = st.one_of(
+        comparison,
+        st.builds(lambda a, op, b: f"{a} {op} not {b}", comparison, st.sampled_from(["and", "or"]), comparison),
+    )
     return st.one_of(
         binary,
         binary,
@@ -217,7 +226,7 @@ def arithmetic(inner: st.SearchStrategy[str]) -> st.SearchStrategy[str]:
             lambda name, a: f"{name}({a})", st.sampled_from(["abs", "sin", "exp", "sqrt", "floor", "erf"]), inner
         ),
         st.builds(lambda name, a, b: f"{name}({a}, {b})", st.sampled_from(["min", "max"]), inner, inner),
-        st.builds(lambda test, a, b: f"where({test}, {a}, {b})", comparison, inner, inner),
+        st.builds(lambda test, a, b: f"where({test}, {a}, {b})", condition, inner, inner),
     )
 
 
