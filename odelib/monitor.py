@@ -8,6 +8,8 @@ to wait for the other.
 from __future__ import annotations
 
 import json
+from bisect import bisect_right
+from collections.abc import Iterable
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
@@ -64,12 +66,47 @@ class Checkpoint:
         return cls(**json.loads(text))
 
 
+MAX_LOSSES = 1_000
+
+
+class LossHistory:
+    """The loss after each step of a fit, thinned evenly to at most `MAX_LOSSES` entries.
+
+    One thread adds, another reads. strides: how often it was thinned; a reader that has seen another number reads all.
+
+    >>> history = LossHistory()
+    >>> for step in range(1, 5_001):
+    ...     history.add(step, 1 / step)
+    >>> len(history.since(0)) <= MAX_LOSSES, history.since(4_996)
+    (True, [(5000, 0.0002)])
+    """
+
+    def __init__(self, entries: Iterable[tuple[int, float]] = ()) -> None:
+        self._entries = list(entries)
+        self.strides = 0
+
+    def add(self, step: int, loss: float) -> None:
+        """Add the loss after a step, counted over all stages."""
+        if step % 2**self.strides and self._entries:
+            return
+        if len(self._entries) >= MAX_LOSSES:
+            self.strides += 1
+            # A new list: the reader may be going through the old one.
+            self._entries = [entry for entry in self._entries if entry[0] % 2**self.strides == 0]
+        self._entries.append((step, loss))
+
+    def since(self, step: int) -> list[tuple[int, float]]:
+        """Return the entries after a step."""
+        entries = self._entries
+        return entries[bisect_right(entries, step, key=lambda entry: entry[0]) :]
+
+
 @dataclass
 class Monitor:
     """The object that a fit and another thread share.
 
     stop: set by the other thread; the fit checks it often, even during a solve.
-    progress, checkpoint: the latest ones, set by the fit.
+    progress, checkpoint: the latest ones, set by the fit. losses: of all steps so far.
 
     >>> from odelib import FitProblem, fit
     >>> problem = FitProblem.model_validate({
@@ -89,3 +126,4 @@ class Monitor:
     stop: StopReason | None = None
     progress: Progress | None = field(default=None)
     checkpoint: Checkpoint | None = field(default=None)
+    losses: LossHistory = field(default_factory=LossHistory)

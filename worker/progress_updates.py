@@ -10,12 +10,13 @@ from dataclasses import asdict, replace
 import structlog
 
 from odelib.fitting import partial_result
-from odelib.monitor import Checkpoint, Monitor, Progress
+from odelib.monitor import Checkpoint, LossHistory, Monitor, Progress
 from odelib.problem.request import FitProblem
 from odelib.result import OutcomeCode
 from worker.log import where
-from worker.store.leases import AttemptUpdate
+from worker.store.leases import AttemptUpdate, Trace
 from worker.store.scripts import outcome_json
+from worker.trace_updates import TraceUpdates
 
 log = structlog.get_logger(__name__)
 
@@ -34,12 +35,17 @@ class ProgressUpdates:
         self._saved_checkpoint: Checkpoint | None = None
         self._checkpoint_saved_at = -math.inf
         self._pending: tuple[Progress | None, Checkpoint | None] = (None, None)
+        self._trace = TraceUpdates()
         self._rendered: tuple[Checkpoint | None, AttemptUpdate] = (None, AttemptUpdate(0.0))
 
-    def begin(self, problem: FitProblem, earlier: Checkpoint | None) -> None:
-        """Set the problem, and the checkpoint of an earlier attempt if there is one."""
+    def begin(self, problem: FitProblem, earlier: Checkpoint | None, losses: bytes | None = None) -> None:
+        """Set the problem, and the checkpoint and the losses of an earlier attempt if there are any."""
         self._problem = problem
         self._saved_checkpoint = earlier
+        if earlier is not None and losses:
+            steps = sum(report["steps"] for report in earlier.reports)
+            entries = ((step, loss) for step, loss in json.loads(b"[%b]" % losses) if step <= steps)
+            self._monitor.losses = LossHistory(entries)
 
     def build(self, seconds: float, *, everything: bool = False) -> AttemptUpdate:
         """Return the update after `seconds` of this attempt. everything: include a checkpoint that is not due yet."""
@@ -48,18 +54,21 @@ class ProgressUpdates:
             checkpoint = None
         self._pending = (progress, checkpoint)
         texts = self._render(checkpoint) if checkpoint is not None else AttemptUpdate(0.0)
+        is_new = progress is not self._saved_progress
         return AttemptUpdate(
             seconds,
-            "" if progress is self._saved_progress else _progress_json(progress),
+            _progress_json(progress) if is_new else "",
             texts.checkpoint,
             texts.position,
             texts.partial,
             texts.partial_outcome,
+            self.trace() if is_new else Trace(),
         )
 
     def mark_saved(self) -> None:
         """Record that the store has the last update."""
         self._saved_progress, checkpoint = self._pending
+        self._trace.mark_saved()
         if checkpoint is not None:
             self._saved_checkpoint = checkpoint
             self._checkpoint_saved_at = time.monotonic()
@@ -68,6 +77,13 @@ class ProgressUpdates:
         """Return the latest progress as JSON text, "" if there is none. is_done: nothing is left to do."""
         latest = self._monitor.progress
         return _progress_json(replace(latest, fraction=1.0) if latest is not None and is_done else latest)
+
+    def trace(self) -> Trace:
+        """Return the best parameters so far, and the losses that the store does not have yet."""
+        checkpoint = self._monitor.checkpoint
+        if checkpoint is None or self._problem is None:
+            return Trace()
+        return self._trace.build(self._problem, checkpoint.best, self._monitor.losses)
 
     def partial(self, code: OutcomeCode) -> str:
         """Return the result of the latest checkpoint as JSON text, "" if it cannot be computed.

@@ -24,7 +24,7 @@ from worker.log import where, where_is_the_main_thread
 from worker.memory import FitMemory
 from worker.progress_updates import ProgressUpdates
 from worker.settings import WorkerSettings
-from worker.store.leases import AttemptUpdate, Claim, LeaseStore, PulseReply
+from worker.store.leases import AttemptUpdate, Claim, LeaseStore, PulseReply, Trace
 
 _LOGGED_FRAMES = 12  # innermost frames of a fit that does not stop
 
@@ -78,7 +78,7 @@ class Pulse:
 
     def begin(self, problem: FitProblem, resume: Checkpoint | None) -> None:
         """Set the problem and the checkpoint from which the fit resumes."""
-        self._updates.begin(problem, resume)
+        self._updates.begin(problem, resume, self._claim.losses)
         self._time_left = problem.time_limit_seconds - self._claim.elapsed
 
     def final_update(self) -> AttemptUpdate:
@@ -88,6 +88,10 @@ class Pulse:
     def progress(self, *, is_done: bool = False) -> str:
         """Return the latest progress as JSON text, "" if there is none. is_done: nothing is left to do."""
         return self._updates.progress(is_done=is_done)
+
+    def trace(self) -> Trace:
+        """Return the best parameters, and the losses that the store does not have yet."""
+        return self._updates.trace()
 
     def partial(self, reason: StopReason) -> str:
         """Return the result of the latest checkpoint as JSON text, "" if there is none."""
@@ -147,7 +151,7 @@ class Pulse:
         ending = ending_of_stop(reason, self.partial(reason))
         if isinstance(ending, Ending):
             # If Redis is away this raises, and the next beat tries again: the end must be saved first.
-            self._store.finish(self._claim, ending, self.progress())
+            self._store.finish(self._claim, ending, self.progress(), self.trace())
         elif ending == "hand_back":
             with suppress(WorkerError):  # otherwise the lease lapses
                 self._store.hand_back(self._claim, self.final_update())
@@ -159,7 +163,7 @@ class Pulse:
         log.warning("takes_too_much_memory", fit=self._claim.fit_id, megabytes=self._memory.megabytes)
         # Computing a partial result would take more memory; the store has that of the last checkpoint.
         ending = Ending("failed", error=out_of_memory(self._memory.megabytes))
-        self._store.finish(self._claim, ending, self.progress())
+        self._store.finish(self._claim, ending, self.progress(), self.trace())
         os.kill(os.getpid(), signal.SIGKILL)
 
     def _grace(self, reason: StopReason) -> float:

@@ -10,7 +10,6 @@ from typing import Any
 from pydantic_core import to_json
 
 from worker.celery_app import Messenger, broker_list
-from worker.end_listener import EndListener
 from worker.errors import (
     FitEnded,
     FitNotFinished,
@@ -21,6 +20,7 @@ from worker.errors import (
     StoreUnavailable,
     WorkerError,
 )
+from worker.fit_listener import FitListener
 from worker.settings import WorkerSettings
 from worker.states import Queue
 from worker.store.connection import connect
@@ -30,9 +30,9 @@ from worker.store.upkeep import UpkeepStore
 
 __all__ = [
     "Cancellation",
-    "EndListener",
     "FitEnded",
     "FitFilter",
+    "FitListener",
     "FitNotFinished",
     "FitNotFound",
     "FitQueue",

@@ -106,7 +106,8 @@ class FitRunner:
 
     def _finish(self, claim: Claim, ending: Ending, pulse: Pulse) -> None:
         progress = pulse.progress(is_done=ending.status == "succeeded")
-        if self._retry(claim, lambda: self._store.finish(claim, ending, progress)):
+        trace = pulse.trace()
+        if self._retry(claim, lambda: self._store.finish(claim, ending, progress, trace)):
             log.info("ended", fit=claim.fit_id, attempt=claim.token, status=ending.status)
         else:
             log.warning("end_not_saved", fit=claim.fit_id, attempt=claim.token, status=ending.status)

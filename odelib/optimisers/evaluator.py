@@ -54,6 +54,7 @@ class Evaluator:
     other_optima: those of these ends that reached the best loss elsewhere.
 
     stop: returns why the fit must stop, or None. publish: called after a step, at most every `CHECKPOINT_SECONDS`.
+    record: called after every step with the number of steps and the best loss.
     """
 
     def __init__(
@@ -65,6 +66,7 @@ class Evaluator:
         counts: Counts | None = None,
         optimiser_state: dict[str, Any] | None = None,
         publish: Callable[[Evaluator], None] = lambda _: None,
+        record: Callable[[int, float], None] = lambda steps, loss: None,
     ) -> None:
         self.objective = objective
         self.unknowns: Unknowns = objective.unknowns
@@ -75,6 +77,7 @@ class Evaluator:
         self.other_optima: list[OtherOptimum] = []
         self._stop = stop
         self._publish = publish
+        self._record = record
         self._latest = best
         self._started = time.monotonic() - self.counts.seconds
         self._published = -np.inf
@@ -118,6 +121,7 @@ class Evaluator:
         """Count a step. optimiser_state: JSON from which the optimiser could continue after an interruption."""
         self.counts.steps += 1
         self.optimiser_state = optimiser_state
+        self._record(self.counts.steps, self.best.loss)
         now = time.monotonic()
         self.counts.seconds = now - self._started
         if now - self._published >= CHECKPOINT_SECONDS:

@@ -102,6 +102,7 @@ class Plan:
             counts=self.position.counts,
             optimiser_state=self.position.optimiser_state,
             publish=self._publish,
+            record=self._record,
         )
         self._publish(evaluator)
         try:
@@ -135,6 +136,10 @@ class Plan:
             start_losses=sorted(evaluator.start_losses) or None,
             other_optima=evaluator.other_optima or None,
         )
+
+    def _record(self, steps: int, loss: float) -> None:
+        """Add the loss after a step of the running stage to the monitor's."""
+        self._monitor.losses.add(sum(report.steps for report in self.position.reports) + steps, loss)
 
     def _publish(self, evaluator: Evaluator) -> None:
         """Leave progress and a checkpoint in the monitor."""

@@ -26,7 +26,7 @@ class _Server(uvicorn.Server):
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         """Stop accepting requests, finish those in progress, and end."""
-        self._state.closing.set()
+        self._state.close()
         await super().shutdown(sockets)
 
 

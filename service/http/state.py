@@ -16,7 +16,7 @@ from starlette.requests import Request
 from odelib.problem.limits import Limits
 from service.http.request_body import BodyBudget
 from service.settings import ServiceSettings
-from worker.queue import EndListener, FitQueue
+from worker.queue import FitListener, FitQueue
 from worker.settings import WorkerSettings
 
 SMALL_BODY_BYTES = 16 * 2**10  # parsed faster than handed over to a thread
@@ -40,7 +40,7 @@ class State:
     settings: ServiceSettings
     limits: Limits
     queue: FitQueue
-    listener: EndListener
+    listener: FitListener
     body_budget: BodyBudget
     closing: asyncio.Event = field(default_factory=asyncio.Event)
     parsing: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(_MAX_PARSING))
@@ -49,6 +49,11 @@ class State:
     async def in_thread(self, function: Callable[P, T], *args: P.args, **options: P.kwargs) -> T:
         """Call a blocking function, such as a method of the queue, in a thread."""
         return await asyncio.get_running_loop().run_in_executor(self.threads, partial(function, *args, **options))
+
+    def close(self) -> None:
+        """Answer requests that wait for a fit or follow it: the service shuts down."""
+        self.closing.set()
+        self.listener.wake_followers()
 
     async def wait_for_end(self, fit_id: str, seconds: float) -> None:
         """Return when the fit ends, after `seconds`, or when the service shuts down."""
@@ -71,7 +76,7 @@ def attach(app: FastAPI, settings: ServiceSettings, queue_settings: WorkerSettin
         settings,
         settings.limits(),
         FitQueue(queue_settings),
-        EndListener(queue_settings),
+        FitListener(queue_settings),
         BodyBudget(settings.max_received_bytes),
     )
     app.router.lifespan_context = _lifespan

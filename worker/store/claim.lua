@@ -1,6 +1,7 @@
 -- Take a lease on the oldest waiting fit of a queue.
 -- Arguments: queue, length of the lease.
--- Returns id, token, running time of earlier attempts in seconds, problem, checkpoint or false; false if no fit waits.
+-- Returns id, token, running time of earlier attempts in seconds, problem, checkpoint and losses
+-- or false; false if no fit waits.
 local queue, lease = ARGV[1], tonumber(ARGV[2])
 local id = redis.call('ZRANGE', READY .. queue, 0, 0)[1]
 if not id then return false end
@@ -15,5 +16,5 @@ local elapsed, attempt = unpack(redis.call('HMGET', fit, 'elapsed', 'attempt_sec
 elapsed = string.format('%.6f', (elapsed or 0) + (attempt or 0))
 redis.call('HSETNX', fit, 'started_at', whole(at))
 redis.call('HSET', fit, 'token', token, 'elapsed', elapsed, 'attempt_seconds', 0)
-local problem, checkpoint = unpack(redis.call('HMGET', fit, 'problem', 'checkpoint'))
-return { id, tostring(token), elapsed, problem, checkpoint }
+local problem, checkpoint, losses = unpack(redis.call('HMGET', fit, 'problem', 'checkpoint', 'losses'))
+return { id, tostring(token), elapsed, problem, checkpoint, losses }

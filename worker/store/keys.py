@@ -31,6 +31,8 @@ KEYS: Final = {
     "GPU_WATCH": _PREFIX + "gpu-watch",
     # + queue: hash: since when messages have been missing, and how many
     "MISSING": _PREFIX + "missing:",
+    # pub/sub channel that publishes the ids of fits when their progress was saved
+    "PROGRESS_CHANNEL": _PREFIX + "progress",
     # pub/sub channel that publishes the ids of fits when they end
     "ENDED_CHANNEL": _PREFIX + "ended",
 }

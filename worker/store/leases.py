@@ -21,7 +21,8 @@ class Claim:
 
     token: the fencing token, required for every write; the number of this attempt.
     elapsed: running time of the earlier attempts in seconds.
-    problem: JSON text, as accepted. checkpoint: JSON text of the last one, None if there is none.
+    problem: JSON text, as accepted. checkpoint: JSON text of the last one, None if there is none. losses: the entries
+    of earlier attempts (see `Trace`), None if there are none.
     """
 
     fit_id: str
@@ -29,6 +30,24 @@ class Claim:
     elapsed: float
     problem: bytes
     checkpoint: bytes | None
+    losses: bytes | None = None
+
+
+@dataclass(frozen=True)
+class Trace:
+    """What listeners to a running fit see besides its progress, as JSON text.
+
+    parameters: the best values so far, by name; "" for no change. losses: entries `[step,loss]`, separated by commas.
+    replaces: whether these are all losses, and not only the new ones.
+    """
+
+    parameters: str = ""
+    losses: str = ""
+    replaces: bool = False
+
+    def arguments(self) -> tuple[str | int, ...]:
+        """Return the arguments of the scripts, in the order of `save_trace` in prelude.lua."""
+        return (self.parameters, self.losses, int(self.replaces))
 
 
 @dataclass(frozen=True)
@@ -37,6 +56,7 @@ class AttemptUpdate:
 
     seconds: running time of this attempt. position: (stage, step) of the checkpoint.
     partial: the result to show if the attempt leaves no other. partial_outcome: its outcome, exactly as in `partial`.
+    trace: parameters and losses of the progress.
     """
 
     seconds: float
@@ -45,11 +65,15 @@ class AttemptUpdate:
     position: tuple[int, int] = (0, 0)
     partial: str = ""
     partial_outcome: str = ""
+    trace: Trace = Trace()
 
     def arguments(self) -> tuple[str | float, ...]:
         """Return the arguments of the scripts, in the order of `update_from` in prelude.lua."""
         seconds = f"{self.seconds:.6f}"
-        return (seconds, self.progress, self.checkpoint, *self.position, self.partial, self.partial_outcome)
+        return (
+            *(seconds, self.progress, self.checkpoint, *self.position, self.partial, self.partial_outcome),
+            *self.trace.arguments(),
+        )
 
 
 class PulseReply(Enum):
@@ -79,20 +103,20 @@ class LeaseStore:
         fields = self._scripts.run("claim", queue, self._lease)
         if not fields:
             return None
-        fit_id, token, elapsed, problem, checkpoint = fields
-        return Claim(fit_id.decode(), token.decode(), float(elapsed), problem, checkpoint)
+        fit_id, token, elapsed, problem, checkpoint, losses = fields
+        return Claim(fit_id.decode(), token.decode(), float(elapsed), problem, checkpoint, losses)
 
     def pulse(self, claim: Claim, update: AttemptUpdate) -> PulseReply:
         """Renew the lease, or take it back if it lapsed and nobody else has it; save the update."""
         return PulseReply(self._scripts.run("pulse", claim.fit_id, claim.token, self._lease, *update.arguments()))
 
-    def finish(self, claim: Claim, ending: Ending, progress: str) -> bool:
+    def finish(self, claim: Claim, ending: Ending, progress: str, trace: Trace = Trace()) -> bool:
         """End the fit. progress: JSON text, "" for none. Without a result, the partial result of the store is used.
 
         Returns False if another attempt has the fit, or it has ended otherwise.
         """
         arguments = (claim.fit_id, claim.token, ending.status, self._kept, ending.result, ending.error, progress)
-        return bool(self._scripts.run("finish", *arguments))
+        return bool(self._scripts.run("finish", *arguments, *trace.arguments()))
 
     def hand_back(self, claim: Claim, update: AttemptUpdate) -> bool:
         """Return the unfinished fit to its place in the queue, without counting a death.

@@ -9,7 +9,8 @@
 --   checkpoint, stage, step      where the next attempt resumes, and its position
 --   partial, partial_outcome     the result to show if there is no other, and its outcome exactly as in that text
 --   deaths                       leases that lapsed since the last checkpoint with progress
---   result                       once the fit has ended
+--   parameters, losses           of the latest progress: the best values, and the entries [step,loss]
+--   result, outcome              once the fit has ended, if there is a result
 
 local function now()
   local time = redis.call('TIME')
@@ -69,7 +70,11 @@ local function end_fit(id, status, kept, result, failure, progress)
   local at = now()
   redis.call('HDEL', fit, 'checkpoint', 'stage', 'step', 'partial', 'partial_outcome', 'deaths')
   redis.call('HSET', fit, 'finished_at', whole(at), 'expires_at', whole(at + kept))
-  if result then redis.call('HSET', fit, 'result', result) end
+  if result then
+    redis.call('HSET', fit, 'result', result)
+    local outcome = string.match(result, '"outcome":{"code":"([%a_]+)"')
+    if outcome then redis.call('HSET', fit, 'outcome', outcome) end
+  end
   if failure and failure ~= '' then redis.call('HSET', fit, 'error', failure) end
   if progress and progress ~= '' then redis.call('HSET', fit, 'progress', progress) end
   redis.call('ZADD', EXPIRIES, whole(at + kept), id)
@@ -82,11 +87,21 @@ local function holds(id, token)
   return status and not has_ended(status) and current == token
 end
 
+-- Save what listeners see besides the progress.
+local function save_trace(id, trace)
+  local fit = FIT .. id
+  if trace.parameters ~= '' then redis.call('HSET', fit, 'parameters', trace.parameters) end
+  if trace.losses == '' then return end
+  local earlier = trace.replaces ~= '1' and redis.call('HGET', fit, 'losses')
+  redis.call('HSET', fit, 'losses', earlier and earlier .. ',' .. trace.losses or trace.losses)
+end
+
 -- Save the update of an attempt. A checkpoint with progress resets the count of deaths; an older one is not saved.
 local function save_update(id, update)
   local fit = FIT .. id
   redis.call('HSET', fit, 'attempt_seconds', update.seconds)
   if update.progress ~= '' then redis.call('HSET', fit, 'progress', update.progress) end
+  save_trace(id, update.trace)
   if update.checkpoint == '' then return end
   local stage, step = unpack(redis.call('HMGET', fit, 'stage', 'step'))
   stage, step = tonumber(stage or -1), tonumber(step or -1)
@@ -99,7 +114,12 @@ local function save_update(id, update)
   end
 end
 
--- The update of an attempt, from the seven arguments that begin with ARGV[first].
+-- The trace from the three arguments that begin with ARGV[first].
+local function trace_from(first)
+  return { parameters = ARGV[first], losses = ARGV[first + 1], replaces = ARGV[first + 2] }
+end
+
+-- The update of an attempt, from the ten arguments that begin with ARGV[first].
 local function update_from(first)
   return {
     seconds = ARGV[first],
@@ -109,6 +129,7 @@ local function update_from(first)
     step = ARGV[first + 4],
     partial = ARGV[first + 5],
     partial_outcome = ARGV[first + 6],
+    trace = trace_from(first + 7),
   }
 end
 

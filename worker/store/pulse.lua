@@ -10,5 +10,7 @@ if redis.call('ZREM', READY .. redis.call('HGET', FIT .. id, 'queue'), id) == 1 
   redis.call('HINCRBY', FIT .. id, 'deaths', -1)
 end
 redis.call('ZADD', LEASES, whole(now() + lease), id)
-save_update(id, update_from(4))
+local update = update_from(4)
+save_update(id, update)
+if update.progress ~= '' then redis.call('PUBLISH', PROGRESS_CHANNEL, id) end
 return redis.call('ZSCORE', CANCELLING, id) and 'cancel' or 'held'

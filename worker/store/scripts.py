@@ -23,6 +23,11 @@ def outcome_json(code: OutcomeCode) -> str:
     return Outcome(code=code, message=OUTCOMES[code]).model_dump_json()
 
 
+def script_text(name: str) -> str:
+    """Return the text of a script, for clients of asyncio."""
+    return _sources()[name]
+
+
 class Scripts:
     """The scripts on one client. Each run is atomic and takes one round trip."""
 

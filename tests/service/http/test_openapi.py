@@ -104,6 +104,7 @@ def test_success_statuses_are_documented(made: Json) -> None:
         "DELETE /fits/{fit_id}": ["204"],
         "POST /fits/{fit_id}/cancel": ["200", "202"],
         "GET /fits/{fit_id}/problem": ["200"],
+        "GET /fits/{fit_id}/events": ["200"],
         "GET /systems": ["200"],
         "GET /systems/{name}": ["200"],
         "GET /health/live": ["200"],

@@ -10,7 +10,7 @@ import pytest
 from tests.processes import kill_redis, redis_server
 from tests.worker.conftest import Store, open_store
 from worker.attempt_endings import Ending
-from worker.end_listener import EndListener
+from worker.fit_listener import FitListener
 from worker.store.records import FitFilter
 
 LONG = 60.0
@@ -22,7 +22,7 @@ async def end(store: Store, *, after: float) -> None:
     await asyncio.to_thread(store.leases.finish, claim, Ending("succeeded", "{}"), "")
 
 
-async def waited(listener: EndListener, fit_id: str, timeout: float) -> float:
+async def waited(listener: FitListener, fit_id: str, timeout: float) -> float:
     began = time.monotonic()
     await listener.wait(fit_id, timeout)
     return time.monotonic() - began
@@ -31,7 +31,7 @@ async def waited(listener: EndListener, fit_id: str, timeout: float) -> float:
 @pytest.mark.parametrize("after", [0.0, 0.5])
 def test_all_waiters_are_notified_of_the_end(store: Store, after: float) -> None:
     async def main() -> None:
-        listener = EndListener(store.settings)
+        listener = FitListener(store.settings)
         await listener.start()
         fit_id = store.submit().record.id
         *times, _ = await asyncio.gather(*(waited(listener, fit_id, LONG) for _ in range(20)), end(store, after=after))
@@ -44,7 +44,7 @@ def test_all_waiters_are_notified_of_the_end(store: Store, after: float) -> None
 
 def test_ended_and_unknown_fits_are_not_waited_for(store: Store) -> None:
     async def main() -> None:
-        listener = EndListener(store.settings)
+        listener = FitListener(store.settings)
         await listener.start()
         fit_id = store.submit().record.id
         await end(store, after=0)
@@ -57,7 +57,7 @@ def test_ended_and_unknown_fits_are_not_waited_for(store: Store) -> None:
 
 def test_the_timeout_ends_the_wait(store: Store) -> None:
     async def main() -> None:
-        listener = EndListener(store.settings)
+        listener = FitListener(store.settings)
         await listener.start()
         fit_id = store.submit().record.id
         assert 0.3 <= await waited(listener, fit_id, 0.3) < LONG
@@ -72,7 +72,7 @@ def test_an_end_while_redis_was_away_is_not_missed() -> None:
         store = open_store(server.url)
 
         async def main() -> None:
-            listener = EndListener(store.settings)
+            listener = FitListener(store.settings)
             await listener.start()
             fit_id = store.submit().record.id
             wait = asyncio.create_task(waited(listener, fit_id, LONG))
@@ -91,7 +91,7 @@ def test_an_end_while_redis_was_away_is_not_missed() -> None:
 
 def test_without_redis_it_waits() -> None:
     async def main() -> None:
-        listener = EndListener(open_store("unix:///no/such/socket").settings)
+        listener = FitListener(open_store("unix:///no/such/socket").settings)
         await listener.start()
         assert 0.3 <= await waited(listener, "x", 0.3) < LONG
         await listener.stop()
