@@ -96,6 +96,13 @@ class NoiseEstimate(Response):
 
     sigma: Estimate | None = None
     proportional: Estimate | None = None
+    sigma_expression: Annotated[
+        str | None,
+        Field(
+            description="The expression in place of `sigma`, if one gives it; its parameters are reported like all "
+            "others, and its values are in the trajectories."
+        ),
+    ] = None
 
 
 class OtherOptimum(Response):
@@ -165,6 +172,10 @@ class Trajectory(Response):
             description="Data minus model, divided by sigma if one is given; for lognormal noise, of the logarithms."
         ),
     ]
+    sigma: Annotated[
+        dict[str, NumbersOrNull] | None,
+        Field(description="The sigma at each time, for each observable whose noise gives it as an expression."),
+    ] = None
     dense: Dense
 
 

@@ -7,7 +7,7 @@ is measured at n of these N rows.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -20,10 +20,16 @@ from odelib.likelihood.noise.registry import noise_distribution
 from odelib.problem.data_split import SeriesSlice
 from odelib.problem.noise import AnyNoise
 
-Model = Mapping[str, Tensor]  # the values of each observable, (N,)
+# the values of each observable by its name, and the sigmas that are expressions by `sigma_of` its name, (N,)
+Model = Mapping[str, Tensor]
 Scales = Mapping[str, Reals]  # the estimated scales of each observable that has any
 NO_SCALES: Reals = np.zeros(0)
 MAX_SOLVER_ERROR = 1e-6  # of what the data themselves add to a loss
+
+
+def sigma_of(name: str) -> str:
+    """The name of a column with an observable's sigma. It is no identifier, so no observable has it."""
+    return f"sigma of {name}"
 
 
 @dataclass(frozen=True)
@@ -32,19 +38,29 @@ class _Observable:
 
     rows, values, solver_error: (n,). solver_error: of each value, by the solver's tolerances.
     has_sigma: whether the data or the noise give a sigma for every value.
-    needs_sigma: whether the noise has one.
+    needs_sigma: whether the noise has one. sigma_column: where the model gives it, if it is an expression.
+    has_estimated_sigma: whether that has a parameter that occurs in noise alone.
     """
 
+    name: str
     rows: Integers
     values: Reals
     solver_error: Reals
     has_sigma: bool
     needs_sigma: bool
+    sigma_column: str | None
+    has_estimated_sigma: bool
     noise: NoiseDistribution
 
-    def measured(self, model: Tensor) -> Reals:
-        """The model's values at the measurements, (n,)."""
-        everywhere: Reals = model.detach().cpu().numpy()
+    def at(self, model: Model) -> tuple[Reals, NoiseDistribution]:
+        """The model's values at the measurements, (n,), and the noise there."""
+        values = self._measured(model[self.name])
+        if self.sigma_column is None:
+            return values, self.noise
+        return values, self.noise.with_sigma(self._measured(model[self.sigma_column]))
+
+    def _measured(self, column: Tensor) -> Reals:
+        everywhere: Reals = column.detach().cpu().numpy()
         return everywhere[self.rows]
 
 
@@ -68,6 +84,7 @@ class Measurements:
     """The measurements in some slices of the series.
 
     noise: by observable; without it the loss is the sum of (residual/sigma)². rtol, atol: the solver's tolerances.
+    estimated_sigmas: the observables whose sigma is an expression with a free parameter that occurs in noise alone.
     """
 
     def __init__(
@@ -77,6 +94,7 @@ class Measurements:
         *,
         rtol: float,
         atol: float,
+        estimated_sigmas: Collection[str] = (),
     ) -> None:
         self.is_likelihood = noise is not None
         self._slices = slices
@@ -97,12 +115,17 @@ class Measurements:
                 resolution=np.full(len(values), atol),
                 rtol=rtol,
             )
+            has_expression = settings is not None and settings.sigma_expression is not None
+            has_given_sigma = settings is not None and "sigma" in settings.given_scales
             self._observables[name] = _Observable(
+                name=name,
                 rows=np.array(rows, dtype=np.int64),
                 values=data.values,
                 solver_error=data.solver_error,
-                has_sigma=None not in sigmas or (settings is not None and "sigma" in settings.given_scales),
+                has_sigma=None not in sigmas or has_given_sigma or has_expression,
                 needs_sigma=settings is not None and settings.needs_sigma,
+                sigma_column=sigma_of(name) if has_expression else None,
+                has_estimated_sigma=name in estimated_sigmas,
                 noise=noise_distribution(settings, data),
             )
 
@@ -120,7 +143,7 @@ class Measurements:
     def estimates_scale(self) -> bool:
         """Whether a spread of the measurements is known from the fit only."""
         if self.is_likelihood:
-            return self.scale_count > 0
+            return any(self.has_estimated_scale(name) for name in self._observables)
         return not all(observable.has_sigma for observable in self._observables.values())
 
     @property
@@ -131,6 +154,11 @@ class Measurements:
     def estimated_scales(self, name: str) -> tuple[str, ...]:
         """The names of the estimated scales of an observable."""
         return self._observables[name].noise.estimated_scales
+
+    def has_estimated_scale(self, name: str) -> bool:
+        """Whether the spread of an observable's measurements is estimated: by scales, or by parameters of its sigma."""
+        observable = self._observables[name]
+        return bool(observable.noise.estimated_scales) or observable.has_estimated_sigma
 
     def has_known_scale(self, name: str) -> bool:
         """Whether an observable's noise needs no scale, or one is given for all its measurements."""
@@ -151,25 +179,34 @@ class Measurements:
         """Return the estimated scales that minimise the loss of this model, with their priors."""
         if not self.is_likelihood:
             return {}
-        return {
-            name: observable.noise.concentrated_scales(observable.measured(model[name]))
-            for name, observable in self._observables.items()
-            if observable.noise.estimated_scales
-        }
+        found = {}
+        for name, observable in self._observables.items():
+            if observable.noise.estimated_scales:
+                at, noise = observable.at(model)
+                found[name] = noise.concentrated_scales(at)
+        return found
 
     def loss(self, model: Model, scales: Scales) -> tuple[float, dict[str, Reals]]:
-        """Return the negative log-likelihood or the sum of squares, and its derivatives by each observable, (N,).
+        """Return the negative log-likelihood or the sum of squares, and its derivatives by the model's columns, (N,).
 
-        Not finite where the model is not finite, or has values that the noise cannot be around.
+        Not finite where the model is not finite, or has values that the noise cannot be around or have as its sigma.
         """
         total, derivatives = 0.0, {}
         with np.errstate(all="ignore"):
             for name, observable in self._observables.items():
-                loss, by_model = observable.noise.loss(observable.measured(model[name]), scales.get(name, NO_SCALES))
+                (at, noise), own_scales = observable.at(model), scales.get(name, NO_SCALES)
+                loss, by_model = noise.loss(at, own_scales)
                 total += loss
-                derivatives[name] = np.zeros(len(self._times))
-                derivatives[name][observable.rows] = by_model
+                derivatives[name] = self._at_rows(observable, by_model)
+                if observable.sigma_column:
+                    by_sigma = noise.loss_by_sigma(at, own_scales)
+                    derivatives[observable.sigma_column] = self._at_rows(observable, by_sigma)
         return total, derivatives
+
+    def _at_rows(self, observable: _Observable, values: Reals) -> Reals:
+        column = np.zeros(len(self._times))
+        column[observable.rows] = values
+        return column
 
     def prior_loss(self, scales: Scales) -> float:
         """Return −log of the prior densities of the estimated scales."""
@@ -178,17 +215,20 @@ class Measurements:
     def information(self, model: Model, sensitivities: Mapping[str, Reals], scales: Scales) -> list[InformationBlock]:
         """Return the expected information of each observable's measurements.
 
-        sensitivities: of each observable by the unknowns, (N, unknowns).
+        sensitivities: of each column of the model by the unknowns, (N, unknowns).
         """
         blocks = []
         for name, observable in self._observables.items():
-            at = observable.measured(model[name])
-            factors = observable.noise.information(at, scales.get(name, NO_SCALES))
-            by_unknowns = sensitivities[name][observable.rows]
+            at, noise = observable.at(model)
+            factors = noise.information(at, scales.get(name, NO_SCALES))
+            jacobians = [factor.by_model[:, None] * sensitivities[name][observable.rows] for factor in factors]
+            if observable.sigma_column:
+                sigma_jacobian = sensitivities[observable.sigma_column][observable.rows]
+                jacobians = [j + f.by_sigma[:, None] * sigma_jacobian for j, f in zip(jacobians, factors, strict=True)]
             blocks.append(
                 InformationBlock(
                     name=name,
-                    jacobian=np.concatenate([factor.by_model[:, None] * by_unknowns for factor in factors]),
+                    jacobian=np.concatenate(jacobians),
                     scale_jacobian=np.concatenate([factor.by_log_scales for factor in factors]),
                     measurements=len(at),
                     is_smooth=observable.noise.is_smooth,
@@ -200,8 +240,8 @@ class Measurements:
         """Return the terms of the loss that have a kink where the model meets a measurement."""
         found = []
         for name, observable in self._observables.items():
-            at = observable.measured(model[name])
-            offsets, weights = observable.noise.absolute_terms(at, scales.get(name, NO_SCALES))
+            at, noise = observable.at(model)
+            offsets, weights = noise.absolute_terms(at, scales.get(name, NO_SCALES))
             rows = observable.rows[: len(offsets)]  # all or none
             found.append(AbsoluteTerms(sensitivities[name][rows], offsets, weights))
         return AbsoluteTerms.joined(found)
@@ -218,9 +258,11 @@ class Measurements:
         """Whether the solver's errors add more than this fraction of what the data themselves would add to a loss."""
         return self._loss_of_solver_errors(model, scales) > fraction * self._loss_of_data(model, scales)
 
-    def collapsed(self, scales: Scales) -> list[str]:
+    def collapsed(self, model: Model, scales: Scales) -> list[str]:
         """Return the observables whose estimated scales are no larger than what the solver's error makes of them."""
-        return [name for name, values in scales.items() if self._observables[name].noise.is_collapsed(values)]
+        estimated = [name for name in self._observables if self.has_estimated_scale(name)]
+        noise = {name: self._observables[name].at(model)[1] for name in estimated}
+        return [name for name in estimated if noise[name].is_collapsed(scales.get(name, NO_SCALES))]
 
     def _loss_of_solver_errors(self, model: Model, scales: Scales) -> float:
         return self._loss_of(model, scales, {name: each.solver_error for name, each in self._observables.items()})
@@ -232,14 +274,14 @@ class Measurements:
         """The loss ½·Σ I·e² that errors e in the values of a perfect fit add, by the information I about each value."""
         total = 0.0
         for name, observable in self._observables.items():
-            at = observable.measured(model[name])
-            about_location = observable.noise.information(at, scales.get(name, NO_SCALES))[0]
+            at, noise = observable.at(model)
+            about_location = noise.information(at, scales.get(name, NO_SCALES))[0]
             total += 0.5 * float(np.square(errors[name] * about_location.by_model).sum())
         return total
 
     def unscaled_residuals(self, model: Model) -> dict[str, Reals]:
         """Return data minus model of each observable, (n,)."""
-        return {name: each.values - each.measured(model[name]) for name, each in self._observables.items()}
+        return {name: each.values - each.at(model)[0] for name, each in self._observables.items()}
 
     def residuals(self, model: Model) -> list[dict[str, list[float | None]]]:
         """Return the residuals of each slice at its times, None where nothing is measured or a residual is not finite.
@@ -250,7 +292,8 @@ class Measurements:
             {name: [None] * len(each.times) for name in each.values} for each in self._slices
         ]
         for name, observable in self._observables.items():
-            values = observable.noise.residuals(observable.measured(model[name])).tolist()
+            at, noise = observable.at(model)
+            values = noise.residuals(at).tolist()
             owners = self._owners(observable.rows)
             places = observable.rows - self._borders[owners]
             for owner, place, value in zip(owners.tolist(), places.tolist(), values, strict=True):
@@ -270,13 +313,19 @@ class Measurements:
     def describe_invalid(self, model: Model) -> str | None:
         """Describe the first value of the model that is not finite or that the noise cannot be around, if any."""
         for name, observable in self._observables.items():
-            values = observable.measured(model[name])
+            values, noise = observable.at(model)
             not_finite = observable.rows[~np.isfinite(values)]
             if len(not_finite):
                 return f"the observable {name!r} is not a finite number {self._where(int(not_finite[0]))}"
-            impossible = observable.rows[observable.noise.is_impossible(values)]
+            without_sigma = noise.has_no_sigma()
+            if without_sigma.any():
+                row = int(observable.rows[without_sigma][0])
+                sigma = float(model[sigma_of(name)].detach()[row])
+                where = self._where(row)
+                return f"the expression for the sigma of {name!r} is {sigma:.6g}, not a number above 0, {where}"
+            impossible = observable.rows[noise.is_impossible(values)]
             if len(impossible):
-                rule = observable.noise.model_rule
+                rule = noise.model_rule
                 return f"the observable {name!r} is not {rule} {self._where(int(impossible[0]))}, as its noise requires"
         return None
 

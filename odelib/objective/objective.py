@@ -18,6 +18,7 @@ from odelib.errors import OdelibError
 from odelib.likelihood.absolute_terms import AbsoluteTerms
 from odelib.likelihood.fisher_information import FLAT_TOLERANCE
 from odelib.likelihood.measurements import InformationBlock, Measurements, Model, Scales
+from odelib.objective.model_columns import ModelColumns
 from odelib.objective.regularisation import Regularisation
 from odelib.objective.switches import Switches
 from odelib.objective.trajectories import Trajectories
@@ -46,10 +47,14 @@ class Evaluation:
 
 @dataclass(frozen=True)
 class ModelOutput:
-    """The observables at the fitted times, (N,) each, and the estimated noise scales that fit them best."""
+    """The observables at the fitted times, (N,) each, and the estimated noise scales that fit them best.
+
+    model: the observables, and the sigmas that are expressions.
+    """
 
     model: Model
     scales: Scales
+    observables: Mapping[str, Tensor]
 
 
 @dataclass(frozen=True)
@@ -88,8 +93,15 @@ class Objective:
         layer.stop, layer.differentiate_by = stop, unknowns.differentiate_by
         self.fitted, self.held_out = problem.fitted, problem.held_out
         self.switches = Switches(problem.system, self.fitted, unknowns)
-        self.trajectories = Trajectories(self.fitted, unknowns, layer, device)
-        self.measurements = Measurements(self.fitted, request.noise, rtol=solver.rtol, atol=solver.atol)
+        self.columns = ModelColumns(layer, problem.sigma_expressions)
+        self.trajectories = Trajectories(self.fitted, unknowns, layer, self.columns, device)
+        self.measurements = Measurements(
+            self.fitted,
+            request.noise,
+            rtol=solver.rtol,
+            atol=solver.atol,
+            estimated_sigmas=problem.noise_parameters.keys(),
+        )
         self.regularisation = Regularisation(problem, unknowns)
 
     @contextmanager
@@ -136,7 +148,8 @@ class Objective:
     def model_output(self, coordinates: Reals, states: Tensor) -> ModelOutput:
         """Observables and scales at a point whose states, (N, n), are known."""
         model = self.trajectories.observe(states, self.unknowns.values(coordinates)[0])
-        return ModelOutput(model, self.measurements.concentrated_scales(model))
+        observables = {name: model[name] for name in self.layer.system.observables}
+        return ModelOutput(model, self.measurements.concentrated_scales(model), observables)
 
     def _data_loss(self, model: Model, scales: Scales) -> tuple[float, Mapping[str, Reals]]:
         """The loss of the measurements and the priors of their scales; its derivatives by the observables, (N,)."""
@@ -180,7 +193,10 @@ class Objective:
     ) -> GaussNewton:
         blocks = self._information(model, jacobians, scales)
         of_blocks = [eliminate_scales(block) for block in blocks]
-        smooth = [rows for rows, block in zip(of_blocks, blocks, strict=True) if block.is_smooth]
+        smooth = [
+            rows if block.is_smooth else rows[block.measurements :]
+            for rows, block in zip(of_blocks, blocks, strict=True)
+        ]
         of_regularisation = np.diag(np.sqrt(self.regularisation.information(coordinates)))
         absolute_terms = [
             self.measurements.absolute_terms(model, jacobians, scales),

@@ -2,20 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from odelib.arrays import Booleans, Reals
-from odelib.engines.layer import ODELayer
 
 Rows = slice | Booleans
+Observe = Callable[[Tensor, Tensor, Tensor, Tensor], dict[str, Tensor]]  # of times, states, parameters, constants
 
 
 def observable_sensitivities(
-    layer: ODELayer,
+    observe: Observe,
     times: Tensor,
     states: Tensor,
     parameters: Tensor,
@@ -23,14 +23,14 @@ def observable_sensitivities(
     state_jacobian: Reals,
     parameter_jacobians: Sequence[tuple[Rows, Reals]],
 ) -> tuple[dict[str, Tensor], dict[str, Reals]]:
-    """The observables h(t, y, p), (N,) each, and their Jacobians ∂h/∂y·dy/dx + ∂h/∂p·dp/dx, (N, count) each.
+    """What is observed, h(t, y, p), (N,) each, and the Jacobians ∂h/∂y·dy/dx + ∂h/∂p·dp/dx, (N, count) each.
 
     times: (N,). states: (N, n). state_jacobian: dy/dx by the unknowns x, (N, n, count). parameters, constants: (p,) and
     (c,), or (N, p) and (N, c). parameter_jacobians: dp/dx, (p, count), with the rows of N that it is for.
     """
     states = states.detach().requires_grad_()
     parameters = parameters.detach().expand(len(states), -1).clone().requires_grad_()
-    observables = layer.observe(times, states, parameters, constants)
+    observables = observe(times, states, parameters, constants)
     jacobians = {}
     for name, column in observables.items():
         by_states, by_parameters = _partial_derivatives(column, states, parameters)

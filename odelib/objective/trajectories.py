@@ -13,11 +13,12 @@ from torch import Tensor
 from odelib.arrays import Reals
 from odelib.engines.layer import ODELayer
 from odelib.errors import SolveError
+from odelib.objective.model_columns import ModelColumns
 from odelib.objective.observable_sensitivities import observable_sensitivities
 from odelib.objective.unknowns import Unknowns
 from odelib.problem.data_split import SeriesSlice
 
-Observables = dict[str, Tensor]
+Columns = dict[str, Tensor]
 
 
 @dataclass(frozen=True)
@@ -48,13 +49,18 @@ class _Batch:
 class Trajectories:
     """The states of series at their times, as N rows: all times of the first series, then of the next.
 
-    times: (N,). slices: the rows of each series.
+    times: (N,). slices: the rows of each series. columns: what is observed of the states.
     """
 
     def __init__(
-        self, series: Sequence[SeriesSlice], unknowns: Unknowns, layer: ODELayer, device: torch.device
+        self,
+        series: Sequence[SeriesSlice],
+        unknowns: Unknowns,
+        layer: ODELayer,
+        columns: ModelColumns,
+        device: torch.device,
     ) -> None:
-        self.layer, self.unknowns = layer, unknowns
+        self.layer, self.unknowns, self._columns = layer, unknowns, columns
         self._names = {each.index: each.name for each in series}
         self._has_several = unknowns.series_count > 1
         borders = np.cumsum([0, *(len(each.times) for each in series)]).tolist()
@@ -88,12 +94,12 @@ class Trajectories:
         states = found[0] if len(found) == 1 else torch.cat(found)
         return states if self._order is None else states.index_select(0, self._order)
 
-    def observe(self, states: Tensor, parameters: Tensor) -> Observables:
-        """The observables, (N,) each, from states (N, n) and parameters (series, p)."""
-        return self.layer.observe(self.times, states, *self._of_rows(parameters))
+    def observe(self, states: Tensor, parameters: Tensor) -> Columns:
+        """The `ModelColumns`, (N,) each, from states (N, n) and parameters (series, p)."""
+        return self._columns(self.times, states, *self._of_rows(parameters))
 
-    def linearise(self, coordinates: Reals) -> tuple[Tensor, Observables, dict[str, Reals]]:
-        """States (N, n), observables (N,), and the Jacobians of these by the coordinates, (N, count) each.
+    def linearise(self, coordinates: Reals) -> tuple[Tensor, Columns, dict[str, Reals]]:
+        """States (N, n), `ModelColumns` (N,), and the Jacobians of these by the coordinates, (N, count) each.
 
         By forward sensitivities, which take one solve however many times there are; reverse mode would take one pass
         for each time and observable. Raises as `states`.
@@ -103,7 +109,7 @@ class Trajectories:
         states, state_jacobian = self._sensitivities(parameters, initial_states, parameter_jacobian, start_jacobian)
         of_series = [(rows, parameter_jacobian[i]) for rows, i in zip(self.slices, self._names, strict=True)]
         return states, *observable_sensitivities(
-            self.layer, self.times, states, *self._of_rows(parameters), state_jacobian, of_series
+            self._columns, self.times, states, *self._of_rows(parameters), state_jacobian, of_series
         )
 
     def _sensitivities(

@@ -45,6 +45,7 @@ class Unknowns:
 
     def __init__(self, problem: ResolvedProblem, device: torch.device) -> None:
         self.system = problem.system
+        self._noise_parameters = frozenset[str]().union(*problem.noise_parameters.values())
         self._add_entries(problem)
         free = {name: entry for name, entry in self.entries.items() if name not in self._fixed}
         self.names = list(free)
@@ -79,6 +80,12 @@ class Unknowns:
                 not_fitted |= {name: entry.start for name, entry in entries.items()}
                 self._guessed |= {name for name, entry in entries.items() if not entry.is_fixed}
         self._fixed = {name: entry.start for name, entry in self.entries.items() if entry.is_fixed} | not_fitted
+
+    @property
+    def in_noise_alone(self) -> Booleans:
+        """Which of the free unknowns are parameters that occur in noise alone, (count,)."""
+        names = {one.unknown(name) for one in self._series for name in self._noise_parameters}
+        return np.array([name in names for name in self.names], dtype=bool)
 
     @property
     def differentiate_by(self) -> DifferentiateBy:

@@ -11,7 +11,7 @@ from typing import Annotated, Any, ClassVar, Literal, get_args
 from pydantic import Discriminator, Field, Tag
 from typing_extensions import TypeAliasType
 
-from odelib.problem.fields import NonNegativeNumber, Omittable, PositiveNumber, Request
+from odelib.problem.fields import NonNegativeNumber, Omittable, PositiveNumber, Request, Text
 from odelib.problem.priors import Prior, PriorSettings
 
 ESTIMATE: Literal["estimate"] = "estimate"
@@ -21,6 +21,9 @@ def _form_of_scale(value: Any) -> str:
     return "~text" if isinstance(value, str) else "~number"
 
 
+_SigmaText = Annotated[Text, Field(description='"estimate", or an expression.'), Tag("~text")]
+
+
 Scale = TypeAliasType(
     "Scale",
     Annotated[
@@ -28,22 +31,26 @@ Scale = TypeAliasType(
         Discriminator(_form_of_scale),
     ],
 )
-ScaleOrZero = TypeAliasType(
-    "ScaleOrZero",
-    Annotated[
-        Annotated[NonNegativeNumber, Tag("~number")] | Annotated[Literal["estimate"], Tag("~text")],
-        Discriminator(_form_of_scale),
-    ],
+Sigma = TypeAliasType(
+    "Sigma", Annotated[Annotated[PositiveNumber, Tag("~number")] | _SigmaText, Discriminator(_form_of_scale)]
 )
-_Sigma = Annotated[Omittable[Scale], Field(description="Omit it where the data give a sigma.")]
+SigmaOrZero = TypeAliasType(
+    "SigmaOrZero", Annotated[Annotated[NonNegativeNumber, Tag("~number")] | _SigmaText, Discriminator(_form_of_scale)]
+)
+_SIGMA = (
+    'A number, "estimate", or an expression of states, parameters, constants, definitions, `t` and observables, these '
+    "being the model's values. Omit it where the data give a sigma."
+)
+_Sigma = Annotated[Omittable[Sigma], Field(description=_SIGMA)]
 _ScalePrior = Annotated[Omittable[Prior], Field(description="Prior of the estimated scale.")]
 
 
 class NoiseSettings(Request):
     """The base of all noise distributions.
 
-    scales: the fields that are scales, each a number or "estimate". A distribution that has "sigma" takes it from the
-    data where the field is omitted. value_rule: the values that the distribution can yield, in words; empty for all.
+    scales: the fields that are scales, each a number or "estimate"; "sigma" may also be an expression. A distribution
+    that has "sigma" takes it from the data where the field is omitted. value_rule: the values that the distribution can
+    yield, in words; empty for all.
     """
 
     scales: ClassVar[tuple[str, ...]] = ()
@@ -66,6 +73,12 @@ class NoiseSettings(Request):
         return tuple(scale for scale in self.scales if getattr(self, scale) == ESTIMATE)
 
     @property
+    def sigma_expression(self) -> str | None:
+        """The text of the expression that gives sigma, if one does."""
+        sigma = getattr(self, "sigma", None)
+        return sigma if isinstance(sigma, str) and sigma != ESTIMATE else None
+
+    @property
     def needs_sigma(self) -> bool:
         """Whether each measurement needs a sigma, from here or from the data."""
         return "sigma" in self.scales
@@ -83,8 +96,7 @@ class NormalNoise(NoiseSettings):
 
     distribution: Literal["normal"]
     sigma: Annotated[
-        Omittable[ScaleOrZero],
-        Field(description="Omit it where the data give a sigma. Beside `proportional` it may be 0 or omitted."),
+        Omittable[SigmaOrZero], Field(description=f"{_SIGMA} Beside `proportional` it may be 0 or omitted.")
     ] = None
     proportional: Annotated[
         Omittable[Scale], Field(description="The part of the standard deviation that grows with the model's value.")

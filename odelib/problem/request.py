@@ -25,7 +25,7 @@ from odelib.errors import FieldError, ProblemError
 from odelib.problem.catalogue import resolve_system
 from odelib.problem.checks.form import form_errors
 from odelib.problem.checks.raw import MistakeReport
-from odelib.problem.checks.request import check_request
+from odelib.problem.checks.request import RequestExpressions, check_request
 from odelib.problem.checks.sizes import too_large
 from odelib.problem.checks.system import DeclaredNames, well_formed_definition
 from odelib.problem.expressions.parser import Expression
@@ -47,10 +47,10 @@ MAX_ERRORS = 1_000  # reported at once
 
 
 class _Checked(NamedTuple):
-    """The system (None if it is invalid), the parsed expressions of initial values by their text, and all mistakes."""
+    """The system (None if it is invalid), the parsed expressions beside it, and all mistakes."""
 
     system: System | None
-    initial_expressions: Mapping[str, Expression]
+    expressions: RequestExpressions
     mistakes: list[FieldError]
 
 
@@ -162,7 +162,15 @@ class FitProblem(Request):
     @property
     def initial_expressions(self) -> Mapping[str, Expression]:
         """The parsed expressions of initial values, by their text."""
-        return self._checked.initial_expressions if self._checked else {}
+        return self._checked.expressions.initial_states if self._checked else {}
+
+    @property
+    def sigma_expressions(self) -> Mapping[str, Expression]:
+        """The parsed expressions of the noise's sigmas, by observable."""
+        if self._checked is None or self.noise is None:
+            return {}
+        texts = {name: settings.sigma_expression for name, settings in self.noise.items()}
+        return {name: self._checked.expressions.sigmas[text] for name, text in texts.items() if text is not None}
 
     @property
     def plan(self) -> list[AnyStage]:
@@ -204,8 +212,8 @@ def _check(raw: Mapping[str, Any], limits: Limits) -> _Checked:
     """Check what the fields mean together."""
     report = MistakeReport()
     system, declared = _check_system(raw.get("system"), limits, report)
-    initial_expressions = check_request(raw, declared, limits, report)
-    return _Checked(system, initial_expressions, report.errors)
+    expressions = check_request(raw, declared, limits, report)
+    return _Checked(system, expressions, report.errors)
 
 
 def _check_system(choice: Any, limits: Limits, report: MistakeReport) -> tuple[System | None, DeclaredNames | None]:

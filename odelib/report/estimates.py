@@ -68,11 +68,11 @@ def noise_scales(best: BestPoint, intervals: Intervals) -> dict[str, NoiseEstima
         estimated = measurements.estimated_scales(name)
         values = scales.get(name, np.zeros(0)).tolist()
         of_name = by_observable.get(name, [None] * len(estimated))
-        given = best.problem.noise[name].given_scales
-        fields = {scale: Estimate(value=value, fixed=True) for scale, value in given.items()}
+        settings = best.problem.noise[name]
+        fields = {scale: Estimate(value=value, fixed=True) for scale, value in settings.given_scales.items()}
         for scale, value, interval in zip(estimated, values, of_name, strict=True):
             fields[scale] = _estimate(value, interval)
-        found[name] = NoiseEstimate(**fields)
+        found[name] = NoiseEstimate(**fields, sigma_expression=settings.sigma_expression)
     return found
 
 

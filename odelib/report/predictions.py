@@ -57,7 +57,7 @@ class _InitialValueProblem:
         states = torch.from_numpy(found.states).to(self.times.device)
         with torch.enable_grad():
             _, derivatives = observable_sensitivities(
-                layer,
+                layer.observe,
                 self.times,
                 states,
                 self.parameters,
@@ -127,7 +127,8 @@ class Predictor:
                 return failed_prediction(
                     requested, "not_finite", f"the observable {name!r} is not finite at some of these times"
                 )
-        loss, rmse = self._score(requested, sigma, model)
+        columns = best.objective.columns(ivp.times[len(before) :], states, ivp.parameters, ivp.constants)
+        loss, rmse = self._score(requested, sigma, columns)
         lower, upper = self._band(requested, index, ivp, model)
         return PredictionResult(
             name=requested.name,
@@ -162,7 +163,8 @@ class Predictor:
     ) -> tuple[float | None, dict[str, float] | None]:
         """The loss of the given values, computed as the fit's, and the RMSE of the unscaled residuals.
 
-        The loss is None if the fit has no noise scale for one of the observables.
+        model: the observables, and the sigmas that are expressions. The loss is None if the fit has
+        no noise scale for one of the observables.
         """
         values = {name: column for name, column in (requested.values or {}).items() if set(column) != {None}}
         if not values:

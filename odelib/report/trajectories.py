@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from odelib.errors import SolveError, StopRequested
+from odelib.likelihood.measurements import sigma_of
 from odelib.problem.data_split import SeriesSlice
 from odelib.report.best_point import BestPoint
 from odelib.report.estimates import initial_state, own_derived, own_parameters
@@ -28,7 +29,8 @@ def fitted_trajectories(best: BestPoint, intervals: Intervals, dense: Sequence[D
     found = []
     for place, (series, rows) in enumerate(zip(objective.fitted, objective.trajectories.slices, strict=True)):
         states = lists(_by_state(best, best.evaluation.states[rows]))
-        values = lists_with_null({name: column[rows] for name, column in output.model.items()})
+        values = lists_with_null({name: column[rows] for name, column in output.observables.items()})
+        sigma = {name: output.model[sigma_of(name)][rows] for name in best.problem.sigma_expressions}
         found.append(
             Trajectory(
                 name=series.name,
@@ -39,6 +41,7 @@ def fitted_trajectories(best: BestPoint, intervals: Intervals, dense: Sequence[D
                 states=states,
                 values=values,
                 residuals=residuals[place],
+                sigma=lists_with_null(sigma) or None,
                 dense=dense[place] or Dense(times=series.times, states=states, values=values),
             )
         )

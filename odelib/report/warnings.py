@@ -52,7 +52,7 @@ def at_bound(findings: Findings) -> Iterator[FitWarning]:
 
 def not_finite(findings: Findings) -> Iterator[FitWarning]:
     """Observables and derived quantities that are null or missing in the result."""
-    model = findings.best.output.model
+    model = findings.best.output.observables
     observables = [name for name, column in model.items() if not bool(column.isfinite().all())]
     derived = list(findings.undefined_derived)
     where = [(observables, "at some times"), (derived, "at the fitted parameters")]
@@ -187,7 +187,8 @@ def profile_disagrees(findings: Findings) -> Iterator[FitWarning]:
 
 def collapsed_scale(findings: Findings) -> Iterator[FitWarning]:
     """Observables with estimated noise that the model meets exactly, so that the likelihood has no maximum."""
-    if names := findings.best.objective.measurements.collapsed(findings.best.output.scales):
+    output = findings.best.output
+    if names := findings.best.objective.measurements.collapsed(output.model, output.scales):
         message = (
             f"the estimated noise of {', '.join(names)} is as small as the solver's error: the model passes through "
             "the measurements, so the likelihood has no maximum, and the scale and the intervals depend on the "

@@ -24,6 +24,7 @@ from odelib.result import Dense
 
 RTOL, ATOL = 1e-10, 1e-12  # tolerances are never looser than these
 DENSE_POINTS = 401
+PLACEHOLDER = 1.0  # of a value that is not given; every distribution of noise can yield it
 
 
 @dataclass(frozen=True)
@@ -124,7 +125,7 @@ def _parse(raw: dict[str, Any]) -> FitProblem:
     if not isinstance(data, dict) or "values" in data:
         return parse_problem(raw)
     count = len(data["times"]) if isinstance(data.get("times"), list) else 0
-    raw["data"] = data | {"values": {name: [0.0] * count for name in _observables(raw)}}
+    raw["data"] = data | {"values": {name: [PLACEHOLDER] * count for name in _observables(raw)}}
     try:
         return parse_problem(raw)
     except ProblemError as error:  # of the placeholders the caller knows nothing

@@ -69,11 +69,13 @@ class ParameterCovariance:
         self.determined = free & ~in_flat
         self.names: list[str] = names[self.determined].tolist()
 
-        estimated = [b for b in blocks if not self.is_likelihood or measurements.estimated_scales(b.name)]
+        estimated = [b for b in blocks if not self.is_likelihood or measurements.has_estimated_scale(b.name)]
         traces = {block.name: _hat_matrix_trace(block, found.inverse, units) for block in estimated}
         # Degrees of freedom are pooled over the observables whose scale is estimated. If these are all, every free
         # unknown takes one of them; otherwise the unknowns take as many as these observables determine of them.
-        unknown_count = float(free.sum()) if len(estimated) == len(blocks) else sum(traces.values())
+        # Parameters that occur in noise alone take none, as estimated scales take none.
+        of_model = free & ~unknowns.in_noise_alone
+        unknown_count = float(of_model.sum()) if len(estimated) == len(blocks) else sum(traces.values())
         self.degrees_of_freedom = sum(block.measurements for block in estimated) - unknown_count
         self.quantile = self._quantile()
         self.variance_inflation = dict.fromkeys(jacobians, 1.0)

@@ -8,8 +8,9 @@ is then that at constant scales (Seber and Wild, Nonlinear Regression, 1989, sec
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from copy import copy
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import ClassVar, Self
 
 import numpy as np
 
@@ -46,18 +47,20 @@ class MeasuredValues:
 class InformationFactor:
     """A factor F of the expected information of one observable's measurements, which is the sum of FᵀF over them.
 
-    by_model: (n,), row i of F by the model's value at measurement i. by_log_scales: (n, scales), row i by the
-    logarithms of the estimated scales.
+    by_model: (n,), row i of F by the model's value at measurement i. by_sigma: (n,), by the sigma of measurement i
+    where that is an expression, else 0. by_log_scales: (n, scales), by the logarithms of the estimated scales.
     """
 
     by_model: Reals
+    by_sigma: Reals
     by_log_scales: Reals
 
 
 class NoiseDistribution(ABC):
     """The noise of one observable at its n measurements.
 
-    Model values are (n,), in the observable's units; scales are the estimated ones, (estimated_scales,).
+    Model values are (n,), in the observable's units; scales are the estimated ones, (estimated_scales,). Where sigma is
+    an expression, only what `with_sigma` returns has a loss.
 
     settings_type: the noise of a request that this is the likelihood of. is_smooth: whether the loss has no kinks.
     model_rule: the values of the model that the noise can be around, in words.
@@ -71,8 +74,19 @@ class NoiseDistribution(ABC):
         self.estimated_scales = settings.estimated_scales if settings else ()
         self.prior = prior_density(settings.scale_prior, 0.0) if settings and settings.scale_prior else None
         given = settings.given_scales.get("sigma") if settings else None
+        self._has_sigma_expression = settings is not None and settings.sigma_expression is not None
         self._values = data.values
         self._sigma = data.sigma if given is None else np.full(len(data.values), given)
+
+    def with_sigma(self, sigma: Reals) -> Self:
+        """Return the noise with these sigmas, (n,), the values of an expression. Those that are not above 0 are NaN."""
+        noise = copy(self)
+        noise._sigma = np.where((sigma > 0) & (sigma < np.inf), sigma, np.nan)
+        return noise
+
+    def has_no_sigma(self) -> Booleans:
+        """Return which measurements have no sigma, because its expression is not above 0 there, (n,)."""
+        return np.isnan(self._sigma)
 
     @abstractmethod
     def loss(self, model: Reals, scales: Reals) -> tuple[float, Reals]:
@@ -80,6 +94,10 @@ class NoiseDistribution(ABC):
 
         Not finite where the model is not finite or `is_impossible`.
         """
+
+    def loss_by_sigma(self, model: Reals, scales: Reals) -> Reals:
+        """Return the derivatives of the loss by the sigma of each measurement, (n,), where that is an expression."""
+        return np.zeros(len(model))
 
     @abstractmethod
     def information(self, model: Reals, scales: Reals) -> list[InformationFactor]:
@@ -119,7 +137,9 @@ class ScaledNoise(NoiseDistribution):
 
     def is_collapsed(self, scales: Reals) -> bool:
         """See `NoiseDistribution.is_collapsed`. Beside a given scale an estimated one may well be 0."""
-        if not self.estimated_scales or self._has_given_scale():
+        if not self.estimated_scales:
+            return self._has_sigma_expression and bool((self._sigma <= COLLAPSED * self._error_of_sigma()).all())
+        if self._has_given_scale():
             return False
         return bool((scales <= COLLAPSED * self._scale_floor()).all())
 
@@ -148,6 +168,10 @@ class ScaledNoise(NoiseDistribution):
     @abstractmethod
     def _scale_floor(self) -> Reals:
         """The lower bounds of the estimated scales: the spread that the solver's error alone makes."""
+
+    @abstractmethod
+    def _error_of_sigma(self) -> Reals:
+        """The solver's error in the units of the sigma of each measurement, (n,)."""
 
     @abstractmethod
     def _scale_score(self, model: Reals, scales: Reals) -> ScaleScore:

@@ -50,10 +50,10 @@ class LocationScaleNoise(ScaledNoise):
             self._values = self._logarithm(data.values)
             by_value = self._logarithm.derivative(data.values)
             self._log_jacobian = -float(np.log(by_value).sum())
-            self._error: Reals | float = data.solver_error * by_value
+            self._error = data.solver_error * by_value
             self._floor = np.array([harmonic_root_mean_square(self._error)])
         else:
-            self._error = 0.0
+            self._error = data.solver_error if self._has_sigma_expression else np.zeros(len(data.values))
             self._floor = np.array([root_mean_square(data.solver_error)])
 
     @abstractmethod
@@ -84,11 +84,19 @@ class LocationScaleNoise(ScaledNoise):
         by_model = math.sqrt(self.location_information) / self._scale(scales)
         if self.is_of_logarithm:
             by_model = by_model * self._logarithm.derivative(model)
-        factors = [InformationFactor(by_model, np.zeros((count, width)))]
+        nothing = np.zeros(count)
+        factors = [InformationFactor(by_model, nothing, np.zeros((count, width)))]
+        about_log_sigma = math.sqrt(self.scale_information) * self._share(scales)
         if width:
-            by_scale = math.sqrt(self.scale_information) * self._share(scales)[:, None]
-            factors.append(InformationFactor(np.zeros(count), by_scale))
+            factors.append(InformationFactor(nothing, nothing, about_log_sigma[:, None]))
+        elif self._has_sigma_expression:
+            factors.append(InformationFactor(nothing, about_log_sigma / self._sigma, np.zeros((count, 0))))
         return factors
+
+    def loss_by_sigma(self, model: Reals, scales: Reals) -> Reals:
+        """See `NoiseDistribution.loss_by_sigma`. dL/dσ = (1 − z·ℓ'(z))·d(log s)/dσ, s being the scale."""
+        z = self._difference(model) / self._scale(scales)
+        return np.asarray((1 - z * self.standard_derivative(z)) * self._share(scales) / self._sigma)
 
     def is_impossible(self, model: Reals) -> Booleans:
         """See `NoiseDistribution.is_impossible`."""
@@ -100,7 +108,11 @@ class LocationScaleNoise(ScaledNoise):
         return difference if self.estimated_scales else difference / self._scale(np.zeros(0))
 
     def _scale(self, scales: Reals) -> Reals:
-        """The scale of each measurement, (n,): √(σ² + e²), with e the solver's error in the logarithm, else 0."""
+        """The scale of each measurement, (n,): √(σ² + e²).
+
+        e is the solver's error, in the logarithm for noise of that. It is 0 for a sigma of the value itself that is
+        given, or estimated and then not less than a floor.
+        """
         return np.asarray(np.hypot(self._only_sigma(scales), self._error))
 
     def _share(self, scales: Reals) -> Reals:
@@ -123,6 +135,9 @@ class LocationScaleNoise(ScaledNoise):
 
     def _scale_floor(self) -> Reals:
         return self._floor
+
+    def _error_of_sigma(self) -> Reals:
+        return self._error
 
     def _scale_score(self, model: Reals, scales: Reals) -> ScaleScore:
         sigma, share = self._scale(scales), self._share(scales)

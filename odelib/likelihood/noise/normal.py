@@ -25,7 +25,8 @@ class Normal(ScaledNoise):
     L = Σ ½·d²/v + ½·log v + ½·log 2π with d = y − m. It is not a location–scale family because v depends on m.
 
     With p·m alone, measurements near 0 would count without limit, although there m is nothing but the solver's error e.
-    Its variance is therefore added to that of the measurement. Without p it is 0: then σ has a floor instead.
+    Its variance is therefore added to that of the measurement, also if σ is an expression, which may become as small.
+    Otherwise e is 0: then σ has a floor instead.
     """
 
     settings_type = NormalNoise
@@ -35,7 +36,7 @@ class Normal(ScaledNoise):
         self._proportional = settings.given_scales.get("proportional", 0.0)
         error = data.solver_error
         if settings.proportional is None:
-            self._error_variance: Reals = np.zeros(len(error))
+            self._error_variance = error**2 if self._has_sigma_expression else np.zeros(len(error))
             floor, relative_floor = root_mean_square(error), 0.0
         else:
             self._error_variance = error**2
@@ -58,12 +59,19 @@ class Normal(ScaledNoise):
         1993, section 3.9).
         """
         proportional, variance = self._variance(model, scales)
-        about_mean = InformationFactor(variance**-0.5, np.zeros((len(model), len(self.estimated_scales))))
+        nothing = np.zeros(len(model))
+        about_mean = InformationFactor(variance**-0.5, nothing, np.zeros((len(model), len(self.estimated_scales))))
         about_variance = InformationFactor(
             math.sqrt(2) * proportional**2 * model / variance,
+            math.sqrt(2) * self._sigma / variance if self._has_sigma_expression else nothing,
             self._variance_by_log_scales(model, scales) / (math.sqrt(2) * variance[:, None]),
         )
         return [about_mean, about_variance]
+
+    def loss_by_sigma(self, model: Reals, scales: Reals) -> Reals:
+        """See `NoiseDistribution.loss_by_sigma`. dL/dσ = σ·(1/v − d²/v²), since dv/dσ = 2σ."""
+        _, variance = self._variance(model, scales)
+        return np.asarray(self._sigma * (1 - self._difference(model) ** 2 / variance) / variance)
 
     def residuals(self, model: Reals) -> Reals:
         """See `NoiseDistribution.residuals`."""
@@ -110,6 +118,9 @@ class Normal(ScaledNoise):
 
     def _scale_floor(self) -> Reals:
         return self._floor
+
+    def _error_of_sigma(self) -> Reals:
+        return np.sqrt(self._error_variance)
 
     def _scale_score(self, model: Reals, scales: Reals) -> ScaleScore:
         """With V = dv/d(log scales)/v: the gradient ½·Σ (1 − d²/v)·V, the information Σ VVᵀ/2."""

@@ -33,7 +33,8 @@ class Poisson(NoiseDistribution):
 
     def information(self, model: Reals, scales: Reals) -> list[InformationFactor]:
         """See `NoiseDistribution.information`. It is 1/m, and that at the solver's error where m is smaller."""
-        return [InformationFactor(np.maximum(model, self._solver_error) ** -0.5, np.zeros((len(model), 0)))]
+        by_model = np.maximum(model, self._solver_error) ** -0.5
+        return [InformationFactor(by_model, np.zeros(len(model)), np.zeros((len(model), 0)))]
 
     def is_impossible(self, model: Reals) -> Booleans:
         """See `NoiseDistribution.is_impossible`. Without counts a value below 0 by the solver's error is 0."""

@@ -23,4 +23,5 @@ class SumOfSquares(NoiseDistribution):
 
     def information(self, model: Reals, scales: Reals) -> list[InformationFactor]:
         """See `NoiseDistribution.information`. The second derivative of the loss is 2/σ²."""
-        return [InformationFactor(math.sqrt(2) / self._sigma, np.zeros((len(model), 0)))]
+        by_model = math.sqrt(2) / self._sigma
+        return [InformationFactor(by_model, np.zeros(len(model)), np.zeros((len(model), 0)))]

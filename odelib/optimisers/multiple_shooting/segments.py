@@ -223,7 +223,7 @@ class Segments:
         of_parameters = np.zeros((len(self._layer.system.parameters), by_own.shape[-1]))
         of_parameters[differentiate_by, n + np.arange(len(differentiate_by))] = 1.0
         observables, derivatives = observable_sensitivities(
-            self._layer,
+            self._layer.observe,
             self._times.reshape(-1)[self._rows],
             torch.from_numpy(states.reshape(-1, n)[self._rows]),
             parameters[segment],

@@ -31,6 +31,7 @@ _ENTRIES: Mapping[str, str] = {  # for values that can have several JSON types
     "parameters": "must be a number or an object with a guess or bounds",
     "initial_state": "must be a number, an expression in quotes, or an object with a guess or bounds",
     "scale": "must be a number greater than 0 or 'estimate'",
+    "sigma of noise": "must be a number greater than 0, 'estimate' or an expression in quotes",
     "sigma": "must be a number greater than 0 or a list with one such number for each time",
 }
 _ANY = "*"
@@ -152,7 +153,7 @@ def _wrong_value(details: ErrorDetails, loc: Location) -> str:
         case ("system",):
             return _ENTRIES["system"]
         case ("noise", _, field) if field in SCALES:
-            return _ENTRIES["scale"]
+            return _ENTRIES["sigma of noise" if field == "sigma" else "scale"]
         case (
             ("parameters" | "initial_state" as name, _)
             | ("data", "initial_state" | "sigma" as name, _)

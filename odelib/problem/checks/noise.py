@@ -5,21 +5,60 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from odelib.problem.checks.expressions import check_expression
 from odelib.problem.checks.priors import check_prior
 from odelib.problem.checks.raw import MistakeReport, as_number, as_object
 from odelib.problem.checks.series import LocatedSeries, located_series
 from odelib.problem.checks.system import DeclaredNames
+from odelib.problem.expressions.parser import Expression
+from odelib.problem.limits import Limits
 from odelib.problem.noise import DISTRIBUTIONS, ESTIMATE, NoiseSettings
 from odelib.problem.pointers import join
 
 MAX_LISTED = 100  # impossible values of one list that are reported one by one
 
 
-def check_noise(raw: Mapping[str, Any], declared: DeclaredNames | None, report: MistakeReport) -> None:
-    """Check `noise` against the measurements, including those that predictions are scored with."""
+SIGMA_SCOPE = (
+    "sigma is a number, 'estimate', or an expression of states, parameters, constants, definitions, observables and t"
+)
+
+
+def check_noise(
+    raw: Mapping[str, Any], declared: DeclaredNames | None, limits: Limits, report: MistakeReport
+) -> Mapping[str, Expression]:
+    """Check `noise` against the measurements, including those that predictions are scored with.
+
+    Returns the parsed expressions of sigmas, by their text.
+    """
     noise = raw.get("noise")
     if not isinstance(noise, Mapping):
-        return
+        return {}
+    _check_entries(raw, noise, declared, report)
+    return _parse_sigmas(noise, declared, limits, report) if declared else {}
+
+
+def _parse_sigmas(
+    noise: Mapping[str, Any], declared: DeclaredNames, limits: Limits, report: MistakeReport
+) -> dict[str, Expression]:
+    known, expressions = declared.in_sigma, dict[str, Expression]()
+    for name, entry in noise.items():
+        kind, text = _kind(entry), as_object(entry).get("sigma")
+        if kind is None or "sigma" not in kind.scales or not isinstance(text, str) or text == ESTIMATE:
+            continue
+        pointer = join("/noise", name, "sigma")
+        if text in expressions:
+            continue
+        parsed = check_expression(text, known, pointer, limits, report, scope=SIGMA_SCOPE)
+        if parsed and not parsed.names:
+            report.add(pointer, f"{text!r:.80} is a number in quotes; give the number itself")
+        elif parsed:
+            expressions[text] = parsed
+    return expressions
+
+
+def _check_entries(
+    raw: Mapping[str, Any], noise: Mapping[str, Any], declared: DeclaredNames | None, report: MistakeReport
+) -> None:
     series = located_series(raw)
     if not all(isinstance(f.get("values"), Mapping) and isinstance(f.get("sigma", {}), Mapping) for _, f in series):
         return  # unknown which observables are measured
@@ -97,7 +136,9 @@ def _check_sigma(
     elif "proportional" in kind.scales and "proportional" in entry:
         return  # the noise may be purely proportional
     elif "sigma" not in entry and without:
-        report.add(place, f"give a sigma, as a number or {ESTIMATE!r}: the data at {without[0]} have none")
+        report.add(
+            place, f"give a sigma, as a number, {ESTIMATE!r} or an expression: the data at {without[0]} have none"
+        )
     elif "proportional" in kind.scales and as_number(entry.get("sigma")) == 0:
         report.add(place, "a sigma of 0 needs 'proportional' beside it; give a sigma greater than 0")
 

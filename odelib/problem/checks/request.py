@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, NamedTuple
 
 from odelib.problem.checks.hold_out import check_hold_out
 from odelib.problem.checks.noise import check_noise
@@ -19,21 +19,25 @@ from odelib.problem.expressions.parser import Expression
 from odelib.problem.limits import Limits
 
 
+class RequestExpressions(NamedTuple):
+    """The parsed expressions of a request outside its system, by their text: initial values, and sigmas of noise."""
+
+    initial_states: Mapping[str, Expression]
+    sigmas: Mapping[str, Expression]
+
+
 def check_request(
     raw: Mapping[str, Any], declared: DeclaredNames | None, limits: Limits, report: MistakeReport
-) -> Mapping[str, Expression]:
-    """Report everything that is wrong between the fields. declared: None if the system's names cannot be read.
-
-    Returns the parsed expressions of initial values, by their text.
-    """
+) -> RequestExpressions:
+    """Report everything that is wrong between the fields. declared: None if the system's names cannot be read."""
     initial_expressions: Mapping[str, Expression] = {}
     if declared:
         initial_expressions = check_unknowns(raw, declared, limits, report)
         check_penalty(raw, declared, report)
     check_all_series(raw, declared, limits, report)
-    check_noise(raw, declared, report)
+    sigmas = check_noise(raw, declared, limits, report)
     check_hold_out(raw, report)
     check_predictions(raw, declared, limits, report)
     check_solver(raw, report)
     check_sizes(raw, limits, report)
-    return initial_expressions
+    return RequestExpressions(initial_expressions, sigmas)

@@ -15,6 +15,7 @@ from odelib.problem.expressions.names import name_error
 from odelib.problem.expressions.parser import Expression, Name
 from odelib.problem.expressions.vocabulary import TIME
 from odelib.problem.limits import Limits
+from odelib.problem.noise import ESTIMATE
 from odelib.problem.pointers import join
 from odelib.problem.system import Example, System, SystemDefinition
 
@@ -32,6 +33,7 @@ class DeclaredNames:
     parameters: Mapping[str, None]
     constants: Mapping[str, None]
     observables: Mapping[str, None]
+    definitions: Mapping[str, None]
     value_definitions: Mapping[str, None]
 
     @classmethod
@@ -42,6 +44,7 @@ class DeclaredNames:
             dict.fromkeys(system.parameters),
             dict.fromkeys(system.constants),
             dict.fromkeys(system.observables or system.states),
+            dict.fromkeys(system.definitions),
             dict.fromkeys(_value_definitions(system) if isinstance(system, System) else system.definitions),
         )
 
@@ -49,6 +52,12 @@ class DeclaredNames:
     def of_values(self) -> dict[str, None]:
         """What an expression whose value does not change during a solve can use."""
         return {**self.parameters, **self.constants, **self.value_definitions}
+
+    @property
+    def in_sigma(self) -> Mapping[str, None]:
+        """The names that the expression of a noise's sigma can use."""
+        of_model = {**self.states, **self.parameters, **self.constants, **self.definitions}
+        return {**of_model, **self.observables, TIME: None}
 
 
 def _value_definitions(system: System) -> list[str]:
@@ -143,6 +152,10 @@ def _check_names(definition: SystemDefinition, limits: Limits, report: MistakeRe
         for pointer, name in entries:
             if error := name_error(name):
                 report.add(pointer, error)
+            elif field == "parameters" and name == ESTIMATE:
+                report.add(
+                    pointer, f"a sigma of {name!r} is estimated, so no parameter can be named so; try 'estimate_'"
+                )
             elif name in seen and not (field == "observables" and seen[name] == "states"):
                 report.add(pointer, f"{name!r:.80} is already in {seen[name]!r}; names must be unique")
             else:

@@ -31,16 +31,19 @@ def sections(request: Json, result: Json) -> Iterator[Section]:
     all_sections = [
         Section("", [_row(name, entries.get(name), e, at_bound) for name, e in result["parameters"].items()]),
         Section("derived", [_row(name, None, e, at_bound) for name, e in result.get("derived", {}).items()]),
-        Section("noise", [_row(name, None, e, at_bound) for name, e in _noise_scales(result)]),
+        Section("noise", list(_noise_rows(result))),
         *(_series_section(request, trajectory, at_bound, several=several) for trajectory in result["trajectories"]),
     ]
     yield from (section for section in all_sections if section.rows)
 
 
-def _noise_scales(result: Json) -> Iterator[tuple[str, Json]]:
+def _noise_rows(result: Json) -> Iterator[Row]:
     for observable, scales in result.get("noise", {}).items():
-        for kind, estimate in scales.items():
-            yield f"{kind}({observable})", estimate
+        if expression := scales.get("sigma_expression"):
+            yield (f"sigma({observable})", *[""] * (len(HEADINGS) - 2), f"= {expression}")
+        for kind in ("sigma", "proportional"):
+            if kind in scales:
+                yield _row(f"{kind}({observable})", None, scales[kind], set())
 
 
 def _series_section(request: Json, trajectory: Json, at_bound: set[str], *, several: bool) -> Section:

@@ -11,6 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from odelib.objective.objective import Objective
+from odelib.problem.noise import DISTRIBUTIONS
 from odelib.problem.request import parse_problem
 from odelib.problem.resolved import resolve
 from tests.odelib.problem.requests import examples
@@ -49,11 +50,12 @@ def unknowns(guess: float) -> st.SearchStrategy[Any]:
 
 
 SCALES = st.sampled_from([0.7, "estimate"])
-WITH_SCALE = [{"distribution": name} for name in ("normal", "lognormal", "laplace", "student-t")]
+SIGMAS = st.sampled_from([0.7, "estimate", "0.2*m + 0.1*s*x + 0.03*t*sum", "where(t < 1, 0.4 + c, exp(k))*s"])
+WITH_SCALE = [{"distribution": name} for name, kind in DISTRIBUTIONS.items() if kind.scales]
 NOISES = st.one_of(
     st.just({"distribution": "poisson"}),
-    st.builds(lambda noise, sigma: noise | {"sigma": sigma}, st.sampled_from(WITH_SCALE), SCALES),
-    st.builds(lambda a, b: {"distribution": "normal", "sigma": a, "proportional": b}, SCALES, SCALES),
+    st.builds(lambda noise, sigma: noise | {"sigma": sigma}, st.sampled_from(WITH_SCALE), SIGMAS),
+    st.builds(lambda a, b: {"distribution": "normal", "sigma": a, "proportional": b}, SIGMAS, SCALES),
     st.builds(
         lambda nu: {"distribution": "student-t", "sigma": "estimate", "degrees_of_freedom": nu}, st.floats(1, 30)
     ),
@@ -125,9 +127,8 @@ def test_the_gradient_of_every_combination(request: dict[str, Any]) -> None:
     check(objective(request))
 
 
-@pytest.mark.parametrize("distribution", ["lognormal"])
-def test_the_gradient_of_the_other_engine(distribution: str) -> None:
-    entry = {"distribution": distribution, "sigma": "estimate"}
+def test_the_gradient_of_the_other_engine() -> None:
+    sigmas = {"x": "estimate", "sum": "0.2*m + 0.1*s*x"}
     series = {"times": TIMES, "values": COUNTS}
     request = {
         "system": SYSTEM,
@@ -135,7 +136,7 @@ def test_the_gradient_of_the_other_engine(distribution: str) -> None:
         "per_experiment": ["s"],
         "parameters": {"k": {"guess": 0.4, "scale": "log", "prior": PRIORS[0]}, "s": 1.2, "m": 0.8},
         "initial_state": {"x": {"guess": 2.2, "scale": "log"}, "y": "0.5*m + c"},
-        "noise": {"x": entry, "sum": entry},
+        "noise": {name: {"distribution": "lognormal", "sigma": sigma} for name, sigma in sigmas.items()},
         "penalty": {"l1": 0.3, "l2": 0.2},
         "solver": {"engine": "torchdiffeq", **TIGHT},
     }

@@ -8,6 +8,7 @@ import pytest
 
 from odelib.errors import ProblemError, SolveError
 from odelib.problem.catalogue import CATALOGUE
+from odelib.problem.noise import DISTRIBUTIONS
 from odelib.problem.request import parse_problem
 from odelib.simulation.simulated_data import run_simulation, run_simulations, simulate
 
@@ -78,6 +79,15 @@ def test_noise_has_its_standard_deviation_and_its_seed() -> None:
         assert errors.std() == pytest.approx(0.3, rel=0.1)
         assert abs(errors.mean()) < 0.03
     assert np.corrcoef(np.subtract(first["x"], clean["x"]), np.subtract(first["scaled"], clean["scaled"]))[0, 1] < 0.1
+
+
+@pytest.mark.parametrize("name", DISTRIBUTIONS)
+def test_the_requests_own_noise_needs_no_values(name: str) -> None:
+    scale = {"sigma": "a + 0.1*x"} if DISTRIBUTIONS[name].scales else {}
+    system = {"states": ["x"], "parameters": ["k", "a"], "equations": {"x": "-k*x"}}
+    body = {"system": system, "data": {"times": [0.0, 1.0]}, "parameters": {"k": 1.0, "a": 0.1}}
+    noisy = body | {"initial_state": {"x": 2.0}, "noise": {"x": {"distribution": name, **scale}}}
+    assert simulate(noisy)["values"]["x"] == pytest.approx([2.0, 2 / math.e])
 
 
 def test_experiments_are_simulated_from_their_own_initial_states() -> None:

@@ -6,8 +6,10 @@ from typing import Any
 
 import pytest
 
+from odelib.problem.noise import DISTRIBUTIONS
 from tests.odelib.problem.requests import (
     ABSENT,
+    DEFINITION,
     EXPERIMENTS,
     MINIMAL,
     NOISY,
@@ -34,6 +36,14 @@ from tests.odelib.problem.requests import (
         ({"distribution": "normal", "sigma": 0}, "/sigma"),
         ({"distribution": "normal", "sigma": -1.0}, "/sigma"),
         ({"distribution": "normal", "sigma": "guess"}, "/sigma"),
+        ({"distribution": "normal", "sigma": ""}, "/sigma"),
+        ({"distribution": "normal", "sigma": "0.1"}, "/sigma"),
+        ({"distribution": "normal", "sigma": "2*pi"}, "/sigma"),
+        ({"distribution": "normal", "sigma": "0.1*prey +"}, "/sigma"),
+        ({"distribution": "normal", "sigma": "0.1^prey"}, "/sigma"),
+        ({"distribution": "normal", "sigma": "0.1*hares"}, "/sigma"),
+        ({"distribution": "normal", "sigma": "prey" + "*prey" * 3000}, "/sigma"),
+        ({"distribution": "normal", "sigma": {"expression": "prey"}}, "/sigma"),
         ({"distribution": "normal", "sigma": None}, "/sigma"),
         ({"distribution": "normal", "sigma": True}, "/sigma"),
         ({"distribution": "normal", "sigma": [0.1, 0.1, 0.1]}, "/sigma"),
@@ -108,3 +118,43 @@ def test_noise_may_be_purely_proportional(sigma: dict[str, Any], proportional: A
     if sigma:
         body = changed(NOISY, {"/noise/prey": entry})
         assert_refused({"/data/sigma": {"prey": 0.1}}, "/noise/prey/sigma", body=body, detail="already")
+
+
+class TestExpressions:
+    BODY = changed(
+        NOISY | {"system": DEFINITION}, {"/data/values": {"prey": [1, 2, 3]}, "/noise": {"prey": NORMAL_NOISE}}
+    )
+
+    @pytest.mark.parametrize("distribution", [name for name, kind in DISTRIBUTIONS.items() if kind.scales])
+    def test_sigma_may_use_every_name_of_the_model(self, distribution: str) -> None:
+        sigma = "alpha + k*prey + 0.1*predator + abs(total)*exp(-t)"
+        assert_accepted({"/noise/prey": {"distribution": distribution, "sigma": sigma}}, body=self.BODY)
+
+    def test_beside_proportional(self) -> None:
+        noise = {"distribution": "normal", "sigma": "alpha", "proportional": 0.1}
+        assert_accepted({"/noise/prey": noise}, body=self.BODY)
+        both = {"distribution": "normal", "sigma": "alpha", "proportional": "estimate"}
+        assert_accepted({"/noise/prey": both | {"prior": {"distribution": "half-normal", "scale": 1}}}, body=self.BODY)
+
+    def test_all_mistakes_are_told_at_once_with_what_sigma_can_use(self) -> None:
+        body = MINIMAL | {"noise": {"prey": dict(NORMAL_NOISE), "predator": dict(NORMAL_NOISE)}}
+        found = mistakes(changed(body, {"/noise/prey/sigma": "estimat", "/noise/predator/sigma": "a*predator"}))
+        assert list(found) == ["/noise/prey/sigma", "/noise/predator/sigma"]
+        assert "unknown name 'estimat'" in found["/noise/prey/sigma"]
+        assert "'estimate', or an expression of states, parameters, constants" in found["/noise/prey/sigma"]
+
+    def test_a_derived_quantity_is_not_among_them(self) -> None:
+        assert_refused({"/noise/prey/sigma": "ratio"}, "/noise/prey/sigma", body=self.BODY, detail="'ratio'")
+
+    def test_a_sigma_in_the_data_as_well(self) -> None:
+        body = changed(self.BODY, {"/noise/prey/sigma": "alpha"})
+        assert_refused({"/data/sigma": {"prey": 0.1}}, "/noise/prey/sigma", body=body, detail="already")
+
+    def test_an_expression_has_no_prior_of_its_own(self) -> None:
+        noise = {"distribution": "normal", "sigma": "alpha", "prior": {"distribution": "half-normal", "scale": 1}}
+        assert_refused({"/noise/prey": noise}, "/noise/prey/prior", body=self.BODY)
+
+    def test_no_parameter_is_named_estimate(self) -> None:
+        named = changed(self.BODY, {"/system/parameters/0": "estimate", "/system/equations/prey": "estimate*prey"})
+        found = mistakes(changed(named, {"/parameters/alpha": ABSENT, "/parameters/estimate": 1.0}))
+        assert "try 'estimate_'" in found["/system/parameters/0"]

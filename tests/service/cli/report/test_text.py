@@ -111,6 +111,14 @@ def test_errors_intervals_derived_quantities_and_noise_scales_are_shown_if_prese
     ]
 
 
+def test_an_expression_for_sigma_is_shown() -> None:
+    result = {**RESULT, "noise": {"x": {"sigma_expression": "a + b*x", "proportional": {"value": 0.1}}}}
+
+    rows = printed(REQUEST, result)
+
+    assert rows[rows.index("noise") + 1 :][:2] == ["sigma(x) = a + b*x", "proportional(x) 0.1"]
+
+
 @pytest.mark.parametrize(
     ("value", "error", "shown"),
     [
