@@ -13,6 +13,7 @@ from torch import Tensor
 
 from odelib.arrays import Reals
 from odelib.errors import SolveError, StopReason
+from odelib.problem.solver import AbsoluteTolerance
 from odelib.problem.system import System
 
 StopCheck = Callable[[], StopReason | None]
@@ -25,11 +26,14 @@ def never() -> StopReason | None:
 
 @dataclass(frozen=True)
 class SolverOptions:
-    """Method, tolerances on the states, and the maximum number of steps per trajectory, rejected ones included."""
+    """Method, tolerances on the states, and the maximum number of steps per trajectory, rejected ones included.
+
+    atol: in the states' units, or "auto": see `odelib.engines.compiled.tolerances`.
+    """
 
     method: str
     rtol: float
-    atol: float
+    atol: AbsoluteTolerance
     max_steps: int
 
 

@@ -23,7 +23,7 @@ from odelib.engines.registry import choose, choose_device, choose_for_sensitivit
 from odelib.engines.torch_program import TorchProgram, variables_of
 from odelib.problem.catalogue import resolve_system
 from odelib.problem.limits import Limits
-from odelib.problem.solver import ABILITIES
+from odelib.problem.solver import ABILITIES, AbsoluteTolerance
 from odelib.problem.system import System, SystemDefinition
 
 # the attribute that holds the value of an argument which a call leaves out
@@ -38,7 +38,8 @@ class ODELayer(nn.Module):
         engine: `"compiled"` or `"torchdiffeq"`; `"auto"` chooses.
         method: an integration method that the engine has; `"auto"` chooses.
         rtol: relative tolerance on the states.
-        atol: absolute tolerance on the states, in their units.
+        atol: absolute tolerance on the states, in their units; `"auto"`: for each state 1e-2·rtol of its largest size
+            so far.
         max_steps: steps per trajectory, after which the solve fails.
         device: `"cpu"` or `"cuda"` moves the inputs there, `"auto"` leaves them where they are.
         constants: values that replace the system's, by name.
@@ -65,7 +66,7 @@ class ODELayer(nn.Module):
         engine: str = "auto",
         method: str = "auto",
         rtol: float = 1e-6,
-        atol: float = 1e-8,
+        atol: AbsoluteTolerance = 1e-8,
         max_steps: int = 100_000,
         device: str = "auto",
         constants: Mapping[str, float] | None = None,

@@ -24,6 +24,7 @@ from odelib.engines.dual_program import DualProgram
 from odelib.engines.piecewise import solve_in_pieces
 from odelib.engines.torch_program import TorchProgram, variables_of
 from odelib.errors import SolveError, StopRequested
+from odelib.problem.solver import AUTO, AbsoluteTolerance
 from odelib.problem.system import System
 
 Program = Callable[..., list[Tensor]]
@@ -114,14 +115,14 @@ class TorchdiffeqEngine:
             """The state as it is, its derivative moved by −(f⁺ − f⁻)·dτ/dp."""
             return state - change * (by_parameters @ (parameters - parameters.detach()))
 
-        return self._integrate(program, initial_state, parameters, settings, settings.options.atol, jump)
+        return self._integrate(program, initial_state, parameters, settings, _given(settings.options.atol), jump)
 
     def _one_with_sensitivities(self, initial_state: Tensor, parameters: Tensor, settings: SolveSettings) -> Tensor:
         """(T, n, 1 + m): each state and its sensitivities, under one error control.
 
         Column j has the absolute tolerance atol/|p_j|, as in the compiled engine: see `step_control.squared_norm`.
         """
-        by, atol = settings.differentiate_by, settings.options.atol
+        by, atol = settings.differentiate_by, _given(settings.options.atol)
         if by.count == 0:
             return self._one(initial_state, parameters, settings).unsqueeze(-1)
         start = torch.cat([initial_state.unsqueeze(-1), initial_state.new_zeros(len(initial_state), by.count)], -1)
@@ -213,6 +214,12 @@ class TorchdiffeqEngine:
                 state = jump(state, (after - before) / len(orders), by_parameters)
                 before = after
         return state
+
+
+def _given(atol: AbsoluteTolerance) -> float:
+    if atol == AUTO:
+        raise ValueError("the engine torchdiffeq needs a number for atol")
+    return atol
 
 
 def _of_member(settings: SolveSettings, member: int, count: int) -> SolveSettings:

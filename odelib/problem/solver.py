@@ -10,6 +10,9 @@ from pydantic import Field
 
 from odelib.problem.fields import Count, PositiveNumber, Request
 
+AUTO: Literal["auto"] = "auto"
+AbsoluteTolerance = float | Literal["auto"]
+
 
 class Solver(Request):
     """How trajectories are computed."""

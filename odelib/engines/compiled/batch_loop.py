@@ -26,6 +26,7 @@ from odelib.engines.compiled.step_control import (
     MAX_GROWTH,
     MAX_STEPS,
     MIN_LOG_ERROR,
+    NEXT_UPDATE,
     NONSTIFF,
     NOT_FINITE,
     PASSED,
@@ -42,7 +43,6 @@ from odelib.engines.compiled.step_control import (
     WRITTEN,
     Equations,
     Outputs,
-    Tolerances,
     accept_step,
     copy,
     derivatives,
@@ -50,11 +50,18 @@ from odelib.engines.compiled.step_control import (
     initialise,
     write_row,
 )
+from odelib.engines.compiled.tolerances import (
+    Tolerances,
+    allow_inherited_errors,
+    initialise_tolerances,
+    mark_what_begins_at_zero,
+    tolerances_follow,
+    update_tolerances,
+)
 from odelib.engines.switching_times import GAP
 from odelib.engines.tableaus.registry import METHODS
 
-MIN_ATOL = 1e-300  # padding has no error and no size: 0/0 would be NaN
-CONTROLLER = WIDTH  # numbers of a member's memory that are its `controller`
+CONTROLLER = 2 * WIDTH  # numbers of a member's memory that are its `controller`
 # by the method's index in METHODS
 ORDERS = np.array([tableau.order for tableau in METHODS])
 ERROR_ORDERS = np.array([tableau.error_order for tableau in METHODS])
@@ -70,13 +77,13 @@ implicit_step, implicit_dense_outputs, is_nonstiff = (
     implicit.write_dense_outputs,
     implicit.is_nonstiff,
 )
-IMPLICIT_METHOD, newton_size = implicit.METHOD, implicit.newton_size
+IMPLICIT_METHOD, newton_size, newton_views = implicit.METHOD, implicit.newton_size, implicit.newton_views
 
 
 def member_size(n: int, m: int) -> int:
     """How many numbers of memory a member takes while it is solved."""
     start, width = padded(n), padded(m)
-    return CONTROLLER + width + 2 * (start + n * width)
+    return CONTROLLER + width + 5 * (start + n * width)
 
 
 def scratch_size(n: int, m: int, work: int) -> int:
@@ -110,6 +117,9 @@ def start(
     step = first_step(equations, tolerances, order, t, span, memory.z, memory.rate, memory.trial, memory.error)
     controller[TIME], controller[STEP] = t, step
     controller[LOG_LAST_ERROR], controller[MAX_GROWTH] = MIN_LOG_ERROR, MAX_FACTOR
+    mark_what_begins_at_zero(equations, tolerances, memory.z, memory.rate)
+    controller[NEXT_UPDATE] = t
+    follow_sizes(equations, tolerances, memory, t, t, controller)
     for k in range(equations.size):
         if not math.isfinite(load_scalar(memory.rate, k)):
             return NOT_FINITE
@@ -158,6 +168,7 @@ def advance(
             write_dense_outputs(method, equations, memory, t, h, step_end, times, counters, outputs)
         controller[TIME] = reached
         copy(memory.trial, size, memory.z)
+        follow_sizes(equations, tolerances, memory, reached, times[0], controller)
         if reaches_discontinuity:
             pass_discontinuity(equations, memory, discontinuities, gap, reached, times, counters, outputs)
         else:  # first same as last (FSAL)
@@ -171,6 +182,19 @@ def advance(
             switch_method(controller, counters)
     copy(memory.stages, size, memory.rate)
     return RUNNING
+
+
+@kernel
+def follow_sizes(equations: Any, tolerances: Any, memory: Any, t: float, start: float, controller: Any) -> None:
+    """Update the absolute tolerances at a new point; `allow_inherited_errors` when the time elapsed has doubled."""
+    if not tolerances.follow:
+        return
+    update_tolerances(equations, tolerances, memory.z)
+    if t >= controller[NEXT_UPDATE]:
+        newton = newton_views(equations, memory)
+        elapsed = t - start + controller[STEP]
+        allow_inherited_errors(equations, tolerances, t, elapsed, memory.z, newton.matrix, newton.weights)
+        controller[NEXT_UPDATE] = t + elapsed
 
 
 @inline_kernel
@@ -257,13 +281,15 @@ def switch_method(controller: Any, counters: Any) -> None:
 @kernel
 def advance_batch(
     first: int, last: int, begin: bool, method: int, may_switch: bool, rates: int, rates_with_sensitivities: int,
-    jacobian: int, n: int, m: int, rtol: float, atol: float, max_steps: int, steps_per_call: int, times: Any,
-    discontinuity_times: Any, shifts: Any, time_jacobian: Any, initial_state: Any, values: Any, unknowns: Any,
-    column_of: Any, kept: Any, counters: Any, scratch: Any, states: Any, sensitivities: Any,
+    jacobian: int, n: int, m: int, rtol: float, atol: float, is_auto: bool, max_steps: int,
+    steps_per_call: int, times: Any, discontinuity_times: Any, shifts: Any, time_jacobian: Any, initial_state: Any,
+    values: Any, unknowns: Any, column_of: Any, kept: Any, counters: Any, scratch: Any, states: Any,
+    sensitivities: Any,
 ) -> Any:  # fmt: skip
     """Take `steps_per_call` steps of each running member from `first` to before `last`.
 
     Returns how many are still running, how many have failed, and the methods used (bits).
+    atol: the absolute tolerance, 0 if it is automatic; is_auto: whether it is.
     begin: start the members first. rates, rates_with_sensitivities, jacobian: addresses of the generated kernels.
     times: (B, T), or (1, T), shared. discontinuity_times, shifts: (B, K), or (1, K), shared; time_jacobian: the same
     with a third axis of m or 0; see `sensitivity_jumps.Discontinuities`. initial_state: (B, n). values: (B, p +
@@ -282,18 +308,24 @@ def advance_batch(
     for b in range(first, last):
         if counters[b, STATUS] == RUNNING:
             own, controller, own_times = address(kept[b]), kept[b, :CONTROLLER], times[b % len(times)]
-            column_atol, z = own + 8 * CONTROLLER, own + 8 * (CONTROLLER + width)
+            magnitudes = own + 8 * CONTROLLER
+            z = magnitudes + 8 * width
             memory = Memory(z, z + row, trial, trial + row, trial + 2 * row, trial + 3 * row, stages, newton)
             q = address(values[b])
             equations = Equations(
                 rates, rates_with_sensitivities, jacobian, q, address(column_of), work, n, start_of, width, size
             )
-            tolerances = Tolerances(rtol, max(atol, MIN_ATOL), column_atol)
+            if begin:
+                initialise(equations, m, initial_state[b], values[b], unknowns, z, magnitudes)
+            follow, span = tolerances_follow(is_auto, m, magnitudes), own_times[len(own_times) - 1] - own_times[0]
+            tolerances = Tolerances(
+                rtol, is_auto, follow, span, z + 2 * row, z + 3 * row, z + 4 * row, magnitudes
+            )  # fmt: skip
             outputs = Outputs(address(states[b]), address(sensitivities[b]), m)
             place = b % len(discontinuity_times)
             discontinuities = Discontinuities(discontinuity_times[place], shifts[place], time_jacobian[place])
             if begin:
-                initialise(equations, m, initial_state[b], values[b], unknowns, tolerances.atol, z, column_atol)
+                initialise_tolerances(equations, tolerances, atol, z)
                 counters[b, STATUS] = start(
                     method, equations, tolerances, memory, own_times, discontinuities, controller, counters[b],
                     outputs,

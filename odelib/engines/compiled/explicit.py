@@ -48,7 +48,8 @@ def try_step(method: int, equations: Any, tolerances: Any, memory: Any, t: float
     if TWO_ESTIMATES[method]:
         low = memory.spare
         combine(method * SUMS + ERROR_LOW, memory.z, memory.stages, size, h, low)
-    return squared_norm(equations, tolerances, memory.error, low, memory.z, memory.trial)
+    new_rate = memory.stages + 8 * size * (main - 1)
+    return squared_norm(equations, tolerances, memory.error, low, memory.z, memory.trial, memory.stages, new_rate)
 
 
 @kernel
@@ -91,8 +92,8 @@ def is_stiff(method: int, equations: Any, tolerances: Any, memory: Any, h: float
     for k in range(0, size, WIDTH):
         store(memory.error, k, multiply_add(load(memory.trial, k), -1.0, load(memory.buffer, k)))
         store(memory.spare, k, multiply_add(load(after, k), -1.0, load(before, k)))
-    distance = squared_norm(equations, tolerances, memory.error, 0, memory.z, memory.trial)
-    change = squared_norm(equations, tolerances, memory.spare, 0, memory.z, memory.trial)
+    distance = squared_norm(equations, tolerances, memory.error, 0, memory.z, memory.trial, memory.stages, after)
+    change = squared_norm(equations, tolerances, memory.spare, 0, memory.z, memory.trial, memory.stages, after)
     if h * h * change > STABILITY_BOUND**2 * distance > 0.0:
         counters[STABILITY_LIMITED] += 1
         counters[ACCURACY_LIMITED] = 0

@@ -32,7 +32,7 @@ from odelib.engines.compiled.simd import (
     store_scalar,
 )
 from odelib.engines.compiled.stage_sums import ERROR, SUMS, combine
-from odelib.engines.compiled.step_control import NONSTIFF, derivatives, squared_norm, write_row
+from odelib.engines.compiled.step_control import NONSTIFF, TINY, derivatives, squared_norm, write_row
 from odelib.engines.tableaus.kvaerno5 import GAMMA, KVAERNO5
 from odelib.engines.tableaus.registry import METHODS
 
@@ -45,13 +45,14 @@ NONSTIFF_AFTER, NONSTIFF_BOUND = 20, 1.0  # see `is_nonstiff`
 
 # Views of memory. matrix (n, n) and pivots (n,): I - hγ·J at the step's start, factorised; stage_matrix and
 # stage_pivots: the same at a stage. change (n, 1): Newton's. columns (n, width): the sensitivities in `memory.trial`.
-Newton = namedtuple("Newton", "matrix pivots stage_matrix stage_pivots change columns")
+# weights (n,): the states' tolerances at the step's start.
+Newton = namedtuple("Newton", "matrix pivots stage_matrix stage_pivots change columns weights")
 
 
 @kernel
 def newton_size(n: int) -> int:
     """How many numbers `memory.newton` takes."""
-    return 2 * n * n + 3 * n
+    return 2 * n * n + 4 * n
 
 
 @kernel
@@ -62,24 +63,38 @@ def newton_views(equations: Any, memory: Any) -> Any:
     matrices = carray(float64_pointer(here + 16 * n), (2, n, n))
     change = carray(float64_pointer(here + 16 * n + 16 * n * n), (n, 1))
     columns = carray(float64_pointer(memory.trial + 8 * equations.start), (n, equations.width))
-    return Newton(matrices[0], pivots[0], matrices[1], pivots[1], change, columns)
+    weights = carray(float64_pointer(here + 24 * n + 16 * n * n), (n,))
+    return Newton(matrices[0], pivots[0], matrices[1], pivots[1], change, columns, weights)
 
 
 @kernel
-def newton_matrix(equations: Any, t: float, z: int, hg: float, matrix: Any, pivots: Any) -> Any:
-    """Factorise I - hγ·J at (t, z), hg = hγ; returns whether that succeeded, and ‖J‖∞."""
+def newton_matrix(equations: Any, t: float, z: int, hg: float, matrix: Any) -> None:
+    """Write I - hγ·J at (t, z), hg = hγ."""
     e = equations
     matrix[:] = 0.0
     call_kernel(e.jacobian, t, z, e.q, 0, e.column_of, e.work, address(matrix))
+    for i in range(e.n):
+        for j in range(e.n):
+            matrix[i, j] *= -hg
+        matrix[i, i] += 1.0
+
+
+@kernel
+def norm_of_jacobian(equations: Any, tolerances: Any, z: int, hg: float, matrix: Any, weights: Any) -> float:
+    """‖J‖∞ from I - hγ·J, with each state in units of its tolerance at `z`, which is written to `weights` (n,).
+
+    In the states' own units it would depend on these.
+    """
+    e = equations
+    for i in range(e.n):
+        weights[i] = load_scalar(tolerances.atol, i) + tolerances.rtol * abs(load_scalar(z, i))
     norm = 0.0
     for i in range(e.n):
         row = 0.0
         for j in range(e.n):
-            row += abs(matrix[i, j])
-            matrix[i, j] *= -hg
-        norm = max(norm, row)
-        matrix[i, i] += 1.0
-    return factorise(matrix, pivots), norm
+            row += abs(matrix[i, j] - (1.0 if i == j else 0.0)) * weights[j]
+        norm = max(norm, row / weights[i]) if weights[i] > 0.0 else norm
+    return norm / hg
 
 
 @kernel
@@ -102,7 +117,8 @@ def solve_stage(
         total = 0.0
         for i in range(e.n):
             value = load_scalar(trial, i)
-            ratio = change[i, 0] / (tolerances.atol + tolerances.rtol * max(abs(load_scalar(old, i)), abs(value)))
+            size = max(abs(load_scalar(old, i)), abs(value))
+            ratio = change[i, 0] / (TINY + load_scalar(tolerances.atol, i) + tolerances.rtol * size)
             total += ratio * ratio
             store_scalar(trial, i, value + change[i, 0])
         norm = math.sqrt(total / e.n)
@@ -126,8 +142,8 @@ def stage_sensitivities(equations: Any, t: float, hg: float, base: int, trial: i
     e = equations
     newton.columns[:] = 0.0  # J·S + ∂f/∂p with S = 0 is ∂f/∂p
     derivatives(e, t, trial, rate)
-    succeeded, _ = newton_matrix(e, t, trial, hg, newton.stage_matrix, newton.stage_pivots)
-    if not succeeded:
+    newton_matrix(e, t, trial, hg, newton.stage_matrix)
+    if not factorise(newton.stage_matrix, newton.stage_pivots, newton.weights):
         return False
     for k in range(e.start, e.size, WIDTH):
         store(trial, k, multiply_add(load(base, k), hg, load(rate, k)))
@@ -144,8 +160,9 @@ def try_step(equations: Any, tolerances: Any, memory: Any, t: float, h: float) -
     """
     e, size, newton = equations, equations.size, newton_views(equations, memory)
     hg = h * GAMMA
-    succeeded, norm = newton_matrix(e, t, memory.z, hg, newton.matrix, newton.pivots)
-    if not succeeded:
+    newton_matrix(e, t, memory.z, hg, newton.matrix)
+    norm = norm_of_jacobian(e, tolerances, memory.z, hg, newton.matrix, newton.weights)
+    if not factorise(newton.matrix, newton.pivots, newton.weights):
         return NO_CONVERGENCE, norm
     for index in range(1, STAGES):
         base, time = memory.buffer, t + NODES[index] * h
@@ -162,7 +179,9 @@ def try_step(equations: Any, tolerances: Any, memory: Any, t: float, h: float) -
             change = multiply_add(load(memory.trial, k), -1.0, load(base, k))
             store(rate, k, multiply_add(splat(0.0), 1.0 / hg, change))
     combine(METHOD * SUMS + ERROR, memory.z, memory.stages, size, h, memory.error)
-    return squared_norm(e, tolerances, memory.error, 0, memory.z, memory.trial), norm
+    new_rate = memory.stages + 8 * size * (STAGES - 1)
+    squared = squared_norm(e, tolerances, memory.error, 0, memory.z, memory.trial, memory.stages, new_rate)
+    return squared, norm
 
 
 @kernel
@@ -178,8 +197,8 @@ def correct_dense_output(
     them. For the other components w is small but nothing like -e. So w - (I - hγ·J)⁻¹·w is added: still -e for stiff
     components, and of higher order for the others.
     """
-    succeeded, _ = newton_matrix(equations, t, row, hg, newton.stage_matrix, newton.stage_pivots)
-    if not succeeded:
+    newton_matrix(equations, t, row, hg, newton.stage_matrix)
+    if not factorise(newton.stage_matrix, newton.stage_pivots, newton.weights):
         return
     derivatives(equations, t, row, rate)
     for k in range(first, last):

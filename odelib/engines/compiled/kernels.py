@@ -21,9 +21,9 @@ from odelib.engines.tableaus.kvaerno5 import KVAERNO5
 from odelib.engines.tableaus.registry import EXPLICIT
 from odelib.engines.tableaus.tableau import Tableau
 from odelib.errors import FitError, SolveError, StopRequested
+from odelib.problem.solver import AUTO
 from odelib.problem.system import System
 
-AUTO = "auto"
 TIGHT_RTOL = 1e-8  # below it `auto` starts with the method of order 8, which then needs less time than one of order 5
 STEPS_PER_CALL = 40_000  # of one equation, between two checks of the stop flag: some hundredths of a second
 MAX_BLOCK_NUMBERS = 2**22  # of working memory: a larger batch is solved in blocks of members
@@ -165,8 +165,8 @@ class _Block:
         steps_per_call = max(10, STEPS_PER_CALL // (n * (1 + m) * size))
         self._scalars: tuple[Any, ...] = (
             _INDICES[explicit_tableau(o).name], o.method == AUTO, kernels.rates,
-            kernels.rates_with_sensitivities if m else kernels.rates, kernels.jacobian, n, m, o.rtol, o.atol,
-            o.max_steps, steps_per_call,
+            kernels.rates_with_sensitivities if m else kernels.rates, kernels.jacobian, n, m, o.rtol,
+            0.0 if o.atol == AUTO else o.atol, o.atol == AUTO, o.max_steps, steps_per_call,
         )  # fmt: skip
         self._arrays = (
             times, discontinuities.times, discontinuities.shifts, np.ascontiguousarray(discontinuities.jacobian),

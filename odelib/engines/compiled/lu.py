@@ -8,24 +8,22 @@ from __future__ import annotations
 import math
 from typing import Any
 
-from odelib.engines.compiled.jit import kernel
+from odelib.engines.compiled.jit import inline_kernel, kernel
+
+THRESHOLD = 0.1
 
 
 @kernel
-def factorise(matrix: Any, pivots: Any) -> bool:
-    """Factorise P·A = L·U in place, with partial pivoting; False if the matrix is singular or not finite."""
+def factorise(matrix: Any, pivots: Any, weights: Any) -> bool:
+    """Factorise P·A = L·U in place; False if the matrix is singular or not finite.
+
+    weights (n,): sizes of the errors that matter in each unknown: see `exchange_rows`. Scratch, but unchanged on
+    success.
+    """
     n = len(matrix)
     for k in range(n):
-        largest, pivot = abs(matrix[k, k]), k
-        for i in range(k + 1, n):
-            if abs(matrix[i, k]) > largest:
-                largest, pivot = abs(matrix[i, k]), i
-        if not (largest > 0.0 and math.isfinite(largest)):
+        if not exchange_rows(matrix, pivots, weights, k):
             return False
-        pivots[k] = pivot
-        if pivot != k:
-            for j in range(n):
-                matrix[k, j], matrix[pivot, j] = matrix[pivot, j], matrix[k, j]
         inverse = 1.0 / matrix[k, k]
         for i in range(k + 1, n):
             if matrix[i, k] != 0.0:
@@ -33,6 +31,34 @@ def factorise(matrix: Any, pivots: Any) -> bool:
                 matrix[i, k] = factor
                 for j in range(k + 1, n):
                     matrix[i, j] -= factor * matrix[k, j]
+    for k in range(n - 1, -1, -1):
+        weights[k], weights[pivots[k]] = weights[pivots[k]], weights[k]
+    return True
+
+
+@inline_kernel
+def exchange_rows(matrix: Any, pivots: Any, weights: Any, k: int) -> bool:
+    """Bring the pivot of column k to the diagonal, by threshold pivoting; False if there is none.
+
+    The pivot is the diagonal element unless another of its column is 1/THRESHOLD times as large, measured in `weights`,
+    so that the choice does not depend on the states' units. An exchange mixes rows, and leaves the rounding errors of
+    large numbers in small ones. A row without weight is the last choice.
+    """
+    n = len(matrix)
+    if not math.isfinite(matrix[k, k]):
+        return False
+    largest, pivot = abs(matrix[k, k]) / THRESHOLD, k
+    for i in range(k + 1, n):
+        size = abs(matrix[i, k])
+        if size > 0.0 and (largest == 0.0 or size * weights[k] > largest * weights[i] > 0.0):
+            largest, pivot = size * weights[k] / weights[i] if weights[i] > 0.0 else 0.0, i
+    if matrix[pivot, k] == 0.0 or not math.isfinite(matrix[pivot, k]):
+        return False
+    pivots[k] = pivot
+    if pivot != k:
+        for j in range(n):
+            matrix[k, j], matrix[pivot, j] = matrix[pivot, j], matrix[k, j]
+        weights[k], weights[pivot] = weights[pivot], weights[k]
     return True
 
 

@@ -201,3 +201,13 @@ def max_of_lanes(builder: Any, value: Any) -> Any:
     for other in rest:
         found = builder.select(builder.fcmp_ordered(">", found, other), found, other)
     return found
+
+
+@operation(VECTOR4, VECTOR4, VECTOR4, VECTOR4, VECTOR4)
+def where_zero(builder: Any, a: Any, b: Any, c: Any, value: Any) -> Any:
+    """`value` in the lanes where a, b and c are all 0; elsewhere 0."""
+    zero = ir.Constant(LLVM_VECTOR, [0.0] * WIDTH)
+    here = builder.fcmp_ordered("==", a, zero)
+    for other in (b, c):
+        here = builder.and_(here, builder.fcmp_ordered("==", other, zero))
+    return builder.select(here, value, zero)

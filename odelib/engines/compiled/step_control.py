@@ -27,13 +27,14 @@ from odelib.engines.compiled.simd import (
     store,
     store_scalar,
     sum_of_lanes,
+    where_zero,
 )
 
 # status of a solve: still running, or how it ended
 RUNNING, DONE, MAX_STEPS, NOT_FINITE, STEP_TOO_SMALL = range(5)
 # indices into `controller`: time, step size, log of the error of the last accepted step, largest factor by which the
 # next step may grow
-TIME, STEP, LOG_LAST_ERROR, MAX_GROWTH = range(4)
+TIME, STEP, LOG_LAST_ERROR, MAX_GROWTH, NEXT_UPDATE = range(5)
 # indices into `counters`: status, steps tried, outputs written, whether the implicit method is active, methods used
 # (bits), whether the last rejected step had an error that is not finite; steps in a row: of the implicit method where
 # the system is not stiff, of an explicit one limited by stability, of an explicit one limited by accuracy; and
@@ -50,14 +51,13 @@ USED_EXPLICIT, USED_IMPLICIT = 1, 2
 # steps are rejected.
 SAFETY, MIN_FACTOR, MAX_FACTOR = 0.9, 0.2, 10.0
 BETA = 0.04
+TINY = 1e-300  # added to the scale of an error: 0/0 would be NaN
 MIN_LOG_ERROR = math.log(1e-4)  # a smaller last error counts as this: one very accurate step must not shrink the next
 
 # The problem. rates, rates_with_sensitivities, jacobian: addresses of the generated kernels; q, column_of, work: of
 # what they read (see `codegen`); n: states; start, width, size: layout of a row. Numba compiles a tuple only if it is
 # made by `namedtuple`.
 Equations = namedtuple("Equations", "rates rates_with_sensitivities jacobian q column_of work n start width size")
-# Tolerances on the states, and the address of the absolute tolerance of each sensitivity column.
-Tolerances = namedtuple("Tolerances", "rtol atol column_atol")
 # Addresses of a member's outputs: states (T, n) and sensitivities (T, n, m); and m.
 Outputs = namedtuple("Outputs", "states sensitivities m")
 
@@ -83,30 +83,49 @@ def mean_square(sums: Any, low: Any, n: int) -> Any:
     )
 
 
+@inline_kernel
+def error_scale(tolerances: Any, k: int, old: int, new: int, old_rate: int, new_rate: int) -> Any:
+    """The error allowed in the numbers from k on: see `squared_norm`."""
+    before, atol = load(old, k), load(tolerances.atol, k)
+    scale = multiply_add(
+        multiply_add(splat(TINY), 1.0, atol), tolerances.rtol, maximum(absolute(before), absolute(load(new, k)))
+    )
+    if old_rate != 0:
+        rising = where_zero(atol, before, load(old_rate, k), absolute(load(new_rate, k)))
+        scale = multiply_add(scale, tolerances.rtol * tolerances.span, rising)
+    return scale
+
+
 @kernel
-def squared_norm(equations: Any, tolerances: Any, error: int, low: int, old: int, new: int) -> Any:
+def squared_norm(
+    equations: Any, tolerances: Any, error: int, low: int, old: int, new: int, old_rate: int, new_rate: int
+) -> Any:
     """The squared error norm: the largest of the states' and of each sensitivity column's.
 
-    Each is the mean over the states of (error/(atol + rtol·max(|old|, |new|)))². Column j counts as s_j·∂y/∂p_j, in the
-    states' units, with s_j = |p_j| (CVODES's `pbar`), so that the norm does not depend on the units of p. One mean over
-    everything would let many small columns hide a large error. low: the address of a second error estimate, or 0. The
-    result is not finite if any entry is not.
+    Each is the mean over the states of (error/(atol + rtol·max(|old|, |new|)))². The absolute tolerances are those of
+    `update_tolerances`. One mean over everything would let many small columns hide a large error. low: the address of a
+    second error estimate, or 0. The result is not finite if any entry is not.
+
+    Where tolerances follow sizes, something may be 0, have had no size and not yet move (a product two reactions
+    downstream). It grows like t^k: against its own size its error is large however short the step. It may err by rtol
+    of what its new rate gives over the whole solve. old_rate, new_rate: addresses of the rates at the step's ends, or
+    0 where nothing is allowed for that.
     """
-    e, rtol = equations, tolerances.rtol
-    atol = splat(tolerances.atol)
+    e = equations
+    if not tolerances.follow:
+        old_rate = 0
     sums, low_sums = splat(0.0), splat(0.0)
     for k in range(0, e.start, WIDTH):
-        scale = multiply_add(atol, rtol, maximum(absolute(load(old, k)), absolute(load(new, k))))
+        scale = error_scale(tolerances, k, old, new, old_rate, new_rate)
         sums = add_square(sums, divide(load(error, k), scale))
         if low != 0:
             low_sums = add_square(low_sums, divide(load(low, k), scale))
     # the lanes hold different states: one sum; below they hold different columns
     worst = everything = mean_square(splat(sum_of_lanes(sums)), splat(sum_of_lanes(low_sums)), e.n)
     for j in range(0, e.width, WIDTH):
-        column_atol = load(tolerances.column_atol, j)
         sums, low_sums = splat(0.0), splat(0.0)
         for k in range(e.start + j, e.size, e.width):
-            scale = multiply_add(column_atol, rtol, maximum(absolute(load(old, k)), absolute(load(new, k))))
+            scale = error_scale(tolerances, k, old, new, old_rate, new_rate)
             sums = add_square(sums, divide(load(error, k), scale))
             if low != 0:
                 low_sums = add_square(low_sums, divide(load(low, k), scale))
@@ -120,26 +139,35 @@ def squared_norm(equations: Any, tolerances: Any, error: int, low: int, old: int
 def first_step(
     equations: Any, tolerances: Any, order: int, t: float, span: float, z: int, rate: int, trial: int, change: int
 ) -> float:
-    """The size of the first step (Hairer, Nørsett and Wanner, II.4).
+    """The size of the first step, after Hairer, Nørsett and Wanner, II.4, but without their units.
 
-    An explicit Euler step of size h₀ = 0.01·‖y‖/‖y'‖ gives ‖y''‖ ≈ ‖f(t + h₀, y + h₀·y') - y'‖/h₀; then
-    h₁ = (0.01/max(‖y'‖, ‖y''‖))^(1/order), at most 100·h₀.
+    Their h₁ = (0.01/max(‖y'‖, ‖y''‖))^(1/order) adds derivatives of different orders as if time had no unit. Here an
+    explicit Euler step of size h₀ = 0.01·‖y‖/‖y'‖ gives ‖y''‖, and with it the time scale τ of the solution,
+    1/τ = max(‖y'‖/‖y‖, ‖y''‖/‖y'‖). Its derivative of that order is about ‖y'‖·τ/τ^order, of which a step makes 0.01:
+    h₁ = τ·(0.01/(‖y'‖·τ))^(1/order), at most 100·h₀. What is 0 has no relative rate: ‖y'‖/‖y‖ leaves it out.
     """
     size = equations.size
-    d0 = math.sqrt(squared_norm(equations, tolerances, z, 0, z, z))
-    d1 = math.sqrt(squared_norm(equations, tolerances, rate, 0, z, z))
-    h = min(1e-6 if d0 < 1e-5 or d1 < 1e-5 else 0.01 * d0 / d1, span)
+    for k in range(size):
+        store_scalar(change, k, 0.0 if load_scalar(z, k) == 0.0 else load_scalar(rate, k))
+    d0 = math.sqrt(squared_norm(equations, tolerances, z, 0, z, z, 0, 0))
+    d1 = math.sqrt(squared_norm(equations, tolerances, change, 0, z, z, 0, 0))
+    relative_rate = d1 / d0 if d0 >= 1e-5 and d1 * span >= 1e-5 else 0.0
+    h = min(0.01 / relative_rate if relative_rate > 0.0 else 1e-6 * span, span)
     for k in range(0, size, WIDTH):
         store(trial, k, multiply_add(load(z, k), h, load(rate, k)))
         store(change, k, splat(0.0))  # the padding, which the equations do not write
     derivatives(equations, t + h, trial, change)
-    for k in range(0, size, WIDTH):
-        store(change, k, multiply_add(load(change, k), -1.0, load(rate, k)))
-    d2 = math.sqrt(squared_norm(equations, tolerances, change, 0, z, z)) / h
+    for k in range(size):
+        moves = load_scalar(trial, k) != 0.0 or load_scalar(z, k) != 0.0
+        store_scalar(change, k, load_scalar(change, k) - load_scalar(rate, k) if moves else 0.0)
+    d1 = math.sqrt(squared_norm(equations, tolerances, rate, 0, z, trial, 0, 0))
+    d2 = math.sqrt(squared_norm(equations, tolerances, change, 0, z, trial, 0, 0)) / h
     if not math.isfinite(d2):
         return h * 1e-3
-    steepest = max(d1, d2)
-    h1 = max(1e-6, h * 1e-3) if steepest <= 1e-15 else (0.01 / steepest) ** (1.0 / order)
+    inverse_scale = max(relative_rate, d2 / d1 if d1 > 0.0 else 0.0)
+    if inverse_scale * span <= 1e-15:
+        return min(100.0 * h, span)
+    h1 = (0.01 * inverse_scale / d1) ** (1.0 / order) / inverse_scale if d1 > 0.0 else span
     return min(100.0 * h, h1, span)
 
 
@@ -189,23 +217,19 @@ def write_row(equations: Any, row: int, outputs: Any, index: int) -> None:
 
 
 @kernel
-def initialise(
-    equations: Any, m: int, initial_state: Any, values: Any, unknowns: Any, atol: float, z: int, column_atol: int
-) -> None:
-    """Write the initial row and the absolute tolerances of the sensitivity columns.
+def initialise(equations: Any, m: int, initial_state: Any, values: Any, unknowns: Any, z: int, magnitudes: int) -> None:
+    """Write the initial row and the size of each column's unknown, 1 in the padding.
 
     unknowns (m,): what each column differentiates by, the index of a state or n + that of a parameter. The sensitivity
-    of state i by the initial value of state i starts at 1, all others at 0. Column j has the tolerance atol/s_j, with
-    s_j the size of its unknown, 1 where that is 0: see `squared_norm`.
+    of state i by the initial value of state i starts at 1, all others at 0.
     """
-    n, start, width = equations.n, equations.start, equations.width
-    for k in range(equations.size):
+    e, n = equations, equations.n
+    for k in range(e.size):
         store_scalar(z, k, initial_state[k] if k < n else 0.0)
-    for j in range(width):
-        store_scalar(column_atol, j, 1.0)
+    for j in range(m, e.width):
+        store_scalar(magnitudes, j, 1.0)
     for j in range(m):
         unknown = unknowns[j]
-        weight = abs(initial_state[unknown] if unknown < n else values[unknown - n])
-        store_scalar(column_atol, j, atol / weight if weight > 0.0 else atol)
+        store_scalar(magnitudes, j, abs(initial_state[unknown] if unknown < n else values[unknown - n]))
         if unknown < n:
-            store_scalar(z, start + unknown * width + j, 1.0)
+            store_scalar(z, e.start + unknown * e.width + j, 1.0)

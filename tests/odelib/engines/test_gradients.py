@@ -22,10 +22,10 @@ TIGHT = {"rtol": 1e-10, "atol": 1e-12}
 
 
 def central_differences(function: Callable[[Array], float], at: Array) -> Array:
-    """The gradient by steps of 1e-5·|p|, 1e-6 where p is 0."""
+    """The gradient by steps of 1e-5·|p|, 1e-5 where p is 0."""
     gradient = np.empty_like(at)
     for i in range(len(at)):
-        step = 1e-5 * abs(at[i]) or 1e-6
+        step = 1e-5 * abs(at[i]) or 1e-5
         up, down = at.copy(), at.copy()
         up[i] += step
         down[i] -= step

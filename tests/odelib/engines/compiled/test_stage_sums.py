@@ -10,7 +10,8 @@ from numba import njit
 
 from odelib.engines.compiled.simd import address, padded
 from odelib.engines.compiled.stage_sums import ERROR, ERROR_LOW, SUMS, combine, interpolate
-from odelib.engines.compiled.step_control import Equations, Tolerances, squared_norm
+from odelib.engines.compiled.step_control import Equations, squared_norm
+from odelib.engines.compiled.tolerances import Tolerances
 from odelib.engines.tableaus.registry import METHODS
 from odelib.engines.tableaus.tableau import Reals, Tableau
 
@@ -29,12 +30,12 @@ def interpolated(method: int, base: Any, stages: Any, out: Any) -> None:
 
 
 @njit
-def norm_of(n: int, width: int, floors: Any, error: Any, low: Any, two: bool, old: Any, new: Any) -> Any:
+def norm_of(n: int, width: int, atol: Any, error: Any, low: Any, two: bool, old: Any, new: Any) -> Any:
     start = len(old) - n * width
     equations = Equations(0, 0, 0, 0, 0, 0, n, start, width, len(old))
-    tolerances = Tolerances(1e-3, 1e-5, address(floors))
+    tolerances = Tolerances(1e-3, False, False, 1.0, address(atol), 0, 0, 0)
     second = address(low) if two else 0
-    return squared_norm(equations, tolerances, address(error), second, address(old), address(new))
+    return squared_norm(equations, tolerances, address(error), second, address(old), address(new), 0, 0)
 
 
 def numbers(*shape: int) -> Reals:
@@ -75,6 +76,9 @@ class TestNorm:
         sensitivities[:, : self.m] = random.normal(size=(self.n, self.m))
         return np.concatenate([random.normal(size=self.n), np.zeros(self.start - self.n), sensitivities.ravel()])
 
+    def atol(self) -> Reals:
+        return np.concatenate([np.full(self.n, 1e-5), np.ones(self.start - self.n), np.tile(self.floors, self.n)])
+
     def expected(self, error: Reals, low: Reals | None, old: Reals, new: Reals) -> float:
         def columns(row: Reals) -> list[Reals]:
             return [row[: self.n], *row[self.start :].reshape(self.n, self.width).T[: self.m]]
@@ -89,7 +93,7 @@ class TestNorm:
 
     def found(self, error: Reals, low: Reals | None, old: Reals, new: Reals) -> float:
         second = error if low is None else low
-        return float(norm_of(self.n, self.width, self.floors, error, second, low is not None, old, new))
+        return float(norm_of(self.n, self.width, self.atol(), error, second, low is not None, old, new))
 
     @pytest.mark.parametrize("two", [False, True])
     def test_it_is_the_largest_mean_square_over_the_columns(self, two: bool) -> None:

@@ -1,0 +1,161 @@
+"""The absolute tolerance of each number of a solution, and how it follows the sizes that this number has had.
+
+With `atol: "auto"` a state may err by AUTO_ATOL·rtol of its largest size so far, so that a solve does not depend on the
+units of its states. Sensitivities by an unknown that is 0 are controlled in the same way.
+"""
+
+from __future__ import annotations
+
+import math
+from collections import namedtuple
+from typing import Any
+
+from odelib.engines.compiled.jit import kernel
+from odelib.engines.compiled.primitives import call_kernel
+from odelib.engines.compiled.simd import address, load_scalar, store_scalar
+
+AUTO_ATOL = 0.01  # of rtol·size
+ROUNDING = 1e-12
+
+# rtol: on everything. is_auto: whether the states' absolute tolerances are automatic. follow: whether any follows a
+# size; if not, nothing here changes after the start. span: of the solve. Addresses: of the absolute tolerances, the
+# largest sizes so far, and whether each number began at 0 (1 or 0), rows like the solution's; and of |p_j| for each
+# sensitivity column, 1 in the padding.
+Tolerances = namedtuple("Tolerances", "rtol is_auto follow span atol sizes from_zero magnitudes")
+
+
+@kernel
+def tolerances_follow(is_auto: bool, m: int, magnitudes: int) -> bool:
+    """Whether any tolerance follows a size: all if automatic, else those of columns by an unknown that is 0."""
+    follow = is_auto
+    for j in range(m):
+        follow = follow or load_scalar(magnitudes, j) == 0.0
+    return follow
+
+
+@kernel
+def initialise_tolerances(equations: Any, tolerances: Any, atol: float, z: int) -> None:
+    """Write the absolute tolerances at the start. atol: the one given, or 0 if automatic."""
+    e = equations
+    for i in range(e.n):
+        raise_atol(e, tolerances, i, atol)
+    for k in range(e.n, e.start):  # padding has no error, and must not be divided by 0
+        store_scalar(tolerances.atol, k, 1.0)
+    update_tolerances(e, tolerances, z)
+
+
+@kernel
+def update_tolerances(equations: Any, tolerances: Any, z: int) -> None:
+    """Let the absolute tolerances follow the largest sizes so far, at a new point of the solution.
+
+    Of state i: atol_i, the one given or AUTO_ATOL·rtol·max|y_i|. Of ∂y_i/∂p_j: atol_i/|p_j|, that is, s_j·∂y/∂p_j
+    counts in the states' units with s_j = |p_j| (CVODES's `pbar`), so that the norm does not depend on the units of p.
+    Where p_j is 0, it has no size: see `update_column`.
+    """
+    e = equations
+    for i in range(e.n):
+        size = abs(load_scalar(z, i))
+        if size > load_scalar(tolerances.sizes, i):
+            store_scalar(tolerances.sizes, i, size)
+            if tolerances.is_auto:
+                raise_atol(e, tolerances, i, AUTO_ATOL * tolerances.rtol * size)
+    for j in range(e.width):
+        if load_scalar(tolerances.magnitudes, j) == 0.0:
+            update_column(e, tolerances, z, j)
+
+
+@kernel
+def update_column(equations: Any, tolerances: Any, z: int, j: int) -> None:
+    """The absolute tolerances of a sensitivity column by an unknown that is 0: as if its entries were states.
+
+    Linear algebra leaves the rounding errors of the column's large entries, in units of the states, in the small
+    ones, which then have no accuracy of their own: ROUNDING is far above that.
+    """
+    e, largest = equations, 0.0
+    for i in range(e.n):
+        k = e.start + i * e.width + j
+        size, state = max(abs(load_scalar(z, k)), load_scalar(tolerances.sizes, k)), load_scalar(tolerances.sizes, i)
+        store_scalar(tolerances.sizes, k, size)
+        if size > largest * state and state > 0.0:
+            largest = size / state
+    for i in range(e.n):
+        k = e.start + i * e.width + j
+        rounding = ROUNDING * largest * load_scalar(tolerances.sizes, i)
+        store_scalar(tolerances.atol, k, max(AUTO_ATOL * tolerances.rtol * load_scalar(tolerances.sizes, k), rounding))
+
+
+@kernel
+def raise_atol(equations: Any, tolerances: Any, i: int, atol: float) -> None:
+    """Raise the absolute tolerance of state i, and those of its sensitivities by unknowns that are not 0."""
+    if atol <= load_scalar(tolerances.atol, i):
+        return
+    store_scalar(tolerances.atol, i, atol)
+    for j in range(equations.width):
+        magnitude = load_scalar(tolerances.magnitudes, j)
+        if magnitude > 0.0:
+            store_scalar(tolerances.atol, equations.start + i * equations.width + j, atol / magnitude)
+
+
+@kernel
+def mark_what_begins_at_zero(equations: Any, tolerances: Any, z: int, rate: int) -> None:
+    """See `allow_inherited_errors`: states that are 0, and sensitivities that are 0 and do not move either."""
+    for k in range(equations.size):
+        rests = load_scalar(z, k) == 0.0 and (k < equations.start or load_scalar(rate, k) == 0.0)
+        store_scalar(tolerances.from_zero, k, 1.0 if rests else 0.0)
+
+
+@kernel
+def allow_inherited_errors(
+    equations: Any, tolerances: Any, t: float, elapsed: float, z: int, jacobian: Any, sizes: Any
+) -> None:
+    """Raise the absolute tolerances of what began at 0 by the errors that it inherits from what feeds it.
+
+    The k-th product of a chain of reactions begins like t^k. To follow that to rtol takes some k steps for each
+    doubling of t, and is of no use: the errors of a state j, rtol·size_j, make one of rtol·|J_ij|·size_j·τ_i in state
+    i, with τ_i = min(time elapsed, 1/|J_ii|), which is its atol too. The same holds for the entries of a sensitivity
+    column by an unknown that is 0. jacobian: (n, n), sizes: (n,), both overwritten.
+    """
+    e, n = equations, equations.n
+    jacobian[:] = 0.0
+    call_kernel(e.jacobian, t, z, e.q, 0, e.column_of, e.work, address(jacobian))
+    if tolerances.is_auto:
+        inherited_sizes(tolerances, 0, 1, elapsed, jacobian, sizes)
+        for i in range(n):
+            if load_scalar(tolerances.from_zero, i) > 0.0:
+                raise_atol(e, tolerances, i, tolerances.rtol * sizes[i])
+    for j in range(e.width):
+        if load_scalar(tolerances.magnitudes, j) == 0.0:
+            inherited_sizes(tolerances, e.start + j, e.width, elapsed, jacobian, sizes)
+            for i in range(n):
+                k = e.start + i * e.width + j
+                if load_scalar(tolerances.from_zero, k) > 0.0:  # `update_column` keeps AUTO_ATOL·rtol of the size
+                    store_scalar(tolerances.sizes, k, max(load_scalar(tolerances.sizes, k), sizes[i] / AUTO_ATOL))
+
+
+@kernel
+def inherited_sizes(tolerances: Any, first: int, stride: int, elapsed: float, jacobian: Any, sizes: Any) -> None:
+    """The sizes of what began at 0 in a column of a row, from those of what did not: see `allow_inherited_errors`.
+
+    Each counts once, by the first way found: a circle of states would raise its own tolerances without end.
+    """
+    n = len(sizes)
+    left = 0
+    for i in range(n):
+        k = first + i * stride
+        sizes[i] = 0.0 if load_scalar(tolerances.from_zero, k) > 0.0 else load_scalar(tolerances.sizes, k)
+        left += 1 if sizes[i] == 0.0 else 0
+    found, sweep = 1, 0
+    while found > 0 and left > 0:
+        found = 0
+        for place in range(n):
+            i = place if sweep % 2 == 0 else n - 1 - place
+            if sizes[i] == 0.0:
+                fed = 0.0
+                for j in range(n):
+                    if sizes[j] > 0.0:
+                        fed = max(fed, abs(jacobian[i, j]) * sizes[j])
+                if fed > 0.0 and math.isfinite(fed):
+                    sizes[i] = fed / max(1.0 / elapsed, abs(jacobian[i, i]))
+                    found += 1 if sizes[i] > 0.0 else 0
+        left -= found
+        sweep += 1
