@@ -27,12 +27,28 @@ def _sources() -> str:
 _SOURCES = _sources()
 
 
+def _load_or_forget(load_index: Callable[[], dict[Any, Any]]) -> Callable[[], dict[Any, Any]]:
+    """Forget what was compiled from sources in which a type had another name: its index cannot even be read.
+
+    It is what an upgrade in place leaves behind, since the files lie beside the sources.
+    """
+
+    def load() -> dict[Any, Any]:
+        try:
+            return load_index()
+        except (AttributeError, ImportError):
+            return {}
+
+    return load
+
+
 def _compiled(**options: Any) -> Callable[[Function], Function]:
     decorate = njit(cache=True, nogil=True, error_model="numpy", fastmath={"contract"}, **options)
 
     def decorator(function: Function) -> Function:
         dispatcher: Any = decorate(function)
-        dispatcher._cache._cache_file._source_stamp = _SOURCES  # Numba has no public way
+        file = dispatcher._cache._cache_file  # Numba has no public way
+        file._source_stamp, file._load_index = _SOURCES, _load_or_forget(file._load_index)
         compiled: Function = dispatcher
         return compiled
 
