@@ -207,6 +207,20 @@ class PredictionResult(Response):
     error: PredictionError | None = None
 
 
+class SimulatedTrajectory(Response):
+    """A trajectory at the guesses, or the reason why it could not be computed."""
+
+    name: str
+    initial_state: dict[str, Estimate] | None = None
+    times: Numbers
+    states: dict[str, Numbers] | None = None
+    values: Annotated[dict[str, NumbersOrNull] | None, Field(description="All observables; null where not finite.")] = (
+        None
+    )
+    dense: Dense | None = None
+    error: PredictionError | None = None
+
+
 class FitWarning(Response):
     """A reason to be careful with the result."""
 
@@ -250,6 +264,17 @@ class SolverUsed(Response):
     engine: str
     method: Annotated[str, Field(description="Joined by + if the solver switched methods, as in dopri5+kvaerno5.")]
     device: str
+
+
+class SimulationResult(Response):
+    """The trajectories of all series, at the guesses."""
+
+    trajectories: list[SimulatedTrajectory]
+    solver: SolverUsed
+
+    def to_json(self) -> str:
+        """Return the result as JSON text, without the fields that have no value."""
+        return self.model_dump_json(exclude_none=True)
 
 
 class FitResult(Response):

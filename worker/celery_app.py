@@ -29,6 +29,7 @@ from worker.errors import StoreUnavailable, WorkerError
 from worker.log import configure_logging
 from worker.settings import WorkerSettings
 from worker.shared_flags import SharedFlags
+from worker.simulations.supervisor import SimulatorSupervisor
 from worker.states import QUEUES, Queue
 from worker.store.connection import connect
 from worker.store.upkeep import UpkeepStore
@@ -186,6 +187,7 @@ class Upkeep(bootsteps.StartStopStep):  # type: ignore[misc]
             wake=Messenger(settings).wake,
             broker_list=broker_list,
         )
+        self._simulators = SimulatorSupervisor(settings)
         self._consumption_watchdog = ConsumptionWatchdog(settings.stuck_seconds)
         self._consumption_due_at = 0.0
         # On a separate connection: the watchdog runs in a signal handler, which may interrupt another command.
@@ -200,10 +202,13 @@ class Upkeep(bootsteps.StartStopStep):  # type: ignore[misc]
     def shutdown(self, consumer: Any) -> None:
         """Called once, when the worker ends."""
         self._sweep.farewell()
+        self._simulators.stop()
 
     def _tick(self, consumer: Any) -> None:
         self._loop_watchdog.turn()
         self._sweep.tick()
+        if flags.ready and not flags.stopping:
+            self._simulators.tick()
         if flags.ready and time.monotonic() >= self._consumption_due_at:
             self._consumption_due_at = time.monotonic() + settings.sweep_seconds
             self._check_consumption(consumer)

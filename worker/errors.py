@@ -4,8 +4,14 @@ WorkerError
 ├── StoreUnavailable      Redis does not respond, or cannot serve now
 ├── StoreFull             Redis has no memory left for another fit
 ├── QueueFull             the maximum number of fits is waiting
+├── SimulationsFull       the maximum number of simulations is waiting
+├── NoWorker              no worker is live, so nothing can be simulated
+├── SimulationTimeout     a simulation took too long
+├── SimulationFailed      a simulation cannot succeed
+├── SimulationBroke       an unexpected error ended a simulation
 ├── FitNotFound           no fit has this id, or not any more
 ├── FitNotFinished        only a fit that has ended can be deleted
+├── NoResult              the fit has no result, or not yet
 ├── FitEnded              the fit ended before it was cancelled
 ├── IdempotencyConflict   the key belongs to a fit with another body
 └── RedisNotStarted       the private Redis server did not start
@@ -40,6 +46,38 @@ class QueueFull(WorkerError):
         super().__init__(f"the queue is full with {limit} fits; try again when some of them have started")
 
 
+class SimulationsFull(WorkerError):
+    """The maximum number of simulations is waiting."""
+
+    def __init__(self, limit: int) -> None:
+        super().__init__(f"{limit} simulations are waiting already; try again when some of them have been answered")
+
+
+class NoWorker(WorkerError):
+    """No worker is live."""
+
+    def __init__(self) -> None:
+        super().__init__("no worker is running, and only workers simulate; start one, or try again later")
+
+
+class SimulationTimeout(WorkerError):
+    """A simulation was not answered in time."""
+
+    def __init__(self, seconds: float) -> None:
+        super().__init__(
+            f"the simulation took longer than {seconds:g} s; if its equations are new, they may have been compiled by "
+            "now: try again. Otherwise use fewer times, or loosen solver.rtol, or submit a fit with everything fixed"
+        )
+
+
+class SimulationFailed(WorkerError):
+    """A simulation cannot succeed; the message says why and what to change."""
+
+
+class SimulationBroke(WorkerError):
+    """An unexpected error ended a simulation; the worker's log has the details."""
+
+
 class FitNotFound(WorkerError):
     """No fit has this id, or not any more."""
 
@@ -54,6 +92,13 @@ class FitNotFinished(WorkerError):
     def __init__(self, fit_id: str) -> None:
         self.fit_id = fit_id
         super().__init__(f"the fit {fit_id!r:.80} has not finished; cancel it first")
+
+
+class NoResult(WorkerError):
+    """The fit has no result, or not yet."""
+
+    def __init__(self, fit_id: str) -> None:
+        super().__init__(f"the fit {fit_id!r:.80} has no result; only a fit that has ended can have one")
 
 
 class FitEnded(WorkerError):

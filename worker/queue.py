@@ -114,6 +114,10 @@ class FitQueue:
         """Return JSON text: the accepted `request` and the software `versions` at that time. Raises `FitNotFound`."""
         return self._fits.problem(fit_id)
 
+    def file(self, fit_id: str, name: str) -> bytes | None:
+        """Return a file that was made of the result before, None if it was not. Raises `FitNotFound`, `NoResult`."""
+        return self._fits.file(fit_id, name)
+
     def workers(self) -> int:
         """Return the number of live worker processes."""
         return self._upkeep.workers()

@@ -25,6 +25,12 @@ class WorkerSettings(BaseSettings):
     max_queued_fits: Annotated[int, Field(ge=1)] = 10_000
     results_kept_seconds: Seconds = 604_800.0
 
+    # Simulations run in processes of their own, which a worker starts when some are waiting.
+    max_queued_simulations: Annotated[int, Field(ge=1)] = 100
+    simulation_seconds: Seconds = 10.0
+    simulators: Annotated[int, Field(ge=0)] = 2
+    simulator_idle_seconds: Seconds = 600.0
+
     # The worker of a running fit renews its lease with every pulse; a lease that lapses counts as a death.
     lease_seconds: Seconds = 15.0
     pulse_seconds: Seconds = 0.25

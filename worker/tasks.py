@@ -6,7 +6,6 @@ This module loads the numerics, so only children import it, after the fork.
 from __future__ import annotations
 
 import json
-import sys
 import time
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext, suppress
@@ -17,7 +16,7 @@ import torch
 from odelib.errors import FitError, StopRequested
 from odelib.fitting import fit, warm_up
 from odelib.monitor import Checkpoint, Monitor
-from odelib.problem.limits import Limits
+from odelib.problem.limits import UNLIMITED
 from odelib.problem.request import parse_problem
 from worker.attempt_endings import (
     Ending,
@@ -39,8 +38,6 @@ from worker.store.connection import connect
 from worker.store.leases import Claim, LeaseStore
 
 _MIN_RETRY_PAUSE, _MAX_RETRY_PAUSE = 0.1, 2.0  # seconds
-# The service has checked the request against its limits.
-_NO_LIMITS = Limits(**dict.fromkeys(Limits.__dataclass_fields__, sys.maxsize))
 
 log = structlog.get_logger(__name__)
 
@@ -141,7 +138,7 @@ def _run(
 ) -> Ending | Unfinished:
     try:
         with pulse, ceiling:
-            problem = parse_problem(json.loads(claim.problem)["request"], _NO_LIMITS)
+            problem = parse_problem(json.loads(claim.problem)["request"], UNLIMITED)
             resume = _checkpoint_of(claim)
             pulse.begin(problem, resume)
             return ending_of_result(fit(problem, monitor=monitor, resume=resume, elapsed=claim.elapsed))

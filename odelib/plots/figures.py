@@ -13,7 +13,9 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from matplotlib.axes import Axes
+from matplotlib.axis import Axis, Tick
 from matplotlib.figure import Figure, SubFigure
+from matplotlib.text import Text
 
 from odelib.plots.content import Section, fit_sections
 from odelib.plots.phase_plane import draw_plane, planes_of
@@ -71,7 +73,7 @@ def plot_result(problem: FitProblem | Mapping[str, Any], result: FitResult | Map
     found = result if isinstance(result, FitResult) else FitResult.model_validate(dict(result))
     notes = [note for note in (_summary(found), _estimates(found)) if note]
     return plot_sections(
-        asked.resolved_system, fit_sections(asked, found), subtitle=notes, grids=_diagnostics(asked, found)
+        asked.resolved_system, fit_sections(asked, found), subtitle=notes, grids=diagnostic_grids(asked, found)
     )
 
 
@@ -133,6 +135,39 @@ def plot_sections(
         _draw_section(part, system, section)
     for part, grid in zip(parts[1 + len(drawn) :], grids, strict=True):
         grid.draw(part)
+    return with_plain_names(figure)
+
+
+def plot_time_series(system: System, sections: Sequence[Section]) -> Figure:
+    """Draw only the panels over time of the first `MAX_SECTIONS` sections."""
+    drawn = sections[:MAX_SECTIONS]
+    heights = [max(MIN_SECTION_HEIGHT, PANEL_HEIGHT * sum(section.height_ratios(system))) + 0.5 for section in drawn]
+    figure = Figure(figsize=(SERIES_WIDTH, sum(heights)), layout="constrained")
+    parts = figure.subfigures(len(heights), 1, height_ratios=heights, squeeze=False)[:, 0]
+    for part, section in zip(parts, drawn, strict=True):
+        if section.title:
+            part.suptitle(section.title, fontsize=11, fontweight="bold", x=0.012, ha="left")
+        _draw_time_series(part, system, section)
+    return with_plain_names(figure)
+
+
+def plot_grids(grids: Sequence[PanelGrid]) -> Figure:
+    """Draw grids of panels below each other."""
+    heights = [grid.height for grid in grids]
+    figure = Figure(figsize=(SERIES_WIDTH + PLANE_WIDTH, sum(heights)), layout="constrained")
+    parts = figure.subfigures(len(heights), 1, height_ratios=heights, squeeze=False)[:, 0]
+    for part, grid in zip(parts, grids, strict=True):
+        grid.draw(part)
+    return with_plain_names(figure)
+
+
+def with_plain_names(figure: Figure) -> Figure:
+    """Have all text shown as it is, except numbers at axes: matplotlib would typeset what names have between `$`."""
+    numbers = {text for tick in figure.findobj(Tick) for text in tick.findobj(Text)}
+    numbers |= {axis.offsetText for axis in figure.findobj(Axis)}
+    for text in figure.findobj(Text):
+        if text not in numbers:
+            text.set_parse_math(False)
     return figure
 
 
@@ -151,7 +186,7 @@ def save(figure: Figure, path: str | Path) -> None:
     figure.savefig(path, dpi=150, facecolor="white")
 
 
-def _diagnostics(problem: FitProblem, result: FitResult) -> list[PanelGrid]:
+def diagnostic_grids(problem: FitProblem, result: FitResult) -> list[PanelGrid]:
     """The panels that show how far to trust a fit: its profiles and waterfall plots."""
     profiles, stages = profile_panels(problem, result), stages_with_starts(result)
     left_out = len(profiles) - MAX_PROFILES

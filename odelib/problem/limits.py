@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from dataclasses import dataclass
 
 from odelib.problem.expressions import parser
@@ -25,3 +26,7 @@ class Limits:
     names: int = 5_000  # parameters, constants and observables, each
     labels: int = 100
     fields: int = 200_000  # in all objects together
+
+
+UNLIMITED = Limits(**dict.fromkeys(Limits.__dataclass_fields__, sys.maxsize))
+"""For requests that have been checked before."""

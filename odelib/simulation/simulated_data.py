@@ -11,20 +11,22 @@ import numpy as np
 import torch
 
 from odelib.arrays import Reals
+from odelib.engines.base import StopCheck, never
 from odelib.engines.layer import ODELayer
 from odelib.errors import FieldError, ProblemError, SolveError
 from odelib.objective.unknowns import Unknowns
-from odelib.problem.catalogue import CATALOGUE, resolve_system
+from odelib.problem.catalogue import resolve_system
 from odelib.problem.limits import Limits
-from odelib.problem.request import FitProblem, parse_problem
+from odelib.problem.request import FitProblem
 from odelib.problem.resolved import ResolvedProblem, resolve
 from odelib.problem.series import MeasuredSeries
+from odelib.problem.simulation import parse_simulation
 from odelib.problem.system import System
 from odelib.result import Dense
 
 RTOL, ATOL = 1e-10, 1e-12  # tolerances are never looser than these
 DENSE_POINTS = 401
-PLACEHOLDER = 1.0  # of a value that is not given; every distribution of noise can yield it
+# of a value that is not given; every distribution of noise can yield it
 
 
 @dataclass(frozen=True)
@@ -85,9 +87,11 @@ def _simulate_series(
     problem: ResolvedProblem, unknowns: Unknowns, index: int, noise: float, rng: np.random.Generator
 ) -> Simulation:
     series = problem.series[index]
-    dense_times = np.linspace(series.start, series.times[-1], DENSE_POINTS)
+    dense_times = dense_grid(series)
     grid = np.union1d(dense_times, series.times)
-    states, observables = _solve(problem, unknowns, index, grid)
+    solved = solve_series(problem, unknowns, index, grid)
+    states, observables = solved.states, solved.observables
+    _check_finite(observables, grid, problem.request.solver.max_steps)
     at_data, at_dense = np.searchsorted(grid, series.times), np.searchsorted(grid, np.unique(dense_times))
     values = {
         name: _with_gaps(observables[name][at_data] + noise * rng.standard_normal(len(series.times)), measured)
@@ -99,6 +103,11 @@ def _simulate_series(
         values={name: column[at_dense].tolist() for name, column in observables.items()},
     )
     return Simulation(problem.system, _data_of(series, values), dense)
+
+
+def dense_grid(series: MeasuredSeries) -> Reals:
+    """The times of a trajectory that is drawn, (`DENSE_POINTS`,)."""
+    return np.linspace(series.start, series.times[-1], DENSE_POINTS)
 
 
 def _example(name: str) -> dict[str, Any]:
@@ -115,40 +124,35 @@ def _example(name: str) -> dict[str, Any]:
 
 
 def _parse(raw: dict[str, Any]) -> FitProblem:
-    """Validate a request whose values may be missing; placeholders then take their place."""
+    """Validate a request in which `times` may take the place of `data`."""
     plain_times = "times" in raw
     if plain_times and "data" in raw:
         raise ProblemError([FieldError("/times", "give times or data, not both")])
     if plain_times:
         raw["data"] = {"times": raw.pop("times")}
-    data = raw.get("data")
-    if not isinstance(data, dict) or "values" in data:
-        return parse_problem(raw)
-    count = len(data["times"]) if isinstance(data.get("times"), list) else 0
-    raw["data"] = data | {"values": {name: [PLACEHOLDER] * count for name in _observables(raw)}}
     try:
-        return parse_problem(raw)
-    except ProblemError as error:  # of the placeholders the caller knows nothing
-        own = [e for e in error.errors if not e.pointer.startswith("/data/values")]
+        return parse_simulation(raw)
+    except ProblemError as error:
         prefix = "/data" if plain_times else ""
-        raise ProblemError([FieldError(e.pointer.removeprefix(prefix), e.detail) for e in own]) from None
+        raise ProblemError([FieldError(e.pointer.removeprefix(prefix), e.detail) for e in error.errors]) from None
 
 
-def _observables(raw: Mapping[str, Any]) -> list[str]:
-    """The names of the observables of a system that has not been validated yet."""
-    system = raw.get("system")
-    if isinstance(system, str):
-        return list(CATALOGUE[system].observables) if system in CATALOGUE else []
-    named = (system.get("observables") or system.get("states")) if isinstance(system, Mapping) else None
-    return [name for name in named if isinstance(name, str)] if isinstance(named, list | dict) else []
+@dataclass(frozen=True)
+class SolvedSeries:
+    """The states and the observables of a series, (T,) each, and the methods that solved it."""
+
+    initial_state: dict[str, float]
+    states: dict[str, Reals]
+    observables: dict[str, Reals]
+    methods: tuple[str, ...]
 
 
-def _solve(
-    problem: ResolvedProblem, unknowns: Unknowns, index: int, times: Reals
-) -> tuple[dict[str, Reals], dict[str, Reals]]:
-    """The states and the observables of a series at the guesses, (T,) each, at times (T,).
+def solve_series(
+    problem: ResolvedProblem, unknowns: Unknowns, index: int, times: Reals, stop: StopCheck = never
+) -> SolvedSeries:
+    """Solve a series at the guesses, at times (T,), which begin at its start.
 
-    Raises `SolveError` if the equations cannot be solved or an observable is not finite.
+    stop: returns why to stop, or None. Raises `SolveError` if the equations cannot be solved, and `StopRequested`.
     """
     solver, system = problem.request.solver, problem.system
     layer = ODELayer(
@@ -159,15 +163,23 @@ def _solve(
         max_steps=solver.max_steps,
         constants=problem.series[index].constants,
     )
+    layer.stop = stop
     with torch.no_grad():
         parameters, initial_state = (values[index] for values in unknowns.values(unknowns.start))
         states = layer(torch.from_numpy(times), initial_state, parameters)
         observed = layer.observe(torch.from_numpy(times), states, parameters)
-    observables = {name: column.numpy() for name, column in observed.items()}
+    return SolvedSeries(
+        initial_state=dict(zip(system.states, initial_state.tolist(), strict=True)),
+        states=dict(zip(system.states, states.numpy().T, strict=True)),
+        observables={name: column.numpy() for name, column in observed.items()},
+        methods=layer.engine.methods_used,
+    )
+
+
+def _check_finite(observables: Mapping[str, Reals], times: Reals, max_steps: int) -> None:
     for column in observables.values():
         if not np.isfinite(column).all():
-            raise SolveError("not_finite", float(times[~np.isfinite(column)][0]), solver.max_steps)
-    return dict(zip(system.states, states.numpy().T, strict=True)), observables
+            raise SolveError("not_finite", float(times[~np.isfinite(column)][0]), max_steps)
 
 
 def _with_gaps(simulated: Reals, measured: Sequence[float | None]) -> list[float | None]:

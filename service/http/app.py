@@ -10,7 +10,7 @@ from service.http.middleware.compression import CompressionMiddleware
 from service.http.middleware.cross_origin import CrossOriginMiddleware
 from service.http.middleware.head_requests import HeadMiddleware
 from service.http.openapi import DESCRIPTION, INTERFACE_VERSION, TITLE, openapi_document, operation_id
-from service.http.routes import events, fits, health, systems
+from service.http.routes import events, files, fits, health, simulations, systems
 from service.http.state import attach
 from service.settings import ServiceSettings
 from worker.settings import WorkerSettings
@@ -18,6 +18,8 @@ from worker.settings import WorkerSettings
 ROUTERS = (
     fits.router,
     events.router,
+    files.router,
+    simulations.router,
     systems.router,
     health.router,
 )

@@ -38,6 +38,7 @@ ERRORS: Mapping[str, tuple[int, str]] = {
     "system_not_found": (404, "No such system"),
     "method_not_allowed": (405, "Method not allowed"),
     "fit_ended": (409, "The fit has already ended"),
+    "no_result": (409, "The fit has no result"),
     "fit_not_finished": (409, "The fit has not finished"),
     "request_timeout": (408, "The request took too long to arrive"),
     "body_too_large": (413, "The body is too large"),
@@ -48,9 +49,13 @@ ERRORS: Mapping[str, tuple[int, str]] = {
     "queue_full": (429, "The queue is full"),
     "headers_too_large": (431, "The headers are too large"),
     "internal": (500, "Internal error"),
+    "simulations_full": (429, "Too many simulations are waiting"),
+    "simulation_failed": (422, "The simulation cannot succeed"),
     "too_busy": (503, "The service is busy"),
+    "no_worker": (503, "No worker is running"),
     "store_unavailable": (503, "The store is unavailable"),
     "store_full": (503, "The store is full"),
+    "simulation_timeout": (504, "The simulation took too long"),
 }
 
 
@@ -112,8 +117,14 @@ _QUEUE_ERRORS: Mapping[type[queue_errors.WorkerError], tuple[str, int | None]] =
     queue_errors.StoreUnavailable: ("store_unavailable", 5),
     queue_errors.StoreFull: ("store_full", 60),
     queue_errors.QueueFull: ("queue_full", 30),
+    queue_errors.SimulationsFull: ("simulations_full", 1),
+    queue_errors.NoWorker: ("no_worker", 5),
+    queue_errors.SimulationTimeout: ("simulation_timeout", None),
+    queue_errors.SimulationBroke: ("internal", None),
+    queue_errors.SimulationFailed: ("simulation_failed", None),
     queue_errors.FitNotFound: ("fit_not_found", None),
     queue_errors.FitNotFinished: ("fit_not_finished", None),
+    queue_errors.NoResult: ("no_result", None),
     queue_errors.FitEnded: ("fit_ended", None),
     queue_errors.IdempotencyConflict: ("idempotency_conflict", None),
 }

@@ -7,6 +7,7 @@ without null, and leaves codes open to additions. `export_openapi.py` prints the
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Iterator
 from typing import Any
 
@@ -16,6 +17,7 @@ from fastapi.routing import APIRoute
 from pydantic.json_schema import models_json_schema
 
 from odelib.problem.request import FitProblem
+from odelib.problem.series import Experiment, Series
 from odelib.result import FitResult
 from service.http.parameters import KEY_PATTERN
 from service.http.schemas import FitProblemAnswer, PartialFit, Problem, ValidRequest
@@ -30,6 +32,7 @@ DESCRIPTION = (
 )
 _TAGS = [
     {"name": "fits", "description": "Submit, read, list, cancel and delete fits."},
+    {"name": "simulations", "description": "Trajectories at the guesses, at once."},
     {"name": "systems", "description": "The catalogue of systems."},
     {"name": "health", "description": "Whether the service is running and accepts fits. No key needed."},
 ]
@@ -95,6 +98,7 @@ def _build(app: FastAPI) -> Node:
     document["info"]["contact"] = {"name": "The maintainers of odefit"}
     _add_models(schemas)
     _describe_submission(document["paths"]["/fits"]["post"])
+    _describe_simulation(document["paths"]["/simulations"]["post"], schemas)
     _describe_reading(document["paths"]["/fits/{fit_id}"]["get"])
     _describe_keys(document)
     _describe_error_headers(document)
@@ -169,6 +173,21 @@ def _describe_submission(operation: Node) -> None:
         operation["responses"][status]["links"] = {
             name: {"operationId": name, "parameters": {"fit_id": "$response.body#/id"}} for name in _FIT_OPERATIONS
         }
+
+
+def _describe_simulation(operation: Node, schemas: Node) -> None:
+    """Add the body: a fit request whose series need no values."""
+    request = schemas["SimulationRequest"] = copy.deepcopy(schemas[FitProblem.__name__])
+    request["description"] = "A fit request whose series need no `values`: the body of `POST /simulations`."
+    for kind in (Series, Experiment):
+        series = schemas[f"Simulated{kind.__name__}"] = copy.deepcopy(schemas[kind.__name__])
+        series["required"].remove("values")
+    request["properties"]["data"]["$ref"] = _REFERENCE + "SimulatedSeries"
+    request["properties"]["experiments"]["items"]["$ref"] = _REFERENCE + "SimulatedExperiment"
+    operation["requestBody"] = {
+        "required": True,
+        "content": {"application/json": {"schema": {"$ref": _REFERENCE + "SimulationRequest"}, "examples": EXAMPLES}},
+    }
 
 
 def _describe_reading(operation: Node) -> None:

@@ -14,10 +14,11 @@ from fastapi import FastAPI
 from starlette.requests import Request
 
 from odelib.problem.limits import Limits
-from service.http.request_body import BodyBudget
+from service.http.request_body import BodyBudget, check_headers, read_body
 from service.settings import ServiceSettings
 from worker.queue import FitListener, FitQueue
 from worker.settings import WorkerSettings
+from worker.simulations.queue import SimulationQueue
 
 SMALL_BODY_BYTES = 16 * 2**10  # parsed faster than handed over to a thread
 # Measured: more threads lose more time to contention for the interpreter's lock than they gain, and a call through
@@ -41,6 +42,7 @@ class State:
     limits: Limits
     queue: FitQueue
     listener: FitListener
+    simulations: SimulationQueue
     body_budget: BodyBudget
     closing: asyncio.Event = field(default_factory=asyncio.Event)
     parsing: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(_MAX_PARSING))
@@ -77,6 +79,7 @@ def attach(app: FastAPI, settings: ServiceSettings, queue_settings: WorkerSettin
         settings.limits(),
         FitQueue(queue_settings),
         FitListener(queue_settings),
+        SimulationQueue(queue_settings),
         BodyBudget(settings.max_received_bytes),
     )
     app.router.lifespan_context = _lifespan
@@ -90,6 +93,7 @@ async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
         yield
     finally:
         await state.listener.stop()
+        await state.simulations.close()
         state.threads.shutdown(wait=False, cancel_futures=True)
 
 
@@ -97,3 +101,19 @@ def state_of(request: Request) -> State:
     """Return the state of the service that handles this request."""
     state: State = request.app.state.service
     return state
+
+
+async def read_and_process(state: State, request: Request, process: Callable[[bytes], T]) -> T:
+    """Read the body of a request, and process it in a thread.
+
+    Nothing here outlives the call: the body may be large, and the caller may wait long.
+    """
+    headers = request.headers
+    check_headers(headers.get("content-type"), headers.get("content-encoding"))
+    with state.body_budget.body() as reserve:
+        length, settings = headers.get("content-length"), state.settings
+        body = await read_body(request.stream(), length, settings.max_body_bytes, settings.receive_seconds, reserve)
+        if len(body) <= SMALL_BODY_BYTES:
+            return await state.in_thread(process, body)
+        async with state.parsing:
+            return await state.in_thread(process, body)

@@ -34,6 +34,7 @@ from odelib.problem.predictions import Prediction
 from odelib.problem.priors import PRIORS
 from odelib.problem.request import FitProblem, parse_problem
 from odelib.problem.series import Experiment, Series
+from odelib.problem.simulation import parse_simulation
 from odelib.problem.solver import Solver
 from odelib.problem.stages import AdamStage, LbfgsbStage, LeastSquaresStage, MultipleShootingStage, MultiStartStage
 from odelib.problem.system import SystemDefinition
@@ -41,6 +42,7 @@ from odelib.problem.unknowns import Unknown
 from odelib.result import OUTCOMES, FitResult, OutcomeCode, WarningCode
 from service.cli.main import app
 from service.http.errors import ERRORS, invalid_request, problem_response
+from service.http.routes.files import PlotQuery
 from service.http.routes.fits import FitQuery, ListQuery, SubmitQuery
 from service.http.schemas import Fit, Problem
 from worker.attempt_endings import died_too_often, internal_error, no_gpu, out_of_memory
@@ -169,7 +171,7 @@ def test_bodies_sent_by_curl_are_accepted() -> None:
     bodies = re.findall(r"-d '(\{.*?\})'", text, re.DOTALL)
     assert len(bodies) >= 2
     for body in bodies:
-        parse_problem(json.loads(body))
+        parse_simulation(json.loads(body))  # which refuses what a fit would refuse, but for missing values
 
 
 def test_the_python_of_the_readme_runs(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -280,7 +282,7 @@ def test_error_codes_are_listed_with_their_status() -> None:
 
 
 def test_every_query_parameter_is_described() -> None:
-    for query in (ListQuery, FitQuery, SubmitQuery):
+    for query in (ListQuery, FitQuery, SubmitQuery, PlotQuery):
         assert missing(query.model_fields, "routes") == []
 
 

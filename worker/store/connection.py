@@ -47,6 +47,7 @@ def connect_async(url: str) -> redis.asyncio.Redis:
     return redis.asyncio.Redis.from_url(
         url,
         socket_connect_timeout=CONNECT_SECONDS,
+        socket_timeout=None,
         health_check_interval=10,
         retry=AsyncRetry(NoBackoff(), 0),
         protocol=2,

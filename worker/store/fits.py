@@ -6,7 +6,7 @@ import re
 
 import redis
 
-from worker.errors import FitEnded, FitNotFinished, FitNotFound, IdempotencyConflict, QueueFull
+from worker.errors import FitEnded, FitNotFinished, FitNotFound, IdempotencyConflict, NoResult, QueueFull
 from worker.settings import WorkerSettings
 from worker.states import Queue
 from worker.store.records import Cancellation, FitFilter, FitRecord, Page, Submission, to_record
@@ -64,6 +64,16 @@ class FitStore:
         if not problem:
             raise FitNotFound(fit_id)
         return bytes(problem)
+
+    def file(self, fit_id: str, name: str) -> bytes | None:
+        """Return a file that was made of the result before, None if it was not. Raises `FitNotFound`, `NoResult`."""
+        found = self._scripts.run("file", fit_id, name)
+        if not found:
+            raise FitNotFound(fit_id)
+        has_result, content = found
+        if not has_result:
+            raise NoResult(fit_id)
+        return None if content is None else bytes(content)
 
     def list(self, wanted: FitFilter, *, limit: int, cursor: str | None) -> Page:
         """Return a page of at most `limit` fits, newest first, without results.

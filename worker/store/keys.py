@@ -31,6 +31,12 @@ KEYS: Final = {
     "GPU_WATCH": _PREFIX + "gpu-watch",
     # + queue: hash: since when messages have been missing, and how many
     "MISSING": _PREFIX + "missing:",
+    # list of the ids of waiting simulations
+    "SIMULATIONS": _PREFIX + "simulations",
+    # + id: the request of a simulation, JSON, for as long as its caller waits
+    "SIMULATION": _PREFIX + "simulation:",
+    # + id: list with the answer to a simulation
+    "SIMULATED": _PREFIX + "simulated:",
     # pub/sub channel that publishes the ids of fits when their progress was saved
     "PROGRESS_CHANNEL": _PREFIX + "progress",
     # pub/sub channel that publishes the ids of fits when they end

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable
 from dataclasses import replace
-from typing import Annotated, TypeVar
+from typing import Annotated
 
 from fastapi import APIRouter, Query
 from pydantic import BaseModel, ConfigDict, Field
@@ -19,9 +18,9 @@ from odelib.problem.request import FitProblem, parse_problem, request_of
 from odelib.result import FitResult
 from service.http.errors import ParameterError, invalid_parameters
 from service.http.parameters import NO_PARAMETERS, Instant, idempotency_key, matches, seconds_to_wait
-from service.http.request_body import check_headers, digest, read_body
+from service.http.request_body import digest
 from service.http.schemas import Fit, FitList, FitProblemAnswer, FitStatus, PartialFit, ValidRequest, error_responses
-from service.http.state import SMALL_BODY_BYTES, State, state_of
+from service.http.state import State, read_and_process, state_of
 from service.strict_json import parse_json
 from worker.errors import FitNotFound, StoreUnavailable
 from worker.queue import FitFilter, FitRecord, Submission
@@ -34,8 +33,6 @@ _FIELDS = (
     "progress", "error",
 )  # fmt: skip
 _ERRORS_OF_ONE_FIT = ("unauthorized", "fit_not_found", "invalid_parameter", "store_unavailable")
-
-T = TypeVar("T")
 
 router = APIRouter(tags=["fits"])
 
@@ -74,32 +71,18 @@ async def submit_fit(request: Request, query: Annotated[SubmitQuery, Query()]) -
     """
     state = state_of(request)
     if query.validate_only:
-        return Response(await _read(state, request, lambda body: _valid(state, body)), media_type="application/json")
+        return Response(
+            await read_and_process(state, request, lambda body: _valid(state, body)), media_type="application/json"
+        )
     seconds = _seconds_to_wait(state, request)
     key = idempotency_key(request.headers.get("idempotency-key"))
-    submission = await _read(state, request, lambda body: _submit(state, _parse(state, body), body, key))
+    submission = await read_and_process(state, request, lambda body: _submit(state, _parse(state, body), body, key))
     record = await _wait_for_end(state, submission.record, seconds)
     response = _fit_response(record, 200 if record.status in ENDED else 202, seconds)
     response.headers["Location"] = f"/fits/{record.id}"
     if not submission.created:
         response.headers["Idempotency-Replayed"] = "true"
     return response
-
-
-async def _read(state: State, request: Request, process: Callable[[bytes], T]) -> T:
-    """Read the body, and process it in a thread.
-
-    Nothing here outlives the call: the body may be large, and the caller may wait long.
-    """
-    headers = request.headers
-    check_headers(headers.get("content-type"), headers.get("content-encoding"))
-    with state.body_budget.body() as reserve:
-        length, settings = headers.get("content-length"), state.settings
-        body = await read_body(request.stream(), length, settings.max_body_bytes, settings.receive_seconds, reserve)
-        if len(body) <= SMALL_BODY_BYTES:
-            return await state.in_thread(process, body)
-        async with state.parsing:
-            return await state.in_thread(process, body)
 
 
 def _parse(state: State, body: bytes) -> FitProblem:

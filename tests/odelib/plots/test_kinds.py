@@ -1,0 +1,45 @@
+"""Plots of one kind each, and names that matplotlib would typeset."""
+
+from __future__ import annotations
+
+from xml.etree import ElementTree
+
+import pytest
+
+from odelib.fitting import fit
+from odelib.plots.kinds import NothingToDraw, plot_kind, to_svg
+from odelib.problem.request import FitProblem, parse_problem
+from odelib.result import FitResult
+
+NAME = r"</svg><script>$\frac$ & $x"
+
+
+@pytest.fixture(scope="module")
+def fitted() -> tuple[FitProblem, FitResult]:
+    problem = parse_problem(
+        {
+            "system": {"states": ["x"], "parameters": ["k"], "equations": {"x": "-k*x"}},
+            "data": {"name": NAME, "times": [0.0, 1.0, 2.0], "values": {"x": [2.0, 1.1, 0.6]}},
+            "parameters": {"k": 0.5},
+            "initial_state": {"x": {"guess": 2.0, "fixed": True}},
+            "stages": [{"kind": "lbfgsb"}],
+        }
+    )
+    return problem, fit(problem)
+
+
+def test_names_are_shown_as_they_are(fitted: tuple[FitProblem, FitResult]) -> None:
+    picture = to_svg(plot_kind(*fitted, "time"))
+
+    assert repr(NAME) in "".join(ElementTree.fromstring(picture).itertext())
+    assert picture == to_svg(plot_kind(*fitted, "time"))
+
+
+def test_residuals_are_drawn(fitted: tuple[FitProblem, FitResult]) -> None:
+    assert ElementTree.fromstring(to_svg(plot_kind(*fitted, "residuals"))).tag.endswith("svg")
+
+
+@pytest.mark.parametrize("kind", ["phase", "polar", "starts", "profiles"])
+def test_what_is_not_there_is_not_drawn(fitted: tuple[FitProblem, FitResult], kind: str) -> None:
+    with pytest.raises(NothingToDraw):
+        plot_kind(*fitted, kind)  # type: ignore[arg-type]
