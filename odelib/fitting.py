@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Mapping
+from functools import partial
+from typing import Any
 
 import numpy as np
 import torch
@@ -25,7 +28,7 @@ from odelib.problem.stages import LeastSquaresStage
 from odelib.report import assemble
 from odelib.report.best_point import BestPoint
 from odelib.result import FitResult, OutcomeCode, SolverUsed, StageReport
-from odelib.uncertainty.profile_likelihood import BetterOptimumFound
+from odelib.uncertainty.profile_likelihood import BetterOptimumFound, ProfiledUnknown, ProfileRecord
 
 MIN_REPORT_SECONDS = 5.0
 MAX_IMPROVEMENTS = 5  # times that profiles find a better point before the fit gives up
@@ -113,8 +116,14 @@ class _Fit:
         self._deadline = time.monotonic() + self._request.time_limit_seconds - elapsed
         self._objective = Objective(problem, choose_device(problem.device), self._stop_reason)
         stages = [build_optimiser(settings, self._request.seed) for settings in self._request.plan]
-        position = Position.of_checkpoint(resume) if resume else Position()
-        self._plan = Plan(stages, self._objective, monitor, self._stop_reason, position)
+        self._plan = Plan(
+            stages,
+            self._objective,
+            monitor,
+            self._stop_reason,
+            Position.of_checkpoint(resume) if resume else Position(),
+            profiles_follow=self._request.uncertainty == "profile",
+        )
 
     def run(self) -> FitResult:
         try:
@@ -163,6 +172,9 @@ class _Fit:
     def _run_plan(self) -> OutcomeCode:
         if self._objective.unknowns.count == 0:
             return "converged"  # nothing is free, so there is nothing to optimise
+        if self._plan.is_done:
+            outcome: OutcomeCode = self._saved_profiles["outcome"]  # an earlier attempt was computing profiles
+            return outcome
         code = self._plan.run()
         if code in ("step_limit", "finished", "too_large") and self._plan.is_converged():
             return "converged"
@@ -170,15 +182,29 @@ class _Fit:
 
     def _complete(self, code: OutcomeCode) -> FitResult:
         """The result. If making it finds a better point, that point's result, its outcome judged anew."""
+        done = {name: ProfiledUnknown.of_json(saved) for name, saved in self._saved_profiles["profiles"].items()}
         for _ in range(MAX_IMPROVEMENTS):
+            record = ProfileRecord(done, partial(self._publish_profiles, code))
             try:
-                return assemble.complete_result(self._best_point(), code, self._stop_reason_of_report)
+                return assemble.complete_result(self._best_point(), code, self._stop_reason_of_report, record)
             except BetterOptimumFound as better:
                 evaluator = Evaluator(self._objective, better.evaluation, self._stop_reason_of_report)
                 stopped = LeastSquares(LeastSquaresStage(kind="least_squares")).run(evaluator)
                 self._plan.best = evaluator.best
-                code = _OUTCOMES[stopped] if code != "time_limit" else code
+                self._plan.position.index += 1  # so that the checkpoints of the new profiles are later ones
+                code, done = (_OUTCOMES[stopped] if code != "time_limit" else code), {}
         return assemble.partial_result(self._best_point(), "no_progress")
+
+    @property
+    def _saved_profiles(self) -> Mapping[str, Any]:
+        """What `_publish_profiles` of an earlier attempt saved."""
+        state = self._resume.optimiser if self._resume and self._resume.stage >= len(self._request.plan) else None
+        return state or {"outcome": "no_progress", "profiles": {}}
+
+    def _publish_profiles(self, code: OutcomeCode, done: Mapping[str, ProfiledUnknown]) -> None:
+        saved = {name: profiled.to_json() for name, profiled in done.items()}
+        count = self._objective.unknowns.count
+        self._plan.publish_profiles(len(done), count, {"outcome": code, "profiles": saved})
 
     def _best_point(self) -> BestPoint:
         return BestPoint.of(

@@ -21,7 +21,8 @@ class Progress:
     """How far a fit has come.
 
     stage: the kind of the running stage. step, steps: how many of its steps are done, and how many it has. loss: the
-    best so far. fraction: of the planned steps of all stages, 0 to 1; it never decreases within an attempt.
+    best so far. fraction: of the planned steps of all stages, 0 to 1; it never decreases within an attempt. After the
+    stages, profiles are a stage `profile` of as many steps as there are free unknowns.
     """
 
     stage: str
@@ -38,7 +39,9 @@ class Checkpoint:
     stage: the index of the running stage; step: how many of its steps are done. `(stage, step)` only increases.
     best: the best point so far by the names of the free unknowns, in the caller's units, with its `loss` and
     `gradient_norm`. states: the states at the best point, by series and name, at the times of the series.
-    optimiser: the memory of the running stage, as JSON; None if it starts afresh from `best`.
+    optimiser: the memory of the running stage, as JSON; None if it starts afresh from `best`. While profiles are
+    computed it has those that are done, and the outcome; `stage` is then the number of stages, and more if a profile
+    has found a better point.
     reports: the reports of the stages so far, including the running one, in the form of a result's `stages`.
     """
 

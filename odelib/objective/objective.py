@@ -14,14 +14,14 @@ from torch import Tensor
 from odelib.arrays import Reals
 from odelib.engines.base import Engine, StopCheck, never
 from odelib.engines.layer import ODELayer
-from odelib.errors import OdelibError
+from odelib.errors import OdelibError, SolveError
 from odelib.likelihood.absolute_terms import AbsoluteTerms
 from odelib.likelihood.fisher_information import FLAT_TOLERANCE
 from odelib.likelihood.measurements import InformationBlock, Measurements, Model, Scales
 from odelib.objective.model_columns import ModelColumns
 from odelib.objective.regularisation import Regularisation
 from odelib.objective.switches import Switches
-from odelib.objective.trajectories import Trajectories
+from odelib.objective.trajectories import Linearised, Trajectories
 from odelib.objective.unknowns import Unknowns
 from odelib.problem.resolved import ResolvedProblem
 
@@ -126,7 +126,24 @@ class Objective:
     def linearise(self, coordinates: Reals) -> tuple[Evaluation, GaussNewton]:
         """`evaluate` and `gauss_newton` at once, by forward sensitivities. Raises as `evaluate`."""
         self._reset_steps()
-        states, model, jacobians = self.trajectories.linearise(coordinates)
+        return self._evaluate_linearised(coordinates, self.trajectories.linearise(coordinates))
+
+    def linearise_all(self, points: Sequence[Reals]) -> list[tuple[Evaluation, GaussNewton] | SolveError | NotFinite]:
+        """`linearise` at several points, solved as one batch; the error where that fails."""
+        self._reset_steps()
+        found: list[tuple[Evaluation, GaussNewton] | SolveError | NotFinite] = []
+        for coordinates, linearised in zip(points, self.trajectories.linearise_all(points), strict=True):
+            if isinstance(linearised, SolveError):
+                found.append(linearised)
+                continue
+            try:
+                found.append(self._evaluate_linearised(coordinates, linearised))
+            except NotFinite as error:
+                found.append(error)
+        return found
+
+    def _evaluate_linearised(self, coordinates: Reals, linearised: Linearised) -> tuple[Evaluation, GaussNewton]:
+        states, model, jacobians = linearised
         scales = self.measurements.concentrated_scales(model)
         loss, by_model = self._data_loss(model, scales)
         gradient = np.zeros(self.unknowns.count)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -44,6 +45,16 @@ class _Batch:
             times=torch.tensor(times, dtype=torch.float64, device=device),
             rows=torch.tensor(rows, dtype=torch.long, device=device) if len(series) > 1 else slice(1, None),
         )
+
+
+class Linearised(NamedTuple):
+    """The model at a point: states (N, n), `ModelColumns` (N,) each, and the Jacobians of these by the coordinates,
+    (N, count) each.
+    """
+
+    states: Tensor
+    columns: Columns
+    jacobians: dict[str, Reals]
 
 
 class Trajectories:
@@ -98,48 +109,114 @@ class Trajectories:
         """The `ModelColumns`, (N,) each, from states (N, n) and parameters (series, p)."""
         return self._columns(self.times, states, *self._of_rows(parameters))
 
-    def linearise(self, coordinates: Reals) -> tuple[Tensor, Columns, dict[str, Reals]]:
-        """States (N, n), `ModelColumns` (N,), and the Jacobians of these by the coordinates, (N, count) each.
+    def linearise(self, coordinates: Reals) -> Linearised:
+        """States, `ModelColumns` and their Jacobians at a point, (count,). Raises as `states`.
 
         By forward sensitivities, which take one solve however many times there are; reverse mode would take one pass
-        for each time and observable. Raises as `states`.
+        for each time and observable.
         """
-        parameters, initial_states = self.unknowns.values(coordinates)
-        parameter_jacobian, start_jacobian = self.unknowns.jacobians(coordinates)
-        states, state_jacobian = self._sensitivities(parameters, initial_states, parameter_jacobian, start_jacobian)
-        of_series = [(rows, parameter_jacobian[i]) for rows, i in zip(self.slices, self._names, strict=True)]
-        return states, *observable_sensitivities(
-            self._columns, self.times, states, *self._of_rows(parameters), state_jacobian, of_series
+        [found] = self.linearise_all([coordinates])
+        if isinstance(found, SolveError):
+            raise found
+        return found
+
+    def linearise_all(self, points: Sequence[Reals]) -> list[Linearised | SolveError]:
+        """`linearise` at several points, (count,) each, solved as one batch; the error where that fails."""
+        values = [self.unknowns.values(point) for point in points]
+        parameters, starts = (torch.stack(of_points) for of_points in zip(*values, strict=True))
+        of_parameters, of_starts = (
+            np.array(of_points) for of_points in zip(*map(self.unknowns.jacobians, points), strict=True)
         )
+        found: list[Linearised | SolveError | None] = [None] * len(points)
+        states, state_jacobian, failures = self._sensitivities(parameters, starts, of_parameters, of_starts)
+        for place, error in failures.items():
+            found[place] = error
+        solved = [place for place in range(len(points)) if place not in failures]
+        if solved:
+            with np.errstate(over="ignore", invalid="ignore"):  # what is not finite is found where it is used
+                linearised = self._observe_all(
+                    states[solved], state_jacobian[solved], parameters[solved], of_parameters[solved]
+                )
+            for place, of_point in zip(solved, linearised, strict=True):
+                found[place] = of_point
+        return [each for each in found if each is not None]
 
     def _sensitivities(
-        self, parameters: Tensor, initial_states: Tensor, parameter_jacobian: Reals, start_jacobian: Reals
-    ) -> tuple[Tensor, Reals]:
-        """The states (N, n) and their Jacobian by the coordinates, (N, n, count)."""
-        by, states, jacobians = self.layer.differentiate_by, [], []
+        self, parameters: Tensor, starts: Tensor, of_parameters: Reals, of_starts: Reals
+    ) -> tuple[Reals, Reals, dict[int, SolveError]]:
+        """The states (B, N, n) at B points, their Jacobians by the coordinates, (B, N, n, count), and the failures.
+
+        parameters, starts: (B, series, p) and (B, series, n). of_parameters, of_starts: their Jacobians.
+        """
+        by, states, jacobians, failures = self.layer.differentiate_by, [], [], dict[int, SolveError]()
+        points, n, count = len(parameters), starts.shape[-1], of_starts.shape[-1]
         for batch in self._batches:
-            found = self.layer.sensitivities(batch.times, *self._of_members(batch, parameters, initial_states))
-            self._raise_first(batch, found.failures)
+            of_members = self._of_members(batch, parameters, starts)
+            times = batch.times if points == 1 else batch.times.repeat(points, 1)
+            found = self.layer.sensitivities(times, *of_members)
+            for index, error in found.failures.items():
+                failures.setdefault(index // len(batch.members), self._of_series(batch, index, error))
             members = batch.members.cpu().numpy()
             rows = batch.rows if isinstance(batch.rows, slice) else batch.rows.cpu().numpy()
             # dy/dx = ∂y/∂y₀·dy₀/dx + ∂y/∂p·dp/dx
-            jacobian = np.einsum("btns,bsc->btnc", found.by_initial_state, start_jacobian[members][:, list(by.states)])
-            jacobian += np.einsum(
-                "btnp,bpc->btnc", found.by_parameters, parameter_jacobian[members][:, list(by.parameters)]
+            size = points * len(members)
+            by_starts = of_starts[:, members][:, :, list(by.states)].reshape(size, len(by.states), count)
+            by_parameters = of_parameters[:, members][:, :, list(by.parameters)].reshape(
+                size, len(by.parameters), count
             )
-            n = found.states.shape[-1]
-            states.append(found.states.reshape(-1, n)[rows])
-            jacobians.append(jacobian.reshape(-1, n, jacobian.shape[-1])[rows])
+            jacobian = np.einsum("btns,bsc->btnc", found.by_initial_state, by_starts)
+            jacobian += np.einsum("btnp,bpc->btnc", found.by_parameters, by_parameters)
+            states.append(found.states.reshape(points, -1, n)[:, rows])
+            jacobians.append(jacobian.reshape(points, -1, n, count)[:, rows])
         order = slice(None) if self._order is None else self._order.cpu().numpy()
-        in_order = torch.from_numpy(np.concatenate(states)[order]).to(self.times.device)
-        return in_order, np.concatenate(jacobians)[order]
+        return np.concatenate(states, axis=1)[:, order], np.concatenate(jacobians, axis=1)[:, order], failures
+
+    def _observe_all(
+        self, states: Reals, state_jacobian: Reals, parameters: Tensor, of_parameters: Reals
+    ) -> list[Linearised]:
+        """Observe the states (B, N, n) of B points. Arguments as those and the results of `_sensitivities`."""
+        count, size = states.shape[:2]
+        on_device = torch.from_numpy(states).to(self.times.device)
+        of_rows = [self._of_rows(each) for each in parameters]
+        if count > 1:
+            of_rows = [(p.expand(size, -1), c.expand(size, -1)) for p, c in of_rows]
+        row_parameters, row_constants = (
+            each[0] if count == 1 else torch.cat(each) for each in zip(*of_rows, strict=True)
+        )
+        of_series = [
+            (slice(place * size + rows.start, place * size + rows.stop), jacobian[index])
+            for place, jacobian in enumerate(of_parameters)
+            for rows, index in zip(self.slices, self._names, strict=True)
+        ]
+        columns, jacobians = observable_sensitivities(
+            self._columns,
+            self.times if count == 1 else self.times.repeat(count),
+            on_device.flatten(0, 1),
+            row_parameters,
+            row_constants,
+            state_jacobian.reshape(count * size, *state_jacobian.shape[2:]),
+            of_series,
+        )
+        places = [slice(place * size, (place + 1) * size) for place in range(count)]
+        return [
+            Linearised(
+                on_device[place],
+                {name: column[rows] for name, column in columns.items()},
+                {name: jacobian[rows] for name, jacobian in jacobians.items()},
+            )
+            for place, rows in enumerate(places)
+        ]
 
     def _of_members(self, batch: _Batch, parameters: Tensor, initial_states: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """Initial states, parameters and constants of the series of a batch."""
-        of_all = initial_states, parameters, self.unknowns.constants
-        if len(batch.members) == self.unknowns.series_count:  # all of them, in order
-            return of_all
-        initial_state, parameter, constant = (values.index_select(0, batch.members) for values in of_all)
+        """Initial states, parameters and constants of the series of a batch, at one point or for each of several."""
+        initial_state, parameter, constant = initial_states, parameters, self.unknowns.constants
+        if len(batch.members) < self.unknowns.series_count:  # otherwise it has all of them, in order
+            initial_state, parameter, constant = (
+                values.index_select(values.dim() - 2, batch.members) for values in (initial_state, parameter, constant)
+            )
+        if parameters.dim() == 3:
+            constant = constant.repeat(len(parameters), 1)
+            return initial_state.flatten(0, 1), parameter.flatten(0, 1), constant
         return initial_state, parameter, constant
 
     def _of_rows(self, parameters: Tensor) -> tuple[Tensor, Tensor]:
@@ -150,7 +227,10 @@ class Trajectories:
         return parameters.index_select(0, self._series_of_row), constants.index_select(0, self._series_of_row)
 
     def _raise_first(self, batch: _Batch, failures: Mapping[int, SolveError]) -> None:
-        """Raise the first failure, with the name of its series if there are several."""
-        if failures:
-            member, error = next(iter(failures.items()))
-            raise error.in_experiment(self._names[int(batch.members[member])]) if self._has_several else error
+        for index, error in failures.items():
+            raise self._of_series(batch, index, error)
+
+    def _of_series(self, batch: _Batch, index: int, error: SolveError) -> SolveError:
+        """The error of a trajectory of a batch, with the name of its series if there are several."""
+        member = index % len(batch.members)
+        return error.in_experiment(self._names[int(batch.members[member])]) if self._has_several else error

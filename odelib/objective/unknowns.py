@@ -119,7 +119,9 @@ class Unknowns:
     def jacobians(self, coordinates: Reals) -> tuple[Reals, Reals]:
         """The Jacobians of the `values` by the coordinates, (series, p, count) and (series, n, count)."""
         values = self._to_values(coordinates)
-        return self._model.jacobians(values, np.diag(1 / self._coordinate_derivative(values)))
+        with np.errstate(divide="ignore"):  # a logarithm that runs away; nothing can be solved there
+            by_coordinates = 1 / self._coordinate_derivative(values)
+        return self._model.jacobians(values, np.diag(by_coordinates))
 
     def point(self, coordinates: Reals) -> Point:
         """All values at a point, by name."""

@@ -7,7 +7,7 @@ to, and publishes progress, so that no optimiser has its own copy of these rules
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -102,11 +102,20 @@ class Evaluator:
             evaluation, gauss_newton = self.objective.linearise(coordinates)
             return self._keep(evaluation), gauss_newton
 
+    def linearise_all(self, points: Sequence[Reals]) -> list[tuple[Evaluation, GaussNewton] | None]:
+        """`linearise` at several points as one batch, None where that fails. Raises `StopRequested`."""
+        self._check_stop()
+        self.counts.gradients += len(points)
+        with self.objective.step_limit(trial_steps(self.objective, self.best)):
+            found = self.objective.linearise_all(points)
+        self.counts.failed_solves += sum(not isinstance(each, tuple) for each in found)
+        self.counts.seconds = time.monotonic() - self._started
+        return [(self._keep(each[0]), each[1]) if isinstance(each, tuple) else None for each in found]
+
     @contextmanager
     def count_gradient(self) -> Iterator[None]:
         """Count what is done inside as one gradient; do not begin it if the fit must stop. Raises as `evaluate`."""
-        if reason := self._stop():
-            raise StopRequested(reason)
+        self._check_stop()
         self.counts.gradients += 1
         try:
             with self.objective.step_limit(trial_steps(self.objective, self.best)):
@@ -127,6 +136,10 @@ class Evaluator:
         if now - self._published >= CHECKPOINT_SECONDS:
             self._published = now
             self._publish(self)
+
+    def _check_stop(self) -> None:
+        if reason := self._stop():
+            raise StopRequested(reason)
 
     def _keep(self, evaluation: Evaluation) -> Evaluation:
         self._latest = evaluation

@@ -7,6 +7,7 @@ solve with sensitivities, which gives the matrix for the next step as well.
 
 from __future__ import annotations
 
+from collections.abc import Callable, Generator
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -14,7 +15,7 @@ import numpy as np
 from scipy.optimize import lsq_linear
 
 from odelib.arrays import Reals
-from odelib.objective.objective import Evaluation, GaussNewton
+from odelib.objective.objective import Evaluation, GaussNewton, Objective
 from odelib.objective.unknowns import Unknowns
 from odelib.optimisers.base import StopCode
 from odelib.optimisers.convergence import (
@@ -30,6 +31,7 @@ from odelib.problem.stages import LeastSquaresStage
 FIRST_DAMPING = 1e-3  # of the largest diagonal entry of the Gauss–Newton matrix
 MAX_REJECTED = 30  # in a row; by then no step is long enough to change the loss
 SMALL_GAINS = 2  # in a row, before the fit has converged
+SLOW_STEPS = 4
 MAX_REWEIGHTINGS = 100
 FIRST_KINK_WIDTH, KINK_WIDTH = 1e-1, 1e-7  # in units of the loss: below it an absolute term is replaced by a parabola
 
@@ -59,36 +61,83 @@ class EndPoint:
 
     code: StopCode
     evaluation: Evaluation
+    gauss_newton: GaussNewton
 
 
-def levenberg_marquardt(
-    evaluator: Evaluator, at: Evaluation, gauss_newton: GaussNewton, *, steps: int, negligible: float | None = None
-) -> EndPoint:
-    """Minimise the loss from a point, in at most so many accepted steps.
+Linearisation = tuple[Evaluation, GaussNewton]
+Minimisation = Generator[Reals, Linearisation | None, EndPoint]  # see `minimise`
 
-    negligible: a predicted gain below which it stops without trying for it. If None, it stops after small gains.
+
+@dataclass(frozen=True)
+class Accuracy:
+    """When a minimisation that need not be exact may stop, in units of the loss.
+
+    negligible: a predicted gain that is not worth a step. slow: the gain of `SLOW_STEPS` steps below which it creeps
+    along a valley.
     """
-    unknowns, objective = evaluator.unknowns, evaluator.objective
+
+    negligible: float
+    slow: float
+
+
+def levenberg_marquardt(evaluator: Evaluator, at: Evaluation, gauss_newton: GaussNewton, *, steps: int) -> EndPoint:
+    """Minimise the loss from a point, in at most so many accepted steps."""
+    minimisation = minimise(evaluator.objective, evaluator.unknowns, (at, gauss_newton), steps, on_step=evaluator.step)
+    try:
+        point = next(minimisation)
+        while True:
+            point = minimisation.send(_linearise(evaluator, point))
+    except StopIteration as end:
+        return end.value  # type: ignore[no-any-return]
+
+
+def minimise(
+    objective: Objective,
+    unknowns: Unknowns,
+    start: Linearisation,
+    steps: int,
+    *,
+    accuracy: Accuracy | None = None,
+    on_step: Callable[[], None] = lambda: None,
+) -> Minimisation:
+    """Minimise the loss from a point: yield points to linearise, be sent what comes of each, return where it ends.
+
+    unknowns: those of the objective, with the bounds that hold. accuracy: when it may stop without trying for more; if
+    None, it stops after small gains. on_step: called after each accepted step.
+    """
+    at, gauss_newton = start
     scales = unknowns.magnitudes(at.coordinates)
     model = _LocalModel(unknowns, at, gauss_newton, scales)
     damping = _Damping(FIRST_DAMPING * model.largest_curvature)
-    small_gains = 0
+    small_gains, losses = 0, [at.loss]
     for _ in range(steps):
-        if negligible is not None and predicted_gain(unknowns, at, gauss_newton, negligible) < negligible:
-            return EndPoint("converged", at)
-        trial = _find_lower(evaluator, at, model, scales, damping)
+        if accuracy and _is_accurate(unknowns, at, gauss_newton, losses, accuracy):
+            return EndPoint("converged", at, gauss_newton)
+        trial = yield from _find_lower(unknowns, at, model, scales, damping)
         if trial is None:
-            return EndPoint("converged" if is_optimum(objective, at, gauss_newton) else "no_progress", at)
-        gained = at.loss - trial[0].loss
+            code: StopCode = "converged" if accuracy or is_optimum(objective, at, gauss_newton) else "no_progress"
+            return EndPoint(code, at, gauss_newton)
         at, gauss_newton = trial
+        losses.append(at.loss)
         model = _LocalModel(unknowns, at, gauss_newton, scales)
-        evaluator.step()
-        threshold = gain_threshold(objective, at)
-        is_small = gained < threshold and predicted_gain(unknowns, at, gauss_newton, threshold) < threshold
+        on_step()
+        threshold = accuracy.negligible if accuracy else gain_threshold(objective, at)
+        is_small = (
+            losses[-2] - at.loss < threshold and predicted_gain(unknowns, at, gauss_newton, threshold) < threshold
+        )
         small_gains = small_gains + 1 if is_small else 0
         if small_gains >= SMALL_GAINS:
-            return EndPoint("no_progress" if is_on_plateau(objective, at, gauss_newton) else "converged", at)
-    return EndPoint("step_limit", at)
+            code = "no_progress" if is_on_plateau(objective, at, gauss_newton) else "converged"
+            return EndPoint(code, at, gauss_newton)
+    return EndPoint("step_limit", at, gauss_newton)
+
+
+def _is_accurate(
+    unknowns: Unknowns, at: Evaluation, gauss_newton: GaussNewton, losses: list[float], accuracy: Accuracy
+) -> bool:
+    if len(losses) > SLOW_STEPS and losses[-1 - SLOW_STEPS] - losses[-1] < accuracy.slow:
+        return True
+    return predicted_gain(unknowns, at, gauss_newton, accuracy.negligible) < accuracy.negligible
 
 
 @dataclass
@@ -115,13 +164,14 @@ class _Damping:
 
 
 def _find_lower(
-    evaluator: Evaluator, at: Evaluation, model: _LocalModel, scales: Reals, damping: _Damping
-) -> tuple[Evaluation, GaussNewton] | None:
+    unknowns: Unknowns, at: Evaluation, model: _LocalModel, scales: Reals, damping: _Damping
+) -> Generator[Reals, Linearisation | None, Linearisation | None]:
     """Raise the damping until a step lowers the loss. None if no step does, or the model predicts no gain."""
     for _ in range(MAX_REJECTED):
         step = model.step(damping.value)
         predicted = model.gain(step)
-        trial = _linearise(evaluator, at, evaluator.unknowns.clip(at.coordinates + step * scales))
+        point = unknowns.clip(at.coordinates + step * scales)
+        trial = None if np.array_equal(point, at.coordinates) else (yield point)
         ratio = (at.loss - trial[0].loss) / predicted if trial and predicted > 0 else -1.0
         if ratio > 0:
             damping.accept(ratio)
@@ -132,11 +182,9 @@ def _find_lower(
     return None
 
 
-def _linearise(evaluator: Evaluator, at: Evaluation, coordinates: Reals) -> tuple[Evaluation, GaussNewton] | None:
-    if np.array_equal(coordinates, at.coordinates):
-        return None
+def _linearise(evaluator: Evaluator, point: Reals) -> Linearisation | None:
     try:
-        return evaluator.linearise(coordinates)
+        return evaluator.linearise(point)
     except TrialFailed:
         return None
 

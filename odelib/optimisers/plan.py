@@ -19,6 +19,7 @@ from odelib.optimisers.evaluator import Counts, Evaluator
 from odelib.result import StageReport, Stopped
 
 RUNNING = "running"
+STAGES_BEFORE_PROFILES = 0.5  # the fraction of a fit that its stages are if profiles follow
 STOP_REASONS: dict[StopReason, str] = {
     "cancelled": "the fit was cancelled during this stage",
     "time_limit": "the time limit was reached during this stage",
@@ -55,15 +56,23 @@ class Position:
 class Plan:
     """Runs stages one after the other, each from the best point so far.
 
-    best: the best evaluation; set it before `run`.
+    best: the best evaluation; set it before `run`. profiles_follow: whether the fit is only half done after the stages.
     """
 
     best: Evaluation
 
     def __init__(
-        self, stages: Sequence[Optimiser], objective: Objective, monitor: Monitor, stop: StopCheck, position: Position
+        self,
+        stages: Sequence[Optimiser],
+        objective: Objective,
+        monitor: Monitor,
+        stop: StopCheck,
+        position: Position,
+        *,
+        profiles_follow: bool = False,
     ) -> None:
         self._stages = stages
+        self._share = STAGES_BEFORE_PROFILES if profiles_follow else 1.0
         self._objective = objective
         self._monitor = monitor
         self._stop = stop
@@ -72,7 +81,12 @@ class Plan:
     @property
     def next_stage(self) -> str:
         """The kind of the stage that is next or running."""
-        return self._stages[self.position.index].kind
+        return self._stages[min(self.position.index, len(self._stages) - 1)].kind
+
+    @property
+    def is_done(self) -> bool:
+        """Whether all stages have run."""
+        return self.position.index >= len(self._stages)
 
     @property
     def reports(self) -> list[StageReport]:
@@ -82,7 +96,7 @@ class Plan:
     def run(self) -> StopCode:
         """Run the remaining stages. Returns why the last one stopped. Raises `StopRequested`."""
         code: StopCode = "finished"
-        while self.position.index < len(self._stages):
+        while not self.is_done:
             code = self._run_stage()
             self.position = Position(self.position.index + 1, reports=self.position.reports)
         return code
@@ -141,6 +155,15 @@ class Plan:
         """Add the loss after a step of the running stage to the monitor's."""
         self._monitor.losses.add(sum(report.steps for report in self.position.reports) + steps, loss)
 
+    def publish_profiles(self, done: int, count: int, state: dict[str, Any]) -> None:
+        """Leave in the monitor how many of so many profiles are done, after the stages.
+
+        state: from which a later attempt continues with the others.
+        """
+        share = self._share + (1 - self._share) * done / count
+        self._monitor.progress = Progress("profile", done, count, self.best.loss, share)
+        self._monitor.checkpoint = self._checkpoint(self.best, self.position.index, done, state, self.reports)
+
     def _publish(self, evaluator: Evaluator) -> None:
         """Leave progress and a checkpoint in the monitor."""
         index, best, steps = self.position.index, evaluator.best, evaluator.counts.steps
@@ -151,20 +174,26 @@ class Plan:
             step=steps,
             steps=self._stages[index].steps,
             loss=best.loss,
-            fraction=min((before + steps) / planned, 1.0),
+            fraction=self._share * min((before + steps) / planned, 1.0),
         )
         running = self._stage_report(evaluator, RUNNING, "the fit ended while this stage was running")
+        reports = [*self.position.reports, running]
+        self._monitor.checkpoint = self._checkpoint(best, index, steps, evaluator.optimiser_state, reports)
+
+    def _checkpoint(
+        self, best: Evaluation, stage: int, step: int, state: dict[str, Any] | None, reports: Sequence[StageReport]
+    ) -> Checkpoint:
         names = self._objective.unknowns.system.states
-        self._monitor.checkpoint = Checkpoint(
-            stage=index,
-            step=steps,
+        return Checkpoint(
+            stage=stage,
+            step=step,
             best=self._objective.unknowns.free_values(best.coordinates),
             loss=best.loss,
-            gradient_norm=running.gradient_norm,
+            gradient_norm=reports[-1].gradient_norm,
             states=[
                 dict(zip(names, best.states[rows].T.tolist(), strict=True))
                 for rows in self._objective.trajectories.slices
             ],
-            optimiser=evaluator.optimiser_state,
-            reports=[report.model_dump(mode="json") for report in (*self.position.reports, running)],
+            optimiser=state,
+            reports=[report.model_dump(mode="json") for report in reports],
         )

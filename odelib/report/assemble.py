@@ -15,16 +15,19 @@ from odelib.report.statistics import statistics
 from odelib.report.trajectories import dense_trajectory, fitted_trajectories
 from odelib.report.warnings import Findings, all_warnings
 from odelib.result import OUTCOMES, Dense, FitResult, Outcome, OutcomeCode, PredictionResult
+from odelib.uncertainty.profile_likelihood import ProfileRecord
 
 
-def complete_result(best: BestPoint, outcome: OutcomeCode, stop: StopCheck) -> FitResult:
+def complete_result(best: BestPoint, outcome: OutcomeCode, stop: StopCheck, record: ProfileRecord) -> FitResult:
     """Return the result with its uncertainty, dense trajectories and predictions.
+
+    record: of the profiles, if they are asked for; those in it are not computed again.
 
     If `stop` reports the time limit, what is left of these is missing. Raises `BetterOptimumFound` if a profile finds a
     lower loss than the best point's, and `StopRequested` for any other reason to stop.
     """
     best.layer.stop = stop
-    intervals = find_intervals(best, outcome, stop)
+    intervals = find_intervals(best, outcome, stop, record)
     with torch.no_grad():
         dense = [dense_trajectory(best, series) for series in best.objective.fitted]
         predictor = Predictor(best, intervals.errors, stop)

@@ -16,7 +16,7 @@ from odelib.optimisers.evaluator import Evaluator
 from odelib.report.best_point import BestPoint
 from odelib.result import OutcomeCode, Profile
 from odelib.uncertainty.covariance import ParameterCovariance, StandardErrors
-from odelib.uncertainty.profile_likelihood import Profiler
+from odelib.uncertainty.profile_likelihood import Profiler, ProfileRecord
 
 MAX_INFLATION = 1e4  # of a variance by other unknowns; beyond it the information is nearly singular
 RAN_TO_THE_END: tuple[OutcomeCode, ...] = ("converged", "step_limit", "no_progress")
@@ -24,7 +24,7 @@ RAN_TO_THE_END: tuple[OutcomeCode, ...] = ("converged", "step_limit", "no_progre
 
 @dataclass(frozen=True)
 class Missing:
-    """Why standard errors or profiles are missing. detail: the error, or the first unknown without a profile."""
+    """Why standard errors or profiles are missing. detail: the error, or the unknowns without a profile."""
 
     reason: Literal["all_fixed", "time_limit", "no_derivatives", "no_scale", "profile_time_limit"]
     detail: str = ""
@@ -60,11 +60,12 @@ class Intervals:
 NOT_COMPUTED = Intervals()
 
 
-def find_intervals(best: BestPoint, outcome: OutcomeCode, stop: StopCheck) -> Intervals:
+def find_intervals(best: BestPoint, outcome: OutcomeCode, stop: StopCheck, record: ProfileRecord) -> Intervals:
     """Compute flat directions, and standard errors and profiles if requested.
 
     Flat directions are also computed without a request if the fit ran to its end and the engine has forward
     sensitivities, with which they cost no more than one gradient. What the time limit leaves no time for is missing.
+    Profiles in `record` are not computed again, and further ones are added to it.
 
     Raises `BetterOptimumFound` if a profile finds a lower loss, and `StopRequested` for any reason but the time limit.
     """
@@ -85,7 +86,7 @@ def find_intervals(best: BestPoint, outcome: OutcomeCode, stop: StopCheck) -> In
     errors = StandardErrors(covariance, best.loss_parts.data)
     found = replace(found, errors=errors, missing=None if errors.available else Missing("no_scale"))
     if best.problem.uncertainty == "profile" and errors.available:
-        return _with_profiles(found, best, covariance, stop)
+        return _with_profiles(found, best, covariance, stop, record)
     return found
 
 
@@ -101,23 +102,30 @@ def _information(best: BestPoint) -> list[InformationBlock] | Missing:
         return Missing("no_derivatives", str(error))
 
 
-def _with_profiles(found: Intervals, best: BestPoint, covariance: ParameterCovariance, stop: StopCheck) -> Intervals:
+def _with_profiles(
+    found: Intervals, best: BestPoint, covariance: ParameterCovariance, stop: StopCheck, record: ProfileRecord
+) -> Intervals:
     """Add the profile of each free unknown, until the time limit."""
     degrees_of_freedom = covariance.degrees_of_freedom if covariance.estimates_scale else None
-    evaluator = Evaluator(best.objective, best.evaluation, stop)
-    profiler = Profiler(evaluator, degrees_of_freedom)
-    profiles: dict[str, Profile] = {}
-    ends: dict[str, tuple[float | None, float | None]] = {}
-    missing = found.missing
+    names, missing = best.unknowns.names, found.missing
+    record.publish(record.done)
+    left = {place: found.half_widths.get(name) for place, name in enumerate(names) if name not in record.done}
     try:
-        for place, name in enumerate(best.unknowns.names):
-            profiles[name], lower, upper = profiler.profile(place, found.half_widths.get(name))
-            ends[name] = (lower, upper)
+        if left:
+            profiler = Profiler(Evaluator(best.objective, best.evaluation, stop), degrees_of_freedom)
+            for place, profiled in profiler.run(left):
+                record.add(names[place], profiled)
     except StopRequested as request:
         if request.reason != "time_limit":
             raise
-        missing = Missing("profile_time_limit", name)
-    return replace(found, profiles=profiles, profile_ends=ends, missing=missing)
+        missing = Missing("profile_time_limit", ", ".join(name for name in names if name not in record.done))
+    done = {name: record.done[name] for name in names if name in record.done}
+    return replace(
+        found,
+        profiles={name: profiled.profile for name, profiled in done.items()},
+        profile_ends={name: (profiled.lower, profiled.upper) for name, profiled in done.items()},
+        missing=missing,
+    )
 
 
 def _half_widths(best: BestPoint, covariance: ParameterCovariance) -> dict[str, float]:

@@ -203,8 +203,8 @@ NO_UNCERTAINTY = {
     "no_derivatives": "there are no standard errors: the model's derivatives could not be computed, because {detail}",
     "no_scale": "there are no standard errors: estimating the noise scale needs more observations than free "
     "unknowns; fix unknowns, or add measurements",
-    "profile_time_limit": "the time limit was reached before the profile of {detail!r:.80} and the profiles after it "
-    "were computed; increase time_limit_seconds",
+    "profile_time_limit": "the time limit was reached before the profiles of {detail:.200} were computed; increase "
+    "time_limit_seconds",
 }
 
 

@@ -96,10 +96,11 @@ class Stack:
         worker: WorkerProcess,
         request_of: Callable[[int], dict[str, Any]],
         *,
+        stage: int = 0,
         steps: Callable[[dict[str, Any]], int] = lambda request: 1,
     ) -> Caught:
-        """A fit in its middle, which cannot end before the test lets it: so many steps of its only stage are in its
-        checkpoint, and its child stands still.
+        """A fit in its middle, which cannot end before the test lets it: so many steps of a stage are in its
+        checkpoint, and its child stands still. After the stages come profiles.
 
         Machines differ in speed, and stall. A fit that ended before its child stood still is sent again with twice
         the work; `request_of` is given 1, then 2, 4, …
@@ -107,15 +108,15 @@ class Stack:
         for work in (1, 2, 4, 8, 16, 32):
             request = request_of(work)
             fit_id = self.submit(request)
-            if child := self._frozen(worker, fit_id, steps(request)):
+            if child := self._frozen(worker, fit_id, (stage, steps(request))):
                 return Caught(fit_id, work, request, child)
         raise AssertionError("the fit ended each time before it could be disturbed")
 
-    def _frozen(self, worker: WorkerProcess, fit_id: str, steps: int) -> psutil.Process | None:
+    def _frozen(self, worker: WorkerProcess, fit_id: str, position: tuple[int, int]) -> psutil.Process | None:
         def is_there() -> bool:
-            return self.saved_step(fit_id) >= steps or self.get(fit_id).status in ENDED
+            return self._saved_position(fit_id) >= position or self.get(fit_id).status in ENDED
 
-        wait_for(is_there, END_SECONDS, f"{steps} steps in the checkpoint")
+        wait_for(is_there, END_SECONDS, f"stage and step {position} in the checkpoint")
         for child in worker.computing():
             child.suspend()
             if self.get(fit_id).status not in ENDED:
@@ -147,7 +148,11 @@ class Stack:
 
     def saved_step(self, fit_id: str) -> int:
         """The step of the checkpoint in the store."""
-        return int(self.redis.hget(KEYS["FIT"] + fit_id, "step") or 0)
+        return self._saved_position(fit_id)[1]
+
+    def _saved_position(self, fit_id: str) -> tuple[int, int]:
+        stage, step = (int(self.redis.hget(KEYS["FIT"] + fit_id, field) or 0) for field in ("stage", "step"))
+        return stage, step
 
 
 def result_of(record: FitRecord) -> dict[str, Any]:

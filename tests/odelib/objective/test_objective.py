@@ -10,6 +10,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
+from odelib.errors import SolveError
 from odelib.objective.objective import Objective
 from odelib.problem.noise import DISTRIBUTIONS
 from odelib.problem.request import parse_problem
@@ -141,3 +142,32 @@ def test_the_gradient_of_the_other_engine() -> None:
         "solver": {"engine": "torchdiffeq", **TIGHT},
     }
     check(objective(request, "torchdiffeq"))
+
+
+@given(request=requests())
+@examples(10)
+def test_several_points_at_once_give_what_each_gives(request: dict[str, Any]) -> None:
+    of = objective(request)
+    points = [of.unknowns.clip(of.unknowns.start * factor) for factor in (1.0, 1.01, 0.98)]
+    for point, together in zip(points, of.linearise_all(points), strict=True):
+        assert isinstance(together, tuple)
+        (alone, gauss_newton), (evaluation, same) = of.linearise(point), together
+        assert evaluation.loss == pytest.approx(alone.loss, rel=1e-12)
+        np.testing.assert_allclose(evaluation.states, alone.states, rtol=1e-12)
+        np.testing.assert_allclose(evaluation.gradient, alone.gradient, rtol=1e-9, atol=1e-9)
+        np.testing.assert_allclose(same.jacobian, gauss_newton.jacobian, rtol=1e-9, atol=1e-9)
+
+
+def test_of_several_points_one_that_cannot_be_solved_fails_by_itself() -> None:
+    """Each experiment has another number of times, so that they are solved in two batches."""
+    long = {"name": "long", "times": np.linspace(0, 1, 9).tolist(), "values": {"x": [1.0] * 9}}
+    short = {"name": "short", "times": [0.0, 1.0], "values": {"x": [1.0, 2.0]}, "initial_state": {"x": 0.5}}
+    system = {"states": ["x"], "parameters": ["k"], "equations": {"x": "k*x**2"}}
+    body = {"system": system, "experiments": [long, short], "parameters": {"k": 0.1}, "initial_state": {"x": 1.0}}
+    of = objective(body)
+    found = of.linearise_all([np.array([k, 1.0, 0.5]) for k in (0.1, 1.5, 0.2, 2.5)])  # x becomes infinite at 1/(k·x₀)
+    assert [isinstance(each, SolveError) for each in found] == [False, True, False, True]
+    assert "'long'" in str(found[1])
+    for each, k in ((found[0], 0.1), (found[2], 0.2)):
+        assert isinstance(each, tuple)
+        assert each[0].loss == pytest.approx(of.evaluate(np.array([k, 1.0, 0.5])).loss)
