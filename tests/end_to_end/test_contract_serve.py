@@ -142,6 +142,17 @@ def test_without_data_the_folder_is_removed(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == []
 
 
+def test_nor_does_a_killed_one_leave_its_folder(tmp_path: Path) -> None:
+    with serve(TMPDIR=str(tmp_path)) as running:
+        running.ready()
+        started = running.descendants()
+        assert any("redis-server" in " ".join(process.cmdline()) for process in started)
+        running.process.kill()
+        wait_for_end(*started, seconds=60)
+
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_it_leaves_nothing_when_it_is_killed_and_its_fits_go_on_afterwards(tmp_path: Path) -> None:
     with serve("--data", str(tmp_path)) as running:
         running.ready()

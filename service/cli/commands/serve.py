@@ -4,11 +4,9 @@ from __future__ import annotations
 
 import http.client
 import os
-import shutil
 import signal
 import socket
 import sys
-import tempfile
 import time
 from contextlib import suppress
 from pathlib import Path
@@ -68,11 +66,15 @@ class Stack:
 
     def __init__(self, settings: ServiceSettings, data: Path | None, workers: int, notify: Notify) -> None:
         from worker.embedded_redis import EmbeddedRedis
+        from worker.temporary_folder import TemporaryFolder
 
         self._notify = notify
         self._listener = listen(settings.host, settings.port)
-        self._is_temporary = data is None
-        self._data = Path(tempfile.mkdtemp(prefix="odefit-")) if data is None else data
+        self._temporary: TemporaryFolder | None = None
+        if data is None:
+            self._temporary = TemporaryFolder()
+            data = self._temporary.path
+        self._data = data
         self._redis = EmbeddedRedis(self._data)
         environment = os.environ | {"ODEFIT_REDIS_URL": self._redis.url}
         odefit = [sys.executable, "-m", "service"]
@@ -121,7 +123,7 @@ class Stack:
         self._worker.start()
         self._api.start()
         self._notify(f"odefit at {self.url}, documentation at {self.url}/docs; {self._workers} worker processes")
-        note = "deleted on exit; use --data DIR to keep them" if self._is_temporary else "kept on exit"
+        note = "deleted on exit; use --data DIR to keep them" if self._temporary else "kept on exit"
         self._notify(f"data in {self._data}, {note}")
 
     def _keep_alive(self) -> None:
@@ -149,8 +151,8 @@ class Stack:
         self._api.stop(_API_STOP_SECONDS)
         self._worker.stop(_WORKER_STOP_SECONDS)
         self._redis.stop()
-        if self._is_temporary:
-            shutil.rmtree(self._data, ignore_errors=True)
+        if self._temporary:
+            self._temporary.remove()
 
 
 def listen(host: str, port: int) -> socket.socket:
