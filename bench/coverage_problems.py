@@ -181,6 +181,30 @@ def _logistic_early() -> CoverageProblem:
     )
 
 
+def _lag() -> CoverageProblem:
+    """A dose that is absorbed after a lag, which ends between two measurements: the rate of change jumps there."""
+    input_rate = "where(t < lag, 0, 100*absorption/volume*exp(-absorption*(t - lag)))"
+    positive = {"guess": 1.0, "lower": 0.0}
+    return CoverageProblem(
+        "lag of a dose",
+        {
+            "system": {
+                "states": ["c"],
+                "parameters": ["absorption", "elimination", "lag"],
+                "constants": {"volume": 15.0},
+                "equations": {"c": f"{input_rate} - elimination*c"},
+            },
+            "data": {"times": [0, 0.25, 0.5, 0.75, 1, 1.5, 2, 3, 4, 6, 8, 12, 24]},
+            "parameters": {"absorption": positive, "elimination": positive, "lag": positive | {"upper": 3.0}},
+            "initial_state": known({"c": 0.0}),
+        },
+        {"absorption": 1.4, "elimination": 0.15, "lag": 0.6},
+        "normal",
+        {"c": 0.1},
+        (),
+    )
+
+
 PROBLEMS = (
     _lotka_volterra("Lotka–Volterra, normal", "normal", 0.2),
     _lotka_volterra("Lotka–Volterra, lognormal", "lognormal", 0.2),
@@ -189,3 +213,5 @@ PROBLEMS = (
 )
 # where the loss is no parabola within an interval
 NONLINEAR = (_oxygen_demand_early(), _logistic_early())
+# where an unknown moves a switching time
+SWITCHING = (_lag(),)
