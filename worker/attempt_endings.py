@@ -13,11 +13,15 @@ from worker.states import Status
 
 @dataclass(frozen=True)
 class Ending:
-    """The end of a fit: its end state, and result and error as JSON text ("" if there is none)."""
+    """The end of a fit: its end state, and result and error as JSON text ("" if there is none).
+
+    stages: JSON text, seconds by kind of stage, for the metrics.
+    """
 
     status: Status
     result: str = ""
     error: str = ""
+    stages: str = ""
 
 
 # An attempt that does not end the fit hands it back, or drops it because another attempt has taken over.
@@ -26,7 +30,11 @@ Unfinished = Literal["hand_back", "drop"]
 
 def ending_of_result(result: FitResult) -> Ending:
     """Return the ending of a fit with a result, however good it is."""
-    return Ending("cancelled" if result.outcome.code == "cancelled" else "succeeded", result.to_json())
+    seconds: dict[str, float] = {}
+    for stage in result.stages:
+        seconds[stage.kind] = seconds.get(stage.kind, 0.0) + stage.seconds
+    status: Status = "cancelled" if result.outcome.code == "cancelled" else "succeeded"
+    return Ending(status, result.to_json(), stages=json.dumps(seconds))
 
 
 def ending_of_error(error: FitError, partial: str) -> Ending:

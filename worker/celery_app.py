@@ -27,12 +27,14 @@ from redis.exceptions import RedisError
 
 from worker.errors import StoreUnavailable, WorkerError
 from worker.log import configure_logging
+from worker.on_demand import OnDemandProcesses, simulators
 from worker.settings import WorkerSettings
 from worker.shared_flags import SharedFlags
-from worker.simulations.supervisor import SimulatorSupervisor
 from worker.states import QUEUES, Queue
 from worker.store.connection import connect
+from worker.store.simulations import SimulationStore
 from worker.store.upkeep import UpkeepStore
+from worker.store.webhooks import WebhookStore
 from worker.sweep import Sweep
 from worker.watchdogs import EXIT_STATUS, ConsumptionWatchdog, LoopWatchdog
 
@@ -187,7 +189,10 @@ class Upkeep(bootsteps.StartStopStep):  # type: ignore[misc]
             wake=Messenger(settings).wake,
             broker_list=broker_list,
         )
-        self._simulators = SimulatorSupervisor(settings)
+        waiting = SimulationStore(settings).waiting
+        self._simulators = simulators(lambda: waiting() > 0, settings.simulators)
+        due = WebhookStore(settings).is_due
+        self._deliverers = OnDemandProcesses("worker.webhooks.process", due, 1, period=1.0)
         self._consumption_watchdog = ConsumptionWatchdog(settings.stuck_seconds)
         self._consumption_due_at = 0.0
         # On a separate connection: the watchdog runs in a signal handler, which may interrupt another command.
@@ -203,12 +208,14 @@ class Upkeep(bootsteps.StartStopStep):  # type: ignore[misc]
         """Called once, when the worker ends."""
         self._sweep.farewell()
         self._simulators.stop()
+        self._deliverers.stop()
 
     def _tick(self, consumer: Any) -> None:
         self._loop_watchdog.turn()
         self._sweep.tick()
         if flags.ready and not flags.stopping:
             self._simulators.tick()
+            self._deliverers.tick()
         if flags.ready and time.monotonic() >= self._consumption_due_at:
             self._consumption_due_at = time.monotonic() + settings.sweep_seconds
             self._check_consumption(consumer)

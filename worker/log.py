@@ -19,6 +19,7 @@ def configure_logging(redis_url: str, level: int = logging.INFO) -> None:
     An exception is logged as its type and the lines it passed through; its message may quote the caller's data.
     """
     shared: list[structlog.typing.Processor] = [
+        structlog.contextvars.merge_contextvars,
         structlog.stdlib.add_log_level,
         structlog.stdlib.add_logger_name,
         structlog.processors.TimeStamper(fmt="iso", utc=True),

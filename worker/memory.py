@@ -40,6 +40,18 @@ def resident_bytes() -> int:
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
 
 
+def tree_bytes() -> int:
+    """Return the resident memory of this process and all below it (Linux; elsewhere only its own)."""
+    total, pending = resident_bytes(), [os.getpid()]
+    while pending:
+        process = pending.pop()
+        for child in _read(Path(f"/proc/{process}/task/{process}/children")).split():
+            pages = _read(Path(f"/proc/{child}/statm")).split()
+            total += int(pages[1]) * resource.getpagesize() if len(pages) > 1 else 0
+            pending.append(int(child))
+    return total
+
+
 class FitMemory:
     """Limits the memory that a fit uses on top of what its process had before.
 

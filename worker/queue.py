@@ -69,11 +69,13 @@ class FitQueue:
         queue: Queue,
         idempotency_key: str | None = None,
         body_digest: str | None = None,
+        webhook: dict[str, Any] | None = None,
+        request_id: str = "",
     ) -> Submission:
         """Accept a fit; once accepted, it is never lost.
 
-        request: a valid fit request as JSON. A repeated `idempotency_key` with the same `body_digest` returns the first
-        fit in its current state.
+        request: a valid fit request as JSON. webhook: `url` and perhaps `secret`. request_id: for the logs. A repeated
+        `idempotency_key` with the same `body_digest` returns the first fit in its current state.
         Raises `QueueFull`, `StoreFull`, and `IdempotencyConflict` for the same key with another digest.
         """
         fit_id = str(uuid.uuid4())
@@ -86,6 +88,8 @@ class FitQueue:
             idempotency=hashlib.sha256(idempotency_key.encode()).hexdigest() if idempotency_key else "",
             digest=body_digest or "",
             message=(broker_list(queue), self._messenger.message(queue, fit_id)),
+            webhook=to_json(webhook) if webhook else b"",
+            request_id=request_id,
         )
 
     def get(self, fit_id: str, *, result: bool = True) -> FitRecord:

@@ -31,6 +31,9 @@ class WorkerSettings(BaseSettings):
     simulators: Annotated[int, Field(ge=0)] = 2
     simulator_idle_seconds: Seconds = 600.0
 
+    # Whether webhooks may call addresses that are not public, such as those of a private network.
+    webhook_private_addresses: bool = False
+
     # The worker of a running fit renews its lease with every pulse; a lease that lapses counts as a death.
     lease_seconds: Seconds = 15.0
     pulse_seconds: Seconds = 0.25

@@ -85,7 +85,14 @@ class FitRunner:
         if claim is None:
             log.info("nothing_to_do", queue=queue, fit=fit_id)
             return
-        log.info("claimed", queue=queue, fit=claim.fit_id, attempt=claim.token, elapsed=claim.elapsed)
+        log.info(
+            "claimed",
+            queue=queue,
+            fit=claim.fit_id,
+            attempt=claim.token,
+            elapsed=claim.elapsed,
+            request=claim.request_id,
+        )
         self._work(queue, claim)
 
     def _work(self, queue: Queue, claim: Claim) -> None:

@@ -42,6 +42,7 @@ from odelib.problem.solver import Solver
 from odelib.problem.stages import AnyStage, Stage
 from odelib.problem.system import System, SystemChoice, SystemDefinition
 from odelib.problem.unknowns import InitialStateEntry, ParameterEntry
+from odelib.problem.webhook import Webhook
 
 MAX_ERRORS = 1_000  # reported at once
 
@@ -125,6 +126,14 @@ class FitProblem(Request):
         PositiveNumber, Field(le=31_536_000, description="Limit on the running time, over all attempts.")
     ] = 3600.0
     labels: Annotated[dict[Key, Text], Field(description="Your own notes, returned unchanged.")] = {}
+    continue_from: Annotated[
+        Omittable[Text],
+        Field(
+            description="Id of an earlier fit on the same service: guesses and scales that this request leaves out are "
+            "those of its best point."
+        ),
+    ] = None
+    webhook: Annotated[Omittable[Webhook], Field(description="Called by the service when the fit has ended.")] = None
 
     _checked: _Checked | None = PrivateAttr(default=None)
 

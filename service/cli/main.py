@@ -11,12 +11,17 @@ import typer
 from rich.markup import escape
 
 from service.cli.commands.api import api
+from service.cli.commands.cancel import cancel
 from service.cli.commands.fit import fit
 from service.cli.commands.init import init
+from service.cli.commands.list import list_
+from service.cli.commands.plot import plot
 from service.cli.commands.serve import serve
+from service.cli.commands.show import show
 from service.cli.commands.simulate import simulate
 from service.cli.commands.submit import submit
 from service.cli.commands.systems import systems
+from service.cli.commands.watch import watch
 from service.cli.commands.worker import worker
 from service.cli.consoles import ERR
 from service.cli.errors import CommandError
@@ -27,6 +32,11 @@ COMMANDS = (
     submit,
     simulate,
     init,
+    plot,
+    list_,
+    show,
+    watch,
+    cancel,
     systems,
     api,
     worker,
@@ -40,7 +50,7 @@ app = typer.Typer(
     rich_markup_mode=None,
 )
 for command in COMMANDS:
-    app.command()(command)
+    app.command(command.__name__.rstrip("_"))(command)
 
 
 def main() -> None:

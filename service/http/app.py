@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections import Counter
+
 from fastapi import FastAPI
 
 from service.http.auth import KeyMiddleware
@@ -9,8 +11,9 @@ from service.http.errors import install_handlers
 from service.http.middleware.compression import CompressionMiddleware
 from service.http.middleware.cross_origin import CrossOriginMiddleware
 from service.http.middleware.head_requests import HeadMiddleware
+from service.http.middleware.request_ids import RequestIdMiddleware
 from service.http.openapi import DESCRIPTION, INTERFACE_VERSION, TITLE, openapi_document, operation_id
-from service.http.routes import events, files, fits, health, simulations, systems
+from service.http.routes import events, files, fits, health, metrics, simulations, systems
 from service.http.state import attach
 from service.settings import ServiceSettings
 from worker.settings import WorkerSettings
@@ -22,6 +25,7 @@ ROUTERS = (
     simulations.router,
     systems.router,
     health.router,
+    metrics.router,
 )
 
 
@@ -44,8 +48,10 @@ def create_app(settings: ServiceSettings | None = None, queue_settings: WorkerSe
         app.add_middleware(KeyMiddleware, key=settings.api_key.get_secret_value())
     app.add_middleware(CompressionMiddleware)
     app.add_middleware(HeadMiddleware)
+    responses: Counter[int] = Counter()
     if settings.cors_origins:
         app.add_middleware(CrossOriginMiddleware, origins=settings.cors_origins)
-    attach(app, settings, queue_settings or WorkerSettings())
+    app.add_middleware(RequestIdMiddleware, counts=responses)
+    attach(app, settings, queue_settings or WorkerSettings(), responses)
     app.openapi = lambda: openapi_document(app)  # type: ignore[method-assign]
     return app

@@ -38,7 +38,7 @@ class ServerConfig(uvicorn.Config):
             http=GuardedProtocol,
             ws="none",
             log_config=None,
-            access_log=settings.access_log,
+            access_log=False,  # the application logs requests, with their ids
             server_header=False,
             **options,
         )

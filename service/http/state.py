@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections import Counter
 from collections.abc import AsyncIterator, Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
@@ -19,6 +20,7 @@ from service.settings import ServiceSettings
 from worker.queue import FitListener, FitQueue
 from worker.settings import WorkerSettings
 from worker.simulations.queue import SimulationQueue
+from worker.store.metrics import MetricsStore
 
 SMALL_BODY_BYTES = 16 * 2**10  # parsed faster than handed over to a thread
 # Measured: more threads lose more time to contention for the interpreter's lock than they gain, and a call through
@@ -34,6 +36,8 @@ T = TypeVar("T")
 class State:
     """Settings, queue and listener of one application.
 
+    responses: how many responses had each status. private_webhooks: whether webhooks may call addresses that are not
+    public.
     closing: set when the service shuts down; requests that wait for a fit are then answered at once.
     parsing: limits how many bodies above `SMALL_BODY_BYTES` are parsed at a time.
     """
@@ -44,6 +48,9 @@ class State:
     listener: FitListener
     simulations: SimulationQueue
     body_budget: BodyBudget
+    metrics: MetricsStore
+    responses: Counter[int]
+    private_webhooks: bool = False
     closing: asyncio.Event = field(default_factory=asyncio.Event)
     parsing: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(_MAX_PARSING))
     threads: ThreadPoolExecutor = field(default_factory=lambda: ThreadPoolExecutor(_QUEUE_THREADS, "queue"))
@@ -72,7 +79,7 @@ class State:
             wait.result()  # raises an error of the listener
 
 
-def attach(app: FastAPI, settings: ServiceSettings, queue_settings: WorkerSettings) -> None:
+def attach(app: FastAPI, settings: ServiceSettings, queue_settings: WorkerSettings, responses: Counter[int]) -> None:
     """Give `app` its state, and keep the listener running while the app runs."""
     app.state.service = State(
         settings,
@@ -81,6 +88,9 @@ def attach(app: FastAPI, settings: ServiceSettings, queue_settings: WorkerSettin
         FitListener(queue_settings),
         SimulationQueue(queue_settings),
         BodyBudget(settings.max_received_bytes),
+        MetricsStore(queue_settings),
+        responses,
+        queue_settings.webhook_private_addresses,
     )
     app.router.lifespan_context = _lifespan
 

@@ -10,7 +10,7 @@ import pytest
 
 ROOT = Path(__file__).parents[2]
 PAGE = (ROOT / "docs" / "architecture.md").read_text(encoding="utf-8")
-PACKAGES = ("odelib", "worker", "service")
+PACKAGES = ("odefit", "odelib", "worker", "service")
 
 
 def section(title: str) -> str:

@@ -24,7 +24,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 ROOT = Path(__file__).parents[2]
-PACKAGES = ("odelib", "worker", "service")
+PACKAGES = ("odefit", "odelib", "worker", "service")
 COPIED = (*PACKAGES, "tests", "data", "docs", "pyproject.toml", "openapi.json", "README.md", "CHANGELOG.md", "LICENSE")
 TIMEOUT = 300.0  # seconds that a command may run in the copy
 

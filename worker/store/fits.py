@@ -36,14 +36,28 @@ class FitStore:
         idempotency: str,
         digest: str,
         message: tuple[str, bytes],
+        webhook: bytes = b"",
+        request_id: str = "",
     ) -> Submission:
         """Accept a fit and queue its message in one step. Safe to repeat with the same id if the reply is lost.
 
-        problem, labels: JSON text. idempotency: a hash of the key, "" for none. message: the broker's list, and the
-        text to push there.
+        problem, labels, webhook: JSON text. idempotency: a hash of the key, "" for none. message: the broker's list,
+        and the text to push there.
         Raises `QueueFull`, `IdempotencyConflict`, `StoreFull`.
         """
-        arguments = (fit_id, problem, system, labels, queue, self._limit, idempotency, digest, *message)
+        arguments = (
+            fit_id,
+            problem,
+            system,
+            labels,
+            queue,
+            self._limit,
+            idempotency,
+            digest,
+            *message,
+            webhook,
+            request_id,
+        )
         verdict, *fields = self._scripts.run("submit", *arguments)
         if verdict == b"full":
             raise QueueFull(self._limit)

@@ -25,12 +25,18 @@ KEYS: Final = {
     "IDEMPOTENCY": _PREFIX + "idempotency:",
     # sorted set of worker processes; score: last heartbeat
     "WORKERS": _PREFIX + "workers",
+    # hash: worker process → its resident memory and that of its children, in bytes
+    "WORKER_MEMORY": _PREFIX + "worker-memory",
+    # hash: how many fits ended how, and how long they took
+    "COUNTERS": _PREFIX + "counters",
     # held by the worker whose turn it is to sweep
     "SWEEP_TURN": _PREFIX + "sweep-turn",
     # hash: start of the uninterrupted watch for GPU workers, last sweep, last heartbeat of a GPU worker
     "GPU_WATCH": _PREFIX + "gpu-watch",
     # + queue: hash: since when messages have been missing, and how many
     "MISSING": _PREFIX + "missing:",
+    # sorted set of the ids of ended fits whose webhook is to be delivered; score: when
+    "WEBHOOKS": _PREFIX + "webhooks",
     # list of the ids of waiting simulations
     "SIMULATIONS": _PREFIX + "simulations",
     # + id: the request of a simulation, JSON, for as long as its caller waits

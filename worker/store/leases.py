@@ -22,7 +22,7 @@ class Claim:
     token: the fencing token, required for every write; the number of this attempt.
     elapsed: running time of the earlier attempts in seconds.
     problem: JSON text, as accepted. checkpoint: JSON text of the last one, None if there is none. losses: the entries
-    of earlier attempts (see `Trace`), None if there are none.
+    of earlier attempts (see `Trace`), None if there are none. request_id: of the HTTP request that submitted it.
     """
 
     fit_id: str
@@ -31,6 +31,7 @@ class Claim:
     problem: bytes
     checkpoint: bytes | None
     losses: bytes | None = None
+    request_id: str | None = None
 
 
 @dataclass(frozen=True)
@@ -103,8 +104,9 @@ class LeaseStore:
         fields = self._scripts.run("claim", queue, self._lease)
         if not fields:
             return None
-        fit_id, token, elapsed, problem, checkpoint, losses = fields
-        return Claim(fit_id.decode(), token.decode(), float(elapsed), problem, checkpoint, losses)
+        fit_id, token, elapsed, problem, checkpoint, losses, request = fields
+        request_id = request.decode() if request else None
+        return Claim(fit_id.decode(), token.decode(), float(elapsed), problem, checkpoint, losses, request_id)
 
     def pulse(self, claim: Claim, update: AttemptUpdate) -> PulseReply:
         """Renew the lease, or take it back if it lapsed and nobody else has it; save the update."""
@@ -116,7 +118,7 @@ class LeaseStore:
         Returns False if another attempt has the fit, or it has ended otherwise.
         """
         arguments = (claim.fit_id, claim.token, ending.status, self._kept, ending.result, ending.error, progress)
-        return bool(self._scripts.run("finish", *arguments, *trace.arguments()))
+        return bool(self._scripts.run("finish", *arguments, *trace.arguments(), ending.stages))
 
     def hand_back(self, claim: Claim, update: AttemptUpdate) -> bool:
         """Return the unfinished fit to its place in the queue, without counting a death.

@@ -10,6 +10,7 @@
 --   partial, partial_outcome     the result to show if there is no other, and its outcome exactly as in that text
 --   deaths                       leases that lapsed since the last checkpoint with progress
 --   parameters, losses           of the latest progress: the best values, and the entries [step,loss]
+--   webhook, webhook_attempts    url and secret (JSON), until it was delivered
 --   result, outcome              once the fit has ended, if there is a result
 
 local function now()
@@ -58,8 +59,36 @@ local function partial_result(id, status)
   return string.sub(partial, 1, first - 1) .. CANCELLED .. string.sub(partial, last + 1)
 end
 
--- End a fit, for good. result, failure (the error), progress: JSON; '' or nil if there is none.
-local function end_fit(id, status, kept, result, failure, progress)
+-- Count how long something took, in microseconds. kind: 'run' or 'wait'.
+local function count_duration(kind, duration)
+  local seconds = duration / 1000000
+  redis.call('HINCRBY', COUNTERS, kind .. '_count', 1)
+  redis.call('HINCRBYFLOAT', COUNTERS, kind .. '_sum', string.format('%.6f', seconds))
+  for _, upper in ipairs({ 0.1, 1, 10, 60, 600, 3600 }) do
+    if seconds <= upper then redis.call('HINCRBY', COUNTERS, kind .. '_le:' .. upper, 1) end
+  end
+end
+
+-- Count an end. stages: JSON, seconds by kind of stage, or '' or nil.
+local function count_end(id, status, outcome, failure, stages, at)
+  outcome = outcome or 'none'
+  redis.call('HINCRBY', COUNTERS, 'ended:' .. status .. ':' .. outcome, 1)
+  local code = failure and string.match(failure, '"urn:odefit:error:([%a_]+)"')
+  if code then redis.call('HINCRBY', COUNTERS, 'failed:' .. code, 1) end
+  local created_at, started_at = unpack(redis.call('HMGET', FIT .. id, 'created_at', 'started_at'))
+  if started_at then
+    count_duration('wait', started_at - created_at)
+    count_duration('run', at - started_at)
+  end
+  if not stages or stages == '' then return end
+  for kind, seconds in pairs(cjson.decode(stages)) do
+    redis.call('HINCRBY', COUNTERS, 'stage_count:' .. kind .. ':' .. outcome, 1)
+    redis.call('HINCRBYFLOAT', COUNTERS, 'stage_seconds:' .. kind .. ':' .. outcome, string.format('%.6f', seconds))
+  end
+end
+
+-- End a fit, for good. stages: seconds by kind of stage. result, failure (the error), progress: JSON; '' or nil if there is none.
+local function end_fit(id, status, kept, result, failure, progress, stages)
   local fit = FIT .. id
   write_even_when_full()
   redis.call('ZREM', LEASES, id)
@@ -70,14 +99,17 @@ local function end_fit(id, status, kept, result, failure, progress)
   local at = now()
   redis.call('HDEL', fit, 'checkpoint', 'stage', 'step', 'partial', 'partial_outcome', 'deaths')
   redis.call('HSET', fit, 'finished_at', whole(at), 'expires_at', whole(at + kept))
+  local outcome
   if result then
     redis.call('HSET', fit, 'result', result)
-    local outcome = string.match(result, '"outcome":{"code":"([%a_]+)"')
+    outcome = string.match(result, '"outcome":{"code":"([%a_]+)"')
     if outcome then redis.call('HSET', fit, 'outcome', outcome) end
   end
   if failure and failure ~= '' then redis.call('HSET', fit, 'error', failure) end
   if progress and progress ~= '' then redis.call('HSET', fit, 'progress', progress) end
   redis.call('ZADD', EXPIRIES, whole(at + kept), id)
+  if redis.call('HEXISTS', fit, 'webhook') == 1 then redis.call('ZADD', WEBHOOKS, whole(at), id) end
+  count_end(id, status, outcome, failure, stages, at)
   redis.call('PUBLISH', ENDED_CHANNEL, id)
 end
 
@@ -157,6 +189,7 @@ local function remove(id)
   local status, system, idempotency = unpack(redis.call('HMGET', fit, 'status', 'system', 'idempotency'))
   redis.call('DEL', fit)
   redis.call('ZREM', EXPIRIES, id)
+  redis.call('ZREM', WEBHOOKS, id)
   for _, index in ipairs(indexes(status, system)) do redis.call('ZREM', index, id) end
   if idempotency then redis.call('DEL', IDEMPOTENCY .. idempotency) end
 end

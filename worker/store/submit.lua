@@ -1,8 +1,10 @@
 -- Accept a fit and push its message to the broker's list, unless its idempotency key already belongs to a fit.
 -- Arguments: id, problem, system, labels, queue, maximum number of waiting fits, hash of the idempotency key or '',
--- digest, the list, the message.
+-- digest, the list, the message, the webhook (JSON) or '', the id of
+-- the HTTP request or ''.
 -- Returns 'created' or 'repeated' and the fit, 'conflict' or 'full'.
-local id, problem, system, labels, queue, limit, idempotency, digest, list, message = unpack(ARGV)
+local id, problem, system, labels, queue, limit, idempotency, digest, list, message, webhook,
+  request_id = unpack(ARGV)
 
 if redis.call('EXISTS', FIT .. id) == 1 then
   return { 'created', record(id, false) }  -- repeated because the reply was lost
@@ -27,6 +29,8 @@ if idempotency ~= '' then
   redis.call('HSET', FIT .. id, 'idempotency', idempotency, 'digest', digest)
   redis.call('SET', IDEMPOTENCY .. idempotency, id)
 end
+if request_id ~= '' then redis.call('HSET', FIT .. id, 'request_id', request_id) end
+if webhook ~= '' then redis.call('HSET', FIT .. id, 'webhook', webhook) end
 for _, index in ipairs(indexes('queued', system)) do redis.call('ZADD', index, sequence, id) end
 redis.call('ZADD', READY .. queue, sequence, id)
 redis.call('LPUSH', list, message)

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import redis
 
 from worker.errors import WorkerError
+from worker.memory import tree_bytes
 from worker.settings import WorkerSettings
 from worker.states import Queue
 from worker.store.connection import store_errors
@@ -39,7 +40,7 @@ class UpkeepStore:
         """Record that a worker process is live. Returns whether it is its turn to sweep."""
         life = microseconds(self._settings.heartbeat_seconds)
         turn = round(self._settings.sweep_seconds * 900)
-        return bool(self._scripts.run("heartbeat", worker, int(gpu), life, turn))
+        return bool(self._scripts.run("heartbeat", worker, int(gpu), life, turn, tree_bytes()))
 
     def farewell(self, worker: str) -> None:
         """Remove a worker process from the live ones."""

@@ -23,7 +23,6 @@ Location = tuple[int | str, ...]
 
 _NOT_AVAILABLE = "is not available in this version"
 _LATER_FIELDS: Mapping[str, tuple[str, ...]] = {  # object → its fields that a later version will have
-    "request": ("webhook",),
     "system": ("inputs", "networks", "events"),
 }
 _ENTRIES: Mapping[str, str] = {  # for values that can have several JSON types
@@ -168,8 +167,6 @@ def _wrong_value(details: ErrorDetails, loc: Location) -> str:
 
 def _extra_field(loc: Location) -> str:
     match loc:
-        case (_,):
-            later = _LATER_FIELDS["request"]
         case ("system", _):
             later = _LATER_FIELDS["system"]
         case _:

@@ -34,6 +34,8 @@ def check_request(
     if declared:
         initial_expressions = check_unknowns(raw, declared, limits, report)
         check_penalty(raw, declared, report)
+    if "continue_from" in raw:  # a service has replaced it by guesses
+        report.add("/continue_from", "only a service knows earlier fits: submit the request to one")
     check_all_series(raw, declared, limits, report)
     sigmas = check_noise(raw, declared, limits, report)
     check_hold_out(raw, report)

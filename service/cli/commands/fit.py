@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import typer
 from rich.console import Console
 
-from odelib.errors import FitError, ProblemError, StopRequested
+from odelib.errors import FieldError, FitError, ProblemError, StopRequested
 from odelib.monitor import Monitor
 from service.cli.consoles import ERR, OUT
 from service.cli.errors import BAD_REQUEST, FAILED, INTERRUPTED, SUCCEEDED, CommandError
@@ -78,6 +78,9 @@ def fit_locally(options: RequestOptions, out: Path | None, plot: Path | None, co
     except ProblemError as error:
         mistakes = request.origins.translate(error.errors)
         raise CommandError(BAD_REQUEST, f"{options.label} is invalid:", mistakes) from None
+    if problem.webhook is not None:
+        mistake = FieldError("/webhook", "only a service calls webhooks: submit the request to one, or leave it out")
+        raise CommandError(BAD_REQUEST, f"{options.label} is invalid:", [mistake])
     result, status = _run(problem, errors)
     if result is not None:
         write_outputs(console, request_of(problem), json.loads(result.to_json()), out, plot)

@@ -5,15 +5,19 @@ from __future__ import annotations
 import hashlib
 import json
 from dataclasses import replace
-from typing import Annotated
+from typing import Annotated, Any
+from urllib.parse import urlsplit
 
+import structlog
 from fastapi import APIRouter, Query
 from pydantic import BaseModel, ConfigDict, Field
 from pydantic_core import to_json
 from starlette.requests import Request
 from starlette.responses import Response
 
+from odelib.errors import FieldError, ProblemError
 from odelib.problem.catalogue import CATALOGUE
+from odelib.problem.continuation import continued
 from odelib.problem.request import FitProblem, parse_problem, request_of
 from odelib.result import FitResult
 from service.http.errors import ParameterError, invalid_parameters
@@ -22,9 +26,10 @@ from service.http.request_body import digest
 from service.http.schemas import Fit, FitList, FitProblemAnswer, FitStatus, PartialFit, ValidRequest, error_responses
 from service.http.state import State, read_and_process, state_of
 from service.strict_json import parse_json
-from worker.errors import FitNotFound, StoreUnavailable
+from worker.errors import FitNotFound, NoResult, StoreUnavailable
 from worker.queue import FitFilter, FitRecord, Submission
 from worker.states import ENDED
+from worker.webhooks.delivery import is_public
 
 CUSTOM = "custom"
 _RETRY_AFTER = "1"  # seconds, which suffice for a small fit
@@ -34,6 +39,7 @@ _FIELDS = (
 )  # fmt: skip
 _ERRORS_OF_ONE_FIT = ("unauthorized", "fit_not_found", "invalid_parameter", "store_unavailable")
 
+log = structlog.get_logger(__name__)
 router = APIRouter(tags=["fits"])
 
 
@@ -76,7 +82,11 @@ async def submit_fit(request: Request, query: Annotated[SubmitQuery, Query()]) -
         )
     seconds = _seconds_to_wait(state, request)
     key = idempotency_key(request.headers.get("idempotency-key"))
-    submission = await read_and_process(state, request, lambda body: _submit(state, _parse(state, body), body, key))
+    request_id = request.state.request_id
+    submission = await read_and_process(
+        state, request, lambda body: _submit(state, _parse(state, body), body, key, request_id)
+    )
+    log.info("submitted", fit=submission.record.id, created=submission.created)
     record = await _wait_for_end(state, submission.record, seconds)
     response = _fit_response(record, 200 if record.status in ENDED else 202, seconds)
     response.headers["Location"] = f"/fits/{record.id}"
@@ -86,21 +96,61 @@ async def submit_fit(request: Request, query: Annotated[SubmitQuery, Query()]) -
 
 
 def _parse(state: State, body: bytes) -> FitProblem:
-    return parse_problem(parse_json(body, state.settings.max_json_depth), state.limits)
+    raw = parse_json(body, state.settings.max_json_depth)
+    if isinstance(raw, dict) and isinstance(raw.get("continue_from"), str):
+        raw = _continued(state, raw)
+    problem = parse_problem(raw, state.limits)
+    _check_webhook(state, problem)
+    return problem
+
+
+def _continued(state: State, raw: dict[str, Any]) -> dict[str, Any]:
+    """Return the request with the guesses of the fit that it continues from."""
+    fit_id = raw["continue_from"]
+    try:
+        record = state.queue.get(fit_id)
+    except FitNotFound:
+        raise ProblemError([FieldError("/continue_from", str(FitNotFound(fit_id)))]) from None
+    if record.status not in ENDED or record.result is None:
+        raise ProblemError([FieldError("/continue_from", str(NoResult(fit_id)))])
+    earlier = json.loads(state.queue.problem(fit_id))["request"]
+    return continued(raw, earlier, json.loads(record.result))
+
+
+def _check_webhook(state: State, problem: FitProblem) -> None:
+    """Refuse an address that is known not to be public; names are resolved and checked when the webhook is called."""
+    if problem.webhook is None or state.private_webhooks:
+        return
+    host = urlsplit(problem.webhook.url).hostname or ""
+    try:
+        is_refused = not is_public(host)
+    except ValueError:
+        is_refused = host == "localhost" or host.endswith(".localhost")
+    if is_refused:
+        raise ProblemError([FieldError("/webhook/url", f"the address {host} is not public")])
 
 
 def _valid(state: State, body: bytes) -> bytes:
-    return b'{"valid": true, "request": ' + to_json(request_of(_parse(state, body))) + b"}"
+    request = request_of(_parse(state, body))
+    if "webhook" in request:
+        request["webhook"].pop("secret", None)
+    return b'{"valid": true, "request": ' + to_json(request) + b"}"
 
 
-def _submit(state: State, problem: FitProblem, body: bytes, key: str | None) -> Submission:
+def _submit(state: State, problem: FitProblem, body: bytes, key: str | None, request_id: str) -> Submission:
+    request = request_of(problem)
+    webhook = request.get("webhook")
+    if webhook is not None:
+        request["webhook"] = {"url": webhook["url"]}  # the secret is never shown again
     return state.queue.submit(
-        request_of(problem),
+        request,
         system=problem.system if isinstance(problem.system, str) else CUSTOM,
         labels=problem.labels,
         queue="gpu" if problem.solver.device == "cuda" else "cpu",
         idempotency_key=key,
         body_digest=None if key is None else digest(body),
+        webhook=webhook,
+        request_id=request_id,
     )
 
 

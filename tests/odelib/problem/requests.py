@@ -109,6 +109,7 @@ FULL: dict[str, Any] = {
     "seed": 7,
     "time_limit_seconds": 60.0,
     "labels": {"who": "me"},
+    "webhook": {"url": "https://example.org/fits", "secret": "whsec_c2VjcmV0"},
 }
 
 # As FULL, with the fields that only several series can have.

@@ -110,6 +110,7 @@ def test_success_statuses_are_documented(made: Json) -> None:
         "POST /simulations": ["200"],
         "GET /systems": ["200"],
         "GET /systems/{name}": ["200"],
+        "GET /metrics": ["200"],
         "GET /health/live": ["200"],
         "GET /health/ready": ["200"],
     }

@@ -256,7 +256,6 @@ def test_a_name_with_half_of_a_surrogate_pair_gives_errors_that_can_be_sent(part
 @pytest.mark.parametrize(
     ("pointer", "value"),
     [
-        ("/webhook", "http://127.0.0.1:9/"),
         ("/system/inputs", {}),
         ("/system/networks", {}),
         ("/system/events", []),

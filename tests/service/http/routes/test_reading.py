@@ -12,7 +12,7 @@ import pytest
 from service.http.parameters import matches
 from service.http.schemas import PartialFit, ValidRequest
 from tests.service.http.routes.test_fits import submit, submitted
-from tests.service.requests import DECAY, MINIMAL, changed, problem
+from tests.service.requests import DECAY, MINIMAL, REMOVED, changed, problem
 from worker.attempt_endings import Ending
 from worker.settings import WorkerSettings
 from worker.store.connection import connect
@@ -188,6 +188,35 @@ def test_an_empty_list_of_experiments_beside_data_is_none(client: httpx.Client) 
     fit = submitted(client, changed(MINIMAL, "/experiments", []))
 
     assert "experiments" not in client.get(f"/fits/{fit['id']}/problem").json()["request"]
+
+
+COMPLETE = RESULT.replace('"warnings"', '"initial_state":{"x":{"value":2.0,"fixed":true}},"trajectories":[],"warnings"')
+
+
+def test_a_fit_continues_from_another(client: httpx.Client, queue_settings: WorkerSettings) -> None:
+    earlier = submitted(client, DECAY)["id"]
+    request = changed(DECAY, "/parameters", {}, "/initial_state", REMOVED, "/continue_from", earlier)
+    body = problem(submit(client, request), 422, "invalid_request")
+    assert [error["pointer"] for error in body["errors"]] == ["/continue_from"]
+
+    leases = LeaseStore(connect(queue_settings.redis_url, retries=0), queue_settings)
+    claim = leases.claim("cpu")
+    assert claim is not None
+    leases.finish(claim, Ending("succeeded", COMPLETE), "")
+    asked = client.get(f"/fits/{submitted(client, request)['id']}/problem").json()["request"]
+    assert (asked["parameters"], asked["initial_state"]) == ({"k": 0.4}, {"x": 2.0})
+    assert "continue_from" not in asked
+
+    unknown = changed(request, "/system/parameters", ["k", "q"], "/system/equations/x", "-k*x*q")
+    body = problem(submit(client, unknown), 422, "invalid_request")
+    assert [error["pointer"] for error in body["errors"]] == ["/parameters/q"]
+
+
+@pytest.mark.parametrize("value", ["no-such-fit", "", 5, None, {}])
+def test_an_unknown_fit_to_continue_from_is_422(client: httpx.Client, value: object) -> None:
+    body = problem(submit(client, changed(DECAY, "/continue_from", value)), 422, "invalid_request")
+
+    assert [error["pointer"] for error in body["errors"]] == ["/continue_from"]
 
 
 def test_a_partial_fit_matches_its_model(client: httpx.Client) -> None:

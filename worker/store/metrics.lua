@@ -1,0 +1,31 @@
+-- Numbers about the queue and the store.
+-- Arguments: how long a worker counts as live after its last heartbeat.
+-- Returns pairs of a name and a number, then the counters, then the memory of each live worker.
+local live_since = now() - tonumber(ARGV[1])
+local at = now()
+local found = {}
+local function add(name, value)
+  found[#found + 1] = name
+  found[#found + 1] = tostring(value)
+end
+
+for _, queue in ipairs({ 'cpu', 'gpu' }) do
+  local depth, oldest = 0, 0
+  for _, id in ipairs(redis.call('ZRANGE', READY .. queue, 0, 0)) do
+    depth = redis.call('ZCARD', READY .. queue)
+    oldest = (at - tonumber(redis.call('HGET', FIT .. id, 'created_at'))) / 1000000
+  end
+  add('queued:' .. queue, depth)
+  add('oldest:' .. queue, oldest)
+end
+for status, _ in pairs(MOVES) do add('fits:' .. status, redis.call('ZCARD', INDEX .. status .. ':')) end
+add('running', redis.call('ZCARD', LEASES))
+add('simulations', redis.call('LLEN', SIMULATIONS))
+add('webhooks', redis.call('ZCARD', WEBHOOKS))
+add('workers', redis.call('ZCOUNT', WORKERS, whole(live_since), '+inf'))
+local memory = 0
+for _, name in ipairs(redis.call('ZRANGEBYSCORE', WORKERS, whole(live_since), '+inf')) do
+  memory = memory + tonumber(redis.call('HGET', WORKER_MEMORY, name) or 0)
+end
+add('worker_memory', memory)
+return { found, redis.call('HGETALL', COUNTERS) }
