@@ -12,9 +12,9 @@ Misuse of an interface (a wrong shape, an unknown method) raises `ValueError` in
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 StopReason = Literal["cancelled", "time_limit", "interrupted", "lease_lost"]
 
@@ -76,7 +76,8 @@ class SolveError(OdelibError):
     """A trajectory could not be computed. The message is written for the caller of the service.
 
     code: a key of `MESSAGES`. time: where the solver stopped, in the caller's unit of time. max_steps: the limit it
-    ran under. experiment: the name of the series, where there are several.
+    ran under. experiment: the name of the series, where there are several. explain: returns which part of which
+    equation has no value there, or None.
 
     >>> import torch
     >>> from odelib import ODELayer
@@ -97,21 +98,46 @@ class SolveError(OdelibError):
         "there, or solver.rtol and solver.atol may be too small",
     }
 
-    def __init__(self, code: str, time: float, max_steps: int, experiment: str | None = None) -> None:
+    UNDEFINED = "the solution cannot be continued at t = {time:.6g}: {explanation}"
+
+    def __init__(
+        self,
+        code: str,
+        time: float,
+        max_steps: int,
+        experiment: str | None = None,
+        explain: Callable[[], str | None] | None = None,
+    ) -> None:
         self.code = code
         self.time = time
         self.max_steps = max_steps
         self.experiment = experiment
-        message = self.MESSAGES[code].format(time=time, max_steps=max_steps)
-        super().__init__(f"in the experiment {experiment!r:.80}: {message}" if experiment else message)
+        self._explain = explain
+        super().__init__(code, time, max_steps, experiment)
+
+    def __str__(self) -> str:
+        """The message. The explanation is only looked for here: a fit survives many failures that nobody reads."""
+        template, explanation = self.MESSAGES[self.code], None
+        if self._explain is not None:
+            explanation = self._explain()
+            template = self.UNDEFINED if explanation else template
+        message = template.format(time=self.time, max_steps=self.max_steps, explanation=explanation)
+        return f"in the experiment {self.experiment!r:.80}: {message}" if self.experiment else message
 
     def in_experiment(self, name: str) -> SolveError:
         """Return the same error with the name of the experiment in which it occurred."""
-        return type(self)(self.code, self.time, self.max_steps, name)
+        return type(self)(self.code, self.time, self.max_steps, name, self._explain)
 
-    def __reduce__(self) -> tuple[type[SolveError], tuple[str, float, int, str | None]]:
-        """Rebuild from the arguments, so that the error survives pickling."""
-        return type(self), (self.code, self.time, self.max_steps, self.experiment)
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Rebuild from the arguments, so that the error survives pickling, with its explanation as a text."""
+        explanation = self._explain() if self._explain else None
+        return _unpickled, (type(self), self.code, self.time, self.max_steps, self.experiment, explanation)
+
+
+def _unpickled(
+    kind: type[SolveError], code: str, time: float, max_steps: int, experiment: str | None, explanation: str | None
+) -> SolveError:
+    return kind(code, time, max_steps, experiment, (lambda: explanation) if explanation else None)
 
 
 class FitError(OdelibError):

@@ -19,7 +19,7 @@ class DualProgram:
     """A bound program for states with sensitivities. Made and called within one `torch.autograd.forward_ad.dual_level`.
 
     values: of the names that are not variables. directions: by name the derivatives (m,) of those values that depend on
-    what the m columns differentiate by.
+    what the m columns differentiate by. tolerances: see `TorchProgram.bind`.
     """
 
     def __init__(
@@ -28,9 +28,10 @@ class DualProgram:
         values: Mapping[str, Tensor],
         directions: Mapping[str, Tensor],
         device: torch.device,
+        tolerances: Mapping[str, float],
     ) -> None:
         duals = {name: _dual(values[name], direction) for name, direction in directions.items()}
-        self._program = program.bind({**values, **duals}, device)
+        self._program = program.bind({**values, **duals}, device, tolerances)
 
     def __call__(self, t: Tensor, *rows: Tensor) -> list[Tensor]:
         """Per state (1 + m,): its value and its sensitivities in; its rate and their rates out."""

@@ -19,11 +19,13 @@ from odelib.engines.base import (
     StopCheck,
     never,
 )
+from odelib.engines.compiled.tolerances import AUTO_ATOL
 from odelib.engines.registry import choose, choose_device, choose_for_sensitivities
+from odelib.engines.symbolic import borders
 from odelib.engines.torch_program import TorchProgram, variables_of
 from odelib.problem.catalogue import resolve_system
 from odelib.problem.limits import Limits
-from odelib.problem.solver import ABILITIES, AbsoluteTolerance
+from odelib.problem.solver import ABILITIES, AUTO, AbsoluteTolerance
 from odelib.problem.system import System, SystemDefinition
 
 # the attribute that holds the value of an argument which a call leaves out
@@ -189,9 +191,19 @@ class ODELayer(nn.Module):
             parameter, constant = parameter.unsqueeze(-2), constant.unsqueeze(-2)
         values = dict(zip(self.system.constants, constant.to(states.device).unbind(-1), strict=True))
         values |= zip(self.system.parameters, parameter.unbind(-1), strict=True)
-        outputs = self._observables.bind(values, states.device)(times.to(states), *states.unbind(-1))
+        observables = self._observables.bind(values, states.device, self.border_tolerances(states))
+        outputs = observables(times.to(states), *states.unbind(-1))
         shape = states.shape[:-1]
         return {name: value.expand(shape) for name, value in zip(self.system.observables, outputs, strict=True)}
+
+    def border_tolerances(self, states: Tensor) -> dict[str, float]:
+        """The solver's errors in states (…, n), by which arguments may be beyond borders: see `TorchProgram.bind`."""
+        if self.options.atol == AUTO:
+            sizes = states.detach().abs().reshape(-1, states.shape[-1]).nan_to_num().amax(0)
+            atol = (AUTO_ATOL * self.options.rtol * sizes).tolist()
+        else:
+            atol = [self.options.atol] * states.shape[-1]
+        return borders.tolerances(self.options.rtol, dict(zip(self.system.states, atol, strict=True)))
 
     def _solve_settings(
         self, times: Tensor, initial_state: Tensor | None, parameters: Tensor | None, constants: Tensor | None

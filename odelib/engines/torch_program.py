@@ -6,57 +6,19 @@ that depend on no variable run once per solve.
 
 from __future__ import annotations
 
-import operator
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import torch
 from torch import Tensor
 
+from odelib.engines.borders_in_torch import Border
+from odelib.engines.steep_functions import power
+from odelib.engines.symbolic import borders
+from odelib.engines.torch_functions import FUNCTIONS
 from odelib.problem.expressions.definitions import Definitions, needed
-from odelib.problem.expressions.parser import TIME, Expression, Name, Number, Operation, reduce_pairwise, walk
+from odelib.problem.expressions.parser import TIME, Expression, Name, Node, Number, Operation, reduce_pairwise, walk
 
-_FUNCTIONS: Mapping[str, Callable[..., Any]] = {
-    "+": operator.add,
-    "-": operator.sub,
-    "*": operator.mul,
-    "/": operator.truediv,
-    "**": operator.pow,
-    "neg": operator.neg,
-    "<": operator.lt,
-    "<=": operator.le,
-    ">": operator.gt,
-    ">=": operator.ge,
-    "==": operator.eq,
-    "!=": operator.ne,
-    "and": torch.logical_and,
-    "or": torch.logical_or,
-    "not": torch.logical_not,
-    "where": torch.where,
-    "abs": torch.abs,
-    "min": torch.minimum,
-    "max": torch.maximum,
-    "exp": torch.exp,
-    "log": torch.log,
-    "log2": torch.log2,
-    "log10": torch.log10,
-    "sqrt": torch.sqrt,
-    "sin": torch.sin,
-    "cos": torch.cos,
-    "tan": torch.tan,
-    "asin": torch.asin,
-    "acos": torch.acos,
-    "atan": torch.atan,
-    "sinh": torch.sinh,
-    "cosh": torch.cosh,
-    "tanh": torch.tanh,
-    "asinh": torch.asinh,
-    "acosh": torch.acosh,
-    "atanh": torch.atanh,
-    "erf": torch.erf,
-    "floor": torch.floor,
-    "sign": torch.sign,
-}
 _TAKE_NUMBERS = frozenset(
     ["+", "-", "*", "/", "**", "<", "<=", ">", ">=", "==", "!="]
 )  # these take a tensor and a plain number
@@ -68,13 +30,15 @@ class TorchProgram:
     """Several expressions as one list of operations on torch tensors.
 
     variables: the names that change during a solve (`t` and states), in the order of a call's arguments. definitions:
-    what a name of one of them stands for. `bind` gives all other names their values.
+    what a name of one of them stands for. `bind` gives all other names their values. Roots, logarithms and broken
+    powers of states end at a border: see `symbolic/borders.py`.
     """
 
     def __init__(
         self, expressions: Sequence[Expression], variables: Sequence[str], definitions: Definitions | None = None
     ) -> None:
         self._variables = list(variables)
+        self._states = [name for name in variables if name != TIME]
         self._slots: dict[object, int] = {}
         self._numbers: dict[int, float] = {}
         self._tensor_numbers: set[int] = set()
@@ -85,15 +49,25 @@ class TorchProgram:
         for name in self._variables:
             self._varying.add(self._slot(("name", name)))
             self._names[name] = self._slots["name", name]
+        self._definitions = definitions or {}
         self._defined: dict[str, int] = {}
         names = frozenset[str]().union(*(expression.names for expression in expressions))
-        for name, expression in needed(names, definitions or {}).items():
+        for name, expression in needed(names, self._definitions).items():
             self._defined[name] = self._add(expression)
         self._outputs = [self._add(expression) for expression in expressions]
         self._tensor_numbers.update(slot for slot in self._outputs if slot in self._numbers)
 
-    def bind(self, values: Mapping[str, Tensor | float], device: torch.device | str = "cpu") -> BoundProgram:
-        """Give the names that are not variables their values: tensors of one shape, or numbers."""
+    def bind(
+        self,
+        values: Mapping[str, Tensor | float],
+        device: torch.device | str = "cpu",
+        tolerances: Mapping[str, float] | None = None,
+    ) -> BoundProgram:
+        """Give the names that are not variables their values: tensors of one shape, or numbers.
+
+        tolerances: see `borders.tolerances`; without, an argument beyond a border has no value.
+        """
+        values = {**values, **borders.tolerances(0.0, dict.fromkeys(self._states, 0.0)), **(tolerances or {})}
         slots: list[Any] = [None] * len(self._slots)
         for slot, number in self._numbers.items():
             slots[slot] = self._tensor(number, device) if slot in self._tensor_numbers else number
@@ -113,7 +87,7 @@ class TorchProgram:
         return self._slots.setdefault(key, len(self._slots))
 
     def _add(self, expression: Expression) -> int:
-        stack: list[int] = []  # operands come before their operation
+        stack: list[tuple[Node, int]] = []  # operands come before their operation
         for node in walk(expression.tree):
             if isinstance(node, Number):
                 slot = self._slot(("number", node.value))
@@ -121,34 +95,57 @@ class TorchProgram:
             elif isinstance(node, Name) and node.name in self._defined:
                 slot = self._defined[node.name]
             elif isinstance(node, Name):
-                slot = self._slot(("name", node.name))
-                self._names[node.name] = slot
+                slot = self._name(node.name)
             else:
                 count = len(node.operands)
-                operands = tuple(stack[-count:])
+                operands = tuple(slot for _, slot in stack[-count:])
+                argument = stack[-count][0]
                 del stack[-count:]
-                slot = self._operation(node, operands)
-            stack.append(slot)
-        return stack.pop()
+                slot = self._operation(node.operator, self._within_border(node, argument, operands))
+            stack.append((node, slot))
+        return stack.pop()[1]
 
-    def _operation(self, node: Operation, operands: tuple[int, ...]) -> int:
-        if node.operator in ("min", "max", "and", "or"):  # torch takes two operands
-            return reduce_pairwise(operands, lambda a, b: self._instruction(node.operator, (a, b)))
-        return self._instruction(node.operator, operands)
+    def _name(self, name: str) -> int:
+        slot = self._slot(("name", name))
+        self._names[name] = slot
+        return slot
 
-    def _instruction(self, name: str, operands: tuple[int, ...]) -> int:
-        key = (name, operands)
+    def _operation(self, operator: str, operands: tuple[int, ...]) -> int:
+        if operator in ("min", "max", "and", "or"):  # torch takes two operands
+            return reduce_pairwise(operands, lambda a, b: self._instruction(operator, (a, b)))
+        return self._instruction(operator, operands)
+
+    def _within_border(self, node: Operation, argument: Node, operands: tuple[int, ...]) -> tuple[int, ...]:
+        """The operands of an operation, the first moved to the operation's border if it is just beyond it."""
+        kind = borders.border_of(node.operator, self._numbers.get(operands[1]) if node.operator == "**" else None)
+        border = Border.of(kind, argument, self._states, self._definitions) if kind else None
+        if border is None:
+            return operands
+        exponent = (self._as_tensor(operands[1]),) if kind == borders.IF_BROKEN else ()
+        names = tuple(self._name(name) for name in border.names)
+        return self._instruction(border, (operands[0], *exponent, *names)), *operands[1:]
+
+    def _instruction(self, name: str | Border, operands: tuple[int, ...]) -> int:
+        key = (name.kind if isinstance(name, Border) else name, operands)
         if key in self._slots:
             return self._slots[key]
         target = self._slot(key)
         literal = [operand for operand in operands if operand in self._numbers]
-        if literal and (name not in _TAKE_NUMBERS or len(literal) == len(operands)):
+        function = name if isinstance(name, Border) else self._function(name, operands)
+        if literal and (name not in _TAKE_NUMBERS or function is power or len(literal) == len(operands)):
             operands = tuple(self._as_tensor(operand) for operand in operands)
         varies = any(operand in self._varying for operand in operands)
         if varies:
             self._varying.add(target)
-        (self._each_call if varies else self._once).append((_FUNCTIONS[name], operands, target))
+        (self._each_call if varies else self._once).append((function, operands, target))
         return target
+
+    def _function(self, name: str, operands: tuple[int, ...]) -> Callable[..., Any]:
+        """The function of an operator; powers that may have an infinite slope need one of their own."""
+        if name != "**" or operands[0] in self._numbers:
+            return FUNCTIONS[name]
+        exponent = self._numbers.get(operands[1])
+        return FUNCTIONS[name] if exponent is not None and exponent >= 1 else power
 
     def _as_tensor(self, operand: int) -> int:
         if operand not in self._numbers:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 from typing import Any, ClassVar
 
 import numpy as np
@@ -19,14 +20,18 @@ from torchdiffeq import odeint
 
 from odelib.arrays import Reals
 from odelib.engines.base import Sensitivities, Solution, SolverOptions, SolveSettings, StopCheck
+from odelib.engines.compiled.step_control import MAX_WITHOUT_VALUE, WHOLE_STEP
 from odelib.engines.discontinuities import Discontinuities, Found
 from odelib.engines.dual_program import DualProgram
+from odelib.engines.missing_values import describe_failure
 from odelib.engines.piecewise import solve_in_pieces
+from odelib.engines.symbolic import borders
 from odelib.engines.torch_program import TorchProgram, variables_of
 from odelib.errors import SolveError, StopRequested
 from odelib.problem.solver import AUTO, AbsoluteTolerance
 from odelib.problem.system import System
 
+NO_VALUE = 1e10  # the error of a step, in units of its tolerance, that has a stage without a value
 Program = Callable[..., list[Tensor]]
 Jump = Callable[[Tensor, Tensor, Tensor], Tensor]  # state (…, n), f⁺ − f⁻ (n,) and dτ/dp (p,) → state
 
@@ -109,7 +114,8 @@ class TorchdiffeqEngine:
 
     def _one(self, initial_state: Tensor, parameters: Tensor, settings: SolveSettings) -> Tensor:
         """(T, n), or (T, B, n) for a batch side by side."""
-        program = self._program.bind(self._values(parameters, settings), initial_state.device)
+        tolerances = self._tolerances(settings.options)
+        program = self._program.bind(self._values(parameters, settings), initial_state.device, tolerances)
 
         def jump(state: Tensor, change: Tensor, by_parameters: Tensor) -> Tensor:
             """The state as it is, its derivative moved by −(f⁺ − f⁻)·dτ/dp."""
@@ -134,7 +140,7 @@ class TorchdiffeqEngine:
         atols = torch.cat([sizes.new_full((1,), atol), atol / torch.where(sizes > 0, sizes, 1.0)])
         with torch.no_grad(), dual_level():
             values, by_name = self._values(parameters, settings), dict(zip(names, directions, strict=True))
-            program = DualProgram(self._program, values, by_name, start.device)
+            program = DualProgram(self._program, values, by_name, start.device, self._tolerances(settings.options))
 
             def jump(rows: Tensor, change: Tensor, by_parameters: Tensor) -> Tensor:
                 moved = rows.clone()
@@ -143,6 +149,9 @@ class TorchdiffeqEngine:
 
             rows = self._integrate(program, start.T, parameters, settings, atols.unsqueeze(-1), jump)
         return rows.transpose(1, 2)
+
+    def _tolerances(self, options: SolverOptions) -> dict[str, float]:
+        return borders.tolerances(options.rtol, dict.fromkeys(self._system.states, _given(options.atol)))
 
     def _values(self, parameters: Tensor, settings: SolveSettings) -> dict[str, Tensor]:
         """Constants and parameters by name."""
@@ -163,14 +172,20 @@ class TorchdiffeqEngine:
         if len(times) == 1:
             return start.unsqueeze(0).expand(len(index), *start.shape)
         options = settings.options
-        right_hand_side = _RightHandSide(program, options.max_steps, settings.stop)
+        explain = partial(self._explain, parameters.detach(), settings)
+        right_hand_side = _RightHandSide(
+            program, options.max_steps, settings.stop, float(times[-1] - times[0]), explain
+        )
         found = self._find(times, parameters, settings.constants)
         discontinuities = torch.from_numpy(np.unique(found.times)).to(times.device)
 
         def solve(start: Tensor, times: Tensor) -> Tensor:
             within = discontinuities[(discontinuities > times[0]) & (discontinuities < times[-1])]
             try:
-                return _odeint(right_hand_side, start, times, within, options, atol)
+                solution = _odeint(right_hand_side, start, times, within, options, atol)
+                if not bool(solution.isfinite().all()):  # of huge states the interpolant overflows
+                    raise SolveError("not_finite", float(times[-1]), options.max_steps)
+                return solution
             except AssertionError as error:  # torchdiffeq's way to report that it cannot go on
                 raise right_hand_side.failure(options.max_steps) from error
             finally:
@@ -183,6 +198,15 @@ class TorchdiffeqEngine:
             return self._jumped(state, found, places, side, self._values(parameters.detach(), settings), jump)
 
         return solve_in_pieces(start, times, found.times[0], solve, pass_discontinuities).index_select(0, index)
+
+    def _explain(self, parameters: Tensor, settings: SolveSettings, time: float, state: Tensor) -> str | None:
+        """See `describe_failure`. state: (…, n); that of a batch is not explained, its members are solved again."""
+        if parameters.dim() == 2:
+            return None
+        values = torch.cat([parameters.cpu(), settings.constants.cpu()]).tolist()
+        duration = float(settings.times[-1] - settings.times[0])
+        rows = state.detach().reshape(-1, state.shape[-1])
+        return describe_failure(self._system, time, rows[0].tolist(), values, duration)
 
     def _find(self, times: Tensor, parameters: Tensor, constants: Tensor) -> Found:
         """The discontinuities of all members."""
@@ -248,18 +272,30 @@ def _odeint(
 
 
 def _largest_norm(error: Tensor) -> Tensor:
-    """The root mean square over the states, the largest over a batch or columns: one mean would hide a large error."""
-    return error.pow(2).mean(-1).sqrt().amax()
+    """The root mean square over the states, the largest over a batch or columns: one mean would hide a large error.
+
+    One that is not finite, because a stage has no value, is a large number: torchdiffeq then tries a shorter step.
+    """
+    largest = error.pow(2).mean(-1).sqrt().amax()
+    return torch.where(largest.isfinite(), largest, NO_VALUE)
 
 
 class _RightHandSide:
     """dy/dt for torchdiffeq; counts `steps`, and checks for a stop in both directions of a gradient."""
 
-    def __init__(self, program: Program, max_steps: int, stop: StopCheck) -> None:
-        self._program = program
+    def __init__(
+        self,
+        program: Program,
+        max_steps: int,
+        stop: StopCheck,
+        duration: float,
+        explain: Callable[[float, Tensor], str | None],
+    ) -> None:
+        self._program, self._explain, self._duration = program, explain, duration
         self._max_steps = max_steps
         self._check = _check_of(stop)
         self.steps = 0
+        self._without_value = 0
         self._time = math.nan
         self._state: Tensor | None = None
         self._derivative: Tensor | None = None
@@ -283,10 +319,23 @@ class _RightHandSide:
         if not self._time + step > self._time:
             raise self.failure(self._max_steps)
 
+    def callback_accept_step(self, _t0: Tensor, _y0: Tensor, dt: Tensor) -> None:
+        """Called by torchdiffeq after a step that it accepts."""
+        if dt.item() > WHOLE_STEP * self._duration:
+            self._without_value = 0
+
+    def callback_reject_step(self, _t0: Tensor, _y0: Tensor, _dt: Tensor) -> None:
+        """Called by torchdiffeq after a step that it rejects; see `step_control.MAX_WITHOUT_VALUE`."""
+        if self._derivative is not None and not bool(self._derivative.isfinite().all()):
+            self._without_value += 1
+            if self._without_value > MAX_WITHOUT_VALUE:
+                raise self.failure(self._max_steps)
+
     def failure(self, max_steps: int) -> SolveError:
         """Why the solver cannot go on from its last step."""
         finite = all(bool(v.isfinite().all()) for v in (self._state, self._derivative) if v is not None)
-        return SolveError("step_too_small" if finite else "not_finite", self._time, max_steps)
+        explain = None if self._state is None else partial(self._explain, self._time, self._state.detach())
+        return SolveError("step_too_small" if finite else "not_finite", self._time, max_steps, explain=explain)
 
 
 def _check_of(stop: StopCheck) -> Callable[[Tensor | None], None]:

@@ -36,5 +36,6 @@ class ModelColumns:
         values = dict(zip(self._layer.system.constants, constants.unbind(-1), strict=True))
         values |= zip(self._layer.system.parameters, parameters.unbind(-1), strict=True)
         observables = [columns[name] for name in self._observables]
-        sigmas = self._program.bind(values, states.device)(times.to(states), *states.unbind(-1), *observables)
+        program = self._program.bind(values, states.device, self._layer.border_tolerances(states))
+        sigmas = program(times.to(states), *states.unbind(-1), *observables)
         return columns | {name: sigma.expand(len(states)) for name, sigma in zip(self._sigmas, sigmas, strict=True)}

@@ -12,6 +12,7 @@ from torch import Tensor
 from odelib.arrays import Integers, Reals
 from odelib.engines.base import DifferentiateBy
 from odelib.engines.torch_program import TorchProgram
+from odelib.objective.chain_rule import chain
 from odelib.problem.expressions.definitions import underlying
 from odelib.problem.resolved import ResolvedProblem
 
@@ -126,7 +127,7 @@ class ModelValues:
         for row in self._evaluate(parameters):  # one expression in each series; it depends on that series' parameters
             (found,) = torch.autograd.grad(row.sum(), parameters, retain_graph=True) if row.requires_grad else (None,)
             by_parameters = np.zeros(parameters.shape) if found is None else found.cpu().numpy()
-            of_results.append(np.einsum("ep,epc->ec", by_parameters, of_parameters))
+            of_results.append(chain(by_parameters[:, None], of_parameters)[:, 0])
         pool = np.concatenate([pool, *of_results])
         return of_parameters, pool[self._state_places]
 

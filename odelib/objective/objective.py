@@ -121,6 +121,10 @@ class Objective:
         model = self.trajectories.observe(states, parameters)
         loss, by_model = self._data_loss(model, self.measurements.concentrated_scales(model))
         gradient = self.unknowns.gradient(coordinates, *_backpropagate(model, by_model, inputs))
+        if not np.isfinite(gradient).all():
+            # An observable may be infinite where nothing is measured, or its slope where no unknown changes the states.
+            # Backpropagation adds up times and unknowns before it meets the zeros; forward sensitivities do not.
+            return self.linearise(coordinates)[0]
         return self._evaluation(coordinates, loss, gradient, states.detach())
 
     def linearise(self, coordinates: Reals) -> tuple[Evaluation, GaussNewton]:

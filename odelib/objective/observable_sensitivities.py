@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from odelib.arrays import Booleans, Reals
+from odelib.objective.chain_rule import chain
 
 Rows = slice | Booleans
 Observe = Callable[[Tensor, Tensor, Tensor, Tensor], dict[str, Tensor]]  # of times, states, parameters, constants
@@ -34,9 +35,9 @@ def observable_sensitivities(
     jacobians = {}
     for name, column in observables.items():
         by_states, by_parameters = _partial_derivatives(column, states, parameters)
-        jacobians[name] = np.einsum("rn,rnc->rc", by_states, state_jacobian)
+        jacobians[name] = chain(by_states[:, None], state_jacobian)[:, 0]
         for rows, parameter_jacobian in parameter_jacobians:
-            jacobians[name][rows] += by_parameters[rows] @ parameter_jacobian
+            jacobians[name][rows] += chain(by_parameters[rows], parameter_jacobian)
     return {name: column.detach() for name, column in observables.items()}, jacobians
 
 

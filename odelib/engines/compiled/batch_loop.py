@@ -25,6 +25,7 @@ from odelib.engines.compiled.step_control import (
     MAX_FACTOR,
     MAX_GROWTH,
     MAX_STEPS,
+    MAX_WITHOUT_VALUE,
     MIN_LOG_ERROR,
     NEXT_UPDATE,
     NONSTIFF,
@@ -40,6 +41,7 @@ from odelib.engines.compiled.step_control import (
     USED,
     USED_EXPLICIT,
     USED_IMPLICIT,
+    WITHOUT_VALUE,
     WRITTEN,
     Equations,
     Outputs,
@@ -84,6 +86,12 @@ def member_size(n: int, m: int) -> int:
     """How many numbers of memory a member takes while it is solved."""
     start, width = padded(n), padded(m)
     return CONTROLLER + width + 5 * (start + n * width)
+
+
+def state_of(kept: Any, n: int, m: int) -> Any:
+    """The state (n,) at a member's time, a view of its memory."""
+    first = CONTROLLER + padded(m)
+    return kept[first : first + n]
 
 
 def scratch_size(n: int, m: int, work: int) -> int:
@@ -153,11 +161,11 @@ def advance(
         is_last, reaches_discontinuity = reaches_target and target == end, reaches_target and target < end
         h = target - t if reaches_target else h
         reached = discontinuity + gap if reaches_discontinuity else (end if is_last else t + h)
-        if not t + h > t:
+        if not t + h > t or counters[WITHOUT_VALUE] > MAX_WITHOUT_VALUE:
             return NOT_FINITE if counters[LAST_NOT_FINITE] else STEP_TOO_SMALL
         norm, norm_of_jacobian = try_step(method, equations, tolerances, memory, t, h, counters)
         error_order = ERROR_ORDERS[IMPLICIT_METHOD if counters[IMPLICIT] else method]
-        if not accept_step(norm, error_order, h, controller, counters):
+        if not accept_step(norm, error_order, h, end - times[0], controller, counters):
             continue
         last_stage = MAIN[IMPLICIT_METHOD if counters[IMPLICIT] else method] - 1
         switches = may_switch and other_method_suits(
@@ -281,15 +289,16 @@ def switch_method(controller: Any, counters: Any) -> None:
 @kernel
 def advance_batch(
     first: int, last: int, begin: bool, method: int, may_switch: bool, rates: int, rates_with_sensitivities: int,
-    jacobian: int, n: int, m: int, rtol: float, atol: float, is_auto: bool, max_steps: int,
-    steps_per_call: int, times: Any, discontinuity_times: Any, shifts: Any, time_jacobian: Any, initial_state: Any,
-    values: Any, unknowns: Any, column_of: Any, kept: Any, counters: Any, scratch: Any, states: Any,
+    jacobian: int, n: int, m: int, rtol: float, atol: float, is_auto: bool, borders: int,
+    max_steps: int, steps_per_call: int, times: Any, discontinuity_times: Any, shifts: Any, time_jacobian: Any,
+    initial_state: Any, values: Any, unknowns: Any, column_of: Any, kept: Any, counters: Any, scratch: Any, states: Any,
     sensitivities: Any,
 ) -> Any:  # fmt: skip
     """Take `steps_per_call` steps of each running member from `first` to before `last`.
 
     Returns how many are still running, how many have failed, and the methods used (bits).
-    atol: the absolute tolerance, 0 if it is automatic; is_auto: whether it is.
+    atol: the absolute tolerance, 0 if it is automatic; is_auto: whether it is. borders: the place in `values` of the
+    states' tolerances at borders, 0 if there are none.
     begin: start the members first. rates, rates_with_sensitivities, jacobian: addresses of the generated kernels.
     times: (B, T), or (1, T), shared. discontinuity_times, shifts: (B, K), or (1, K), shared; time_jacobian: the same
     with a third axis of m or 0; see `sensitivity_jumps.Discontinuities`. initial_state: (B, n). values: (B, p +
@@ -313,8 +322,9 @@ def advance_batch(
             memory = Memory(z, z + row, trial, trial + row, trial + 2 * row, trial + 3 * row, stages, newton)
             q = address(values[b])
             equations = Equations(
-                rates, rates_with_sensitivities, jacobian, q, address(column_of), work, n, start_of, width, size
-            )
+                rates, rates_with_sensitivities, jacobian, q, address(column_of), work, n, start_of, width, size,
+                q + 8 * borders if borders > 0 else 0,
+            )  # fmt: skip
             if begin:
                 initialise(equations, m, initial_state[b], values[b], unknowns, z, magnitudes)
             follow, span = tolerances_follow(is_auto, m, magnitudes), own_times[len(own_times) - 1] - own_times[0]

@@ -17,6 +17,7 @@ from itertools import chain
 from odelib.engines.compiled import primitives, simd
 from odelib.engines.compiled.simd import padded
 from odelib.engines.discontinuities import Discontinuities
+from odelib.engines.symbolic import borders
 from odelib.engines.symbolic.graph import MAX_OPERATIONS, Graph, too_many_operations
 from odelib.problem.expressions.parser import TIME
 from odelib.problem.system import System
@@ -60,6 +61,10 @@ _CALLS = {
     "guarded_product": "guarded_product({0}, {1})",
     "minimum_weight": "minimum_weight({0}, {1})",
     "maximum_weight": "minimum_weight({1}, {0})",
+    "not_negative": "not_negative({0}, {1})",
+    "not_negative_if_broken": "not_negative_if_broken({0}, {1}, {2})",
+    "up_to_one": "up_to_one({0}, {1})",
+    "from_one": "from_one({0}, {1})",
 }
 
 # A kernel contains the machine code of the functions it calls. The cache finds it by its text, so that the text must
@@ -78,13 +83,18 @@ from numba import cfunc, njit, types
 from odelib.engines.compiled.simd import add_to_lane, load, multiply_add, splat, store
 from odelib.engines.compiled.primitives import (
     floor,
+    from_one,
     guarded_product,
     maximum,
     minimum,
     minimum_weight,
+    not_negative,
+    not_negative_if_broken,
     power_by_base,
     power_by_exponent,
     sign,
+    slope,
+    up_to_one,
 )
 
 reals = types.CPointer(types.float64)
@@ -101,7 +111,8 @@ MULTIPLY_SENSITIVITIES = """\
 for k in range({start}, {start} + {n}*width, 4):
     store(out, k, splat(0.0))
 for e in range(STATE_COUNT):
-    to, at, entry = {start} + STATE_ROW[e]*width, {start} + STATE_COLUMN[e]*width, work[e]
+    to, at = {start} + STATE_ROW[e]*width, {start} + STATE_COLUMN[e]*width
+    entry = {entry}
     for j in range(0, width, 4):
         store(out, to + j, multiply_add(load(out, to + j), entry, load(z, at + j)))
 for e in range(PARAMETER_COUNT):
@@ -125,7 +136,7 @@ class KernelSource:
         self._system = system
         self.discontinuities = Discontinuities(system)
         self._operations = 0
-        self._graph = Graph(self.discontinuities.definitions)
+        self._graph = Graph(self.discontinuities.definitions, system.states)
         self._outputs = [self._graph.add(self.discontinuities.equations[state]) for state in system.states]
         states, parameters = system.states, system.parameters
         self.size = len(states)
@@ -134,6 +145,12 @@ class KernelSource:
         self._names |= {
             name: f"q[{i}]" for i, name in enumerate((*parameters, *system.constants, *self.discontinuities.shifts))
         }
+        # after the others: the tolerances that decide whether an argument counts as at the border of its domain
+        self.has_borders = self._graph.has_borders
+        if self.has_borders:
+            tolerances = [borders.RTOL, *map(borders.atol_of, states)]
+            first = len(self._names) - 1 - len(states)
+            self._names |= {name: f"q[{first + i}]" for i, name in enumerate(tolerances)}
         # entries (row, column, node) of ∂f/∂y and ∂f/∂p that are not structurally zero
         self._by_state = self._entries(states)
         self._by_parameter = self._entries(parameters)
@@ -141,6 +158,7 @@ class KernelSource:
     def text(self) -> str:
         """The source of a module with the C functions `rates`, `jacobian` and `rates_with_sensitivities`."""
         derivatives = [node for _, _, node in (*self._by_state, *self._by_parameter)]
+        self._singular = [i for i, (*_, node) in enumerate(self._by_state) if self._graph.is_singular(node)]
         is_large = len(self._graph.needed([*self._outputs, *derivatives])) > PIECE_OPERATIONS
         lines = self._in_pieces(derivatives) if is_large else self._in_one_piece(derivatives)
         return "\n".join([PREAMBLE, *lines]) + "\n"
@@ -174,6 +192,7 @@ class KernelSource:
     def _in_pieces(self, derivatives: list[int]) -> list[str]:
         """Derivatives in `work`, computed by functions that the kernels share; loops over their indices."""
         n, border = self.size, len(self._by_state)
+        entry = "slope(work[e], z, at, width)" if self._singular else "work[e]"
         stored = [Statement(f"work[{i}]", node) for i, node in enumerate(derivatives)]
         texts: list[str] = []
         calls: dict[str, list[str]] = {}
@@ -192,7 +211,7 @@ class KernelSource:
                 "rates_with_sensitivities",
                 [
                     *chain(*calls.values()),
-                    *MULTIPLY_SENSITIVITIES.format(n=n, start=padded(n), border=border).splitlines(),
+                    *MULTIPLY_SENSITIVITIES.format(n=n, start=padded(n), border=border, entry=entry).splitlines(),
                 ],
             ),
         ]
@@ -209,6 +228,7 @@ class KernelSource:
     def _sensitivities(self) -> list[str]:
         """dS/dt = J·S + ∂f/∂p, four columns at a time."""
         n, start, border = self.size, padded(self.size), len(self._by_state)
+        slopes = [f"s{i} = slope(s{i}, z, {start} + {self._by_state[i][1]}*width, width)" for i in self._singular]
         lines = [f"r{c} = load(z, {start} + {c}*width + j)" for c in sorted({c for _, c, _ in self._by_state})]
         for row in range(n):
             lines.append("total = splat(0.0)")
@@ -217,7 +237,7 @@ class KernelSource:
             for i, column in self._of_row(self._by_parameter, row):
                 lines.append(f"total = add_to_lane(total, s{border + i}, column_of[{column}] - j)")
             lines.append(f"store(out, {start} + {row}*width + j, total)")
-        return ["for j in range(0, width, 4):", *(f"    {line}" for line in lines)]
+        return [*slopes, "for j in range(0, width, 4):", *(f"    {line}" for line in lines)]
 
     @staticmethod
     def _of_row(entries: list[tuple[int, int, int]], row: int) -> list[tuple[int, int]]:

@@ -32,7 +32,14 @@ from odelib.engines.compiled.simd import (
     store_scalar,
 )
 from odelib.engines.compiled.stage_sums import ERROR, SUMS, combine
-from odelib.engines.compiled.step_control import NONSTIFF, TINY, derivatives, squared_norm, write_row
+from odelib.engines.compiled.step_control import (
+    NO_CONVERGENCE,
+    NONSTIFF,
+    TINY,
+    derivatives,
+    squared_norm,
+    write_row,
+)
 from odelib.engines.tableaus.kvaerno5 import GAMMA, KVAERNO5
 from odelib.engines.tableaus.registry import METHODS
 
@@ -40,7 +47,7 @@ METHOD, STAGES = len(METHODS) - 1, len(KVAERNO5.c)
 NODES, INTERPOLANT = KVAERNO5.c, KVAERNO5.interpolant
 NEWTON_ITERATIONS = 10
 NEWTON_TOLERANCE = 0.01  # in units of the step's error tolerance
-NO_CONVERGENCE = 1e30  # the squared error norm of a step whose stages cannot be solved: the next is much shorter
+HUGE = 1e200  # see `newton_matrix`
 NONSTIFF_AFTER, NONSTIFF_BOUND = 20, 1.0  # see `is_nonstiff`
 
 # Views of memory. matrix (n, n) and pivots (n,): I - hγ·J at the step's start, factorised; stage_matrix and
@@ -68,13 +75,20 @@ def newton_views(equations: Any, memory: Any) -> Any:
 
 
 @kernel
-def newton_matrix(equations: Any, t: float, z: int, hg: float, matrix: Any) -> None:
-    """Write I - hγ·J at (t, z), hg = hγ."""
+def newton_matrix(equations: Any, t: float, z: int, hg: float, matrix: Any, infinite: float) -> None:
+    """Write I - hγ·J at (t, z), hg = hγ.
+
+    infinite: replaces the size of entries of J that are infinite, as the derivative of a root at 0. For Newton's
+    iterations it is 0: they converge more slowly then, or not at all, which they notice. For the sensitivities at a
+    stage it is `HUGE`: their limit for an infinite entry is 0.
+    """
     e = equations
     matrix[:] = 0.0
     call_kernel(e.jacobian, t, z, e.q, 0, e.column_of, e.work, address(matrix))
     for i in range(e.n):
         for j in range(e.n):
+            if math.isinf(matrix[i, j]):
+                matrix[i, j] = math.copysign(infinite, matrix[i, j])
             matrix[i, j] *= -hg
         matrix[i, i] += 1.0
 
@@ -142,7 +156,7 @@ def stage_sensitivities(equations: Any, t: float, hg: float, base: int, trial: i
     e = equations
     newton.columns[:] = 0.0  # J·S + ∂f/∂p with S = 0 is ∂f/∂p
     derivatives(e, t, trial, rate)
-    newton_matrix(e, t, trial, hg, newton.stage_matrix)
+    newton_matrix(e, t, trial, hg, newton.stage_matrix, HUGE)
     if not factorise(newton.stage_matrix, newton.stage_pivots, newton.weights):
         return False
     for k in range(e.start, e.size, WIDTH):
@@ -160,7 +174,7 @@ def try_step(equations: Any, tolerances: Any, memory: Any, t: float, h: float) -
     """
     e, size, newton = equations, equations.size, newton_views(equations, memory)
     hg = h * GAMMA
-    newton_matrix(e, t, memory.z, hg, newton.matrix)
+    newton_matrix(e, t, memory.z, hg, newton.matrix, 0.0)
     norm = norm_of_jacobian(e, tolerances, memory.z, hg, newton.matrix, newton.weights)
     if not factorise(newton.matrix, newton.pivots, newton.weights):
         return NO_CONVERGENCE, norm
@@ -197,7 +211,7 @@ def correct_dense_output(
     them. For the other components w is small but nothing like -e. So w - (I - hγ·J)⁻¹·w is added: still -e for stiff
     components, and of higher order for the others.
     """
-    newton_matrix(equations, t, row, hg, newton.stage_matrix)
+    newton_matrix(equations, t, row, hg, newton.stage_matrix, HUGE)
     if not factorise(newton.stage_matrix, newton.stage_pivots, newton.weights):
         return
     derivatives(equations, t, row, rate)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from functools import lru_cache
+from functools import lru_cache, partial
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -15,6 +15,8 @@ from odelib.engines.base import DifferentiateBy, SolverOptions, StopCheck
 from odelib.engines.compiled import batch_loop, cache, step_control
 from odelib.engines.compiled.codegen import KernelSource
 from odelib.engines.discontinuities import Found
+from odelib.engines.missing_values import describe_failure
+from odelib.engines.symbolic import borders
 from odelib.engines.tableaus.dop853 import DOP853
 from odelib.engines.tableaus.dopri5 import DOPRI5
 from odelib.engines.tableaus.kvaerno5 import KVAERNO5
@@ -71,8 +73,8 @@ class Kernels:
     """The compiled functions of one system. Raises `FitError` if it is too large to be compiled."""
 
     def __init__(self, system: System) -> None:
-        source = KernelSource(system)
-        self._discontinuities = source.discontinuities
+        self.system, source = system, KernelSource(system)
+        self._discontinuities, self.has_borders = source.discontinuities, source.has_borders
         module = cache.load(source.text())
         self.size = source.size
         self.rates: int = module.rates.address
@@ -97,6 +99,10 @@ class Kernels:
         discontinuities = self._discontinuities.constant or self._find(times, values, differentiate_by)
         if self._discontinuities.shifts:
             values = np.concatenate([values, np.zeros((count, len(self._discontinuities.shifts)))], axis=1)
+        if self.has_borders:
+            tolerances = np.zeros((count, 1 + n))  # the loop writes those of the states
+            tolerances[:, 0] = borders.ERRORS * options.rtol
+            values = np.concatenate([values, tolerances], axis=1)
         failures: dict[int, SolveError] = {}
         used, most_steps, block_size = 0, 0, max(1, MAX_BLOCK_NUMBERS // layout.member)
         for first in range(0, count, block_size):
@@ -158,6 +164,7 @@ class _Block:
     ) -> None:  # fmt: skip
         size, n, m, o = len(states), kernels.size, len(layout.unknowns), options
         self._max_steps, self._states, self._sensitivities = o.max_steps, states, sensitivities
+        self._system, self._columns, self._times, self._values = kernels.system, m, times, values
         self._kept = np.zeros((size, layout.member))
         self._counters = np.zeros((size, step_control.COUNTERS), dtype=np.int64)
         if o.method == KVAERNO5.name:
@@ -166,7 +173,8 @@ class _Block:
         self._scalars: tuple[Any, ...] = (
             _INDICES[explicit_tableau(o).name], o.method == AUTO, kernels.rates,
             kernels.rates_with_sensitivities if m else kernels.rates, kernels.jacobian, n, m, o.rtol,
-            0.0 if o.atol == AUTO else o.atol, o.atol == AUTO, o.max_steps, steps_per_call,
+            0.0 if o.atol == AUTO else o.atol, o.atol == AUTO, values.shape[1] - n if kernels.has_borders else 0,
+            o.max_steps, steps_per_call,
         )  # fmt: skip
         self._arrays = (
             times, discontinuities.times, discontinuities.shifts, np.ascontiguousarray(discontinuities.jacobian),
@@ -219,7 +227,13 @@ class _Block:
         statuses = self._counters[:, step_control.STATUS]
         for member in np.flatnonzero(statuses != step_control.DONE).tolist():
             time = float(self._kept[member, step_control.TIME])
-            failed[member] = SolveError(_CODES[int(statuses[member])], time, self._max_steps)
+            explain = None
+            if statuses[member] != step_control.MAX_STEPS:
+                state = batch_loop.state_of(self._kept[member], len(self._system.states), self._columns).tolist()
+                values, times = self._values[member].tolist(), self._times[member % len(self._times)]
+                explain = partial(describe_failure, self._system, time, state, values, float(times[-1] - times[0]))
+            code = _CODES[int(statuses[member])]
+            failed[member] = SolveError(code, time, self._max_steps, explain=explain)
             self._states[member] = np.nan
             self._sensitivities[member] = 0.0  # contributes nothing to a gradient that leaves the member out
         return failed

@@ -60,6 +60,49 @@ def power_by_exponent(base: float, exponent: float, power: float) -> float:
     return 0.0 if base == 0.0 and exponent >= 0.0 else power * math.log(base)
 
 
+@njit(error_model="numpy")
+def not_negative(argument: float, tolerance: float) -> float:
+    """An argument that must not be negative: 0 if it is so by no more than the tolerance, else NaN."""
+    return argument if argument >= 0.0 else (0.0 if argument >= -tolerance else math.nan)
+
+
+@njit(error_model="numpy")
+def not_negative_if_broken(argument: float, tolerance: float, exponent: float) -> float:
+    """The base of a power, which must not be negative unless the exponent is a whole number."""
+    if argument >= 0.0 or exponent == np.floor(exponent):
+        return argument
+    return 0.0 if argument >= -tolerance else math.nan
+
+
+@njit(error_model="numpy")
+def up_to_one(argument: float, tolerance: float) -> float:
+    """An argument between -1 and 1, moved there if it is beyond by no more than the tolerance, else NaN."""
+    if abs(argument) <= 1.0:
+        return argument
+    return math.copysign(1.0, argument) if abs(argument) <= 1.0 + tolerance else math.nan
+
+
+@njit(error_model="numpy")
+def from_one(argument: float, tolerance: float) -> float:
+    """An argument of at least 1, moved to 1 if it is below by no more than the tolerance, else NaN."""
+    return argument if argument >= 1.0 else (1.0 if argument >= 1.0 - tolerance else math.nan)
+
+
+@njit(error_model="numpy")
+def slope(entry: float, z: Any, row: int, width: int) -> float:
+    """An entry ∂f/∂y of the Jacobian, to be multiplied with the sensitivities of y, `width` numbers of z from `row` on.
+
+    If it is infinite, as that of sqrt(y) at 0, and no unknown changes y, it contributes nothing: y is the same for all
+    values of the unknowns, and so is what depends on y.
+    """
+    if abs(entry) < math.inf:
+        return entry
+    for j in range(width):
+        if z[row + j] != 0.0:
+            return entry
+    return 0.0
+
+
 def _call_kernel(
     _context: Any, kernel: Any, t: Any, z: Any, q: Any, width: Any, column_of: Any, work: Any, out: Any
 ) -> Any:

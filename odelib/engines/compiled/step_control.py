@@ -38,12 +38,17 @@ TIME, STEP, LOG_LAST_ERROR, MAX_GROWTH, NEXT_UPDATE = range(5)
 # indices into `counters`: status, steps tried, outputs written, whether the implicit method is active, methods used
 # (bits), whether the last rejected step had an error that is not finite; steps in a row: of the implicit method where
 # the system is not stiff, of an explicit one limited by stability, of an explicit one limited by accuracy; and
-# discontinuities passed; and steps accepted by an explicit method
+# discontinuities passed; steps accepted by an explicit method; and steps rejected because something was not finite,
+# since the last whole step
 (
     STATUS, STEPS, WRITTEN, IMPLICIT, USED, LAST_NOT_FINITE, NONSTIFF, STABILITY_LIMITED, ACCURACY_LIMITED, PASSED,
-    ACCEPTED,
-) = range(11)  # fmt: skip
-COUNTERS = 11
+    ACCEPTED, WITHOUT_VALUE,
+) = range(12)  # fmt: skip
+COUNTERS = 12
+# Where an expression loses its value, steps shrink until a state no longer moves by rounding, and time alone goes on.
+# So many rejected steps, without a whole one among them of at least this fraction of the solve, are its end.
+MAX_WITHOUT_VALUE, WHOLE_STEP = 500, 1e-5
+NO_CONVERGENCE = 1e30  # the squared error norm of a step whose stages cannot be solved: the next is much shorter
 USED_EXPLICIT, USED_IMPLICIT = 1, 2
 
 # PI controller (Hairer and Wanner, Solving ODEs II, IV.2): h *= SAFETY·e^(0.75·BETA - 1/k)·e_last^BETA, with k the
@@ -55,9 +60,12 @@ TINY = 1e-300  # added to the scale of an error: 0/0 would be NaN
 MIN_LOG_ERROR = math.log(1e-4)  # a smaller last error counts as this: one very accurate step must not shrink the next
 
 # The problem. rates, rates_with_sensitivities, jacobian: addresses of the generated kernels; q, column_of, work: of
-# what they read (see `codegen`); n: states; start, width, size: layout of a row. Numba compiles a tuple only if it is
+# what they read (see `codegen`); n: states; start, width, size: layout of a row; borders: the address, in q, of the
+# states' tolerances at borders (see `symbolic/borders.py`), 0 if there are none. Numba compiles a tuple only if it is
 # made by `namedtuple`.
-Equations = namedtuple("Equations", "rates rates_with_sensitivities jacobian q column_of work n start width size")
+Equations = namedtuple(
+    "Equations", "rates rates_with_sensitivities jacobian q column_of work n start width size borders"
+)
 # Addresses of a member's outputs: states (T, n) and sensitivities (T, n, m); and m.
 Outputs = namedtuple("Outputs", "states sensitivities m")
 
@@ -172,7 +180,7 @@ def first_step(
 
 
 @inline_kernel
-def accept_step(norm: float, error_order: int, h: float, controller: Any, counters: Any) -> bool:
+def accept_step(norm: float, error_order: int, h: float, span: float, controller: Any, counters: Any) -> bool:
     """Whether a step with this squared error norm is accepted; sets the size of the next one.
 
     After a rejection the last error says nothing about the next step: the factor is the elementary one, e^(-exponent),
@@ -183,12 +191,15 @@ def accept_step(norm: float, error_order: int, h: float, controller: Any, counte
     if not norm <= 1.0:  # nor where it is NaN
         finite = math.isfinite(norm)
         counters[LAST_NOT_FINITE] = 0 if finite else 1
+        counters[WITHOUT_VALUE] += 0 if norm < NO_CONVERGENCE else 1
         controller[MAX_GROWTH] = 1.0
         controller[STEP] = h * (max(MIN_FACTOR, SAFETY * math.exp(-exponent * log)) if finite else MIN_FACTOR)
         return False
     factor = SAFETY * math.exp(BETA * controller[LOG_LAST_ERROR] - exponent * log)
     controller[STEP] = h * min(controller[MAX_GROWTH], max(MIN_FACTOR, factor))
     controller[MAX_GROWTH] = MAX_FACTOR
+    if h > WHOLE_STEP * span:
+        counters[WITHOUT_VALUE] = 0
     controller[LOG_LAST_ERROR] = max(log, MIN_LOG_ERROR)
     return True
 

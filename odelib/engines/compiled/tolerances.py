@@ -13,6 +13,7 @@ from typing import Any
 from odelib.engines.compiled.jit import kernel
 from odelib.engines.compiled.primitives import call_kernel
 from odelib.engines.compiled.simd import address, load_scalar, store_scalar
+from odelib.engines.symbolic.borders import ERRORS
 
 AUTO_ATOL = 0.01  # of rtol·size
 ROUNDING = 1e-12
@@ -90,6 +91,8 @@ def raise_atol(equations: Any, tolerances: Any, i: int, atol: float) -> None:
     if atol <= load_scalar(tolerances.atol, i):
         return
     store_scalar(tolerances.atol, i, atol)
+    if equations.borders != 0:
+        store_scalar(equations.borders, i, ERRORS * atol)
     for j in range(equations.width):
         magnitude = load_scalar(tolerances.magnitudes, j)
         if magnitude > 0.0:

@@ -2,7 +2,10 @@
 
 Every distinct subexpression is one node, and derivatives are nodes of the same graph. At kinks they follow torch: the
 derivative of |x| at 0 is 0, of min and max at a tie ½ by each, and of 0**n by n it is 0. A structurally zero derivative
-has no node, so that no infinity is multiplied by zero.
+has no node, so that no infinity is multiplied by zero. Derivatives that may be infinite where the expression is finite,
+as that of sqrt(x) at 0, are marked as singular: see `slope` in `compiled/primitives.py`.
+
+Roots, logarithms and broken powers end at a border: see `borders.py`.
 """
 
 from __future__ import annotations
@@ -11,6 +14,7 @@ import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
+from odelib.engines.symbolic import borders
 from odelib.errors import FitError
 from odelib.problem.expressions.definitions import Definitions
 from odelib.problem.expressions.parser import Expression, Name, Number, reduce_pairwise, walk
@@ -43,10 +47,13 @@ class Entry:
 class Graph:
     """Nodes, each after its operands. More than `MAX_OPERATIONS` raise `FitError`.
 
-    definitions: a name of one of them in an expression stands for its node.
+    definitions: a name of one of them in an expression stands for its node. states: the names that have the solver's
+    errors; arguments that depend on them may lie beyond a border by as much.
     """
 
-    def __init__(self, definitions: Definitions | None = None) -> None:
+    def __init__(self, definitions: Definitions | None = None, states: Sequence[str] = ()) -> None:
+        self._states = states
+        self._singular: set[int] = set()
         self.entries: list[Entry] = []
         self._index: dict[Entry, int] = {}
         self._depends: list[int] = []  # per node, one bit for each name it depends on
@@ -94,6 +101,20 @@ class Graph:
         """All nodes that the outputs are computed from, and the outputs, in order."""
         return self._ancestors(outputs, None)
 
+    @property
+    def has_borders(self) -> bool:
+        """Whether an argument may be moved to the border of its domain."""
+        return borders.RTOL in self._bits
+
+    def is_singular(self, node: int) -> bool:
+        """Whether a derivative may be infinite or NaN where the expression is finite."""
+        return node in self._singular
+
+    def mark_singular(self, node: int) -> int:
+        """Mark a derivative as singular, and so all that are computed from it; return it."""
+        self._singular.add(node)
+        return node
+
     def _ancestors(self, outputs: Sequence[int], bit: int | None) -> list[int]:
         seen: set[int] = set()
         stack = list(outputs)
@@ -116,13 +137,39 @@ class Graph:
             depends = 1 << self._bits.setdefault(str(entry.value), len(self._bits))
         self.entries.append(entry)
         self._depends.append(depends)
-        self._index[entry] = len(self.entries) - 1
-        return self._index[entry]
+        self._index[entry] = node = len(self.entries) - 1
+        if not self._singular.isdisjoint(entry.operands):
+            self._singular.add(node)
+        return node
 
     def _operation(self, operator: str, operands: Sequence[int]) -> int:
         if operator in ("min", "max", "and", "or"):
             return reduce_pairwise(operands, lambda a, b: self._node(Entry(operator, (a, b))))
-        return self._node(Entry(operator, tuple(operands)))
+        return self._node(Entry(operator, self._within_border(operator, tuple(operands))))
+
+    def _within_border(self, operator: str, operands: tuple[int, ...]) -> tuple[int, ...]:
+        """The operands of an operation, the first moved to the operation's border if it is just beyond it."""
+        exponent = self.entries[operands[1]].value if operator == "**" else None
+        border = borders.border_of(operator, exponent)
+        tolerance = self.tolerance(operands[0]) if border else None
+        if border is None or tolerance is None:
+            return operands
+        more = operands[1:] if border == borders.IF_BROKEN else ()
+        return self._node(Entry(border, (operands[0], tolerance, *more))), *operands[1:]
+
+    def tolerance(self, argument: int) -> int | None:
+        """The solver's error in an argument, Σ |∂a/∂y|·(atol + rtol·|y|); None if it depends on no state."""
+        total, chain = None, _Chain(self, argument, ())
+        for state in self._states:
+            slope = self.derivatives([argument], state).get(0)
+            if slope is None or self.is_singular(slope):
+                continue
+            relative = chain.make("*", self.name(borders.RTOL), chain.make("abs", self.name(state)))
+            error = chain.make("+", self.name(borders.atol_of(state)), relative)
+            number = chain.value(slope)
+            size = self.number(abs(number)) if number is not None else chain.make("abs", slope)
+            total = chain.plus(total, chain.times(size, error))
+        return total
 
     def _derivative(self, node: int, derivatives: Mapping[int, int]) -> int | None:
         entry = self.entries[node]
@@ -175,13 +222,19 @@ class _Chain:
             return self.scaled(factor, derivative)
         return self.make("guarded_product", factor, derivative)
 
+    def scaled_by_another(self, factor: int, derivative: int | None, derivative_of_factor: int | None) -> int | None:
+        """As `scaled`. A factor that does not change is 0 everywhere if it is 0, however steep the other is."""
+        if derivative_of_factor is None and derivative is not None and self.graph.is_singular(derivative):
+            return self.make("guarded_product", derivative, factor)
+        return self.scaled(factor, derivative)
+
 
 Rule = Callable[[_Chain, Derivatives], int | None]
 
 
 def _product(c: _Chain, d: Derivatives) -> int | None:
     a, b = c.operands
-    return c.plus(c.scaled(b, d[0]), c.scaled(a, d[1]))
+    return c.plus(c.scaled_by_another(b, d[0], d[1]), c.scaled_by_another(a, d[1], d[0]))
 
 
 def _quotient(c: _Chain, d: Derivatives) -> int | None:
@@ -199,7 +252,10 @@ def _power(c: _Chain, d: Derivatives) -> int | None:
         elif number == 2.0:
             by_base = c.scaled(c.times(c.graph.number(2.0), base), d[0])
         elif number != 0.0:
-            by_base = c.guarded(c.make("power_by_base", base, exponent), d[0])
+            factor = c.make("power_by_base", base, exponent)
+            if number is None or number < 1.0:
+                c.graph.mark_singular(factor)
+            by_base = c.guarded(factor, d[0])
     by_exponent = c.guarded(c.make("power_by_exponent", base, exponent, c.node), d[1]) if d[1] is not None else None
     return c.plus(by_base, by_exponent)
 
@@ -229,9 +285,14 @@ def _function(derivative_of: Callable[[_Chain, int], int], *, steep: bool = Fals
         if d[0] is None:
             return None
         factor = derivative_of(c, c.operands[0])
-        return c.guarded(factor, d[0]) if steep else c.scaled(factor, d[0])
+        return c.guarded(c.graph.mark_singular(factor), d[0]) if steep else c.scaled(factor, d[0])
 
     return rule
+
+
+def _within(c: _Chain, d: Derivatives) -> int | None:
+    """Moved to the border, an argument no longer changes."""
+    return None if d[0] is None else c.make("where", c.make("==", c.node, c.operands[0]), d[0], c.graph.number(0.0))
 
 
 def _one_minus_square(c: _Chain, a: int) -> int:
@@ -283,5 +344,6 @@ _RULES: Mapping[str, Rule] = {
             "*", c.graph.number(2 / math.sqrt(math.pi)), c.make("exp", c.make("neg", c.make("*", a, a)))
         )
     ),
+    **dict.fromkeys(borders.OPERATORS, _within),
     # floor, sign, comparisons, and, or and not are piecewise constant: no rule, no derivative
 }

@@ -19,6 +19,7 @@ from odelib.arrays import Reals
 from odelib.engines.base import DifferentiateBy
 from odelib.engines.layer import ODELayer
 from odelib.errors import SolveError
+from odelib.objective.chain_rule import chain
 from odelib.objective.objective import Objective
 from odelib.objective.observable_sensitivities import observable_sensitivities
 from odelib.optimisers.multiple_shooting.state_estimates import StateEstimates
@@ -167,10 +168,10 @@ class Segments:
         parameter_jacobian, start_jacobian: of the segment's series, by the coordinates, (p, count) and (n, count).
         """
         n = self.state_count
-        by_coordinates, by_start = by_own[:, n:] @ parameter_jacobian, by_own[:, :n]
+        by_coordinates, by_start = chain(by_own[:, n:], parameter_jacobian), by_own[:, :n]
         if self._is_inner[b]:
             return np.concatenate([by_coordinates, by_start], axis=1)
-        return np.concatenate([by_coordinates + by_start @ start_jacobian, np.zeros(by_start.shape)], axis=1)
+        return np.concatenate([by_coordinates + chain(by_start, start_jacobian), np.zeros(by_start.shape)], axis=1)
 
     def start_states(self, coordinates: Reals, estimates: StateEstimates) -> tuple[list[Reals], list[Reals]]:
         """Initial states of all segments: predicted by the model from the segment before, corrected by the data.

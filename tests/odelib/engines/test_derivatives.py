@@ -83,6 +83,14 @@ def interpret(graph: Graph, outputs: list[int], values: Mapping[str, float]) -> 
     return [float(known[node]) for node in outputs], max(sizes)
 
 
+def is_singular(text: str) -> Array:
+    """Whether the value (never) and the derivatives by x, y and n may be infinite where the expression is finite."""
+    graph = Graph()
+    output = graph.add(parse_expression(text))
+    derivatives = [graph.derivatives([output], name).get(0) for name in NAMES]
+    return np.array([False, *(node is not None and graph.is_singular(node) for node in derivatives)])
+
+
 def by_graph(text: str, point: Point) -> tuple[Array, float]:
     """The value, and the derivatives by x, y and n."""
     graph = Graph()
@@ -115,7 +123,8 @@ def test_derivatives_of_random_expressions_are_torchs(text: str, point: Point) -
     expected = by_torch(text, point)
     computed, largest = by_graph(text, point)
     assume(math.isfinite(expected[0]) and not HUGE < largest < math.inf and not sign_of_nothing(text, computed))
-    finite = np.isfinite(expected)
+    # backwards, a factor of 0 hides an infinite slope: x*(1/sqrt(x)) is NaN at 0 here, and its derivative 0 in torch
+    finite = np.isfinite(expected) & ~(is_singular(text) & ~np.isfinite(computed))
     scale = 1e-13 * max(largest, 1.0) if largest < HUGE else 0.0
     np.testing.assert_allclose(computed[finite], expected[finite], rtol=1e-9, atol=scale)
 
