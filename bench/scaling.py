@@ -2,11 +2,12 @@
 
     python -m bench.scaling [--other CHECKOUT] [--limit SECONDS] [CASE ...]
 
-Cases are named `diffusion-N` (N states, one unknown), `chain-N` (N reactions in a row, N unknown rates) and `points-N`
-(Lotka–Volterra at N times). Each runs in a process of its own, single-threaded, which is stopped at the limit. With
-`--other`, for example a worktree of the commit before, each case runs there as well, directly afterwards. `fit` is the
-time of the whole fit, which includes compiling the system unless its machine code is cached; memory is the process's
-largest.
+Cases are named `diffusion-N` (N states, one unknown), `chain-N` (N reactions in a row, N unknown rates), `points-N`
+(Lotka–Volterra at N times) and `profiles-N` (a cascade of six states with 14 unknown rates, N states measured, with the
+profiles of all unknowns; the time that the stages do not take is theirs). Each runs in a process of its own,
+single-threaded, which is stopped at the limit. With `--other`, for example a worktree of the commit before, each case
+runs there as well, directly afterwards. `fit` is the time of the whole fit, which includes compiling the system unless
+its machine code is cached; memory is the process's largest.
 """
 
 from __future__ import annotations
@@ -31,9 +32,23 @@ CASES = (
     *(f"diffusion-{n}" for n in (10, 50, 100, 200, 500, 1000)),
     *(f"chain-{n}" for n in (5, 20, 50, 100, 200)),
     *(f"points-{n}" for n in (1_000, 10_000, 100_000, 200_000)),
+    *(f"profiles-{n}" for n in (6, 2)),
 )
 LENGTH, DIFFUSIVITY = 0.306, 0.01
 NOISE = 0.02
+RATES = {
+    "k1": 0.8, "k2": 0.3, "k3": 0.5, "K3": 0.4, "k4": 1.2, "m0": 2.0, "k5": 0.6,
+    "v6": 1.5, "K6": 0.7, "k7": 0.9, "k8": 0.7, "k9": 0.25, "k10": 0.9, "k11": 0.35,
+}  # fmt: skip
+START = {"R": 2.0, "E": 0.0, "M": 0.0, "K": 0.0, "T": 0.0, "F": 0.1}
+CASCADE = {
+    "R": "-k1*R + k2*E",
+    "E": "k1*R - k2*E - k3*E*M/(K3 + M)",
+    "M": "k4*E*(1 - M/m0) - k5*M",
+    "K": "v6*M/(K6 + M) - k7*K",
+    "T": "k8*K*(1 - T) - k9*T",
+    "F": "k10*T - k11*F*K",
+}
 
 
 def main() -> None:
@@ -84,7 +99,8 @@ def _run(case: str) -> dict[str, Any]:
 
     torch.set_num_threads(1)
     kind, size = case.split("-")
-    problem = parse_problem({"diffusion": diffusion, "chain": chain, "points": points}[kind](int(size)))
+    requests = {"diffusion": diffusion, "chain": chain, "points": points, "profiles": profiles}
+    problem = parse_problem(requests[kind](int(size)))
     began = time.monotonic()
     result = fit(problem)
     return {
@@ -155,6 +171,29 @@ def points(count: int) -> dict[str, Any]:
         "initial_state": {"prey": 1.2, "predator": 0.8},
         "uncertainty": "covariance",
     }
+
+
+def profiles(count: int) -> dict[str, Any]:
+    """Signals in a cascade whose last states are measured, from guesses wrong by 30 %.
+
+    With all six measured, the data determine every rate; with the last two, hardly any.
+    """
+    from odelib.simulation.simulated_data import simulate  # noqa: PLC0415 (as in `_run`)
+
+    system = {"states": list(CASCADE), "parameters": list(RATES), "equations": CASCADE}
+    start = {"initial_state": {name: {"guess": value, "fixed": True} for name, value in START.items()}}
+    truth = {"system": system, "parameters": RATES, "times": np.linspace(0, 25, 60).tolist()} | start
+    data = simulate(truth, noise=NOISE, seed=0)
+    measured = list(CASCADE)[6 - count :]
+    return {
+        "system": system,
+        "data": data | {"values": {name: data["values"][name] for name in measured}},
+        "parameters": {
+            name: {"guess": k * 1.3 ** (-1) ** i, "scale": "log", "lower": k / 1e3, "upper": k * 1e3}
+            for i, (name, k) in enumerate(RATES.items())
+        },
+        "uncertainty": "profile",
+    } | start
 
 
 def _noisy(times: Reals, columns: dict[str, Reals]) -> dict[str, Any]:

@@ -207,6 +207,7 @@ class _LocalModel:
         room = 1e-12 * np.maximum(np.abs(at.coordinates / scales), 1.0)
         self._lower = np.minimum((unknowns.lower - at.coordinates) / scales, -room)
         self._upper = np.maximum((unknowns.upper - at.coordinates) / scales, room)
+        self._moves = np.flatnonzero(unknowns.lower < unknowns.upper)  # the others are held, as in a profile
         self.largest_curvature = float(np.square(gauss_newton.jacobian * scales).sum(axis=0).max(initial=0.0)) or 1.0
 
     def step(self, damping: float) -> Reals:
@@ -239,17 +240,23 @@ class _LocalModel:
         return -float(smooth + absolute)
 
     def _minimise_quadratic(self, matrix: Reals, gradient: Reals) -> Reals:
-        """The step within the bounds at which gᵀd + ½·dᵀAd is least, (count,).
+        """The step within the bounds at which gᵀd + ½·dᵀAd is least, (count,). Held coordinates do not move.
 
         With RᵀR = A this is the least-squares problem R·d ≈ −R⁻ᵀg, which bounded-variable least squares solves
         (Stark and Parker, 1995). To clip the unbounded step is simpler, but the clipped one may lead uphill. R comes
         from eigenvalues, which unlike Cholesky's factor exist where rounding leaves A singular.
         """
-        eigenvalues, eigenvectors = np.linalg.eigh(matrix)
+        moves, step = self._moves, np.zeros(len(gradient))
+        if not len(moves):
+            return step
+        lower, upper = self._lower[moves], self._upper[moves]
+        eigenvalues, eigenvectors = np.linalg.eigh(matrix[np.ix_(moves, moves)])
         eigenvalues = np.maximum(eigenvalues, np.finfo(np.float64).eps * max(float(eigenvalues[-1]), 1e-300))
-        target = -(eigenvectors.T @ gradient) / np.sqrt(eigenvalues)
-        step: Reals = eigenvectors @ (target / np.sqrt(eigenvalues))
-        if np.all(step >= self._lower) and np.all(step <= self._upper):
+        target = -(eigenvectors.T @ gradient[moves]) / np.sqrt(eigenvalues)
+        unbounded = eigenvectors @ (target / np.sqrt(eigenvalues))
+        if np.all(unbounded >= lower) and np.all(unbounded <= upper):
+            step[moves] = unbounded
             return step
         root = np.sqrt(eigenvalues)[:, None] * eigenvectors.T
-        return np.asarray(lsq_linear(root, target, bounds=(self._lower, self._upper), method="bvls").x)
+        step[moves] = lsq_linear(root, target, bounds=(lower, upper), method="bvls").x
+        return step
