@@ -22,6 +22,7 @@ from odelib.problem.unknowns import Unknown
 
 TINY = float(np.finfo(np.float64).tiny)
 BOUND_TOLERANCE = 1e-10  # relative
+MAX_LOG = 345.0  # of a value between 1e-150 and 1e150, whose square and its inverse are finite numbers
 
 
 @dataclass(frozen=True)
@@ -179,8 +180,10 @@ class Unknowns:
         return other
 
     def clip(self, coordinates: Reals) -> Reals:
-        """The nearest coordinates within the bounds."""
-        return np.clip(coordinates, self.lower, self.upper)
+        """The nearest coordinates within the bounds, and not so large that the value of a logarithm overflows."""
+        largest = np.where(self.log, np.maximum(MAX_LOG, np.abs(self.start)), np.inf)
+        lower = np.where(np.isinf(self.lower), -largest, self.lower)
+        return np.clip(coordinates, lower, np.where(np.isinf(self.upper), largest, self.upper))
 
     def coordinate_derivative(self, coordinates: Reals) -> Reals:
         """d coordinate / d value, (count,): 1, or 1/value for a logarithm."""

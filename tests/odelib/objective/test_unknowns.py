@@ -56,6 +56,19 @@ def test_rounding_of_a_logarithm_does_not_leave_the_bounds() -> None:
         assert found.free_values(found.upper) == {"a": bound}
 
 
+def test_a_logarithm_that_runs_away_stays_a_number() -> None:
+    found = unknowns(a={"guess": 2.0, "scale": "log"}, b={"guess": 1e-200, "scale": "log"}, d=1.0)
+    for far in (np.array([2e3, 1e3, 2e3]), np.array([-2e3, -1e3, -2e3])):
+        near = found.clip(far)
+        parameters, _ = found.values(near)
+        jacobian, _ = found.jacobians(near)
+        assert np.isfinite(parameters.numpy()).all()
+        assert (parameters.numpy()[0, :2] > 0).all()
+        assert np.isfinite(jacobian).all()
+        assert near[2] == far[2]
+    assert found.clip(found.start).tolist() == found.start.tolist()
+
+
 def test_magnitudes_are_sizes_of_coordinates_guesses_or_bounds() -> None:
     found = unknowns(
         a=4.0, b=-200.0, d={"guess": 0.0, "lower": -3.0, "upper": 5.0}, e=0.0, f={"guess": 7.0, "scale": "log"}
