@@ -194,15 +194,20 @@ class PredictionResult(Response):
     initial_state: dict[str, float] | None = None
     parameters: dict[str, float] | None = None
     states: dict[str, Numbers] | None = None
-    values: dict[str, Numbers] | None = None
+    values: Annotated[dict[str, NumbersOrNull] | None, Field(description="All observables; null where not finite.")] = (
+        None
+    )
     loss: float | None = None
     rmse: dict[str, float] | None = None
     lower_95: Annotated[
-        dict[str, Numbers] | None,
-        Field(description="Lower end of the 95 % band of the model's value; present if uncertainty was requested."),
+        dict[str, NumbersOrNull] | None,
+        Field(
+            description="Lower end of the 95 % band of the model's value, null where it has none; present if "
+            "uncertainty was requested."
+        ),
     ] = None
     upper_95: Annotated[
-        dict[str, Numbers] | None, Field(description="Upper end of the 95 % band of the model's value.")
+        dict[str, NumbersOrNull] | None, Field(description="Upper end of the 95 % band of the model's value.")
     ] = None
     error: PredictionError | None = None
 

@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from odelib.engines.torch_program import TorchProgram
+from odelib.problem.expressions.definitions import Definitions, needed
 from odelib.problem.expressions.parser import TIME, Expression, Name, Node, Operation, walk
 from odelib.problem.expressions.text import text_of
 from odelib.problem.system import System
@@ -40,11 +41,21 @@ class MissingValue:
         return f"{_shortened(self.operation)} has no finite value{where}; {advice}"
 
 
-def missing_value(expression: Expression, values: Mapping[str, float]) -> MissingValue | None:
-    """The first part of an expression that has no value although its operands have; None if all have one.
+def missing_value(expression: Expression, values: Mapping[str, float], definitions: Definitions) -> MissingValue | None:
+    """The first part of an expression that has no value although its operands have; None if the whole has one.
 
-    values: of all names. Branches that `where` does not take do not count.
+    values: of all names but the definitions'. Branches that `where` does not take do not count.
     """
+    named, in_definitions = dict(values), None
+    for name, definition in needed(expression.names, definitions).items():
+        named[name], found = _examined(definition, named)
+        in_definitions = in_definitions or found
+    value, found = _examined(expression, named)
+    return None if math.isfinite(value) else found or in_definitions
+
+
+def _examined(expression: Expression, values: Mapping[str, float]) -> tuple[float, MissingValue | None]:
+    """The value of an expression, and the first part of it that has none."""
     nodes = list(walk(expression.tree))
     program = TorchProgram([Expression("", node, frozenset()) for node in nodes], [])
     found = {id(node): float(value) for node, value in zip(nodes, program.bind(values)(), strict=True)}
@@ -53,8 +64,8 @@ def missing_value(expression: Expression, values: Mapping[str, float]) -> Missin
         if id(node) in taken and isinstance(node, Operation):
             argument = _to_blame(node, [found[id(operand)] for operand in node.operands])
             if argument is not None:
-                return MissingValue(node, argument, values)
-    return None
+                return found[id(expression.tree)], MissingValue(node, argument, values)
+    return found[id(expression.tree)], None
 
 
 def describe_failure(
@@ -69,7 +80,7 @@ def describe_failure(
         if not math.isfinite(value):
             return f"the value of the state {name!r} is {value} there"
     named = dict(zip((*system.parameters, *system.constants), values, strict=False))
-    program = TorchProgram(list(system.equations.values()), [])
+    program = TorchProgram(list(system.equations.values()), [], system.definitions)
     rates = [
         float(rate) for rate in program.bind({**named, **dict(zip(system.states, state, strict=True)), TIME: time})()
     ]
@@ -77,7 +88,7 @@ def describe_failure(
         ahead = [y + step * duration * rate if step else y for y, rate in zip(state, rates, strict=True)]
         at = {**named, **dict(zip(system.states, ahead, strict=True)), TIME: time + step * duration}
         for name, equation in system.equations.items():
-            if found := missing_value(equation, at):
+            if found := missing_value(equation, at, system.definitions):
                 return f"in the equation of {name!r}, {found.describe()}"
     return None
 
@@ -87,7 +98,7 @@ def describe_observable(
 ) -> str | None:
     """Which part of an observable has no value at a time; None if all parts have one."""
     named = dict(zip((*system.states, *system.parameters, *system.constants), (*state, *values), strict=False))
-    found = missing_value(system.observables[name], {**named, TIME: time})
+    found = missing_value(system.observables[name], {**named, TIME: time}, system.definitions)
     return found.describe() if found else None
 
 

@@ -7,7 +7,7 @@ is measured at n of these N rows.
 from __future__ import annotations
 
 import math
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -310,13 +310,19 @@ class Measurements:
                 result[name] = 1 - float(residual @ residual) / total
         return result
 
-    def describe_invalid(self, model: Model) -> str | None:
-        """Describe the first value of the model that is not finite or that the noise cannot be around, if any."""
+    def describe_invalid(self, model: Model, explain: Callable[[str, int], str | None]) -> str | None:
+        """Describe the first value of the model that is not finite or that the noise cannot be around, if any.
+
+        explain: returns which part of an observable has no value in a row, or None.
+        """
         for name, observable in self._observables.items():
             values, noise = observable.at(model)
             not_finite = observable.rows[~np.isfinite(values)]
             if len(not_finite):
-                return f"the observable {name!r} is not a finite number {self._where(int(not_finite[0]))}"
+                row = int(not_finite[0])
+                reason = explain(name, row)
+                what = f"the observable {name!r} is not a finite number {self._where(row)}"
+                return f"{what}: {reason}" if reason else what
             without_sigma = noise.has_no_sigma()
             if without_sigma.any():
                 row = int(observable.rows[without_sigma][0])

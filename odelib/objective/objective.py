@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 
@@ -14,6 +14,7 @@ from torch import Tensor
 from odelib.arrays import Reals
 from odelib.engines.base import Engine, StopCheck, never
 from odelib.engines.layer import ODELayer
+from odelib.engines.missing_values import describe_observable
 from odelib.errors import OdelibError, SolveError
 from odelib.likelihood.absolute_terms import AbsoluteTerms
 from odelib.likelihood.fisher_information import FLAT_TOLERANCE
@@ -119,7 +120,7 @@ class Objective:
         inputs = parameters, initial_states = [each.requires_grad_() for each in self.unknowns.values(coordinates)]
         states = self.trajectories.states(parameters, initial_states)
         model = self.trajectories.observe(states, parameters)
-        loss, by_model = self._data_loss(model, self.measurements.concentrated_scales(model))
+        loss, by_model = self._data_loss(model, self.measurements.concentrated_scales(model), states, coordinates)
         gradient = self.unknowns.gradient(coordinates, *_backpropagate(model, by_model, inputs))
         if not np.isfinite(gradient).all():
             # An observable may be infinite where nothing is measured, or its slope where no unknown changes the states.
@@ -149,7 +150,7 @@ class Objective:
     def _evaluate_linearised(self, coordinates: Reals, linearised: Linearised) -> tuple[Evaluation, GaussNewton]:
         states, model, jacobians = linearised
         scales = self.measurements.concentrated_scales(model)
-        loss, by_model = self._data_loss(model, scales)
+        loss, by_model = self._data_loss(model, scales, states, coordinates)
         gradient = np.zeros(self.unknowns.count)
         for name, derivatives in by_model.items():
             gradient += derivatives @ jacobians[name]
@@ -172,12 +173,27 @@ class Objective:
         observables = {name: model[name] for name in self.layer.system.observables}
         return ModelOutput(model, self.measurements.concentrated_scales(model), observables)
 
-    def _data_loss(self, model: Model, scales: Scales) -> tuple[float, Mapping[str, Reals]]:
+    def explain(self, states: Tensor, coordinates: Reals) -> Callable[[str, int], str | None]:
+        """A function of an observable's name and a row of the states, (N, n): which part has no value, or None."""
+
+        def explain(name: str, row: int) -> str | None:
+            system, trajectories = self.layer.system, self.trajectories
+            if name not in system.observables:  # a sigma
+                return None
+            values = trajectories.values_of_row(row, self.unknowns.values(coordinates)[0])
+            return describe_observable(system, name, float(trajectories.times[row]), states[row].tolist(), values)
+
+        return explain
+
+    def _data_loss(
+        self, model: Model, scales: Scales, states: Tensor, coordinates: Reals
+    ) -> tuple[float, Mapping[str, Reals]]:
         """The loss of the measurements and the priors of their scales; its derivatives by the observables, (N,)."""
         loss, by_model = self.measurements.loss(model, scales)
         loss += self.measurements.prior_loss(scales)
         if not math.isfinite(loss):
-            raise NotFinite(self.measurements.describe_invalid(model) or "the loss is too large to be computed")
+            invalid = self.measurements.describe_invalid(model, self.explain(states.detach(), coordinates))
+            raise NotFinite(invalid or "the loss is too large to be computed")
         return loss, by_model
 
     def _evaluation(self, coordinates: Reals, data_loss: float, data_gradient: Reals, states: Tensor) -> Evaluation:

@@ -226,6 +226,11 @@ class Trajectories:
             return parameters[0], constants[0]
         return parameters.index_select(0, self._series_of_row), constants.index_select(0, self._series_of_row)
 
+    def values_of_row(self, row: int, parameters: Tensor) -> list[float]:
+        """The values of parameters and constants at a row; parameters: (series, p)."""
+        series = int(self._series_of_row[row])
+        return [*parameters[series].tolist(), *self.unknowns.constants[series].tolist()]
+
     def _raise_first(self, batch: _Batch, failures: Mapping[int, SolveError]) -> None:
         for index, error in failures.items():
             raise self._of_series(batch, index, error)

@@ -37,8 +37,8 @@ class Curve:
     states: Mapping[str, Sequence[float]]
     values: Mapping[str, Values]
     dashed: bool = False
-    lower: Mapping[str, Sequence[float]] = field(default_factory=dict)
-    upper: Mapping[str, Sequence[float]] = field(default_factory=dict)
+    lower: Mapping[str, Sequence[float | None]] = field(default_factory=dict)
+    upper: Mapping[str, Sequence[float | None]] = field(default_factory=dict)
     fixed_colour: str | None = None
 
     @property
@@ -103,7 +103,8 @@ def draw_series(axes: Axes, name: str, curves: Sequence[Curve], points: Sequence
         colour, values = curve.colour(i), with_gaps(curve.values[name])
         axes.plot(curve.times, values, curve.line_style, color=colour, lw=1.7, label=curve.label, zorder=3)
         if name in curve.lower and name in curve.upper:
-            band = axes.fill_between(curve.times, curve.lower[name], curve.upper[name], color=colour, alpha=0.2, lw=0)
+            ends = with_gaps(curve.lower[name]), with_gaps(curve.upper[name])
+            band = axes.fill_between(curve.times, *ends, color=colour, alpha=0.2, lw=0)
             band.set_label("_band of " + curve.label)
     axes.set_ylabel(shortened(name))
     axes.margins(x=0.015)

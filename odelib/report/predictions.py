@@ -19,7 +19,7 @@ from odelib.objective.observable_sensitivities import observable_sensitivities
 from odelib.problem.data_split import SeriesSlice
 from odelib.problem.predictions import Prediction
 from odelib.report.best_point import BestPoint
-from odelib.report.trajectories import lists
+from odelib.report.trajectories import lists, lists_with_null
 from odelib.result import PredictionError, PredictionResult
 from odelib.uncertainty.covariance import StandardErrors
 
@@ -27,7 +27,7 @@ from odelib.uncertainty.covariance import StandardErrors
 RTOL, ATOL = 1e-10, 1e-12
 RESOLVED = 1e-12  # of an observable's size; what is smaller may be an error of the solver
 TIGHT_METHODS = dict.fromkeys(("bosh3", "fehlberg2", "adaptive_heun"), "dopri5")
-Columns = dict[str, list[float]]
+Columns = dict[str, list[float | None]]
 
 
 @dataclass(frozen=True)
@@ -122,11 +122,6 @@ class Predictor:
                 requested, request.reason, "the time limit was reached before this prediction was computed"
             )
         model = layer.observe(ivp.times[len(before) :], states, ivp.parameters, ivp.constants)
-        for name, column in model.items():
-            if not bool(column.isfinite().all()):
-                return failed_prediction(
-                    requested, "not_finite", f"the observable {name!r} is not finite at some of these times"
-                )
         columns = best.objective.columns(ivp.times[len(before) :], states, ivp.parameters, ivp.constants)
         loss, rmse = self._score(requested, sigma, columns)
         lower, upper = self._band(requested, index, ivp, model)
@@ -136,7 +131,7 @@ class Predictor:
             initial_state=start,
             parameters=parameters,
             states=lists(dict(zip(layer.system.states, states.unbind(-1), strict=True))),
-            values=lists(model),
+            values=lists_with_null(model),
             loss=loss,
             rmse=rmse,
             lower_95=lower,
@@ -172,7 +167,8 @@ class Predictor:
         given = SeriesSlice(0, requested.name, requested.times[0], requested.times, values, sigma)
         solver, scales = self.best.problem.solver, self.best.output.scales
         scored = Measurements([given], self.best.problem.noise, rtol=solver.rtol, atol=solver.atol)
-        rmse = {name: math.sqrt(np.mean(np.square(r))) for name, r in scored.unscaled_residuals(model).items()}
+        residuals = scored.unscaled_residuals(model)
+        rmse = {name: math.sqrt(np.mean(np.square(r))) for name, r in residuals.items() if np.isfinite(r).all()}
         if not all(scored.has_known_scale(name) or name in scales for name in values):
             return None, rmse
         loss, _ = scored.loss(model, scales)
@@ -205,7 +201,7 @@ class Predictor:
         for name, column in model.items():
             band = self._band_of(name, column.cpu().numpy(), derivatives[name][-len(requested.times) :])
             if band is not None:
-                lower[name], upper[name] = (ends.tolist() for ends in band)
+                lower[name], upper[name] = band
         return lower or None, upper or None
 
     def _uses_guess(self, requested: Prediction, index: int) -> bool:
@@ -215,10 +211,28 @@ class Predictor:
         names = (name for name in (*system.parameters, *system.states) if name not in given)
         return any(unknowns.is_guessed(unknowns.qualified_name(index, name)) for name in names)
 
-    def _band_of(self, name: str, values: Reals, jacobian: Reals) -> tuple[Reals, Reals] | None:
-        """Lower and upper end of the band of an observable, (T,); None if it is not determined, or beyond all numbers.
+    def _band_of(
+        self, name: str, values: Reals, jacobian: Reals
+    ) -> tuple[list[float | None], list[float | None]] | None:
+        """Lower and upper end of the band of an observable, (T,), None at times at which it has no value or no slope.
 
-        values: y at the times, (T,). jacobian: by the free unknowns, (T, free unknowns).
+        values: y at the times, (T,). jacobian: by the free unknowns, (T, free unknowns). None in all if the observable
+        is not determined, or its band is beyond all numbers.
+        """
+        kept = np.isfinite(values) & np.isfinite(jacobian).all(axis=1)
+        if not kept.any():
+            return None
+        band = self._finite_band(name, values[kept], jacobian[kept])
+        if band is None:
+            return None
+        ends: list[list[float | None]] = [[None] * len(values), [None] * len(values)]
+        for end, column in zip(ends, band, strict=True):
+            for place, value in zip(np.flatnonzero(kept).tolist(), column.tolist(), strict=True):
+                end[place] = value
+        return ends[0], ends[1]
+
+    def _finite_band(self, name: str, values: Reals, jacobian: Reals) -> tuple[Reals, Reals] | None:
+        """Lower and upper end of the band where the observable is finite; None if it is not determined, or too wide.
 
         The ends are y ± q·e with the standard error e and the quantile q. If the observable cannot be negative, and
         depends on unknowns on a log scale or has a band that reaches 0, they are y·exp(±q·e/y): the delta method for
@@ -229,6 +243,7 @@ class Predictor:
             return None
         lower, upper = (np.array(ends) for ends in zip(*((i.lower, i.upper) for i in intervals), strict=True))
         fitted = self.best.output.model[name].cpu().numpy()
+        fitted = fitted[np.isfinite(fitted)]
         size = max(np.abs(fitted).max(initial=0.0), np.abs(values).max())
         is_positive = min(fitted.min(initial=0.0), values.min()) >= -self.best.problem.solver.rtol * size
         uses_log_scale = bool(jacobian[:, self.best.unknowns.log].any())

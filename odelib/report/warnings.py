@@ -52,14 +52,34 @@ def at_bound(findings: Findings) -> Iterator[FitWarning]:
 
 def not_finite(findings: Findings) -> Iterator[FitWarning]:
     """Observables and derived quantities that are null or missing in the result."""
-    model = findings.best.output.observables
-    observables = [name for name, column in model.items() if not bool(column.isfinite().all())]
+    best = findings.best
+    bad = {name: ~column.isfinite() for name, column in best.output.observables.items()}
+    observables = [name for name, rows in bad.items() if bool(rows.any())]
+    predicted = list(dict.fromkeys(name for prediction in findings.predictions for name in _undefined_in(prediction)))
+    predicted = [name for name in predicted if name not in observables]
     derived = list(findings.undefined_derived)
-    where = [(observables, "at some times"), (derived, "at the fitted parameters")]
+    where = [
+        (observables, "at some times"),
+        (predicted, "at some times of a prediction"),
+        (derived, "at the fitted parameters"),
+    ]
     clauses = [f"{', '.join(group)} {_verb(group)} not finite {place}" for group, place in where if group]
-    if clauses:
-        message = " and ".join(clauses) + "; look for a division by zero, or the root or logarithm of a negative number"
-        yield FitWarning(code="not_finite", message=message, names=observables + derived)
+    if not clauses:
+        return
+    reason = "look for a division by zero, or the root or logarithm of a negative number"
+    if observables:
+        row = int(bad[observables[0]].nonzero()[0])
+        explained = best.objective.explain(best.evaluation.states, best.coordinates)(observables[0], row)
+        if explained:
+            reason = f"at t = {float(best.objective.trajectories.times[row]):.6g}, {explained}"
+    yield FitWarning(
+        code="not_finite", message=f"{' and '.join(clauses)}; {reason}", names=[*observables, *predicted, *derived]
+    )
+
+
+def _undefined_in(prediction: PredictionResult) -> list[str]:
+    """The observables of a prediction that are null at some times."""
+    return [name for name, column in (prediction.values or {}).items() if None in column]
 
 
 def _verb(names: Sequence[str]) -> str:
