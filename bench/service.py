@@ -100,13 +100,14 @@ def import_seconds() -> float:
 
 
 @contextmanager
-def service() -> Iterator[tuple[str, psutil.Process]]:
-    """`odefit serve` on a free port, ready: its address and process."""
+def service(workers: int = 1, **settings: object) -> Iterator[tuple[str, psutil.Process]]:
+    """`odefit serve` on a free port, ready: its address and process. settings: without ODEFIT_, in small letters."""
     clean = {name: value for name, value in os.environ.items() if not name.startswith("ODEFIT_")}
-    command = [sys.executable, "-m", "service", "serve", "--port", "0", "--workers", "1"]
+    command = [sys.executable, "-m", "service", "serve", "--port", "0", "--workers", str(workers)]
+    fixed = {"ODEFIT_MAX_QUEUED_FITS": "1000000", "ODEFIT_GPU_WAIT_SECONDS": "3600"}
     process = subprocess.Popen(
         command,
-        env=clean | {"ODEFIT_MAX_QUEUED_FITS": "1000000", "ODEFIT_GPU_WAIT_SECONDS": "3600"},
+        env=clean | fixed | {f"ODEFIT_{name.upper()}": str(value) for name, value in settings.items()},
         stdout=subprocess.PIPE,
         text=True,
     )

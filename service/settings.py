@@ -39,6 +39,7 @@ class ServiceSettings(BaseSettings):
     host: str = "127.0.0.1"
     port: Annotated[int, Field(ge=0, le=65535)] = 8000
     api_key: SecretStr | None = None
+    keys_required: bool = False
     access_log: bool = False
     # Comma-separated; NoDecode because pydantic-settings would otherwise expect JSON.
     cors_origins: Annotated[tuple[str, ...], NoDecode, BeforeValidator(_origins)] = ()
@@ -82,11 +83,11 @@ class UnprotectedHost(Exception):
 
 
 def require_key_beyond_loopback(settings: ServiceSettings) -> None:
-    """Raise `UnprotectedHost` if other machines can reach the host and no key is set."""
-    if settings.api_key is None and not is_loopback(settings.host):
+    """Raise `UnprotectedHost` if other machines can reach the host and no key is needed."""
+    if settings.api_key is None and not settings.keys_required and not is_loopback(settings.host):
         raise UnprotectedHost(
             f"other machines can reach the host {settings.host!r}, and no API key is set; "
-            "set ODEFIT_API_KEY, or listen on 127.0.0.1"
+            "set ODEFIT_API_KEY, or ODEFIT_KEYS_REQUIRED with keys made by `odefit keys`, or listen on 127.0.0.1"
         )
 
 

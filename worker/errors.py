@@ -9,6 +9,7 @@ WorkerError
 ├── SimulationTimeout     a simulation took too long
 ├── SimulationFailed      a simulation cannot succeed
 ├── SimulationBroke       an unexpected error ended a simulation
+├── KeyLimitReached       an API key has reached one of its limits
 ├── FitNotFound           no fit has this id, or not any more
 ├── FitNotFinished        only a fit that has ended can be deleted
 ├── NoResult              the fit has no result, or not yet
@@ -51,6 +52,14 @@ class SimulationsFull(WorkerError):
 
     def __init__(self, limit: int) -> None:
         super().__init__(f"{limit} simulations are waiting already; try again when some of them have been answered")
+
+
+class KeyLimitReached(WorkerError):
+    """An API key has reached one of its limits. seconds: after which another try may succeed."""
+
+    def __init__(self, detail: str, seconds: int) -> None:
+        self.seconds = seconds
+        super().__init__(f"{detail}; try again later")
 
 
 class NoWorker(WorkerError):

@@ -63,6 +63,7 @@ class Pulse:
         self._started = time.monotonic()
         self._stop_requested_at: float | None = None
         self._is_store_away = False
+        self._is_making_way = False
         self._is_over = threading.Event()
         self._thread = threading.Thread(target=self._run, name="pulse", daemon=True)
 
@@ -129,12 +130,22 @@ class Pulse:
             self._request_stop("lease_lost")
         elif reply is PulseReply.CANCEL:
             self._request_stop("cancelled")
+        elif reply is PulseReply.YIELD:
+            self._make_way()
 
     def _seconds(self) -> float:
         return time.monotonic() - self._started
 
-    def _request_stop(self, reason: StopReason) -> None:
+    def _make_way(self) -> None:
+        """Have the fit handed back when it next can stop; it is not killed for that."""
         if self._monitor.stop is None:
+            self._is_making_way = True
+            self._monitor.stop = "interrupted"
+            log.info("makes_way", fit=self._claim.fit_id)
+
+    def _request_stop(self, reason: StopReason) -> None:
+        if self._monitor.stop is None or self._is_making_way:
+            self._is_making_way = False
             self._monitor.stop = reason
             self._stop_requested_at = time.monotonic()
             log.info("asked_to_stop", fit=self._claim.fit_id, reason=reason)

@@ -10,6 +10,7 @@ from typing import Any
 from pydantic_core import to_json
 
 from worker.celery_app import Messenger, broker_list
+from worker.costs import kind_of
 from worker.errors import (
     FitEnded,
     FitNotFinished,
@@ -71,12 +72,18 @@ class FitQueue:
         body_digest: str | None = None,
         webhook: dict[str, Any] | None = None,
         request_id: str = "",
+        owner: str = "",
+        owner_limit: int | None = None,
+        seconds: float = 0.0,
     ) -> Submission:
         """Accept a fit; once accepted, it is never lost.
 
         request: a valid fit request as JSON. webhook: `url` and perhaps `secret`. request_id: for the logs. A repeated
         `idempotency_key` with the same `body_digest` returns the first fit in its current state.
-        Raises `QueueFull`, `StoreFull`, and `IdempotencyConflict` for the same key with another digest.
+        seconds: how long it will probably take. owner: the id of a key, and owner_limit: the most queued and running
+        fits that it may have.
+        Raises `QueueFull`, `KeyLimitReached`, `StoreFull`, and `IdempotencyConflict` for the same idempotency key with
+        another digest.
         """
         fit_id = str(uuid.uuid4())
         return self._fits.submit(
@@ -85,11 +92,15 @@ class FitQueue:
             system=system,
             labels=to_json(labels),
             queue=queue,
-            idempotency=hashlib.sha256(idempotency_key.encode()).hexdigest() if idempotency_key else "",
+            idempotency=hashlib.sha256(f"{owner}\n{idempotency_key}".encode()).hexdigest() if idempotency_key else "",
             digest=body_digest or "",
             message=(broker_list(queue), self._messenger.message(queue, fit_id)),
             webhook=to_json(webhook) if webhook else b"",
             request_id=request_id,
+            owner=owner,
+            owner_limit=owner_limit,
+            kind=kind_of(request),
+            seconds=seconds,
         )
 
     def get(self, fit_id: str, *, result: bool = True) -> FitRecord:

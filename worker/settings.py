@@ -25,6 +25,12 @@ class WorkerSettings(BaseSettings):
     max_queued_fits: Annotated[int, Field(ge=1)] = 10_000
     results_kept_seconds: Seconds = 604_800.0
 
+    # Fits that are expected to take longer are long: they wait behind small ones, but only for long_wait_seconds if no
+    # long one has started meanwhile. A running fit makes way for a small one that waits, after slice_seconds.
+    long_seconds: Seconds = 10.0
+    long_wait_seconds: Seconds = 30.0
+    slice_seconds: Seconds = 2.0
+
     # Simulations run in processes of their own, which a worker starts when some are waiting.
     max_queued_simulations: Annotated[int, Field(ge=1)] = 100
     simulation_seconds: Seconds = 10.0

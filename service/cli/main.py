@@ -14,6 +14,7 @@ from service.cli.commands.api import api
 from service.cli.commands.cancel import cancel
 from service.cli.commands.fit import fit
 from service.cli.commands.init import init
+from service.cli.commands.keys import keys
 from service.cli.commands.list import list_
 from service.cli.commands.plot import plot
 from service.cli.commands.serve import serve
@@ -51,6 +52,7 @@ app = typer.Typer(
 )
 for command in COMMANDS:
     app.command(command.__name__.rstrip("_"))(command)
+app.add_typer(keys, name="keys")
 
 
 def main() -> None:

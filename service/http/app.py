@@ -44,8 +44,8 @@ def create_app(settings: ServiceSettings | None = None, queue_settings: WorkerSe
     for router in ROUTERS:
         app.include_router(router)
     install_handlers(app)
-    if settings.api_key is not None:
-        app.add_middleware(KeyMiddleware, key=settings.api_key.get_secret_value())
+    master = None if settings.api_key is None else settings.api_key.get_secret_value()
+    app.add_middleware(KeyMiddleware, master=master, is_required=settings.keys_required)
     app.add_middleware(CompressionMiddleware)
     app.add_middleware(HeadMiddleware)
     responses: Counter[int] = Counter()

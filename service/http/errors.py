@@ -33,6 +33,7 @@ ERRORS: Mapping[str, tuple[int, str]] = {
     "malformed_json": (400, "Malformed JSON"),
     "bad_request": (400, "Malformed HTTP request"),
     "unauthorized": (401, "Missing or wrong API key"),
+    "forbidden": (403, "The key does not permit this"),
     "not_found": (404, "No such path"),
     "fit_not_found": (404, "No such fit"),
     "system_not_found": (404, "No such system"),
@@ -48,6 +49,7 @@ ERRORS: Mapping[str, tuple[int, str]] = {
     "idempotency_conflict": (422, "Idempotency key already used"),
     "queue_full": (429, "The queue is full"),
     "headers_too_large": (431, "The headers are too large"),
+    "key_limit": (429, "The key has reached its limit"),
     "internal": (500, "Internal error"),
     "simulations_full": (429, "Too many simulations are waiting"),
     "simulation_failed": (422, "The simulation cannot succeed"),
@@ -156,6 +158,13 @@ def _problem_error(request: Request, error: Exception) -> Response:
 
 
 def _queue_error(request: Request, error: Exception) -> Response:
+    return queue_error(error)
+
+
+def queue_error(error: Exception) -> Response:
+    """Return the response for an exception of the queue; raises any other one."""
+    if isinstance(error, queue_errors.KeyLimitReached):
+        return problem_response(ServiceError("key_limit", str(error), headers={"Retry-After": str(error.seconds)}))
     for kind, (code, seconds) in _QUEUE_ERRORS.items():
         if isinstance(error, kind):
             headers = {} if seconds is None else {"Retry-After": str(seconds)}

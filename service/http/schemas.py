@@ -149,6 +149,8 @@ def error_responses(*codes: str) -> dict[int | str, dict[str, Any]]:
     codes: of `service.http.errors.ERRORS`.
     """
     titles: dict[int, list[str]] = {}
+    if "unauthorized" in codes:  # where a key is needed, it may not permit this
+        codes = (*codes, "forbidden")
     for status, title in [*sorted(ERRORS[code] for code in codes), ERRORS["internal"]]:
         titles.setdefault(status, []).append(title)
     schema = {"$ref": f"#/components/schemas/{Problem.__name__}"}

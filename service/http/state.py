@@ -15,11 +15,13 @@ from fastapi import FastAPI
 from starlette.requests import Request
 
 from odelib.problem.limits import Limits
+from service.http.callers import Caller
 from service.http.request_body import BodyBudget, check_headers, read_body
 from service.settings import ServiceSettings
 from worker.queue import FitListener, FitQueue
 from worker.settings import WorkerSettings
 from worker.simulations.queue import SimulationQueue
+from worker.store.api_keys import KeyStore
 from worker.store.metrics import MetricsStore
 
 SMALL_BODY_BYTES = 16 * 2**10  # parsed faster than handed over to a thread
@@ -49,6 +51,7 @@ class State:
     simulations: SimulationQueue
     body_budget: BodyBudget
     metrics: MetricsStore
+    keys: KeyStore
     responses: Counter[int]
     private_webhooks: bool = False
     closing: asyncio.Event = field(default_factory=asyncio.Event)
@@ -58,6 +61,11 @@ class State:
     async def in_thread(self, function: Callable[P, T], *args: P.args, **options: P.kwargs) -> T:
         """Call a blocking function, such as a method of the queue, in a thread."""
         return await asyncio.get_running_loop().run_in_executor(self.threads, partial(function, *args, **options))
+
+    async def admit(self, caller: Caller) -> None:
+        """Count a submission or simulation of the caller. Raises `KeyLimitReached`."""
+        if caller.per_minute is not None:
+            await self.in_thread(self.keys.admit, caller.owner or "admin", caller.per_minute)
 
     def close(self) -> None:
         """Answer requests that wait for a fit or follow it: the service shuts down."""
@@ -89,6 +97,7 @@ def attach(app: FastAPI, settings: ServiceSettings, queue_settings: WorkerSettin
         SimulationQueue(queue_settings),
         BodyBudget(settings.max_received_bytes),
         MetricsStore(queue_settings),
+        KeyStore(queue_settings),
         responses,
         queue_settings.webhook_private_addresses,
     )

@@ -1,14 +1,27 @@
--- Take a lease on the oldest waiting fit of a queue.
--- Arguments: queue, length of the lease.
+-- Take a lease on the next waiting fit of a queue: the first of the small ones, or else of the long ones. A long one that
+-- has waited for some time comes first if no long one has started meanwhile.
+-- Arguments: queue, length of the lease, the time after which a long fit comes first.
 -- Returns id, token, running time of earlier attempts in seconds, problem, checkpoint and losses
 -- or false, id of the request or false; false if no fit waits.
-local queue, lease = ARGV[1], tonumber(ARGV[2])
+local queue, lease, patience = ARGV[1], tonumber(ARGV[2]), tonumber(ARGV[3])
 local id = redis.call('ZRANGE', READY .. queue, 0, 0)[1]
 if not id then return false end
+
+local first_long = redis.call('ZRANGEBYSCORE', READY .. queue, LONG_LANE, '+inf', 'LIMIT', 0, 1)[1]
+if first_long and first_long ~= id then
+  local started_at = redis.call('HGET', TURNS, queue .. ':long_started_at')
+  local waiting_since = tonumber(redis.call('HGET', FIT .. first_long, 'ready_at'))
+  if now() - math.max(waiting_since, tonumber(started_at or 0)) > patience then id = first_long end
+end
 
 local fit = FIT .. id
 local at = now()
 redis.call('ZREM', READY .. queue, id)
+local lane, place = unpack(redis.call('HMGET', fit, 'lane', 'place'))
+local of_lane = queue .. ':' .. lane
+local last = tonumber(redis.call('HGET', TURNS, of_lane) or 0)
+redis.call('HSET', TURNS, of_lane, math.max(last, tonumber(place)))
+if lane == 'long' then redis.call('HSET', TURNS, queue .. ':long_started_at', whole(at)) end
 redis.call('ZADD', LEASES, whole(at + lease), id)
 move(id, 'running')
 local token = redis.call('HINCRBY', fit, 'attempts', 1)

@@ -6,7 +6,15 @@ import re
 
 import redis
 
-from worker.errors import FitEnded, FitNotFinished, FitNotFound, IdempotencyConflict, NoResult, QueueFull
+from worker.errors import (
+    FitEnded,
+    FitNotFinished,
+    FitNotFound,
+    IdempotencyConflict,
+    KeyLimitReached,
+    NoResult,
+    QueueFull,
+)
 from worker.settings import WorkerSettings
 from worker.states import Queue
 from worker.store.records import Cancellation, FitFilter, FitRecord, Page, Submission, to_record
@@ -14,6 +22,7 @@ from worker.store.scripts import Scripts
 
 # Fits that one script looks at: Redis serves no other client meanwhile.
 _SCAN = 1_000
+_OWNER_RETRY_SECONDS = 10
 _CURSOR = re.compile(r"[0-9]{1,15}", re.ASCII)
 
 
@@ -23,6 +32,7 @@ class FitStore:
     def __init__(self, client: redis.Redis, settings: WorkerSettings) -> None:
         self._scripts = Scripts(client)
         self._limit = settings.max_queued_fits
+        self._long = settings.long_seconds
         self._kept = microseconds(settings.results_kept_seconds)
 
     def submit(
@@ -38,29 +48,27 @@ class FitStore:
         message: tuple[str, bytes],
         webhook: bytes = b"",
         request_id: str = "",
+        owner: str = "",
+        owner_limit: int | None = None,
+        kind: str = "",
+        seconds: float = 0.0,
     ) -> Submission:
         """Accept a fit and queue its message in one step. Safe to repeat with the same id if the reply is lost.
 
         problem, labels, webhook: JSON text. idempotency: a hash of the key, "" for none. message: the broker's list,
         and the text to push there.
-        Raises `QueueFull`, `IdempotencyConflict`, `StoreFull`.
+        kind, seconds: from `worker.costs`. owner: the id of a key, and owner_limit: the most queued and running fits
+        that it may have.
+        Raises `QueueFull`, `KeyLimitReached`, `IdempotencyConflict`, `StoreFull`.
         """
-        arguments = (
-            fit_id,
-            problem,
-            system,
-            labels,
-            queue,
-            self._limit,
-            idempotency,
-            digest,
-            *message,
-            webhook,
-            request_id,
-        )
-        verdict, *fields = self._scripts.run("submit", *arguments)
+        about = (fit_id, problem, system, labels, queue, self._limit, idempotency, digest, *message)
+        limit = "" if owner_limit is None else owner_limit
+        lane = (kind, f"{seconds:.3f}", self._long)
+        verdict, *fields = self._scripts.run("submit", *about, webhook, request_id, owner, limit, *lane)
         if verdict == b"full":
             raise QueueFull(self._limit)
+        if verdict == b"owner_full":
+            raise KeyLimitReached(f"this key may have {owner_limit} queued and running fits", _OWNER_RETRY_SECONDS)
         if verdict == b"conflict":
             raise IdempotencyConflict
         return Submission(to_record(fields[0]), created=verdict == b"created")

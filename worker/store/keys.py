@@ -9,7 +9,7 @@ _PREFIX = "odefit:"
 KEYS: Final = {
     # + id: hash, everything about one fit
     "FIT": _PREFIX + "fit:",
-    # + queue: sorted set of the ids of waiting fits; score: the order of acceptance
+    # + queue: sorted set of the ids of waiting fits; score: the order in which they start
     "READY": _PREFIX + "ready:",
     # sorted set of the ids of fits under a lease; score: when the lease lapses
     "LEASES": _PREFIX + "leases",
@@ -19,6 +19,14 @@ KEYS: Final = {
     "EXPIRIES": _PREFIX + "expiries",
     # + status:system, where empty means any: sorted set of ids; score: the order of acceptance
     "INDEX": _PREFIX + "index:",
+    # + id of a key + :status:system: as INDEX, of the fits that were submitted with the key
+    "OWNER_INDEX": _PREFIX + "owner-index:",
+    # hash: id of a key → what is known of it (JSON)
+    "API_KEYS": _PREFIX + "api-keys",
+    # hash: digest of a key → its id
+    "API_KEY_DIGESTS": _PREFIX + "api-key-digests",
+    # + id of a key + :minute: its submissions in that minute
+    "RATE": _PREFIX + "rate:",
     # number of fits accepted so far
     "SEQUENCE": _PREFIX + "sequence",
     # + hash of an idempotency key: id of its fit
@@ -27,6 +35,12 @@ KEYS: Final = {
     "WORKERS": _PREFIX + "workers",
     # hash: worker process → its resident memory and that of its children, in bytes
     "WORKER_MEMORY": _PREFIX + "worker-memory",
+    # hash: of each queue and lane the place of the fit that started last, and of each key there its last place
+    "TURNS": _PREFIX + "turns",
+    # hash: kind of fits → how long they took, in seconds
+    "COSTS": _PREFIX + "costs",
+    # + queue: held for a moment by the fit that makes way for a small one
+    "YIELD": _PREFIX + "yield:",
     # hash: how many fits ended how, and how long they took
     "COUNTERS": _PREFIX + "counters",
     # held by the worker whose turn it is to sweep
@@ -61,4 +75,5 @@ RECORD_FIELDS: Final = (
     "expires_at",
     "progress",
     "error",
+    "owner",
 )

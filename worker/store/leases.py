@@ -78,10 +78,11 @@ class AttemptUpdate:
 
 
 class PulseReply(Enum):
-    """The reply of the store to a pulse: the lease is held, the fit is to be cancelled, or the lease is lost."""
+    """The reply of the store to a pulse: the lease is held or lost, or the fit is to be cancelled or to make way."""
 
     HELD = b"held"
     CANCEL = b"cancel"
+    YIELD = b"yield"
     LOST = b"lost"
 
 
@@ -93,6 +94,8 @@ class LeaseStore:
         self._scripts = Scripts(client)
         self._lease = microseconds(settings.lease_seconds)
         self._kept = microseconds(settings.results_kept_seconds)
+        self._patience = microseconds(settings.long_wait_seconds)
+        self._slice = settings.slice_seconds
 
     def connect(self) -> None:
         """Open the connection before its first use."""
@@ -100,8 +103,8 @@ class LeaseStore:
             self._client.ping()
 
     def claim(self, queue: Queue) -> Claim | None:
-        """Take a lease on the oldest waiting fit of the queue; None if no fit waits."""
-        fields = self._scripts.run("claim", queue, self._lease)
+        """Take a lease on the next waiting fit of the queue; None if no fit waits."""
+        fields = self._scripts.run("claim", queue, self._lease, self._patience)
         if not fields:
             return None
         fit_id, token, elapsed, problem, checkpoint, losses, request = fields
@@ -110,7 +113,9 @@ class LeaseStore:
 
     def pulse(self, claim: Claim, update: AttemptUpdate) -> PulseReply:
         """Renew the lease, or take it back if it lapsed and nobody else has it; save the update."""
-        return PulseReply(self._scripts.run("pulse", claim.fit_id, claim.token, self._lease, *update.arguments()))
+        return PulseReply(
+            self._scripts.run("pulse", claim.fit_id, claim.token, self._lease, *update.arguments(), self._slice)
+        )
 
     def finish(self, claim: Claim, ending: Ending, progress: str, trace: Trace = Trace()) -> bool:
         """End the fit. progress: JSON text, "" for none. Without a result, the partial result of the store is used.
@@ -125,5 +130,5 @@ class LeaseStore:
 
         Returns False if it was cancelled meanwhile, or another attempt has it.
         """
-        reply = self._scripts.run("hand_back", claim.fit_id, claim.token, self._kept, *update.arguments())
+        reply = self._scripts.run("hand_back", claim.fit_id, claim.token, self._kept, *update.arguments(), self._slice)
         return bool(reply == b"ready")

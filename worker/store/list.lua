@@ -1,10 +1,10 @@
 -- A part of a page of fits, newest first.
 -- Arguments: status or '', system or '', labels (JSON) that a fit must have, the earliest time of submission or '', the
--- time before which it must lie or '', maximum number of fits, cursor (a sequence number) or '', number of fits to look
+-- time before which it must lie or '', its owner or '', maximum number of fits, cursor (a sequence number) or '', number of fits to look
 -- at.
 -- Returns the fits, the cursor of the next part, and 1 if there is none.
-local status, system, wanted, after, before, limit, cursor, scan = unpack(ARGV)
-local index = INDEX .. status .. ':' .. system
+local status, system, wanted, after, before, owner, limit, cursor, scan = unpack(ARGV)
+local index = (owner == '' and INDEX or OWNER_INDEX .. owner .. ':') .. status .. ':' .. system
 wanted, limit, after, before = cjson.decode(wanted), tonumber(limit), tonumber(after), tonumber(before)
 
 local function is_wanted(id)

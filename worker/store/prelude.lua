@@ -3,6 +3,9 @@
 --
 -- Times are whole microseconds since 1970 by the clock of Redis. Fields of a fit besides RECORD_FIELDS:
 --   queue, sequence, problem     as accepted
+--   owner, request_id            the id of the key, and of the HTTP request
+--   kind                         what fits that take equally long have in common
+--   lane, place, ready_at        'small' or 'long', the place in it, since when the fit waits
 --   idempotency, digest          hashes of its idempotency key and of the body sent with it
 --   token                        fencing token of the current attempt: its number
 --   elapsed, attempt_seconds     running time of earlier attempts, and of this one so far
@@ -28,8 +31,44 @@ local function write_even_when_full()
   redis.call('DEL', SWEEP_TURN .. ':nothing')
 end
 
-local function indexes(status, system)
-  return { INDEX .. ':', INDEX .. status .. ':', INDEX .. ':' .. system, INDEX .. status .. ':' .. system }
+local function indexes(status, system, owner)
+  local found = {}
+  for _, prefix in ipairs(owner and { INDEX, OWNER_INDEX .. owner .. ':' } or { INDEX }) do
+    for _, rest in ipairs({ ':', status .. ':', ':' .. system, status .. ':' .. system }) do
+      found[#found + 1] = prefix .. rest
+    end
+  end
+  return found
+end
+
+-- Long fits wait behind all small ones; `claim` lets them pass now and then. Places are below this.
+local LONG_LANE = 1000000000000
+
+local function add_to_lane(id, queue, lane, place)
+  redis.call('HSET', FIT .. id, 'lane', lane, 'place', place, 'ready_at', whole(now()))
+  redis.call('ZADD', READY .. queue, place + (lane == 'long' and LONG_LANE or 0), id)
+end
+
+-- The next place in a lane. Keys take turns (start-time fair queueing): the next fit of a key comes after its last one,
+-- and not before the one that started last.
+local function next_place(queue, lane, owner)
+  local of_lane = queue .. ':' .. lane
+  local of_owner = of_lane .. ':' .. (owner or '')
+  local started, last = unpack(redis.call('HMGET', TURNS, of_lane, of_owner))
+  local place = math.max(tonumber(started or 0), tonumber(last or 0)) + 1
+  redis.call('HSET', TURNS, of_owner, place)
+  return place
+end
+
+-- Remember how long a fit of its kind takes: a moving average.
+local function measure_kind(id)
+  local kind, elapsed, attempt = unpack(redis.call('HMGET', FIT .. id, 'kind', 'elapsed', 'attempt_seconds'))
+  if not kind then return end
+  local seconds = tonumber(elapsed or 0) + tonumber(attempt or 0)
+  local earlier = redis.call('HGET', COSTS, kind)
+  if earlier then seconds = 0.7 * earlier + 0.3 * seconds end
+  if redis.call('HLEN', COSTS) > 10000 then redis.call('DEL', COSTS) end
+  redis.call('HSET', COSTS, kind, string.format('%.3f', seconds))
 end
 
 local function has_ended(status)
@@ -39,14 +78,14 @@ end
 -- The only place where a fit changes its status.
 local function move(id, to)
   local fit = FIT .. id
-  local from, system, sequence = unpack(redis.call('HMGET', fit, 'status', 'system', 'sequence'))
+  local from, system, sequence, owner = unpack(redis.call('HMGET', fit, 'status', 'system', 'sequence', 'owner'))
   if not MOVES[from][to] then
     error('a fit cannot move from ' .. from .. ' to ' .. to)
   end
   if from ~= to then
     redis.call('HSET', fit, 'status', to)
-    for _, index in ipairs(indexes(from, system)) do redis.call('ZREM', index, id) end
-    for _, index in ipairs(indexes(to, system)) do redis.call('ZADD', index, sequence, id) end
+    for _, index in ipairs(indexes(from, system, owner)) do redis.call('ZREM', index, id) end
+    for _, index in ipairs(indexes(to, system, owner)) do redis.call('ZADD', index, sequence, id) end
   end
 end
 
@@ -109,6 +148,7 @@ local function end_fit(id, status, kept, result, failure, progress, stages)
   if progress and progress ~= '' then redis.call('HSET', fit, 'progress', progress) end
   redis.call('ZADD', EXPIRIES, whole(at + kept), id)
   if redis.call('HEXISTS', fit, 'webhook') == 1 then redis.call('ZADD', WEBHOOKS, whole(at), id) end
+  if status == 'succeeded' then measure_kind(id) end
   count_end(id, status, outcome, failure, stages, at)
   redis.call('PUBLISH', ENDED_CHANNEL, id)
 end
@@ -168,9 +208,9 @@ end
 -- Return a fit to its place in the queue.
 local function make_ready(id)
   local fit = FIT .. id
-  local queue, sequence = unpack(redis.call('HMGET', fit, 'queue', 'sequence'))
+  local queue, lane, place = unpack(redis.call('HMGET', fit, 'queue', 'lane', 'place'))
   redis.call('ZREM', LEASES, id)
-  redis.call('ZADD', READY .. queue, sequence, id)
+  add_to_lane(id, queue, lane, tonumber(place))
   return queue
 end
 
@@ -186,11 +226,12 @@ end
 -- Remove an ended fit, its index entries and its idempotency key.
 local function remove(id)
   local fit = FIT .. id
-  local status, system, idempotency = unpack(redis.call('HMGET', fit, 'status', 'system', 'idempotency'))
+  local status, system, idempotency, owner =
+    unpack(redis.call('HMGET', fit, 'status', 'system', 'idempotency', 'owner'))
   redis.call('DEL', fit)
   redis.call('ZREM', EXPIRIES, id)
   redis.call('ZREM', WEBHOOKS, id)
-  for _, index in ipairs(indexes(status, system)) do redis.call('ZREM', index, id) end
+  for _, index in ipairs(indexes(status, system, owner)) do redis.call('ZREM', index, id) end
   if idempotency then redis.call('DEL', IDEMPOTENCY .. idempotency) end
 end
 

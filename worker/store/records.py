@@ -18,7 +18,7 @@ class FitRecord:
     """A fit; fields without a value are None.
 
     Times are ISO 8601, UTC, with microseconds. error: `type`, `title` and `detail`. result: the stored JSON text of a
-    `FitResult`.
+    `FitResult`. owner: the id of the key that submitted it, "" without one.
     """
 
     id: str
@@ -33,6 +33,7 @@ class FitRecord:
     progress: dict[str, Any] | None
     error: dict[str, Any] | None
     result: bytes | None
+    owner: str = ""
 
 
 @dataclass(frozen=True)
@@ -47,7 +48,8 @@ class Submission:
 class FitFilter:
     """Which fits to list; None and no labels select all.
 
-    labels: all of which a fit must have. created_after: the earliest time. created_before: later than all.
+    owner: the id of a key, "" for all. labels: all of which a fit must have. created_after: the earliest time.
+    created_before: later than all.
     """
 
     status: str | None = None
@@ -55,11 +57,12 @@ class FitFilter:
     labels: Mapping[str, str] = field(default_factory=dict)
     created_after: datetime | None = None
     created_before: datetime | None = None
+    owner: str = ""
 
     def arguments(self) -> tuple[str | bytes, ...]:
         """Return the first arguments of list.lua."""
         after, before = (_microseconds(time) for time in (self.created_after, self.created_before))
-        return (self.status or "", self.system or "", json.dumps(dict(self.labels)), after, before)
+        return (self.status or "", self.system or "", json.dumps(dict(self.labels)), after, before, self.owner)
 
 
 @dataclass(frozen=True)
@@ -80,7 +83,9 @@ class Cancellation:
 
 def to_record(fields: Sequence[Any]) -> FitRecord:
     """Return a fit from the fields that `record` in prelude.lua returns."""
-    fit_id, status, system, created, labels, attempts, started, finished, expires, progress, error, result = fields
+    fit_id, status, system, created, labels, attempts, started, finished, expires, progress, error, owner, result = (
+        fields
+    )
     return FitRecord(
         id=fit_id.decode(),
         status=status.decode(),
@@ -94,6 +99,7 @@ def to_record(fields: Sequence[Any]) -> FitRecord:
         progress=json.loads(progress) if progress else None,
         error=json.loads(error) if error else None,
         result=result,
+        owner=owner.decode() if owner else "",
     )
 
 

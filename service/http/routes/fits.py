@@ -20,12 +20,14 @@ from odelib.problem.catalogue import CATALOGUE
 from odelib.problem.continuation import continued
 from odelib.problem.request import FitProblem, parse_problem, request_of
 from odelib.result import FitResult
+from service.http.callers import Caller, caller_of
 from service.http.errors import ParameterError, invalid_parameters
 from service.http.parameters import NO_PARAMETERS, Instant, idempotency_key, matches, seconds_to_wait
 from service.http.request_body import digest
 from service.http.schemas import Fit, FitList, FitProblemAnswer, FitStatus, PartialFit, ValidRequest, error_responses
 from service.http.state import State, read_and_process, state_of
 from service.strict_json import parse_json
+from worker.costs import estimated_seconds
 from worker.errors import FitNotFound, NoResult, StoreUnavailable
 from worker.queue import FitFilter, FitRecord, Submission
 from worker.states import ENDED
@@ -66,7 +68,7 @@ class SubmitQuery(BaseModel):
         **error_responses(
             *("malformed_json", "bad_request", "unauthorized", "request_timeout", "body_too_large"),
             *("unsupported_media_type", "invalid_request", "invalid_parameter", "idempotency_conflict"),
-            *("queue_full", "too_busy", "store_unavailable", "store_full"),
+            *("queue_full", "key_limit", "too_busy", "store_unavailable", "store_full"),
         ),
     },
 )
@@ -75,16 +77,16 @@ async def submit_fit(request: Request, query: Annotated[SubmitQuery, Query()]) -
 
     The service validates it immediately and runs it later. With `Prefer: wait=SECONDS` it responds when the fit ends.
     """
-    state = state_of(request)
+    state, caller = state_of(request), caller_of(request)
     if query.validate_only:
-        return Response(
-            await read_and_process(state, request, lambda body: _valid(state, body)), media_type="application/json"
-        )
+        answer = await read_and_process(state, request, lambda body: _valid(state, body, caller))
+        return Response(answer, media_type="application/json")
     seconds = _seconds_to_wait(state, request)
     key = idempotency_key(request.headers.get("idempotency-key"))
-    request_id = request.state.request_id
+    await state.admit(caller)
+    about = {"idempotency_key": key, "request_id": request.state.request_id}
     submission = await read_and_process(
-        state, request, lambda body: _submit(state, _parse(state, body), body, key, request_id)
+        state, request, lambda body: _submit(state, _parse(state, body, caller), body, caller, about)
     )
     log.info("submitted", fit=submission.record.id, created=submission.created)
     record = await _wait_for_end(state, submission.record, seconds)
@@ -95,20 +97,22 @@ async def submit_fit(request: Request, query: Annotated[SubmitQuery, Query()]) -
     return response
 
 
-def _parse(state: State, body: bytes) -> FitProblem:
+def _parse(state: State, body: bytes, caller: Caller) -> FitProblem:
     raw = parse_json(body, state.settings.max_json_depth)
     if isinstance(raw, dict) and isinstance(raw.get("continue_from"), str):
-        raw = _continued(state, raw)
+        raw = _continued(state, raw, caller)
     problem = parse_problem(raw, state.limits)
     _check_webhook(state, problem)
     return problem
 
 
-def _continued(state: State, raw: dict[str, Any]) -> dict[str, Any]:
+def _continued(state: State, raw: dict[str, Any], caller: Caller) -> dict[str, Any]:
     """Return the request with the guesses of the fit that it continues from."""
     fit_id = raw["continue_from"]
     try:
         record = state.queue.get(fit_id)
+        if caller.owner not in ("", record.owner):
+            raise FitNotFound(fit_id)
     except FitNotFound:
         raise ProblemError([FieldError("/continue_from", str(FitNotFound(fit_id)))]) from None
     if record.status not in ENDED or record.result is None:
@@ -130,14 +134,15 @@ def _check_webhook(state: State, problem: FitProblem) -> None:
         raise ProblemError([FieldError("/webhook/url", f"the address {host} is not public")])
 
 
-def _valid(state: State, body: bytes) -> bytes:
-    request = request_of(_parse(state, body))
+def _valid(state: State, body: bytes, caller: Caller) -> bytes:
+    request = request_of(_parse(state, body, caller))
     if "webhook" in request:
         request["webhook"].pop("secret", None)
     return b'{"valid": true, "request": ' + to_json(request) + b"}"
 
 
-def _submit(state: State, problem: FitProblem, body: bytes, key: str | None, request_id: str) -> Submission:
+def _submit(state: State, problem: FitProblem, body: bytes, caller: Caller, about: dict[str, str | None]) -> Submission:
+    key = about["idempotency_key"]
     request = request_of(problem)
     webhook = request.get("webhook")
     if webhook is not None:
@@ -150,7 +155,10 @@ def _submit(state: State, problem: FitProblem, body: bytes, key: str | None, req
         idempotency_key=key,
         body_digest=None if key is None else digest(body),
         webhook=webhook,
-        request_id=request_id,
+        request_id=about["request_id"] or "",
+        owner=caller.owner,
+        owner_limit=caller.max_fits,
+        seconds=estimated_seconds(problem),
     )
 
 
@@ -201,7 +209,8 @@ async def list_fits(request: Request, query: Annotated[ListQuery, Query()]) -> R
         raise invalid_parameters([ParameterError("system", f"no system {query.system!r:.80}; choose one of {known}")])
     state = state_of(request)
     try:
-        page = await state.in_thread(state.queue.list, _filter_of(query), limit=query.limit, cursor=query.cursor)
+        wanted = _filter_of(query, caller_of(request).owner)
+        page = await state.in_thread(state.queue.list, wanted, limit=query.limit, cursor=query.cursor)
     except ValueError:
         detail = "not a cursor; use the next_cursor of the previous page unchanged"
         raise invalid_parameters([ParameterError("cursor", detail)]) from None
@@ -210,9 +219,9 @@ async def list_fits(request: Request, query: Annotated[ListQuery, Query()]) -> R
     return Response(b'{"fits": [' + fits + b"]" + after + b"}", media_type="application/json")
 
 
-def _filter_of(query: ListQuery) -> FitFilter:
+def _filter_of(query: ListQuery, owner: str) -> FitFilter:
     labels = dict(entry.split(":", 1) for entry in query.label)
-    return FitFilter(query.status, query.system, labels, query.created_after, query.created_before)
+    return FitFilter(query.status, query.system, labels, query.created_after, query.created_before, owner)
 
 
 class FitQuery(BaseModel):

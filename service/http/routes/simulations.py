@@ -10,6 +10,7 @@ from starlette.responses import Response
 from odelib.problem.request import request_of
 from odelib.problem.simulation import parse_simulation
 from odelib.result import SimulationResult
+from service.http.callers import caller_of
 from service.http.disconnects import while_connected
 from service.http.parameters import NO_PARAMETERS
 from service.http.schemas import error_responses
@@ -26,12 +27,21 @@ router = APIRouter(tags=["simulations"], dependencies=NO_PARAMETERS)
     responses=error_responses(
         *("malformed_json", "bad_request", "unauthorized", "request_timeout", "body_too_large"),
         *("unsupported_media_type", "invalid_request", "invalid_parameter", "simulation_failed"),
-        *("simulations_full", "too_busy", "no_worker", "store_unavailable", "store_full", "simulation_timeout"),
+        *(
+            "simulations_full",
+            "key_limit",
+            "too_busy",
+            "no_worker",
+            "store_unavailable",
+            "store_full",
+            "simulation_timeout",
+        ),
     ),
 )
 async def run_simulation(request: Request) -> Response:
     """Solve a request at its guesses, and return the trajectories. Its series need no `values`."""
     state = state_of(request)
+    await state.admit(caller_of(request))
     simulation = await read_and_process(state, request, lambda body: _parse(state, body))
     answer = await while_connected(request, state.simulations.simulate(simulation))
     return Response(answer, media_type="application/json")
