@@ -178,9 +178,11 @@ def _describe_submission(operation: Node) -> None:
 def _describe_simulation(operation: Node, schemas: Node) -> None:
     """Add the body: a fit request whose series need no values."""
     request = schemas["SimulationRequest"] = copy.deepcopy(schemas[FitProblem.__name__])
+    request["title"] = "SimulationRequest"
     request["description"] = "A fit request whose series need no `values`: the body of `POST /simulations`."
     for kind in (Series, Experiment):
         series = schemas[f"Simulated{kind.__name__}"] = copy.deepcopy(schemas[kind.__name__])
+        series["title"] = f"Simulated{kind.__name__}"
         series["required"].remove("values")
     request["properties"]["data"]["$ref"] = _REFERENCE + "SimulatedSeries"
     request["properties"]["experiments"]["items"]["$ref"] = _REFERENCE + "SimulatedExperiment"

@@ -199,7 +199,7 @@ def test_commands_and_their_options_exist() -> None:
     for line in lines:
         _, name, *words = shlex.split(line, comments=True)
         command = group.commands[name]  # type: ignore[attr-defined]
-        if hasattr(command, "commands"):
+        if words and hasattr(command, "commands"):
             command = command.commands[words[0]]
         known = {option for parameter in command.params for option in parameter.opts}
         assert {word for word in words if word.startswith("--")} - known == set(), line

@@ -30,6 +30,16 @@ _DESCRIPTION = (
     "`parameters`, and `losses`, a list of `[step, loss]` since the last event, where steps count over all stages. "
     "`finished`: `id`, `status`, `outcome`; the last event. More kinds may be added."
 )
+_EVENT = {
+    "type": "object",
+    "description": "One event of the stream.",
+    "properties": {
+        "id": {"type": "string", "description": "For `Last-Event-ID`."},
+        "event": {"type": "string", "description": "`progress` or `finished`; more may be added."},
+        "data": {"type": "string", "description": "JSON."},
+    },
+    "required": ["id", "event", "data"],
+}
 
 router = APIRouter(tags=["fits"], dependencies=NO_PARAMETERS)
 
@@ -38,7 +48,7 @@ router = APIRouter(tags=["fits"], dependencies=NO_PARAMETERS)
     "/fits/{fit_id}/events",
     response_class=Response,
     responses={
-        200: {"description": _DESCRIPTION, "content": {"text/event-stream": {"schema": {"type": "string"}}}},
+        200: {"description": _DESCRIPTION, "content": {"text/event-stream": {"schema": _EVENT}}},
         **error_responses("unauthorized", "fit_not_found", "invalid_parameter", "store_unavailable"),
     },
 )

@@ -57,10 +57,8 @@ async def get_fit_table(request: Request, fit_id: str) -> Response:
 @router.get(
     "/fits/{fit_id}/plot.svg",
     response_class=Response,
-    responses={
-        200: {"description": "The plot", "content": {"image/svg+xml": {"schema": {"type": "string"}}}},
-        **_ERRORS,
-    },
+    # Without a content type, because generators of clients reject those that they do not know.
+    responses={200: {"description": "The plot, as image/svg+xml"}, **_ERRORS},
 )
 async def get_fit_plot(request: Request, fit_id: str, query: Annotated[PlotQuery, Query()]) -> Response:
     """Draw a plot of a fit."""

@@ -16,7 +16,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.processes import ApiProcess, WorkerProcess, redis_server
+from tests.processes import ApiProcess, WorkerProcess, redis_server, wait_for
+from tests.service.requests import MINIMAL
 
 CONFIGURATION = Path(__file__).with_name("schemathesis.toml")
 CASES = os.environ.get("SCHEMATHESIS_CASES")
@@ -31,9 +32,14 @@ def test_all_checks_hold(tmp_path: Path) -> None:
         command = [
             *(sys.executable, "-m", "schemathesis.cli", "--config-file", str(CONFIGURATION)),
             *("run", f"{api.url}/openapi.json", "--checks", "all"),
+            *("--request-timeout", "60"),
             *("--phases", ",".join(phases), "--max-examples", str(cases)),
             *("--header", f"Authorization: Bearer {KEY}", "--continue-on-failure", "--seed", "1"),
         ]
+        # The process for simulations starts with the first one, which may take longer than it may.
+        headers = {"Authorization": f"Bearer {KEY}"}
+        with api.client(headers=headers) as client:
+            wait_for(lambda: client.post("/simulations", json=MINIMAL).status_code == 200, 300, "a simulation")
         done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
         log = api.log()
     if CASES:
