@@ -178,3 +178,19 @@ def test_a_model_without_a_value_is_explained(name: str) -> None:
     with pytest.raises(FitError) as caught:
         fitted(request)
     assert explanation in caught.value.detail
+
+
+@pytest.mark.parametrize("distribution", ["normal", "lognormal", "laplace", "student-t"])
+def test_exact_data_with_an_estimated_scale_have_a_likelihood_without_a_maximum(distribution: str) -> None:
+    times = np.linspace(0.0, 4.0, 9)
+    request = {
+        "system": {"states": ["x"], "parameters": ["k"], "equations": {"x": "-k*x"}},
+        "data": {"times": times.tolist(), "values": {"x": (3.0 * np.exp(-0.5 * times)).tolist()}},
+        "parameters": {"k": 0.7},
+        "initial_state": {"x": 2.0},
+        "noise": {"x": {"distribution": distribution, "sigma": "estimate"}},
+    }
+    result = fitted(request)
+    assert result.parameters["k"].value == pytest.approx(0.5, abs=1e-5)
+    told = [warning for warning in result.warnings if "the likelihood has no maximum" in warning.message]
+    assert [warning.names for warning in told] == [["x"]]

@@ -99,7 +99,7 @@ class TestFailures:
 
     def test_an_equation_without_a_value_is_an_error(self, engine: str) -> None:
         layer = ODELayer({"states": ["x"], "equations": {"x": "log(x - 2)"}}, engine=engine)
-        with pytest.raises(SolveError, match="stopped being finite") as caught:
+        with pytest.raises(SolveError, match=r"log\(x - 2\) has no finite value for x = 1") as caught:
             layer(tensor(0.0, 1.0), tensor(1.0), torch.zeros(0))
         assert caught.value.code == "not_finite"
 
