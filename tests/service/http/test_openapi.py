@@ -141,7 +141,9 @@ def test_the_examples_of_a_submission_are_accepted_and_linked(client: httpx.Clie
 def test_null_is_a_missing_value_in_data_and_nothing_else(made: Json) -> None:
     nullable = {way for way, node in nodes(made) if {"type": "null"} in node.get("anyOf", ())}
 
-    assert all(re.search(r"/(values|residuals|sigma)/additionalProperties/items$", way) for way in nullable), nullable
+    assert all(
+        re.search(r"/(values|residuals|sigma|lower_95|upper_95)/additionalProperties/items$", way) for way in nullable
+    ), nullable
     assert any("/values/" in way for way in nullable)
 
 
