@@ -77,7 +77,8 @@ class SolveError(OdelibError):
 
     code: a key of `MESSAGES`. time: where the solver stopped, in the caller's unit of time. max_steps: the limit it
     ran under. experiment: the name of the series, where there are several. explain: returns which part of which
-    equation has no value there, or None.
+    equation has no value there, or None. event: the name of the last event. rate: the largest rate of a state that has
+    not settled.
 
     >>> import torch
     >>> from odelib import ODELayer
@@ -96,6 +97,17 @@ class SolveError(OdelibError):
         "divide by zero or take the logarithm or a root of a negative number",
         "step_too_small": "the solver's step became too small to continue at t = {time:.6g}; the solution may diverge "
         "there, or solver.rtol and solver.atol may be too small",
+        "too_many_events": "the event {event!r:.80} had happened as often as its 'most' allows by t = {time:.6g}; "
+        "increase it, or change the event so that it does not make its own condition true again",
+        "endless_events": "the event {event!r:.80} happens again and again, at ever shorter intervals by t = "
+        "{time:.6g}; let an event with 'stop', or one that sets the state to rest, end this",
+        "not_settled": "no steady state was reached before the start at t = {time:.6g}: the largest rate of a state is "
+        "still {rate:.3g} per unit of time; the system may oscillate or grow for these values",
+        "before_start": "a dose or change lies at t = {time:.6g}, before the start of its experiment; give start_time, "
+        "or bounds that keep its time and lag after it",
+        "dose": "a dose after t = {time:.6g} has a time or amount that is not finite, or a duration, rate or interval "
+        "that is not positive; give bounds to the parameters in it",
+        "change": "a change after t = {time:.6g} has a time that is not finite; give bounds to the parameters in it",
     }
 
     UNDEFINED = "the solution cannot be continued at t = {time:.6g}: {explanation}"
@@ -107,11 +119,14 @@ class SolveError(OdelibError):
         max_steps: int,
         experiment: str | None = None,
         explain: Callable[[], str | None] | None = None,
+        event: str | None = None,
+        rate: float | None = None,
     ) -> None:
         self.code = code
         self.time = time
         self.max_steps = max_steps
         self.experiment = experiment
+        self.event, self.rate = event, rate
         self._explain = explain
         super().__init__(code, time, max_steps, experiment)
 
@@ -121,23 +136,30 @@ class SolveError(OdelibError):
         if self._explain is not None:
             explanation = self._explain()
             template = self.UNDEFINED if explanation else template
-        message = template.format(time=self.time, max_steps=self.max_steps, explanation=explanation)
+        message = template.format(
+            time=self.time, max_steps=self.max_steps, explanation=explanation, event=self.event, rate=self.rate
+        )
         return f"in the experiment {self.experiment!r:.80}: {message}" if self.experiment else message
 
     def in_experiment(self, name: str) -> SolveError:
         """Return the same error with the name of the experiment in which it occurred."""
-        return type(self)(self.code, self.time, self.max_steps, name, self._explain)
+        return type(self)(self.code, self.time, self.max_steps, name, self._explain, self.event, self.rate)
 
     def __reduce__(self) -> tuple[Any, ...]:
         """Rebuild from the arguments, so that the error survives pickling, with its explanation as a text."""
         explanation = self._explain() if self._explain else None
-        return _unpickled, (type(self), self.code, self.time, self.max_steps, self.experiment, explanation)
+        given = (self.code, self.time, self.max_steps, self.experiment)
+        return _unpickled, (type(self), given, explanation, self.event, self.rate)
 
 
 def _unpickled(
-    kind: type[SolveError], code: str, time: float, max_steps: int, experiment: str | None, explanation: str | None
+    kind: type[SolveError],
+    given: tuple[str, float, int, str | None],
+    explanation: str | None,
+    event: str | None,
+    rate: float | None,
 ) -> SolveError:
-    return kind(code, time, max_steps, experiment, (lambda: explanation) if explanation else None)
+    return kind(*given, (lambda: explanation) if explanation else None, event, rate)
 
 
 class FitError(OdelibError):

@@ -12,6 +12,7 @@ from typing import ClassVar, Protocol
 from torch import Tensor
 
 from odelib.arrays import Reals
+from odelib.engines.schedules.schedule import Protocols
 from odelib.errors import SolveError, StopReason
 from odelib.problem.solver import AbsoluteTolerance
 from odelib.problem.system import System
@@ -57,6 +58,12 @@ class SolveSettings:
     times: (T,), or (B, T) for members of a batch with their own times; float64, non-decreasing; the initial state holds
     at the first. constants: (c,) or (B, c), in the system's order, never differentiated. stop: called during the solve;
     a reason stops it. differentiate_by: which derivatives to compute.
+
+    protocols: what was done in each member; None if nothing was. before: (T,) or (B, T), whether the output at this
+    time, if something happens at the very instant, has the state before; None if all have the state after. is_start:
+    False for a solve that begins in the middle of a trajectory, where what happens at its first time has already
+    happened, a steady state among it. skips_earlier: leave out what was done before the first time, and steady states;
+    else a member in which anything was done before its start fails.
     """
 
     times: Tensor
@@ -64,6 +71,10 @@ class SolveSettings:
     options: SolverOptions
     stop: StopCheck
     differentiate_by: DifferentiateBy
+    protocols: Protocols | None = None
+    before: Tensor | None = None
+    is_start: bool = True
+    skips_earlier: bool = False
 
 
 @dataclass(frozen=True)

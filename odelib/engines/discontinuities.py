@@ -70,6 +70,7 @@ class Discontinuities:
     def __init__(self, system: System) -> None:
         self._names = (*system.parameters, *system.constants)
         self._parameter_count = len(system.parameters)
+        self._unchanging = {TIME, *self._names} - system.held
         self._comparisons: list[Comparison] = []
         equations = system.equations
         self.definitions: Definitions = needed(
@@ -114,7 +115,7 @@ class Discontinuities:
 
     def _meets_time(self, pair: tuple[Node, Node]) -> bool:
         names = self._resolved(_names(pair[0]) | _names(pair[1]))
-        return TIME in names and names <= {TIME, *self._names}
+        return TIME in names and names <= self._unchanging
 
     def _resolved(self, names: frozenset[str]) -> frozenset[str]:
         """The names, with those that a definition uses in place of its own."""

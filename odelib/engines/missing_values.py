@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from odelib.engines.torch_program import TorchProgram
-from odelib.problem.expressions.definitions import Definitions, needed
+from odelib.problem.expressions.definitions import Definitions, needed, underlying
 from odelib.problem.expressions.parser import TIME, Expression, Name, Node, Operation, walk
 from odelib.problem.expressions.text import text_of
 from odelib.problem.system import System
@@ -80,7 +80,10 @@ def describe_failure(
         if not math.isfinite(value):
             return f"the value of the state {name!r} is {value} there"
     named = dict(zip((*system.parameters, *system.constants), values, strict=False))
-    program = TorchProgram(list(system.equations.values()), [], system.definitions)
+    equations = list(system.equations.values())
+    if underlying((n for e in equations for n in e.names), system.definitions) - {TIME, *system.states, *named}:
+        return None  # an input, whose value is not known here
+    program = TorchProgram(equations, [], system.definitions)
     rates = [
         float(rate) for rate in program.bind({**named, **dict(zip(system.states, state, strict=True)), TIME: time})()
     ]
@@ -98,7 +101,10 @@ def describe_observable(
 ) -> str | None:
     """Which part of an observable has no value at a time; None if all parts have one."""
     named = dict(zip((*system.states, *system.parameters, *system.constants), (*state, *values), strict=False))
-    found = missing_value(system.observables[name], {**named, TIME: time}, system.definitions)
+    observable, at = system.observables[name], {**named, TIME: time}
+    if underlying(observable.names, system.definitions) - at.keys():
+        return None  # an input, whose value is not known here
+    found = missing_value(observable, at, system.definitions)
     return found.describe() if found else None
 
 

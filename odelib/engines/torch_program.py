@@ -83,6 +83,11 @@ class TorchProgram:
     def _tensor(number: float, device: torch.device | str) -> Tensor:
         return torch.tensor(number, dtype=torch.float64, device=device)
 
+    @property
+    def count(self) -> int:
+        """The number of expressions."""
+        return len(self._outputs)
+
     def _slot(self, key: object) -> int:
         return self._slots.setdefault(key, len(self._slots))
 

@@ -19,12 +19,14 @@ from torch.autograd.forward_ad import dual_level
 from torchdiffeq import odeint
 
 from odelib.arrays import Reals
-from odelib.engines.base import Sensitivities, Solution, SolverOptions, SolveSettings, StopCheck
+from odelib.engines.base import DifferentiateBy, Sensitivities, Solution, SolverOptions, SolveSettings, StopCheck
 from odelib.engines.compiled.step_control import MAX_WITHOUT_VALUE, WHOLE_STEP
 from odelib.engines.discontinuities import Discontinuities, Found
 from odelib.engines.dual_program import DualProgram
 from odelib.engines.missing_values import describe_failure
 from odelib.engines.piecewise import solve_in_pieces
+from odelib.engines.scheduled_solve import ScheduledSolver
+from odelib.engines.scheduled_trajectory import Integrate
 from odelib.engines.symbolic import borders
 from odelib.engines.torch_program import TorchProgram, variables_of
 from odelib.errors import SolveError, StopRequested
@@ -49,6 +51,7 @@ class TorchdiffeqEngine:
         self._discontinuities = Discontinuities(system)
         equations = [self._discontinuities.equations[state] for state in system.states]
         self._program = TorchProgram(equations, variables_of(system.states), self._discontinuities.definitions)
+        self._scheduled = ScheduledSolver(system)
 
     @property
     def methods_used(self) -> tuple[str, ...]:
@@ -70,6 +73,8 @@ class TorchdiffeqEngine:
         untouched.
         """
         self._used[settings.options.method] = None
+        if self._is_scheduled(settings):
+            return self._solve_scheduled(initial_state, parameters, settings)
         if initial_state.dim() == 1:
             return Solution(self._one(initial_state, parameters, settings))
         if len(initial_state) == 0:  # the empty sum keeps the graph connected to the parameters
@@ -85,6 +90,8 @@ class TorchdiffeqEngine:
     def sensitivities(self, initial_state: Reals, parameters: Reals, settings: SolveSettings) -> Sensitivities:
         """See `Engine.sensitivities`. Each member is solved by itself, by forward mode: see `DualProgram`."""
         self._used[settings.options.method] = None
+        if self._is_scheduled(settings):
+            return self._scheduled_sensitivities(initial_state, parameters, settings)
         states, parameter_values = (torch.from_numpy(v).to(settings.times.device) for v in (initial_state, parameters))
         border, m = len(settings.differentiate_by.states), settings.differentiate_by.count
         if initial_state.ndim == 1:
@@ -100,6 +107,67 @@ class TorchdiffeqEngine:
                 failures[member] = error
                 found[member, ..., 0] = math.nan
         return Sensitivities(found[..., 0], found[..., 1 : 1 + border], found[..., 1 + border :], failures)
+
+    def _is_scheduled(self, settings: SolveSettings) -> bool:
+        return settings.protocols is not None or bool(self._system.events)
+
+    def _solve_scheduled(self, initial_state: Tensor, parameters: Tensor, settings: SolveSettings) -> Solution:
+        """As `solve`; differentiated by forward mode, as a state's jumps are no torch operations."""
+        wanted = settings.differentiate_by
+        wanted = DifferentiateBy(
+            wanted.states if initial_state.requires_grad else (), wanted.parameters if parameters.requires_grad else ()
+        )
+        found = self._scheduled_sensitivities(
+            initial_state.detach().cpu().numpy(),
+            parameters.detach().cpu().numpy(),
+            replace(settings, differentiate_by=wanted),
+        )
+        states = torch.from_numpy(found.states).to(initial_state)
+        for unknowns, indices, by in (
+            (initial_state, wanted.states, found.by_initial_state),
+            (parameters, wanted.parameters, found.by_parameters),
+        ):
+            if indices:  # adds 0, whose derivative is that of the states
+                change = (unknowns - unknowns.detach())[..., list(indices)]
+                states = states + torch.einsum("...tnu,...u->...tn", torch.from_numpy(by).to(states), change)
+        return Solution(states, found.failures)
+
+    def _scheduled_sensitivities(
+        self, initial_state: Reals, parameters: Reals, settings: SolveSettings
+    ) -> Sensitivities:
+        """As `sensitivities`, under a schedule and with events; each member by itself."""
+        is_single = initial_state.ndim == 1
+        states, values = np.atleast_2d(initial_state), np.atleast_2d(parameters)
+        rows, failures = self._scheduled.solve(states, values, settings, self._integrator)
+        if is_single and failures:
+            raise failures[0]
+        border = 1 + len(settings.differentiate_by.states)
+        rows = rows[0] if is_single else rows
+        return Sensitivities(rows[..., 0], rows[..., 1:border], rows[..., border:], failures)
+
+    def _integrator(self, settings: SolveSettings, sizes: Tensor) -> Integrate:
+        """Integrates a member piece by piece. sizes: (m,), of the unknowns: see `_one_with_sensitivities`."""
+        options, count = settings.options, len(self._system.states)
+        relative = torch.cat([sizes.new_ones(1), 1 / torch.where(sizes > 0, sizes, 1.0)])
+        atols = relative.unsqueeze(-1) * _given(options.atol)
+        none = sizes.new_zeros(0)
+        right_hand_side: _RightHandSide | None = None
+
+        def integrate(program: Program, rows: Tensor, times: Tensor) -> tuple[Tensor, list[tuple[float, Tensor]]]:
+            nonlocal right_hand_side
+            taken = 0 if right_hand_side is None else right_hand_side.steps
+            duration = float(times[-1] - times[0])
+            right_hand_side = _RightHandSide(program, options.max_steps, settings.stop, duration, _without_explanation)
+            right_hand_side.steps, right_hand_side.keeps_steps = taken, True
+            try:
+                found = _odeint(right_hand_side, rows, times, none, options, atols, count)
+            except AssertionError as error:  # torchdiffeq's way to report that it cannot go on
+                raise right_hand_side.failure(options.max_steps) from error
+            finally:
+                self.most_steps = max(self.most_steps, right_hand_side.steps)
+            return found, right_hand_side.accepted
+
+        return integrate
 
     def _each(self, initial_state: Tensor, parameters: Tensor, settings: SolveSettings) -> Solution:
         rows, failures = [], {}
@@ -254,9 +322,10 @@ def _of_member(settings: SolveSettings, member: int, count: int) -> SolveSetting
 
 def _odeint(
     right_hand_side: _RightHandSide, start: Tensor, times: Tensor, discontinuities: Tensor, options: SolverOptions,
-    atol: float | Tensor,
+    atol: float | Tensor, count: int | None = None,
 ) -> Tensor:  # fmt: skip
-    solver_options: dict[str, Any] = {"norm": _largest_norm}
+    """count: how many of the states have an error; those after them are held."""
+    solver_options: dict[str, Any] = {"norm": lambda error: _largest_norm(error[..., :count])}
     if len(discontinuities):
         solver_options["jump_t"] = discontinuities
     if options.method == "dopri8":
@@ -296,6 +365,8 @@ class _RightHandSide:
         self._check = _check_of(stop)
         self.steps = 0
         self._without_value = 0
+        self.keeps_steps = False  # that are accepted
+        self.accepted: list[tuple[float, Tensor]] = []
         self._time = math.nan
         self._state: Tensor | None = None
         self._derivative: Tensor | None = None
@@ -319,8 +390,10 @@ class _RightHandSide:
         if not self._time + step > self._time:
             raise self.failure(self._max_steps)
 
-    def callback_accept_step(self, _t0: Tensor, _y0: Tensor, dt: Tensor) -> None:
-        """Called by torchdiffeq after a step that it accepts."""
+    def callback_accept_step(self, t0: Tensor, y0: Tensor, dt: Tensor) -> None:
+        """Called by torchdiffeq after a step that it accepts, with the time and the state at its start."""
+        if self.keeps_steps:
+            self.accepted.append((t0.item(), y0))
         if dt.item() > WHOLE_STEP * self._duration:
             self._without_value = 0
 
@@ -336,6 +409,10 @@ class _RightHandSide:
         finite = all(bool(v.isfinite().all()) for v in (self._state, self._derivative) if v is not None)
         explain = None if self._state is None else partial(self._explain, self._time, self._state.detach())
         return SolveError("step_too_small" if finite else "not_finite", self._time, max_steps, explain=explain)
+
+
+def _without_explanation(_time: float, _state: Tensor) -> None:
+    """None: the names in an extended system are not the caller's."""
 
 
 def _check_of(stop: StopCheck) -> Callable[[Tensor | None], None]:

@@ -82,7 +82,8 @@ class System:
 
     equations: in the order of `states`. angles: maps a state that is an angle to the state that is its radius, for
     polar plots. definitions: expressions that others use by name, each after those that it uses. inputs: the names of
-    known functions of time, which each experiment gives: see `odelib.problem.protocol`.
+    known functions of time, which each experiment gives: see `odelib.problem.protocol`. held: names of constants that
+    change during a solve; only engines make such systems.
     """
 
     name: str
@@ -98,6 +99,7 @@ class System:
     definitions: Mapping[str, Expression] = field(default_factory=dict)
     inputs: tuple[str, ...] = ()
     events: tuple[Event, ...] = ()
+    held: frozenset[str] = frozenset()
 
     def definition(self) -> SystemDefinition:
         """Return the definition that a caller would write for this system."""
