@@ -143,9 +143,10 @@ class StageReport(Response):
 class Dense(Response):
     """A trajectory on a fine time grid, for plots. Observables are null where they are not finite."""
 
-    times: Numbers
+    times: Annotated[Numbers, Field(description="The time of a dose or change is there twice: before and after it.")]
     states: dict[str, Numbers]
     values: dict[str, NumbersOrNull]
+    inputs: Annotated[dict[str, Numbers] | None, Field(description="The system's inputs, if it has any.")] = None
 
 
 class Trajectory(Response):

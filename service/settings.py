@@ -57,6 +57,8 @@ class ServiceSettings(BaseSettings):
     max_expression_levels: Annotated[int, Field(ge=1, le=500)] = _LIMITS.expression_levels
     max_definition_characters: Positive = _LIMITS.definition_characters
     max_stages: Positive = _LIMITS.stages
+    max_knots: Positive = _LIMITS.knots
+    max_doses: Positive = _LIMITS.doses
     max_predicted_values: Positive = _LIMITS.predicted_values
     max_names: Positive = _LIMITS.names
     max_labels: Positive = _LIMITS.labels
@@ -72,6 +74,8 @@ class ServiceSettings(BaseSettings):
             expression_levels=self.max_expression_levels,
             definition_characters=self.max_definition_characters,
             stages=self.max_stages,
+            knots=self.max_knots,
+            doses=self.max_doses,
             predicted_values=self.max_predicted_values,
             names=self.max_names,
             labels=self.max_labels,

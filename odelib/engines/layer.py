@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
@@ -21,12 +21,25 @@ from odelib.engines.base import (
 )
 from odelib.engines.compiled.tolerances import AUTO_ATOL
 from odelib.engines.registry import choose, choose_device, choose_for_sensitivities
+from odelib.engines.schedules.extended_system import ExtendedSystem
+from odelib.engines.schedules.schedule import Protocols
 from odelib.engines.symbolic import borders
 from odelib.engines.torch_program import TorchProgram, variables_of
 from odelib.problem.catalogue import resolve_system
 from odelib.problem.limits import Limits
 from odelib.problem.solver import ABILITIES, AUTO, AbsoluteTolerance
 from odelib.problem.system import System, SystemDefinition
+
+
+@dataclass(frozen=True)
+class ProtocolSettings:
+    """What was done in the members of a solve: the fields of `SolveSettings` with these names."""
+
+    protocols: Protocols | None = None
+    before: Tensor | None = None
+    is_start: bool = True
+    skips_earlier: bool = False
+
 
 # the attribute that holds the value of an argument which a call leaves out
 _ATTRIBUTES = {"parameters": "parameter_vector", "initial_state": "initial_state_vector", "constants": "_constants"}
@@ -84,9 +97,11 @@ class ODELayer(nn.Module):
         self.device = None if device == "auto" else choose_device(device)
         self.constants = dict(self.system.constants) | _known("constants", constants or {}, self.system.constants)
         self.stop: StopCheck = never
+        self.needs_protocols = False
         self._constants = torch.tensor(list(self.constants.values()), dtype=torch.float64, device=self.device)
         self._checked: tuple[Tensor, int] | None = None
         self._sensitivity_engine: Engine | None = None
+        self._extended: ExtendedSystem | None = None
         self.differentiate_by = DifferentiateBy(
             tuple(range(len(self.system.states))), tuple(range(len(self.system.parameters)))
         )
@@ -132,9 +147,10 @@ class ODELayer(nn.Module):
         initial_state: Tensor | None = None,
         parameters: Tensor | None = None,
         constants: Tensor | None = None,
+        done: ProtocolSettings | None = None,
     ) -> Solution:
-        """Like `forward`, but also return the errors of the batch members that failed."""
-        state, parameter, settings = self._solve_settings(times, initial_state, parameters, constants)
+        """Like `forward`, but also return the errors of the batch members that failed. done: what was done in them."""
+        state, parameter, settings = self._solve_settings(times, initial_state, parameters, constants, done)
         return self.engine.solve(state, parameter, settings)
 
     def sensitivities(
@@ -143,12 +159,14 @@ class ODELayer(nn.Module):
         initial_state: Tensor | None = None,
         parameters: Tensor | None = None,
         constants: Tensor | None = None,
+        done: ProtocolSettings | None = None,
     ) -> Sensitivities:
         """Return the states and their derivatives by initial values and parameters, as numpy arrays.
 
         They come from forward sensitivities, dS/dt = J·S + ∂f/∂p, not from autograd. `differentiate_by` selects the
-        columns; by default all initial values and all parameters. Takes the arguments of `forward` and raises the same
-        errors. Computed by `sensitivity_engine`, with this layer's tolerances, and its method if that engine has it.
+        columns; by default all initial values and all parameters. Takes the arguments of `solve` and raises the errors
+        of `forward`. Computed by `sensitivity_engine`, with this layer's tolerances, and its method if that engine has
+        it.
 
         >>> import torch
         >>> layer = ODELayer({"states": ["x"], "parameters": ["k"], "equations": {"x": "-k*x"}})
@@ -158,7 +176,7 @@ class ODELayer(nn.Module):
         >>> round(float(found.by_parameters[-1, 0, 0]), 4)  # x = 2·exp(-k·t), ∂x/∂k = -t·x
         -0.7358
         """
-        state, parameter, settings = self._solve_settings(times, initial_state, parameters, constants)
+        state, parameter, settings = self._solve_settings(times, initial_state, parameters, constants, done)
         engine, options = self.sensitivity_engine, self.options
         ability = ABILITIES[engine.name]
         if options.method not in (ability.default_method, *ability.methods):
@@ -169,16 +187,24 @@ class ODELayer(nn.Module):
     def sensitivity_engine(self) -> Engine:
         """The engine that computes sensitivities; chosen on first use, which may compile the system."""
         if self._sensitivity_engine is None:
-            self._sensitivity_engine = choose_for_sensitivities(self.engine, self.system)
+            self._sensitivity_engine = choose_for_sensitivities(
+                self.engine, self.system, needs_protocols=self.needs_protocols or bool(self.system.events)
+            )
         return self._sensitivity_engine
 
     def observe(
-        self, times: Tensor, states: Tensor, parameters: Tensor | None = None, constants: Tensor | None = None
+        self,
+        times: Tensor,
+        states: Tensor,
+        parameters: Tensor | None = None,
+        constants: Tensor | None = None,
+        seen: Mapping[str, Tensor] | None = None,
     ) -> dict[str, Tensor]:
         """Return the observables by name, (T,) or (B, T), from states (T, n) or (B, T, n).
 
         times: (T,) or (B, T). parameters: (p,) or (B, p); constants: (c,) or (B, c). With the states (T, n) of one
-        trajectory, parameters (T, p) and constants (T, c) are values at each time.
+        trajectory, parameters (T, p) and constants (T, c) are values at each time. seen: inputs, and constants that
+        change, by name, of the same shape as an observable: see `seen`.
 
         >>> import torch
         >>> definition = {"states": ["x"], "equations": {"x": "1"}, "observables": {"area": "x**2"}}
@@ -191,6 +217,7 @@ class ODELayer(nn.Module):
             parameter, constant = parameter.unsqueeze(-2), constant.unsqueeze(-2)
         values = dict(zip(self.system.constants, constant.to(states.device).unbind(-1), strict=True))
         values |= zip(self.system.parameters, parameter.unbind(-1), strict=True)
+        values |= seen or {}
         observables = self._observables.bind(values, states.device, self.border_tolerances(states))
         outputs = observables(times.to(states), *states.unbind(-1))
         shape = states.shape[:-1]
@@ -205,8 +232,46 @@ class ODELayer(nn.Module):
             atol = [self.options.atol] * states.shape[-1]
         return borders.tolerances(self.options.rtol, dict(zip(self.system.states, atol, strict=True)))
 
+    def seen(
+        self, names: Collection[str], times: Tensor, parameters: Tensor, constants: Tensor, done: ProtocolSettings
+    ) -> dict[str, Tensor]:
+        """The inputs and the constants that change, as measurements see them, by name, (B, T) each.
+
+        Empty if none of `names` is one of them. times: (B, T). parameters: (B, p); the values are differentiable by
+        these. constants: (B, c).
+        """
+        if done.protocols is None:
+            return {}
+        protocols = done.protocols.all
+        changing = {name for protocol in protocols for change in protocol.changes for name in change.constants}
+        if not changing.union(self.system.inputs).intersection(names):
+            return {}
+        if self._extended is None or self._extended.protocols is not protocols:
+            self._extended = ExtendedSystem(self.system, protocols)
+        return self._extended.observed_values(
+            done.protocols.members, times, done.before, parameters, constants, skips_earlier=done.skips_earlier
+        )
+
+    def seen_in_one(
+        self,
+        names: Collection[str] | None,
+        times: Tensor,
+        parameters: Tensor,
+        constants: Tensor,
+        done: ProtocolSettings,
+    ) -> dict[str, Tensor]:
+        """As `seen` for one trajectory: times (T,), parameters (p,), constants (c,). names: None for all names."""
+        wanted = [*self.system.inputs, *self.system.parameters, *self.system.constants] if names is None else names
+        found = self.seen(wanted, times.unsqueeze(0), parameters.unsqueeze(0), constants.unsqueeze(0), done)
+        return {name: column[0] for name, column in found.items()}
+
     def _solve_settings(
-        self, times: Tensor, initial_state: Tensor | None, parameters: Tensor | None, constants: Tensor | None
+        self,
+        times: Tensor,
+        initial_state: Tensor | None,
+        parameters: Tensor | None,
+        constants: Tensor | None,
+        done: ProtocolSettings | None,
     ) -> tuple[Tensor, Tensor, SolveSettings]:
         """Initial state and parameters, both with the batch if there is one, and the settings."""
         state = self._input("initial_state", initial_state, self.system.states)
@@ -216,7 +281,11 @@ class ODELayer(nn.Module):
         if not state.dim() == parameter.dim() == times.dim() == constant.dim() == 1:
             size = _batch_size(initial_state=state, parameters=parameter, times=times, constants=constant)
             state, parameter = state.expand(size, -1), parameter.expand(size, -1)
-        return state, parameter, SolveSettings(times, constant, self.options, self.stop, self.differentiate_by)
+        settings = SolveSettings(times, constant, self.options, self.stop, self.differentiate_by)
+        if done is None:
+            return state, parameter, settings
+        before = done.before[0] if done.before is not None and state.dim() == 1 else done.before
+        return state, parameter, replace(settings, **{**vars(done), "before": before})
 
     def _times(self, times: Tensor) -> Tensor:
         """Check the times. The last ones are not checked again: a fit passes the same ones thousands of times."""

@@ -10,7 +10,7 @@ from odelib.engines.base import Engine
 from odelib.engines.compiled.engine import CompiledEngine
 from odelib.engines.torchdiffeq import TorchdiffeqEngine
 from odelib.errors import FitError
-from odelib.problem.solver import choose_engine
+from odelib.problem.solver import ABILITIES, choose_engine
 from odelib.problem.system import System
 
 ENGINES: Mapping[str, type[Engine]] = {engine.name: engine for engine in (CompiledEngine, TorchdiffeqEngine)}
@@ -25,15 +25,16 @@ def choose(engine: str, method: str, device: str = "cpu") -> tuple[type[Engine],
     return ENGINES[name], method
 
 
-def choose_for_sensitivities(engine: Engine, system: System) -> Engine:
-    """The engine that computes the sensitivities of a system which `engine` solves.
+def choose_for_sensitivities(engine: Engine, system: System, *, needs_protocols: bool) -> Engine:
+    """The engine that computes the sensitivities of a system which `engine` solves. needs_protocols: see `Ability`.
 
     An engine without forward sensitivities is much slower at this than one that has them, so that such a one takes over
     unless the system is too large for it.
     """
     if engine.has_forward_sensitivities:
         return engine
-    for other in (chosen(system) for chosen in ENGINES.values() if chosen.has_forward_sensitivities):
+    able = (chosen for name, chosen in ENGINES.items() if ABILITIES[name].has_protocols or not needs_protocols)
+    for other in (chosen(system) for chosen in able if chosen.has_forward_sensitivities):
         try:
             other.prepare()
         except FitError:

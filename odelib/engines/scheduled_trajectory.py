@@ -77,8 +77,8 @@ class Given:
     """One member's part of a solve.
 
     start: (1 + m, n), held states included. times: (T,), from the start; before: (T,), see `SolveSettings`. directions:
-    by parameter its derivatives by the unknowns, (m,). jacobian: (R, m), the schedule's by the unknowns. tolerances: see
-    `TorchProgram.bind`.
+    by parameter its derivatives by the unknowns, (m,). jacobian: (R, m), the schedule's by the unknowns. tolerances:
+    see `TorchProgram.bind`.
     """
 
     schedule: Schedule

@@ -227,7 +227,7 @@ class _Equations:
             own = torch.stack([output.expand(k)[i] for i, output in enumerate(outputs)])
         found: tuple[Tensor | None, ...] = (None, None)
         if own.requires_grad:
-            found = torch.autograd.grad(own.sum(), (state, parameters), allow_unused=True)
+            found = torch.autograd.grad(own, (state, parameters), torch.ones_like(own), allow_unused=True)
         by_state, by_parameter = (
             np.zeros((k, size)) if gradient is None else gradient.numpy()
             for gradient, size in zip(found, (state.shape[1], parameters.shape[1]), strict=True)

@@ -21,6 +21,7 @@ from odelib.likelihood.fisher_information import FLAT_TOLERANCE
 from odelib.likelihood.measurements import InformationBlock, Measurements, Model, Scales
 from odelib.objective.model_columns import ModelColumns
 from odelib.objective.regularisation import Regularisation
+from odelib.objective.series_protocols import SeriesProtocols
 from odelib.objective.switches import Switches
 from odelib.objective.trajectories import Linearised, Trajectories
 from odelib.objective.unknowns import Unknowns
@@ -84,7 +85,7 @@ class Objective:
         self._max_steps = solver.max_steps
         self.unknowns = unknowns = Unknowns(problem, device)
         self.layer = layer = ODELayer(
-            problem.system,
+            problem.solved_system,
             engine=problem.engine,
             method=problem.method,
             rtol=solver.rtol,
@@ -92,10 +93,12 @@ class Objective:
             max_steps=solver.max_steps,
         )
         layer.stop, layer.differentiate_by = stop, unknowns.differentiate_by
+        layer.needs_protocols = problem.has_protocols
         self.fitted, self.held_out = problem.fitted, problem.held_out
-        self.switches = Switches(problem.system, self.fitted, unknowns)
+        self.switches = Switches(problem.solved_system, self.fitted, unknowns)
         self.columns = ModelColumns(layer, problem.sigma_expressions)
-        self.trajectories = Trajectories(self.fitted, unknowns, layer, self.columns, device)
+        self.protocols = SeriesProtocols(problem, device)
+        self.trajectories = Trajectories(self.fitted, unknowns, layer, self.columns, self.protocols, device)
         self.measurements = Measurements(
             self.fitted,
             request.noise,

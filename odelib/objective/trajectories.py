@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import pairwise
 from typing import NamedTuple
 
@@ -12,10 +12,12 @@ import torch
 from torch import Tensor
 
 from odelib.arrays import Reals
-from odelib.engines.layer import ODELayer
+from odelib.engines.layer import ODELayer, ProtocolSettings
+from odelib.engines.schedules.schedule import Protocols
 from odelib.errors import SolveError
 from odelib.objective.model_columns import ModelColumns
-from odelib.objective.observable_sensitivities import observable_sensitivities
+from odelib.objective.observable_sensitivities import Seen, observable_sensitivities
+from odelib.objective.series_protocols import SeriesProtocols
 from odelib.objective.unknowns import Unknowns
 from odelib.problem.data_split import SeriesSlice
 
@@ -28,14 +30,16 @@ class _Batch:
 
     members: their indices, (B,). times: (B, 1 + the most times), the start first; shorter rows repeat their last time.
     rows: the requested times in the flattened `times`: a slice if there is one member, which needs no padding.
+    done: what was done in the series.
     """
 
     members: Tensor
     times: Tensor
     rows: Tensor | slice
+    done: ProtocolSettings
 
     @classmethod
-    def of(cls, series: Sequence[SeriesSlice], device: torch.device) -> _Batch:
+    def of(cls, series: Sequence[SeriesSlice], protocols: SeriesProtocols, device: torch.device) -> _Batch:
         """Make the batch of some series."""
         longest = max(len(each.times) for each in series)
         times = [[each.start, *each.times, *[each.times[-1]] * (longest - len(each.times))] for each in series]
@@ -44,7 +48,20 @@ class _Batch:
             members=torch.tensor([each.index for each in series], dtype=torch.long, device=device),
             times=torch.tensor(times, dtype=torch.float64, device=device),
             rows=torch.tensor(rows, dtype=torch.long, device=device) if len(series) > 1 else slice(1, None),
+            done=protocols.settings([each.index for each in series], 1 + longest, starts=True),
         )
+
+    def repeated(self, count: int) -> tuple[Tensor, ProtocolSettings]:
+        """The times and what was done, for all members `count` times, one point after the other."""
+        if count == 1:
+            return self.times, self.done
+        protocols, before = self.done.protocols, self.done.before
+        done = replace(
+            self.done,
+            protocols=protocols and Protocols(protocols.all, protocols.members * count),
+            before=None if before is None else before.repeat(count, 1),
+        )
+        return self.times.repeat(count, 1), done
 
 
 class Linearised(NamedTuple):
@@ -69,9 +86,10 @@ class Trajectories:
         unknowns: Unknowns,
         layer: ODELayer,
         columns: ModelColumns,
+        protocols: SeriesProtocols,
         device: torch.device,
     ) -> None:
-        self.layer, self.unknowns, self._columns = layer, unknowns, columns
+        self.layer, self.unknowns, self._columns, self._protocols = layer, unknowns, columns, protocols
         self._names = {each.index: each.name for each in series}
         self._has_several = unknowns.series_count > 1
         borders = np.cumsum([0, *(len(each.times) for each in series)]).tolist()
@@ -82,7 +100,10 @@ class Trajectories:
         places_by_size: dict[int, list[int]] = {}  # numbers of times within a factor of 2, to pad no more than that
         for place, each in enumerate(series):
             places_by_size.setdefault(len(each.times).bit_length(), []).append(place)
-        self._batches = [_Batch.of([series[i] for i in places], device) for places in places_by_size.values()]
+        self._batches = [
+            _Batch.of([series[i] for i in places], protocols, device) for places in places_by_size.values()
+        ]
+        self._constantly_seen: dict[str, Tensor] | None = None
         batched = [
             row
             for places in places_by_size.values()
@@ -99,15 +120,46 @@ class Trajectories:
         """
         found = []
         for batch in self._batches:
-            solution = self.layer.solve(batch.times, *self._of_members(batch, parameters, initial_states))
+            of_members = self._of_members(batch, parameters, initial_states)
+            solution = self.layer.solve(batch.times, *of_members, batch.done)
             self._raise_first(batch, solution.failures)
             found.append(solution.states.flatten(0, 1)[batch.rows])
-        states = found[0] if len(found) == 1 else torch.cat(found)
-        return states if self._order is None else states.index_select(0, self._order)
+        return self._in_order(found)
+
+    def start_states(self, parameters: Tensor, initial_states: Tensor) -> dict[int, Tensor]:
+        """The states (n,) at which series start that do so at a steady state, by index. Raises as `states`."""
+        found: dict[int, Tensor] = {}
+        for batch in self._batches:
+            members = [int(member) for member in batch.members]
+            if any(self._protocols.has_steady_states[member] for member in members):
+                of_members = self._of_members(batch, parameters, initial_states)
+                solution = self.layer.solve(batch.times, *of_members, batch.done)
+                self._raise_first(batch, solution.failures)
+                found |= dict(zip(members, solution.states[:, 0], strict=True))
+        return {member: state for member, state in found.items() if self._protocols.has_steady_states[member]}
 
     def observe(self, states: Tensor, parameters: Tensor) -> Columns:
         """The `ModelColumns`, (N,) each, from states (N, n) and parameters (series, p)."""
-        return self._columns(self.times, states, *self._of_rows(parameters))
+        return self._columns(self.times, states, *self._of_rows(parameters), self._seen(parameters))
+
+    def _seen(self, parameters: Tensor) -> dict[str, Tensor]:
+        """The inputs and changing constants that measurements see, (N,) each, differentiable by the parameters."""
+        if self._constantly_seen is not None:
+            return self._constantly_seen
+        found: list[dict[str, Tensor]] = []
+        for batch in self._batches:
+            _, parameter, constant = self._of_members(batch, parameters, parameters)
+            values = self._columns.seen(batch.times, parameter, constant, batch.done)
+            found.append({name: column.flatten(0, 1)[batch.rows] for name, column in values.items()})
+        seen = {name: self._in_order([each[name] for each in found]) for name in found[0]}
+        if parameters.requires_grad and not any(column.requires_grad for column in seen.values()):
+            self._constantly_seen = seen  # they depend on no parameter
+        return seen
+
+    def _in_order(self, of_batches: Sequence[Tensor]) -> Tensor:
+        """The rows of all series from those of all batches."""
+        rows = of_batches[0] if len(of_batches) == 1 else torch.cat(list(of_batches))
+        return rows if self._order is None else rows.index_select(0, self._order)
 
     def linearise(self, coordinates: Reals) -> Linearised:
         """States, `ModelColumns` and their Jacobians at a point, (count,). Raises as `states`.
@@ -152,8 +204,8 @@ class Trajectories:
         points, n, count = len(parameters), starts.shape[-1], of_starts.shape[-1]
         for batch in self._batches:
             of_members = self._of_members(batch, parameters, starts)
-            times = batch.times if points == 1 else batch.times.repeat(points, 1)
-            found = self.layer.sensitivities(times, *of_members)
+            times, done = batch.repeated(points)
+            found = self.layer.sensitivities(times, *of_members, done)
             for index, error in found.failures.items():
                 failures.setdefault(index // len(batch.members), self._of_series(batch, index, error))
             members = batch.members.cpu().numpy()
@@ -188,6 +240,9 @@ class Trajectories:
             for place, jacobian in enumerate(of_parameters)
             for rows, index in zip(self.slices, self._names, strict=True)
         ]
+        with torch.enable_grad():
+            own = [each.detach().requires_grad_() for each in parameters]
+            seen = Seen.joined([Seen.of(self._seen(each), each) for each in own])
         columns, jacobians = observable_sensitivities(
             self._columns,
             self.times if count == 1 else self.times.repeat(count),
@@ -196,6 +251,7 @@ class Trajectories:
             row_constants,
             state_jacobian.reshape(count * size, *state_jacobian.shape[2:]),
             of_series,
+            seen,
         )
         places = [slice(place * size, (place + 1) * size) for place in range(count)]
         return [

@@ -109,8 +109,15 @@ class Unknowns:
         return len(self._series)
 
     def values(self, coordinates: Reals) -> tuple[Tensor, Tensor]:
-        """The parameters (series, p) and initial states (series, n) at a point, as new tensors."""
+        """The parameters (series, p) and initial states (series, n) at a point, as new tensors.
+
+        Parameters are those of `ResolvedProblem.solved_system`.
+        """
         return self._model.values(self._to_values(coordinates))
+
+    def with_derived(self, index: int, parameters: Tensor) -> Tensor:
+        """The parameters of the solved system, (p,), from the caller's, in a series; differentiable by these."""
+        return self._model.with_derived(index, parameters)
 
     def gradient(self, coordinates: Reals, by_parameters: Reals, by_states: Reals) -> Reals:
         """The gradient of a function by the coordinates, (count,), from its gradients by the `values`."""
@@ -128,7 +135,7 @@ class Unknowns:
         """All values at a point, by name."""
         parameters, states = self.values(coordinates)
         return Point(
-            [dict(zip(self.system.parameters, row, strict=True)) for row in parameters.tolist()],
+            [dict(zip(self.system.parameters, row, strict=False)) for row in parameters.tolist()],  # then derived ones
             [dict(zip(self.system.states, row, strict=True)) for row in states.tolist()],
         )
 

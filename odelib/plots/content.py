@@ -10,11 +10,12 @@ from odelib.problem.predictions import Prediction
 from odelib.problem.request import FitProblem
 from odelib.problem.series import MeasuredSeries
 from odelib.problem.system import System
-from odelib.result import FitResult, PredictionResult
+from odelib.result import Dense, FitResult, PredictionResult
 
 MAX_PANELS = 12  # of a section
 MAX_NAMED = 12  # experiments in a legend
 RESIDUAL_HEIGHT = 0.45  # of a panel's
+INPUT_HEIGHT = 0.6
 
 
 @dataclass(frozen=True)
@@ -43,7 +44,12 @@ class Section:
         ratios: list[float] = []
         for name in self.observables(system):
             ratios += [1.0, RESIDUAL_HEIGHT] if name in with_residuals else [1.0]
-        return ratios
+        return ratios + [INPUT_HEIGHT] * len(self.inputs)
+
+    @property
+    def inputs(self) -> list[str]:
+        """The inputs to draw, at most `MAX_PANELS`."""
+        return list(dict.fromkeys(name for curve in self.curves for name in curve.inputs))[:MAX_PANELS]
 
 
 def fit_sections(problem: FitProblem, result: FitResult) -> list[Section]:
@@ -95,7 +101,7 @@ def _series_section(
     fitted = {trajectory.name: len(trajectory.times) for trajectory in result.trajectories}
     for trajectory in result.trajectories:
         style, dense = styles[trajectory.name], trajectory.dense
-        curves.append(Curve(style.fit_label, dense.times, dense.states, dense.values, fixed_colour=style.curve_colour))
+        curves.append(dense_curve(style.fit_label, dense, style.curve_colour))
         points.append(_measurements(style, slice(len(trajectory.times))))
         measured = {name: column for name, column in trajectory.residuals.items() if set(column) != {None}}
         residuals.append(Points(style.label("data"), trajectory.times, measured, colour=style.data_colour))
@@ -113,6 +119,19 @@ def _series_section(
     count = len(problem.series)
     title = f"{count} experiments" if count > 1 else f"Series {problem.series[0].name!r}"
     return Section(title, curves, points, residuals)
+
+
+def dense_curve(label: str, dense: Dense, colour: str | None) -> Curve:
+    """Return the curve of a trajectory on a fine grid of times."""
+    return Curve(
+        label,
+        dense.times,
+        dense.states,
+        dense.values,
+        fixed_colour=colour,
+        inputs=dense.inputs or {},
+        has_instants=True,
+    )
 
 
 def _styles(series: Sequence[MeasuredSeries]) -> dict[str, _SeriesStyle]:

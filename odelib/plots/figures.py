@@ -17,10 +17,18 @@ from matplotlib.axis import Axis, Tick
 from matplotlib.figure import Figure, SubFigure
 from matplotlib.text import Text
 
-from odelib.plots.content import Section, fit_sections
+from odelib.plots.content import Section, dense_curve, fit_sections
 from odelib.plots.phase_plane import draw_plane, planes_of
 from odelib.plots.profiles import draw_profile, profile_panels
-from odelib.plots.time_series import DATA_COLOUR, Curve, Points, draw_residuals, draw_series, experiment_colours
+from odelib.plots.time_series import (
+    DATA_COLOUR,
+    Curve,
+    Points,
+    draw_input,
+    draw_residuals,
+    draw_series,
+    experiment_colours,
+)
 from odelib.plots.waterfall import draw_waterfall, stages_with_starts
 from odelib.problem.request import FitProblem
 from odelib.problem.system import System
@@ -107,7 +115,7 @@ def plot_simulations(simulations: Sequence[SimulatedSeries], *, subtitle: str = 
     for simulation, colour in zip(simulations, experiment_colours(len(simulations)), strict=True):
         dense, data = simulation.dense, simulation.data
         label = data["name"] if several else "without noise"
-        curves.append(Curve(label, dense.times, dense.states, dense.values, fixed_colour=colour))
+        curves.append(dense_curve(label, dense, colour))
         data_label = "_simulated data" if several else "simulated data"
         points.append(Points(data_label, data["times"], data["values"], colour=colour if several else DATA_COLOUR))
     notes = [subtitle] if subtitle else []
@@ -240,6 +248,8 @@ def _draw_time_series(figure: SubFigure, system: System, section: Section) -> No
         draw_series(next(next_panel), name, section.curves, section.points)
         if any(name in points.values for points in section.residuals):
             draw_residuals(next(next_panel), name, section.residuals)
+    for name in section.inputs:
+        draw_input(next(next_panel), name, section.curves)
     panels[-1].set_xlabel("time")
     _add_legend(figure, panels)
 

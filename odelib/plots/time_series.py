@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import pairwise
 from typing import Any
 
 import matplotlib
@@ -20,6 +21,7 @@ COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")
 DATA_COLOUR = "#4d4d4d"
 GRID_COLOUR = "#dcdcdc"
 MAX_LABEL = 28  # characters of a name beside an axis
+MAX_INSTANTS = 100  # of one curve that are marked
 
 Values = Sequence[float | None]  # None: not measured, or not finite
 
@@ -30,6 +32,7 @@ class Curve:
 
     label: for the legend, which leaves out a label that begins with "_". dashed: for predictions. lower, upper: the
     ends of the band of each observable that has one. fixed_colour: that of an experiment; None to choose by position.
+    inputs: the system's, at `times`. has_instants: two equal times are an instant at which something was done.
     """
 
     label: str
@@ -40,6 +43,14 @@ class Curve:
     lower: Mapping[str, Sequence[float | None]] = field(default_factory=dict)
     upper: Mapping[str, Sequence[float | None]] = field(default_factory=dict)
     fixed_colour: str | None = None
+    inputs: Mapping[str, Sequence[float]] = field(default_factory=dict)
+    has_instants: bool = False
+
+    @property
+    def instants(self) -> list[float]:
+        """The times at which something was done, such as a dose."""
+        pairs = pairwise(self.times) if self.has_instants else ()
+        return list(dict.fromkeys(time for time, other in pairs if time == other))
 
     @property
     def line_style(self) -> str:
@@ -94,6 +105,7 @@ def experiment_colours(count: int) -> list[str]:
 
 def draw_series(axes: Axes, name: str, curves: Sequence[Curve], points: Sequence[Points]) -> None:
     """Draw an observable over time."""
+    _draw_instants(axes, curves)
     for measured in points:
         if name in measured.values:
             _draw_measurements(axes, name, measured)
@@ -111,6 +123,25 @@ def draw_series(axes: Axes, name: str, curves: Sequence[Curve], points: Sequence
     if points and all(float(time).is_integer() for measured in points for time in measured.times):
         axes.xaxis.set_major_locator(MaxNLocator(integer=True))  # such as years
     style_axes(axes)
+
+
+def draw_input(axes: Axes, name: str, curves: Sequence[Curve]) -> None:
+    """Draw an input over time."""
+    for i, curve in enumerate(curves):
+        if name in curve.inputs:
+            axes.plot(curve.times, curve.inputs[name], color=curve.colour(i), lw=1.2, label=curve.label, zorder=3)
+    axes.set_ylabel(shortened(name), fontsize=8)
+    style_axes(axes)
+
+
+def _draw_instants(axes: Axes, curves: Sequence[Curve]) -> None:
+    """Mark the times at which something was done, unless these are too many to be told apart."""
+    for curve in curves:
+        instants = curve.instants
+        for time in instants if len(instants) <= MAX_INSTANTS else ():
+            axes.axvline(
+                time, color=curve.fixed_colour or DATA_COLOUR, lw=0.7, ls=":", zorder=1, label="_dose or change"
+            )
 
 
 def draw_residuals(axes: Axes, name: str, residuals: Sequence[Points]) -> None:

@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Annotated, Any, TypeVar
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Discriminator, Field, Tag
 from pydantic_core import PydanticCustomError
+from typing_extensions import TypeAliasType
 
 MAX_COUNT = 2**53  # above it, not every whole number is a double, and JSON clients round
 NULL = "null is allowed only for a missing measurement"
@@ -65,6 +66,15 @@ NumbersOrNull = Annotated[list[Number | None], Field(strict=True, fail_fast=True
 PositiveNumbers = Annotated[list[PositiveNumber], Field(strict=True, fail_fast=True)]
 # A field that may be omitted. It is then None in Python, but a request must not set it to null.
 Omittable = Annotated[T | None, BeforeValidator(_not_null), Field(json_schema_extra=_without_null)]
+
+# A number, or an expression of what the place allows.
+Quantity = TypeAliasType(
+    "Quantity",
+    Annotated[
+        Annotated[Number, Tag("~number")] | Annotated[Text, Tag("~text")],
+        Discriminator(lambda value: "~text" if isinstance(value, str) else "~number"),
+    ],
+)
 
 
 class Request(BaseModel):

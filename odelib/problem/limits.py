@@ -21,6 +21,8 @@ class Limits:
     stages: int = 20
     experiments: int = 1_000
     starts: int = 1_000
+    knots: int = 200_000  # of all inputs together
+    doses: int = 10_000  # single doses and changes together
     predicted_values: int = 500_000
     predictions: int = 10_000
     names: int = 5_000  # parameters, constants and observables, each

@@ -14,6 +14,7 @@ from odelib.problem.expressions.parser import Expression
 
 Interpolation = Literal["linear", "previous", "next", "cubic", "pchip"]
 Outside = Literal["refuse", "hold", "zero", "repeat"]
+Observed = Literal["after", "before"]
 
 
 @dataclass(frozen=True)
@@ -92,4 +93,9 @@ class Protocol:
     doses: tuple[Dose, ...] = ()
     changes: tuple[Change, ...] = ()
     steady_state: SteadyState | None = None
-    observed: Literal["after", "before"] = "after"
+    observed: Observed = "after"
+
+    @property
+    def does_nothing(self) -> bool:
+        """Whether nothing was done but measuring."""
+        return not (self.inputs or self.doses or self.changes or self.steady_state)

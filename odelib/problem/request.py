@@ -29,8 +29,9 @@ from odelib.problem.checks.request import RequestExpressions, check_request
 from odelib.problem.checks.sizes import too_large
 from odelib.problem.checks.system import DeclaredNames, well_formed_definition
 from odelib.problem.expressions.parser import Expression
-from odelib.problem.fields import Count, Key, Omittable, PositiveNumber, Request, Text, Whole
+from odelib.problem.fields import Count, Key, Omittable, PositiveNumber, Quantity, Request, Text, Whole
 from odelib.problem.hold_out import HoldOut
+from odelib.problem.inputs import Inputs
 from odelib.problem.limits import Limits
 from odelib.problem.noise import Noise
 from odelib.problem.penalty import Penalty
@@ -88,6 +89,13 @@ class FitProblem(Request):
     initial_state: Annotated[
         dict[Key, InitialStateEntry],
         Field(description="For each state a guess, or an expression of parameters and constants."),
+    ] = {}
+    inputs: Annotated[
+        Inputs, Field(description="For each input of the system its value in all series that do not give their own.")
+    ] = {}
+    constants: Annotated[
+        dict[Key, Quantity],
+        Field(description="Replaces constants of the system in all series that do not give their own."),
     ] = {}
     noise: Annotated[
         Omittable[dict[Key, Noise]],
@@ -169,9 +177,9 @@ class FitProblem(Request):
         return self._checked.system
 
     @property
-    def initial_expressions(self) -> Mapping[str, Expression]:
-        """The parsed expressions of initial values, by their text."""
-        return self._checked.expressions.initial_states if self._checked else {}
+    def expressions(self) -> Mapping[str, Expression]:
+        """The parsed expressions outside the system, but for those of noise, by their text."""
+        return self._checked.expressions.of_values if self._checked else {}
 
     @property
     def sigma_expressions(self) -> Mapping[str, Expression]:
@@ -221,7 +229,7 @@ def _check(raw: Mapping[str, Any], limits: Limits) -> _Checked:
     """Check what the fields mean together."""
     report = MistakeReport()
     system, declared = _check_system(raw.get("system"), limits, report)
-    expressions = check_request(raw, declared, limits, report)
+    expressions = check_request(raw, declared, system, limits, report)
     return _Checked(system, expressions, report.errors)
 
 

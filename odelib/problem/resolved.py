@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from odelib.problem.data_split import SeriesSlice, split_series
 from odelib.problem.expressions.definitions import underlying
 from odelib.problem.expressions.parser import Expression
+from odelib.problem.protocol import Protocol
+from odelib.problem.protocols import RequestProtocols
 from odelib.problem.request import FitProblem
 from odelib.problem.series import MeasuredSeries
 from odelib.problem.solver import choose_engine
@@ -20,7 +22,11 @@ class ResolvedProblem:
     """What a fit, a simulation or a report needs to know of a request.
 
     request: as it was validated. fitted, held_out: the slices of the series that are fitted and held out.
-    initial_expressions: the parsed expression of each text that stands for an initial value.
+    system: the caller's. solved_system: it with those constants that any series gives as an expression as further
+    parameters, after its own. constants: of each series, in place of the system's. expressions: the parsed expression
+    of each text outside the system.
+    protocols: of each series, then of each prediction; they keep their identity. has_protocols: whether any of them
+    does anything.
     sigma_expressions: of the noise, by observable. noise_parameters: the free parameters in them that occur in noise
     alone, by observable; without observables whose sigma has none.
     engine, method, device: names, with `auto` resolved; the method may still be an engine's own `auto`.
@@ -28,10 +34,14 @@ class ResolvedProblem:
 
     request: FitProblem
     system: System
+    solved_system: System
     series: Sequence[MeasuredSeries]
     fitted: Sequence[SeriesSlice]
     held_out: Sequence[SeriesSlice]
-    initial_expressions: Mapping[str, Expression]
+    expressions: Mapping[str, Expression]
+    constants: Sequence[Mapping[str, float | Expression]]
+    protocols: tuple[Protocol, ...]
+    has_protocols: bool
     sigma_expressions: Mapping[str, Expression]
     noise_parameters: Mapping[str, frozenset[str]]
     engine: str
@@ -43,7 +53,8 @@ def _noise_parameters(problem: FitProblem) -> dict[str, frozenset[str]]:
     system = problem.resolved_system
     measured = {name for series in problem.series for name in series.values}
     of_model = [*system.equations.values(), *(system.observables[name] for name in measured)]
-    names = {name for each in [*of_model, *problem.initial_expressions.values()] for name in each.names}
+    of_model += [value for event in system.events for value in (event.when, *event.set.values(), *event.add.values())]
+    names = {name for each in [*of_model, *problem.expressions.values()] for name in each.names}
     in_model = underlying(names, system.definitions)
     free = {name for name, entry in problem.parameters.items() if not isinstance(entry, Unknown) or not entry.is_fixed}
     found = {}
@@ -55,19 +66,44 @@ def _noise_parameters(problem: FitProblem) -> dict[str, frozenset[str]]:
     return found
 
 
+def _solved_system(system: System, constants: Sequence[Mapping[str, float | Expression]]) -> System:
+    derived = {name for given in constants for name, value in given.items() if isinstance(value, Expression)}
+    if not derived:
+        return system
+    return replace(
+        system,
+        parameters=(*system.parameters, *(name for name in system.constants if name in derived)),
+        constants={name: value for name, value in system.constants.items() if name not in derived},
+    )
+
+
 def resolve(problem: FitProblem) -> ResolvedProblem:
     """Resolve a validated request. Raises `ValueError` if no engine has the method on the device."""
     settings = problem.solver
     device = "cpu" if settings.device == "auto" else settings.device
-    engine, method = choose_engine(settings.engine, settings.method, device)
     fitted, held_out = split_series(problem)
+    system, parsed = problem.resolved_system, RequestProtocols(problem)
+    constants = [parsed.constants(series) for series in problem.series]
+    protocols = [parsed.of_series(series) for series in problem.series]
+    names = [series.name for series in problem.series]
+    for prediction in problem.predictions:
+        index = names.index(prediction.experiment) if prediction.experiment in names else 0
+        protocols.append(parsed.of_prediction(prediction, problem.series[index]))
+    has_protocols = not all(protocol.does_nothing for protocol in protocols)
+    engine, method = choose_engine(
+        settings.engine, settings.method, device, needs_protocols=has_protocols or bool(system.events)
+    )
     return ResolvedProblem(
         request=problem,
-        system=problem.resolved_system,
+        system=system,
+        solved_system=_solved_system(system, constants),
         series=problem.series,
         fitted=fitted,
         held_out=held_out,
-        initial_expressions=problem.initial_expressions,
+        expressions=problem.expressions,
+        constants=constants,
+        protocols=tuple(protocols),
+        has_protocols=has_protocols,
         sigma_expressions=problem.sigma_expressions,
         noise_parameters=_noise_parameters(problem),
         engine=engine,

@@ -7,6 +7,8 @@ from typing import Annotated
 from pydantic import Discriminator, Field, Tag
 from typing_extensions import TypeAliasType
 
+from odelib.problem.changes import Change
+from odelib.problem.doses import Dose
 from odelib.problem.fields import (
     Key,
     Label,
@@ -16,8 +18,12 @@ from odelib.problem.fields import (
     Omittable,
     PositiveNumber,
     PositiveNumbers,
+    Quantity,
     Request,
 )
+from odelib.problem.inputs import Inputs
+from odelib.problem.protocol import Observed
+from odelib.problem.steady_state import SteadyStateChoice
 from odelib.problem.unknowns import InitialStateEntry
 
 Measurements = dict[Key, NumbersOrNull]  # by observable
@@ -43,7 +49,11 @@ class MeasuredSeries(Request):
         Field(min_length=1, description="For each observable one number per time, null if the measurement is missing."),
     ]
     start_time: Annotated[
-        Omittable[Number], Field(description="Time at which the initial state holds; the first time if omitted.")
+        Omittable[Number],
+        Field(
+            description="Time at which the initial state holds. If omitted, the earliest of the first of `times` and "
+            "all `at` that are numbers."
+        ),
     ] = None
     sigma: Annotated[
         dict[Key, SigmaEntry],
@@ -53,12 +63,37 @@ class MeasuredSeries(Request):
         dict[Key, InitialStateEntry],
         Field(description="Replaces entries of the request's `initial_state`, name by name."),
     ] = {}
-    constants: Annotated[dict[Key, Number], Field(description="Replaces constants of the system, name by name.")] = {}
+    constants: Annotated[
+        dict[Key, Quantity],
+        Field(
+            description="Replaces constants of the system, name by name: numbers, or expressions of parameters, "
+            "constants and definitions of these."
+        ),
+    ] = {}
+    inputs: Annotated[
+        Inputs,
+        Field(
+            description="For each input of the system a number, an expression of time, parameters, constants and "
+            "definitions of these, or knots."
+        ),
+    ] = {}
+    doses: Annotated[list[Dose], Field(description="Amounts given into states.")] = []
+    changes: Annotated[list[Change], Field(description="What is changed at given times.")] = []
+    steady_state: Annotated[
+        SteadyStateChoice, Field(description="Whether the series starts at a steady state, and under which conditions.")
+    ] = False
+    observed: Annotated[
+        Observed, Field(description="What a measurement at the very time of a dose, change or event sees.")
+    ] = "after"
 
     @property
     def start(self) -> float:
         """The time at which the initial state holds."""
-        return self.times[0] if self.start_time is None else self.start_time
+        if self.start_time is not None:
+            return self.start_time
+        given = [at for dose in self.doses for at in (dose.at if isinstance(dose.at, list) else [dose.at])]
+        given += [change.at for change in self.changes]
+        return min([self.times[0], *(at for at in given if not isinstance(at, str))])
 
 
 class Series(MeasuredSeries):

@@ -36,37 +36,49 @@ class Solver(Request):
 
 @dataclass(frozen=True)
 class Ability:
-    """The methods of an engine, the one that `auto` means, and the devices it runs on."""
+    """The methods of an engine, the one that `auto` means, and the devices it runs on.
+
+    has_protocols: whether it solves systems with inputs or events, and what was done in experiments.
+    """
 
     methods: tuple[str, ...]
     default_method: str
     devices: tuple[str, ...]
+    has_protocols: bool
 
 
 ABILITIES: Mapping[str, Ability] = {  # in order of preference: `auto` is the first that can
-    "compiled": Ability(("dopri5", "tsit5", "dop853", "kvaerno5"), "auto", ("cpu",)),
-    "torchdiffeq": Ability(("dopri5", "dopri8", "bosh3", "fehlberg2", "adaptive_heun"), "dopri5", ("cpu", "cuda")),
+    "compiled": Ability(("dopri5", "tsit5", "dop853", "kvaerno5"), "auto", ("cpu",), has_protocols=False),
+    "torchdiffeq": Ability(
+        ("dopri5", "dopri8", "bosh3", "fehlberg2", "adaptive_heun"), "dopri5", ("cpu", "cuda"), has_protocols=True
+    ),
 }
 METHODS = tuple(dict.fromkeys(method for ability in ABILITIES.values() for method in ability.methods))
 
 
-def able_engines(engine: str, method: str, device: str) -> list[str]:
-    """The engines that have the method and run on the device, in order of preference; `auto` is any."""
+def able_engines(engine: str, method: str, device: str, *, needs_protocols: bool = False) -> list[str]:
+    """The engines that have the method and run on the device, in order of preference; `auto` is any.
+
+    needs_protocols: only those that have protocols.
+    """
     return [
         name
         for name, ability in ABILITIES.items()
-        if engine in ("auto", name) and method in ("auto", *ability.methods) and device in ("auto", *ability.devices)
+        if engine in ("auto", name)
+        and method in ("auto", *ability.methods)
+        and device in ("auto", *ability.devices)
+        and (ability.has_protocols or not needs_protocols)
     ]
 
 
-def choose_engine(engine: str, method: str, device: str) -> tuple[str, str]:
+def choose_engine(engine: str, method: str, device: str, *, needs_protocols: bool = False) -> tuple[str, str]:
     """The names of the engine and the method for a request's settings, `auto` resolved: the first engine that can.
 
     Raises `ValueError` for a combination that does not exist, naming those that do.
     """
     if engine not in ("auto", *ABILITIES):
         raise ValueError(f"engine={engine!r} does not exist; choose one of {_quoted(['auto', *ABILITIES])}")
-    able = able_engines(engine, method, device)
+    able = able_engines(engine, method, device, needs_protocols=needs_protocols)
     if not able:
         has = "; ".join(
             f"{name!r} has {_quoted(ability.methods)} on {_quoted(ability.devices)}"

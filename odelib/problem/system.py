@@ -13,8 +13,10 @@ from typing import Annotated
 from pydantic import Discriminator, Field, Tag
 from typing_extensions import TypeAliasType
 
-from odelib.problem.expressions.parser import Expression
-from odelib.problem.fields import Key, Number, Request, Text, json_type
+from odelib.problem import fields
+from odelib.problem.events import EventDefinition
+from odelib.problem.expressions.parser import Expression, Number
+from odelib.problem.fields import Key, Request, Text, json_type
 
 
 class SystemDefinition(Request):
@@ -23,8 +25,9 @@ class SystemDefinition(Request):
     states: Annotated[list[Text], Field(min_length=1, description="Names of the states, in order.")]
     parameters: Annotated[list[Text], Field(description="Names of the parameters, in order.")] = []
     constants: Annotated[
-        dict[Key, Number], Field(description="Numbers that are never fitted; a series may replace them.")
+        dict[Key, fields.Number], Field(description="Numbers that are never fitted; a series may replace them.")
     ] = {}
+    inputs: Annotated[list[Text], Field(description="Names of known functions of time, which each series gives.")] = []
     definitions: Annotated[
         dict[Key, Text], Field(description="Expressions that other expressions can use by name.")
     ] = {}
@@ -39,6 +42,7 @@ class SystemDefinition(Request):
         dict[Key, Text],
         Field(description="Expressions of parameters and constants, reported in the result like parameters."),
     ] = {}
+    events: Annotated[list[EventDefinition], Field(description="What happens when conditions become true.")] = []
 
 
 SystemChoice = TypeAliasType(
@@ -59,6 +63,11 @@ class Example:
     times: tuple[float, ...]
 
 
+def _quantity(expression: Expression) -> float | str:
+    tree = expression.tree
+    return tree.value if isinstance(tree, Number) else expression.text
+
+
 @dataclass(frozen=True)
 class Event:
     """Something that happens when a condition becomes true.
@@ -74,6 +83,18 @@ class Event:
     at_start: bool = False
     stop: bool = False
     most: int = 1000
+
+    def definition(self) -> EventDefinition:
+        """Return the event as a caller would write it."""
+        return EventDefinition(
+            name=self.name,
+            when=self.when.text,
+            set={n: _quantity(e) for n, e in self.set.items()},
+            add={n: _quantity(e) for n, e in self.add.items()},
+            at_start=self.at_start,
+            stop=self.stop,
+            most=self.most,
+        )
 
 
 @dataclass(frozen=True)
@@ -108,8 +129,10 @@ class System:
             states=list(self.states),
             parameters=list(self.parameters),
             constants=dict(self.constants),
+            inputs=list(self.inputs),
             definitions={n: e.text for n, e in self.definitions.items()},
             equations={n: e.text for n, e in self.equations.items()},
             observables={} if own == {s: s for s in self.states} else own,
             derived={n: e.text for n, e in self.derived.items()},
+            events=[event.definition() for event in self.events],
         )

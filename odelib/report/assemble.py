@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import torch
 
@@ -12,9 +12,9 @@ from odelib.report.best_point import BestPoint
 from odelib.report.intervals import NOT_COMPUTED, Intervals, find_intervals
 from odelib.report.predictions import Predictor, unmade_predictions
 from odelib.report.statistics import statistics
-from odelib.report.trajectories import dense_trajectory, fitted_trajectories
+from odelib.report.trajectories import dense_trajectory, fitted_trajectories, steady_start_states
 from odelib.report.warnings import Findings, all_warnings
-from odelib.result import OUTCOMES, Dense, FitResult, Outcome, OutcomeCode, PredictionResult
+from odelib.result import OUTCOMES, Dense, Estimate, FitResult, Outcome, OutcomeCode, PredictionResult
 from odelib.uncertainty.profile_likelihood import ProfileRecord
 
 
@@ -31,16 +31,16 @@ def complete_result(best: BestPoint, outcome: OutcomeCode, stop: StopCheck, reco
     with torch.no_grad():
         dense = [dense_trajectory(best, series) for series in best.objective.fitted]
         predictor = Predictor(best, intervals.errors, stop)
-        predictions = [predictor.predict(asked) for asked in best.problem.predictions]
+        predictions = [predictor.predict(number, asked) for number, asked in enumerate(best.problem.predictions)]
         held_out = [predictor.predict_held_out(series) for series in best.objective.held_out]
-        return _result(best, outcome, intervals, dense, predictions, held_out)
+        return _result(best, outcome, intervals, dense, steady_start_states(best), predictions, held_out)
 
 
 def partial_result(best: BestPoint, outcome: OutcomeCode) -> FitResult:
     """Return the result without solving anything: no uncertainty, no predictions, dense trajectories at data times."""
     predictions, held_out = unmade_predictions(best)
     with torch.no_grad():
-        return _result(best, outcome, NOT_COMPUTED, [None] * len(best.objective.fitted), predictions, held_out)
+        return _result(best, outcome, NOT_COMPUTED, [None] * len(best.objective.fitted), {}, predictions, held_out)
 
 
 def _result(
@@ -48,10 +48,11 @@ def _result(
     outcome: OutcomeCode,
     intervals: Intervals,
     dense: Sequence[Dense | None],
+    start_states: Mapping[int, Mapping[str, Estimate]],
     predictions: list[PredictionResult],
     held_out: list[PredictionResult],
 ) -> FitResult:
-    trajectories = fitted_trajectories(best, intervals, dense)
+    trajectories = fitted_trajectories(best, intervals, dense, start_states)
     derived = estimates.shared_derived(best, intervals)
     finite = set(derived).union(*(trajectory.derived or {} for trajectory in trajectories))
     findings = Findings(
@@ -67,7 +68,7 @@ def _result(
         observations=best.objective.measurements.observations,
         outcome=Outcome(code=outcome, message=OUTCOMES[outcome]),
         parameters=estimates.shared_parameters(best, intervals),
-        initial_state=estimates.initial_state(best, intervals, 0),
+        initial_state=dict(start_states.get(0) or estimates.initial_state(best, intervals, 0)),
         derived=derived or None,
         noise=estimates.noise_scales(best, intervals),
         stages=list(best.stages),

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 import torch
@@ -12,10 +13,11 @@ from torch import Tensor
 
 from odelib.arrays import Reals
 from odelib.engines.base import StopCheck
-from odelib.engines.layer import ODELayer
+from odelib.engines.layer import ODELayer, ProtocolSettings
 from odelib.errors import SolveError, StopRequested
 from odelib.likelihood.measurements import Measurements
-from odelib.objective.observable_sensitivities import observable_sensitivities
+from odelib.objective.model_columns import ModelColumns
+from odelib.objective.observable_sensitivities import Seen, observable_sensitivities
 from odelib.problem.data_split import SeriesSlice
 from odelib.problem.predictions import Prediction
 from odelib.report.best_point import BestPoint
@@ -32,17 +34,31 @@ Columns = dict[str, list[float | None]]
 
 @dataclass(frozen=True)
 class _InitialValueProblem:
-    """One trajectory to solve. times: (T,), initial_state: (n,), parameters: (p,), constants: (c,)."""
+    """One trajectory to solve.
+
+    times: (T,), initial_state: (n,), parameters: (p,), constants: (c,). done: what was done in it. columns: what is
+    observed of it.
+    """
 
     layer: ODELayer
+    columns: ModelColumns
     times: Tensor
     initial_state: Tensor
     parameters: Tensor
     constants: Tensor
+    done: ProtocolSettings
 
     def states(self) -> Tensor:
         """The states at the times, (T, n). Raises `SolveError` and `StopRequested`."""
-        return self.layer(self.times, self.initial_state, self.parameters, self.constants)  # type: ignore[no-any-return]
+        return self.layer.solve(self.times, self.initial_state, self.parameters, self.constants, self.done).states
+
+    def observe(self, states: Tensor) -> dict[str, Tensor]:
+        """The columns at all times, (T,) each, from the states (T, n)."""
+        return self.columns(self.times, states, self.parameters, self.constants, self._seen(self.parameters))
+
+    def _seen(self, parameters: Tensor) -> dict[str, Tensor]:
+        found = self.columns.seen(self.times[None], parameters[None], self.constants[None], self.done)
+        return {name: column[0] for name, column in found.items()}
 
     def observable_derivatives(self, of_parameters: Reals, of_initial_state: Reals) -> dict[str, Reals]:
         """The derivatives of each observable with respect to the free unknowns, (T, free unknowns).
@@ -51,19 +67,22 @@ class _InitialValueProblem:
         as `states`.
         """
         layer, by = self.layer, self.layer.differentiate_by
-        found = layer.sensitivities(self.times, self.initial_state, self.parameters, self.constants)
+        found = layer.sensitivities(self.times, self.initial_state, self.parameters, self.constants, self.done)
         of_states = found.by_initial_state @ of_initial_state[list(by.states)]
         of_states = of_states + found.by_parameters @ of_parameters[list(by.parameters)]
         states = torch.from_numpy(found.states).to(self.times.device)
         with torch.enable_grad():
+            own = self.parameters.detach()[None].requires_grad_()
+            seen = Seen.of(self._seen(own[0]), own)
             _, derivatives = observable_sensitivities(
-                layer.observe,
+                self.columns,
                 self.times,
                 states,
                 self.parameters,
                 self.constants,
                 of_states,
                 [(slice(None), of_parameters)],
+                seen,
             )
         return derivatives
 
@@ -80,39 +99,46 @@ class Predictor:
     errors: StandardErrors | None
     stop: StopCheck
 
-    def predict(self, requested: Prediction) -> PredictionResult:
-        """Make a requested prediction, or report why it could not be made."""
+    def predict(self, number: int, requested: Prediction) -> PredictionResult:
+        """Make a requested prediction, or report why it could not be made. number: among those requested."""
         names = [series.name for series in self.best.problem.series]
         index = names.index(requested.experiment) if requested.experiment in names else 0
         data = SeriesSlice.whole(self.best.problem.series[index], index)
         # between the times of the data their sigma is interpolated linearly
         sigma = {name: np.interp(requested.times, data.times, column).tolist() for name, column in data.sigma.items()}
-        return self._predict(requested, index, sigma)
+        return self._predict(requested, index, self.best.objective.protocols.prediction(number), sigma)
 
     def predict_held_out(self, held_out: SeriesSlice) -> PredictionResult:
         """Predict held-out data and score the prediction."""
         requested = Prediction(name=held_out.name, times=held_out.times, values=held_out.values)
-        return self._predict(requested, held_out.index, held_out.sigma)
+        return self._predict(requested, held_out.index, held_out.index, held_out.sigma)
 
-    def _predict(self, requested: Prediction, index: int, sigma: Mapping[str, list[float]]) -> PredictionResult:
+    def _predict(
+        self, requested: Prediction, index: int, member: int, sigma: Mapping[str, list[float]]
+    ) -> PredictionResult:
         """Predict from the parameters and the initial state of a series, unless the prediction has its own.
 
-        sigma: of each observable whose data have one, at the requested times.
+        member: of `SeriesProtocols`, what is done in it. sigma: of each observable whose data have one, at the
+        requested times.
         """
-        best, layer = self.best, self._tight_layer()
+        best, layer = self.best, self._layer
         parameters = best.values.parameters[index] | requested.parameters
         start = best.values.initial_states[index] | (requested.initial_state or {})
         # a fitted initial state holds at the start of the data, a given one at the first requested time
         before = [] if requested.initial_state is not None else [best.problem.series[index].start]
+        times = [*before, *requested.times]
+        protocols = best.objective.protocols
         ivp = _InitialValueProblem(
             layer=layer,
-            times=torch.tensor([*before, *requested.times], dtype=torch.float64, device=self._device),
+            columns=self._columns,
+            times=torch.tensor(times, dtype=torch.float64, device=self._device),
             initial_state=self._vector(start, layer.system.states),
-            parameters=self._vector(parameters, layer.system.parameters),
+            parameters=best.unknowns.with_derived(index, self._vector(parameters, best.unknowns.system.parameters)),
             constants=best.unknowns.constants[index],
+            done=protocols.settings([member], len(times), starts=bool(before), skips_earlier=not before),
         )
         try:
-            states = ivp.states()[len(before) :]
+            states = ivp.states()
         except SolveError as error:
             return failed_prediction(requested, error.code, str(error))
         except StopRequested as request:
@@ -121,10 +147,13 @@ class Predictor:
             return failed_prediction(
                 requested, request.reason, "the time limit was reached before this prediction was computed"
             )
-        model = layer.observe(ivp.times[len(before) :], states, ivp.parameters, ivp.constants)
-        columns = best.objective.columns(ivp.times[len(before) :], states, ivp.parameters, ivp.constants)
+        columns = {name: column[len(before) :] for name, column in ivp.observe(states).items()}
+        model = {name: columns[name] for name in layer.system.observables}
         loss, rmse = self._score(requested, sigma, columns)
         lower, upper = self._band(requested, index, ivp, model)
+        if before and protocols.has_steady_states[member]:
+            start = dict(zip(layer.system.states, states[0].tolist(), strict=True))
+        states = states[len(before) :]
         return PredictionResult(
             name=requested.name,
             times=requested.times,
@@ -138,7 +167,12 @@ class Predictor:
             upper_95=upper,
         )
 
-    def _tight_layer(self) -> ODELayer:
+    @cached_property
+    def _columns(self) -> ModelColumns:
+        return ModelColumns(self._layer, self.best.problem.sigma_expressions)
+
+    @cached_property
+    def _layer(self) -> ODELayer:
         """A layer like that of the fit, with tighter tolerances."""
         solver, fitted = self.best.problem.solver, self.best.layer
         layer = ODELayer(
@@ -151,6 +185,7 @@ class Predictor:
         )
         layer.stop = self.stop
         layer.differentiate_by = fitted.differentiate_by
+        layer.needs_protocols = fitted.needs_protocols
         return layer
 
     def _score(
@@ -187,7 +222,10 @@ class Predictor:
             return None, None
         unknowns, system = self.best.unknowns, ivp.layer.system
         of_parameters, of_initial_state = (each[index] for each in unknowns.jacobians(self.best.coordinates))
-        of_parameters[[i for i, name in enumerate(system.parameters) if name in requested.parameters]] = 0.0
+        given = [i for i, name in enumerate(system.parameters) if name in requested.parameters]
+        if given:
+            of_parameters[given] = 0.0
+            of_parameters = self._with_derived(index, ivp.parameters, of_parameters)
         of_initial_state[[i for i, name in enumerate(system.states) if name in (requested.initial_state or {})]] = 0.0
         try:
             derivatives = ivp.observable_derivatives(of_parameters, of_initial_state)
@@ -203,6 +241,17 @@ class Predictor:
             if band is not None:
                 lower[name], upper[name] = band
         return lower or None, upper or None
+
+    def _with_derived(self, index: int, parameters: Tensor, jacobian: Reals) -> Reals:
+        """The Jacobian of the parameters (p, free unknowns) with the rows of derived ones made from the others."""
+        count = len(self.best.unknowns.system.parameters)
+        if count == len(parameters):
+            return jacobian
+        with torch.enable_grad():
+            by_own: Tensor = torch.autograd.functional.jacobian(  # type: ignore[no-untyped-call]
+                lambda own: self.best.unknowns.with_derived(index, own), parameters[:count].detach()
+            )
+        return by_own.cpu().numpy() @ jacobian[:count]
 
     def _uses_guess(self, requested: Prediction, index: int) -> bool:
         """Whether a prediction uses a parameter or an initial value that is neither fitted nor given nor fixed."""

@@ -14,15 +14,21 @@ from odelib.problem.data_split import SeriesSlice
 from odelib.report.best_point import BestPoint
 from odelib.report.estimates import initial_state, own_derived, own_parameters
 from odelib.report.intervals import Intervals
-from odelib.result import Dense, Trajectory
+from odelib.result import Dense, Estimate, Trajectory
 
 DENSE_POINTS = 401
 
 
-def fitted_trajectories(best: BestPoint, intervals: Intervals, dense: Sequence[Dense | None]) -> list[Trajectory]:
+def fitted_trajectories(
+    best: BestPoint,
+    intervals: Intervals,
+    dense: Sequence[Dense | None],
+    start_states: Mapping[int, Mapping[str, Estimate]],
+) -> list[Trajectory]:
     """Return the trajectory of each fitted series.
 
-    dense: of each fitted series; where it is None, the trajectory at the data's times takes its place.
+    dense: of each fitted series; where it is None, the trajectory at the data's times takes its place. start_states: of
+    the series that start at a steady state.
     """
     objective, output = best.objective, best.output
     residuals = objective.measurements.residuals(output.model)
@@ -34,7 +40,7 @@ def fitted_trajectories(best: BestPoint, intervals: Intervals, dense: Sequence[D
         found.append(
             Trajectory(
                 name=series.name,
-                initial_state=initial_state(best, intervals, series.index),
+                initial_state=dict(start_states.get(series.index) or initial_state(best, intervals, series.index)),
                 parameters=own_parameters(best, intervals, series.index) or None,
                 derived=own_derived(best, intervals, series.index) or None,
                 times=series.times,
@@ -48,26 +54,46 @@ def fitted_trajectories(best: BestPoint, intervals: Intervals, dense: Sequence[D
     return found
 
 
+def steady_start_states(best: BestPoint) -> dict[int, dict[str, Estimate]]:
+    """The initial state of each series that starts at a steady state, as that comes of the unknowns."""
+    try:
+        found = best.objective.trajectories.start_states(*best.unknowns.values(best.coordinates))
+    except SolveError:  # it could be solved in the fit, perhaps with another engine
+        return {}
+    names = best.layer.system.states
+    return {
+        index: {name: Estimate(value=value) for name, value in zip(names, state.tolist(), strict=True)}
+        for index, state in found.items()
+    }
+
+
 def dense_trajectory(best: BestPoint, series: SeriesSlice) -> Dense | None:
-    """Solve a series on a grid of `DENSE_POINTS` times; None if that fails or the time limit is reached."""
-    device = best.evaluation.states.device
-    grid = torch.linspace(series.start, series.times[-1], DENSE_POINTS, dtype=torch.float64, device=device)
-    if series.start == series.times[-1]:
-        grid = grid[:1]
-    grid[-1] = series.times[-1]
+    """Solve a series at `DENSE_POINTS` times, and twice at each dose and change, before and after it.
+
+    Returns None if that fails or the time limit is reached.
+    """
     parameters, start = (values[series.index] for values in best.unknowns.values(best.coordinates))
-    constants = best.unknowns.constants[series.index]
+    constants, protocols = best.unknowns.constants[series.index], best.objective.protocols
+    grid, done = protocols.dense_grid(series.index, series.start, series.times[-1], DENSE_POINTS, parameters, constants)
     try:
         with torch.enable_grad():  # with the sensitivities, so that the solver takes the same steps as in the fit
-            states = best.layer(grid, start.requires_grad_(), parameters.requires_grad_(), constants).detach()
+            of_member = start.requires_grad_(), parameters.requires_grad_(), constants
+            states = best.layer.solve(grid, *of_member, done).states.detach()
     except SolveError:  # max_steps was enough for the data's times, and is a little too low for these
         return None
     except StopRequested as request:
         if request.reason != "time_limit":
             raise
         return None
-    model = best.layer.observe(grid, states, parameters.detach(), constants)
-    return Dense(times=grid.tolist(), states=lists(_by_state(best, states)), values=lists_with_null(model))
+    inputs = best.layer.system.inputs
+    seen = best.layer.seen_in_one(None, grid, parameters.detach(), constants, done)
+    model = best.layer.observe(grid, states, parameters.detach(), constants, seen)
+    return Dense(
+        times=grid.tolist(),
+        states=lists(_by_state(best, states)),
+        values=lists_with_null(model),
+        inputs=lists({name: seen[name] for name in inputs}) if inputs else None,
+    )
 
 
 def _by_state(best: BestPoint, states: Tensor) -> dict[str, Tensor]:

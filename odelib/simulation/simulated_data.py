@@ -11,8 +11,6 @@ import numpy as np
 import torch
 
 from odelib.arrays import Reals
-from odelib.engines.base import StopCheck, never
-from odelib.engines.layer import ODELayer
 from odelib.errors import FieldError, ProblemError, SolveError
 from odelib.objective.unknowns import Unknowns
 from odelib.problem.catalogue import resolve_system
@@ -23,10 +21,7 @@ from odelib.problem.series import MeasuredSeries
 from odelib.problem.simulation import parse_simulation
 from odelib.problem.system import System
 from odelib.result import Dense
-
-RTOL, ATOL = 1e-10, 1e-12  # tolerances are never looser than these
-DENSE_POINTS = 401
-# of a value that is not given; every distribution of noise can yield it
+from odelib.simulation.series_solver import SeriesSolver
 
 
 @dataclass(frozen=True)
@@ -86,28 +81,22 @@ def run_simulations(request: Mapping[str, Any] | str, *, noise: float = 0.0, see
 def _simulate_series(
     problem: ResolvedProblem, unknowns: Unknowns, index: int, noise: float, rng: np.random.Generator
 ) -> Simulation:
-    series = problem.series[index]
-    dense_times = dense_grid(series)
-    grid = np.union1d(dense_times, series.times)
-    solved = solve_series(problem, unknowns, index, grid)
-    states, observables = solved.states, solved.observables
-    _check_finite(observables, grid, problem.request.solver.max_steps)
-    at_data, at_dense = np.searchsorted(grid, series.times), np.searchsorted(grid, np.unique(dense_times))
+    series, solver = problem.series[index], SeriesSolver(problem, unknowns, index)
+    dense = solver.dense()
+    _, at_data = solver.at_data()
+    for solved in (dense, at_data):
+        _check_finite(solved.observables, solved.times, problem.request.solver.max_steps)
     values = {
-        name: _with_gaps(observables[name][at_data] + noise * rng.standard_normal(len(series.times)), measured)
+        name: _with_gaps(at_data.observables[name] + noise * rng.standard_normal(len(series.times)), measured)
         for name, measured in series.values.items()
     }
-    dense = Dense(
-        times=grid[at_dense].tolist(),
-        states={name: column[at_dense].tolist() for name, column in states.items()},
-        values={name: column[at_dense].tolist() for name, column in observables.items()},
+    drawn = Dense(
+        times=dense.times.tolist(),
+        states={name: column.tolist() for name, column in dense.states.items()},
+        values={name: column.tolist() for name, column in dense.observables.items()},
+        inputs={name: column.tolist() for name, column in dense.inputs.items()} or None,
     )
-    return Simulation(problem.system, _data_of(series, values), dense)
-
-
-def dense_grid(series: MeasuredSeries) -> Reals:
-    """The times of a trajectory that is drawn, (`DENSE_POINTS`,)."""
-    return np.linspace(series.start, series.times[-1], DENSE_POINTS)
+    return Simulation(problem.system, _data_of(series, values), drawn)
 
 
 def _example(name: str) -> dict[str, Any]:
@@ -135,45 +124,6 @@ def _parse(raw: dict[str, Any]) -> FitProblem:
     except ProblemError as error:
         prefix = "/data" if plain_times else ""
         raise ProblemError([FieldError(e.pointer.removeprefix(prefix), e.detail) for e in error.errors]) from None
-
-
-@dataclass(frozen=True)
-class SolvedSeries:
-    """The states and the observables of a series, (T,) each, and the methods that solved it."""
-
-    initial_state: dict[str, float]
-    states: dict[str, Reals]
-    observables: dict[str, Reals]
-    methods: tuple[str, ...]
-
-
-def solve_series(
-    problem: ResolvedProblem, unknowns: Unknowns, index: int, times: Reals, stop: StopCheck = never
-) -> SolvedSeries:
-    """Solve a series at the guesses, at times (T,), which begin at its start.
-
-    stop: returns why to stop, or None. Raises `SolveError` if the equations cannot be solved, and `StopRequested`.
-    """
-    solver, system = problem.request.solver, problem.system
-    layer = ODELayer(
-        system,
-        engine=solver.engine,
-        rtol=min(solver.rtol, RTOL),
-        atol=min(solver.atol, ATOL),
-        max_steps=solver.max_steps,
-        constants=problem.series[index].constants,
-    )
-    layer.stop = stop
-    with torch.no_grad():
-        parameters, initial_state = (values[index] for values in unknowns.values(unknowns.start))
-        states = layer(torch.from_numpy(times), initial_state, parameters)
-        observed = layer.observe(torch.from_numpy(times), states, parameters)
-    return SolvedSeries(
-        initial_state=dict(zip(system.states, initial_state.tolist(), strict=True)),
-        states=dict(zip(system.states, states.numpy().T, strict=True)),
-        observables={name: column.numpy() for name, column in observed.items()},
-        methods=layer.engine.methods_used,
-    )
 
 
 def _check_finite(observables: Mapping[str, Reals], times: Reals, max_steps: int) -> None:

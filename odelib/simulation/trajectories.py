@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 
-import numpy as np
 import torch
 
 from odelib.arrays import Reals
@@ -14,7 +13,7 @@ from odelib.objective.unknowns import Unknowns
 from odelib.problem.request import FitProblem
 from odelib.problem.resolved import ResolvedProblem, resolve
 from odelib.result import Dense, Estimate, PredictionError, SimulatedTrajectory, SimulationResult, SolverUsed
-from odelib.simulation.simulated_data import dense_grid, solve_series
+from odelib.simulation.series_solver import SeriesSolver
 
 
 def simulate_trajectories(problem: FitProblem, stop: StopCheck = never) -> SimulationResult:
@@ -40,26 +39,25 @@ def _trajectory(
     problem: ResolvedProblem, unknowns: Unknowns, index: int, stop: StopCheck, methods: dict[str, None]
 ) -> SimulatedTrajectory:
     """Return the trajectory of a series, and add the methods that solved it to `methods`."""
-    series = problem.series[index]
-    dense_times = dense_grid(series)
-    grid = np.union1d(dense_times, series.times)
+    series, solver = problem.series[index], SeriesSolver(problem, unknowns, index, stop)
     try:
-        solved = solve_series(problem, unknowns, index, grid, stop)
+        dense = solver.dense()
+        start, at_data = solver.at_data()
     except SolveError as error:
         failure = PredictionError(code=error.code, detail=str(error))
         return SimulatedTrajectory(name=series.name, times=series.times, error=failure)
-    methods.update(dict.fromkeys(solved.methods))
-    at_data, at_dense = np.searchsorted(grid, series.times), np.searchsorted(grid, np.unique(dense_times))
+    methods.update(dict.fromkeys(solver.methods))
     return SimulatedTrajectory(
         name=series.name,
-        initial_state={name: Estimate(value=value) for name, value in solved.initial_state.items()},
+        initial_state={name: Estimate(value=value) for name, value in start.items()},
         times=series.times,
-        states={name: column[at_data].tolist() for name, column in solved.states.items()},
-        values={name: _finite(column[at_data]) for name, column in solved.observables.items()},
+        states={name: column.tolist() for name, column in at_data.states.items()},
+        values={name: _finite(column) for name, column in at_data.observables.items()},
         dense=Dense(
-            times=grid[at_dense].tolist(),
-            states={name: column[at_dense].tolist() for name, column in solved.states.items()},
-            values={name: _finite(column[at_dense]) for name, column in solved.observables.items()},
+            times=dense.times.tolist(),
+            states={name: column.tolist() for name, column in dense.states.items()},
+            values={name: _finite(column) for name, column in dense.observables.items()},
+            inputs={name: column.tolist() for name, column in dense.inputs.items()} or None,
         ),
     )
 

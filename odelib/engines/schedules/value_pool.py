@@ -107,7 +107,7 @@ class ValuePool:
             if (column := self._column_of.get(place)) is not None:
                 jacobians[:, place, column] = 1.0
             elif output.requires_grad:
-                (by_used,) = torch.autograd.grad(output.sum(), point, retain_graph=True)
+                (by_used,) = torch.autograd.grad(output, point, torch.ones_like(output), retain_graph=True)
                 jacobians[:, place] = by_used.numpy()
         return PoolValues(found, jacobians)
 

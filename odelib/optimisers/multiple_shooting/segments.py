@@ -7,7 +7,7 @@ series are solved as one batch.
 from __future__ import annotations
 
 from bisect import bisect_right
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from itertools import pairwise
 
@@ -15,13 +15,13 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from odelib.arrays import Reals
+from odelib.arrays import Integers, Reals
 from odelib.engines.base import DifferentiateBy
-from odelib.engines.layer import ODELayer
+from odelib.engines.layer import ODELayer, ProtocolSettings
 from odelib.errors import SolveError
 from odelib.objective.chain_rule import chain
 from odelib.objective.objective import Objective
-from odelib.objective.observable_sensitivities import observable_sensitivities
+from odelib.objective.observable_sensitivities import NOTHING_SEEN, Seen, observable_sensitivities
 from odelib.optimisers.multiple_shooting.state_estimates import StateEstimates
 from odelib.problem.data_split import SeriesSlice
 
@@ -88,6 +88,9 @@ class Segments:
         width = longest + 2
         rows = [b * width + 1 + k for b, s in enumerate(self._segments) for k in range(len(s.times))]
         self._rows = np.array(rows)  # of the measurements, in the flattened (segments, times)
+        self._batches = [np.arange(len(self._segments))]
+        if objective.protocols.happens and self.inner:  # what happens at the start has happened in inner segments
+            self._batches = [np.flatnonzero(self._is_inner), np.flatnonzero(~self._is_inner)]
         borders = np.cumsum([0, *(len(s.times) for s in self._segments)]).tolist()
         self.rows = [slice(first, end) for first, end in pairwise(borders)]
 
@@ -142,12 +145,8 @@ class Segments:
         n = self.state_count
         parameters, starts = self._parameters_and_starts(coordinates, inner_states)
         constants = self._unknowns.constants.cpu()[self._series]
-        solved = self._layer.sensitivities(self._times, starts, parameters, constants)
-        if solved.failures:
-            raise next(iter(solved.failures.values()))
-        # First by each segment's own start and parameters, (…, n + p): far fewer than the variables of all segments.
-        by_own = np.concatenate([solved.by_initial_state, solved.by_parameters], axis=-1)
-        observables, observables_by_own = self._observe(solved.states, by_own, parameters, constants)
+        states, by_own = self._solve(starts, parameters, constants)
+        observables, observables_by_own = self._observe(states, by_own, parameters, constants)
         parameter_jacobian, start_jacobian = self._unknowns.jacobians(coordinates)
         parameter_jacobian = parameter_jacobian[:, list(self._layer.differentiate_by.parameters)]
         width = self._unknowns.count + n
@@ -160,7 +159,34 @@ class Segments:
                 jacobians[name][rows] = self._chain(b, derivatives[rows], *own_jacobians)
             end_jacobian[b] = self._chain(b, by_own[b, -1], *own_jacobians)
         before = np.flatnonzero(self._is_inner) - 1
-        return Linearisation(observables, jacobians, solved.states[before, -1] - inner_states, end_jacobian[before])
+        return Linearisation(observables, jacobians, states[before, -1] - inner_states, end_jacobian[before])
+
+    def _solve(self, starts: Tensor, parameters: Tensor, constants: Tensor) -> tuple[Reals, Reals]:
+        """The states (segments, T, n), and their derivatives by each segment's own start and parameters, (…, n + p).
+
+        These are far fewer than the variables of all segments. Raises `SolveError`.
+        """
+        states, by_own = [], []
+        for members in self._batches:
+            solved = self._layer.sensitivities(
+                self._times[members], starts[members], parameters[members], constants[members], self._done(members)
+            )
+            if solved.failures:
+                raise next(iter(solved.failures.values()))
+            states.append(solved.states)
+            by_own.append(np.concatenate([solved.by_initial_state, solved.by_parameters], axis=-1))
+        order = np.argsort(np.concatenate(self._batches))
+        return np.concatenate(states)[order], np.concatenate(by_own)[order]
+
+    def _done(self, members: Integers) -> ProtocolSettings:
+        """What was done in some segments, either all of them first ones or none, unless nothing happens."""
+        series, times = self._series[members].tolist(), self._times.shape[1]
+        done = self._objective.protocols.settings(series, times, is_start=not self._is_inner[members[0]])
+        if done.before is None:
+            return done
+        is_measured = torch.zeros(self._times.shape, dtype=torch.bool)  # at its end a segment sees what happens there
+        is_measured.view(-1)[torch.from_numpy(self._rows)] = True
+        return replace(done, before=done.before.cpu() & is_measured[members])
 
     def _chain(self, b: int, by_own: Reals, parameter_jacobian: Reals, start_jacobian: Reals) -> Reals:
         """Derivatives as in `Linearisation`, (k, count + n), from those by start and parameters, (k, n + p).
@@ -194,18 +220,24 @@ class Segments:
                 # An angle that is measured by its cosine may turn round in a segment, but not in a small part of it.
                 corrections = min(len(set(last.times)), MAX_CORRECTIONS) if estimates.is_ambiguous else 1
                 for now, then in pairwise(np.linspace(last.start, last.end, corrections + 1).tolist()):
-                    state = self._predict(state, now, then, parameters[series], constants[series])
+                    is_start = last.is_first and now == last.start
+                    done = self._objective.protocols.settings([series], 2, is_start=is_start)
+                    state = self._predict(state, (now, then), parameters[series], constants[series], done)
                     state = estimates.at(segment.slice_index, then, state)
                 inner.append(state)
         return first, inner
 
-    def _predict(self, state: Reals, now: float, then: float, parameters: Tensor, constants: Tensor) -> Reals:
-        times = torch.tensor([now, then], dtype=torch.float64)
+    def _predict(
+        self, state: Reals, between: tuple[float, float], parameters: Tensor, constants: Tensor, done: ProtocolSettings
+    ) -> Reals:
+        times = torch.tensor(between, dtype=torch.float64)
+        done = replace(done, before=None)
         try:
             with torch.no_grad():
-                found: Reals = self._layer(times, torch.from_numpy(state), parameters, constants)[-1].numpy()
+                solved = self._layer.solve(times, torch.from_numpy(state), parameters, constants, done)
         except SolveError:
             return state
+        found: Reals = solved.states[-1].numpy()
         return found
 
     def _parameters_and_starts(self, coordinates: Reals, inner_states: Reals) -> tuple[Tensor, Tensor]:
@@ -223,6 +255,13 @@ class Segments:
         differentiate_by = list(self._layer.differentiate_by.parameters)
         of_parameters = np.zeros((len(self._layer.system.parameters), by_own.shape[-1]))
         of_parameters[differentiate_by, n + np.arange(len(differentiate_by))] = 1.0
+        seen = NOTHING_SEEN
+        if self._objective.protocols.happens:
+            with torch.enable_grad():
+                own = parameters.detach().requires_grad_()
+                done = self._objective.protocols.settings(self._series.tolist(), self._times.shape[1])
+                values = self._objective.columns.seen(self._times, own, constants, done)
+                seen = Seen.of({name: column.reshape(-1)[self._rows] for name, column in values.items()}, own)
         observables, derivatives = observable_sensitivities(
             self._layer.observe,
             self._times.reshape(-1)[self._rows],
@@ -231,6 +270,7 @@ class Segments:
             constants[segment],
             by_own.reshape(-1, n, by_own.shape[-1])[self._rows],
             [(slice(None), of_parameters)],
+            seen,
         )
         return {name: column.numpy() for name, column in observables.items()}, derivatives
 

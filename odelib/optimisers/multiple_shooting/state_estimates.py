@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import numpy as np
 import torch
+from torch import Tensor
 
 from odelib.arrays import Reals
 from odelib.objective.objective import Objective
@@ -22,7 +25,7 @@ class StateEstimates:
     """
 
     def __init__(self, objective: Objective, coordinates: Reals) -> None:
-        self._layer = objective.layer
+        self._objective, self._layer = objective, objective.layer
         self._parameters = objective.unknowns.values(coordinates)[0]
         self._constants = objective.unknowns.constants.cpu()
         self._slices = objective.fitted
@@ -47,10 +50,11 @@ class StateEstimates:
             return predicted
         spreads = np.array([self._measured[index][name].spread for name in targets])
         units = np.maximum(np.abs(predicted), 1e-3 * max(float(np.abs(predicted).max()), 1e-6))
+        seen = self._seen(index, time)
         state = best = predicted.copy()
         smallest = np.inf
         for _ in range(MAX_ITERATIONS):
-            model, jacobian = self._observe(index, state, time, units, list(targets))
+            model, jacobian = self._observe(index, state, time, units, list(targets), seen)
             residuals = (np.array(list(targets.values())) - model) / spreads
             if not np.isfinite(residuals).all() or not np.isfinite(jacobian).all():
                 break
@@ -62,13 +66,23 @@ class StateEstimates:
             state = state + step
         return best
 
-    def _observe(self, index: int, state: Reals, time: float, units: Reals, names: list[str]) -> tuple[Reals, Reals]:
+    def _seen(self, index: int, time: float) -> dict[str, Tensor]:
+        """The inputs and changing constants that observables see at a time, (1,) each."""
+        series, objective = self._slices[index].index, self._objective
+        times = torch.tensor([[time]], dtype=torch.float64)
+        done = objective.protocols.settings([series], 1)
+        found = objective.columns.seen(times, self._parameters[[series]], self._constants[[series]], done)
+        return {name: column[0] for name, column in found.items()}
+
+    def _observe(
+        self, index: int, state: Reals, time: float, units: Reals, names: list[str], seen: Mapping[str, Tensor]
+    ) -> tuple[Reals, Reals]:
         """Some observables, (m,), and their Jacobian by the state, (m, n), by forward differences."""
         series, steps = self._slices[index].index, RELATIVE_DIFFERENCE * units
         states = torch.from_numpy(np.vstack([state, state + np.diag(steps)]))
         times = torch.full((len(states),), time, dtype=torch.float64)
         with torch.no_grad():
-            model = self._layer.observe(times, states, self._parameters[series], self._constants[series])
+            model = self._layer.observe(times, states, self._parameters[series], self._constants[series], seen)
         values = np.array([model[name].numpy() for name in names])
         return values[:, 0], (values[:, 1:] - values[:, :1]) / steps
 

@@ -23,17 +23,45 @@ Location = tuple[int | str, ...]
 
 _NOT_AVAILABLE = "is not available in this version"
 _LATER_FIELDS: Mapping[str, tuple[str, ...]] = {  # object → its fields that a later version will have
-    "system": ("inputs", "networks", "events"),
+    "system": ("networks",),
 }
 _ENTRIES: Mapping[str, str] = {  # for values that can have several JSON types
     "system": "must be the name of a catalogue system or a definition",
     "parameters": "must be a number or an object with a guess or bounds",
     "initial_state": "must be a number, an expression in quotes, or an object with a guess or bounds",
+    "quantity": "must be a number or an expression in quotes",
+    "input": "must be a number, an expression in quotes, or an object with 'times' and 'values'",
+    "at": "must be a number, an expression in quotes, or a list of these",
+    "steady_state": "must be true, false, or an object",
     "scale": "must be a number greater than 0 or 'estimate'",
     "sigma of noise": "must be a number greater than 0, 'estimate' or an expression in quotes",
     "sigma": "must be a number greater than 0 or a list with one such number for each time",
 }
 _ANY = "*"
+
+
+def _places_of_inputs(base: tuple[str, ...]) -> set[tuple[str, ...]]:
+    return {(*base, "inputs", _ANY), (*base, "inputs", _ANY, "values", _ANY)}
+
+
+def _places_of_quantities(base: tuple[str, ...]) -> set[tuple[str, ...]]:
+    """The unions in what was done in a series or prediction."""
+    dose, change, steady = (*base, "doses", _ANY), (*base, "changes", _ANY), (*base, "steady_state")
+    numbers = ("amount", "every", "duration", "rate", "lag", "fraction")
+    found = {(*dose, name) for name in numbers} | {(*dose, "at"), (*dose, "at", _ANY)}
+    found |= {(*change, "at"), steady, (*base, "constants", _ANY)}
+    found |= {(*change, field, _ANY) for field in ("set", "add", "constants")}
+    found |= {(*steady, field, _ANY) for field in ("set", "constants")}
+    return found.union(*(_places_of_inputs(each) for each in (base, change, steady)))
+
+
+_OF_PROTOCOLS = frozenset(
+    {("constants", _ANY)}
+    | {("system", "events", _ANY, field, _ANY) for field in ("set", "add")}
+    | _places_of_inputs(()).union(
+        *(_places_of_quantities(base) for base in (("data",), ("experiments", _ANY), ("predictions", _ANY)))
+    )
+)
 # The places of unions. In the location of an error within one, pydantic inserts the tag of the member.
 _UNIONS: frozenset[tuple[str, ...]] = frozenset(
     {("system",), ("stages", _ANY), ("noise", _ANY), ("noise", _ANY, "prior")}
@@ -45,8 +73,9 @@ _UNIONS: frozenset[tuple[str, ...]] = frozenset(
         for inner in ((), ("prior",))
         if base or field != "sigma"
     }
+    | _OF_PROTOCOLS
 )
-_NAMED = [list(place[:i]) for place in _UNIONS for i, part in enumerate(place) if part == _ANY]
+_NAMED = frozenset(place[:i] for place in _UNIONS for i, part in enumerate(place) if part == _ANY)
 _TAGS: Mapping[str, str] = {"stages": "kind"}  # of the objects in a field; "distribution" elsewhere
 _PHRASES = (
     (re.compile(r"^\w+ should\b"), "must"),
@@ -112,7 +141,7 @@ def _place(loc: Location, kind: str) -> Location:
             in_tag = False
             continue
         place.append(part)
-        shape.append(_ANY if shape in _NAMED else part)
+        shape.append(_ANY if tuple(shape) in _NAMED else part)
         in_tag = tuple(shape) in _UNIONS
     if kind == "not_unicode_key" and place[-1:] == ["[key]"]:
         return tuple(place[:-1])
@@ -129,7 +158,7 @@ def _sentence(details: ErrorDetails, loc: Location) -> str:
         return f"{loc[-1]!r} is required"
     if kind == "union_tag_invalid":
         return f"must be one of {details['ctx']['expected_tags']}"
-    if kind in ("float_type", "string_type", "literal_error"):
+    if kind in ("float_type", "string_type", "literal_error", "bool_type"):
         return _wrong_value(details, loc)
     return in_our_words(details)
 
@@ -148,6 +177,16 @@ def in_our_words(details: ErrorDetails) -> str:
 def _wrong_value(details: ErrorDetails, loc: Location) -> str:
     """Return what must be at a place, which can be one of several JSON types."""
     kind, given = details["type"], details["input"]
+    if (entry := _entry_at(loc)) is not None:
+        is_plain = loc == ("system",) or loc[0] == "noise" or given is None or isinstance(given, str | list | Mapping)
+        return entry if is_plain else number_error(given) or entry
+    if kind == "literal_error":
+        return f"must be {details['ctx']['expected']}"
+    return _SENTENCES[kind] if kind in ("string_type", "bool_type") else number_error(given) or OUT_OF_RANGE
+
+
+def _entry_at(loc: Location) -> str | None:
+    """Return what must be at a place that allows several JSON types, None for others."""
     match loc:
         case ("system",):
             return _ENTRIES["system"]
@@ -158,11 +197,25 @@ def _wrong_value(details: ErrorDetails, loc: Location) -> str:
             | ("data", "initial_state" | "sigma" as name, _)
             | ("experiments", _, "initial_state" | "sigma" as name, _)
         ):
-            mixed = _ENTRIES[str(name)]
-            return mixed if isinstance(given, str | list) or given is None else number_error(given) or mixed
-    if kind == "literal_error":
-        return f"must be {details['ctx']['expected']}"
-    return _SENTENCES[kind] if kind == "string_type" else number_error(given) or OUT_OF_RANGE
+            return _ENTRIES[str(name)]
+    return _quantity_at(loc)
+
+
+def _quantity_at(loc: Location) -> str | None:
+    """Return what must be at the place of a quantity, an input or a steady state."""
+    shape: tuple[int | str, ...] = ()
+    for part in loc:
+        shape = (*shape, _ANY if shape in _NAMED else part)
+    if shape not in _OF_PROTOCOLS:
+        return None
+    match shape:
+        case [*_, "inputs", _]:
+            return _ENTRIES["input"]
+        case [*_, "doses", _, "at"]:
+            return _ENTRIES["at"]
+        case [*_, "steady_state"]:
+            return _ENTRIES["steady_state"]
+    return _ENTRIES["quantity"]
 
 
 def _extra_field(loc: Location) -> str:
@@ -176,6 +229,7 @@ def _extra_field(loc: Location) -> str:
 
 def _errors_in_lists(raw: Mapping[str, Any]) -> Iterator[FieldError]:
     data = raw.get("data")
+    yield from _errors_in_inputs(raw.get("inputs"), "/inputs")
     if isinstance(data, Mapping):
         yield from _errors_in_series(data, "/data")
     for field in ("experiments", "predictions"):
@@ -192,11 +246,34 @@ def _errors_in_series(series: Mapping[str, Any], base: str) -> Iterator[FieldErr
         for name, column in columns.items() if isinstance(columns, Mapping) else ():
             pointer = join(base, field, name)
             yield from _errors_in_list(column, pointer, null=field == "values", positive=field == "sigma")
+    yield from _errors_in_protocol(series, base)
 
 
-def _errors_in_list(numbers: Any, pointer: str, *, null: bool = False, positive: bool = False) -> Iterator[FieldError]:
+def _errors_in_protocol(series: Mapping[str, Any], base: str) -> Iterator[FieldError]:
+    yield from _errors_in_inputs(series.get("inputs"), join(base, "inputs"))
+    for field in ("changes", "doses"):
+        entries = series.get(field)
+        for i, entry in enumerate(entries if isinstance(entries, list) else ()):
+            if isinstance(entry, Mapping) and field == "changes":
+                yield from _errors_in_inputs(entry.get("inputs"), join(base, field, i, "inputs"))
+            elif isinstance(entry, Mapping):
+                yield from _errors_in_list(entry.get("at"), join(base, field, i, "at"), texts=True)
+
+
+def _errors_in_inputs(inputs: Any, base: str) -> Iterator[FieldError]:
+    for name, knots in inputs.items() if isinstance(inputs, Mapping) else ():
+        if isinstance(knots, Mapping):
+            yield from _errors_in_list(knots.get("times"), join(base, name, "times"))
+            yield from _errors_in_list(knots.get("values"), join(base, name, "values"), texts=True)
+
+
+def _errors_in_list(
+    numbers: Any, pointer: str, *, null: bool = False, positive: bool = False, texts: bool = False
+) -> Iterator[FieldError]:
     reported = 0
     for i, value in enumerate(numbers if isinstance(numbers, list) else ()):
+        if texts and isinstance(value, str):
+            continue
         if detail := number_error(value, null=null, positive=positive):
             if reported == MAX_LISTED:
                 yield FieldError(pointer, f"more entries are invalid, starting with entry {i}")

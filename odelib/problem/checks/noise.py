@@ -19,7 +19,8 @@ MAX_LISTED = 100  # impossible values of one list that are reported one by one
 
 
 SIGMA_SCOPE = (
-    "sigma is a number, 'estimate', or an expression of states, parameters, constants, definitions, observables and t"
+    "sigma is a number, 'estimate', or an expression of states, parameters, constants, inputs, definitions, "
+    "observables and t"
 )
 
 

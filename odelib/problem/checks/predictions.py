@@ -5,11 +5,13 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from odelib.problem.checks.occasions import start_of
 from odelib.problem.checks.raw import MistakeReport, as_list, as_number, as_object, listed
-from odelib.problem.checks.series import check_increasing, check_values, located_series, start_of
+from odelib.problem.checks.series import check_increasing, check_values, located_series
 from odelib.problem.checks.system import DeclaredNames
 from odelib.problem.limits import Limits
 from odelib.problem.pointers import join
+from odelib.problem.predictions import PROTOCOL_FIELDS
 
 
 def check_predictions(
@@ -49,6 +51,7 @@ class _SeriesFacts:
         self.names = dict.fromkeys(given) if all(isinstance(name, str) for name in given) else {}
         self.are_several = len(given) > 1
         self.have_constants = any(as_object(fields.get("constants")) for fields in self._all)
+        self.have_protocols = {name for name in PROTOCOL_FIELDS for fields in self._all if fields.get(name)}
         self.own_parameters = [name for name in as_list(raw.get("per_experiment")) if isinstance(name, str)]
 
     def of(self, prediction: Mapping[str, Any]) -> Mapping[str, Any]:
@@ -96,8 +99,8 @@ def _experiment(
     elif series.are_several and declared and _depends_on_experiment(fields, series, declared):
         report.add(
             join(base, "experiment"),
-            "the prediction depends on the experiment: name one, or set everything that differs between them in "
-            "'initial_state' and 'parameters'",
+            "the prediction depends on the experiment: name one, or give everything that differs between them in "
+            "the prediction itself",
         )
 
 
@@ -106,6 +109,7 @@ def _depends_on_experiment(fields: Mapping[str, Any], series: _SeriesFacts, decl
     state, parameters = as_object(fields.get("initial_state")), as_object(fields.get("parameters"))
     return (
         series.have_constants
+        or any(name not in fields for name in series.have_protocols)
         or any(name not in state for name in declared.states)
         or any(name not in parameters for name in series.own_parameters)
     )

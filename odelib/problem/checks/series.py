@@ -61,9 +61,6 @@ def _check_series(data: Mapping[str, Any], base: str, declared: DeclaredNames | 
             report.add(join(base, "start_time"), f"the start time {start!r} is after the first time {first!r}")
     observations = check_values(values, times, join(base, "values"), declared, report)
     _check_sigma(data, base, declared, report)
-    if declared:
-        constants = as_object(data.get("constants"))
-        report.add_unknown_names(constants, declared.constants, join(base, "constants"), "constant")
     return observations
 
 
@@ -99,13 +96,6 @@ def check_increasing(times: list[Any], pointer: str, report: MistakeReport) -> N
             report.add(join(pointer, i), f"times must not decrease: {time!r} comes after {previous!r}")
             return
         previous = time
-
-
-def start_of(data: Mapping[str, Any]) -> float | None:
-    """Return the time at which the initial state holds: `start_time`, or else the first time."""
-    times = data.get("times")
-    start = as_number(data.get("start_time"))
-    return as_number(times[0]) if start is None and isinstance(times, list) and times else start
 
 
 def _check_sigma(data: Mapping[str, Any], base: str, declared: DeclaredNames | None, report: MistakeReport) -> None:

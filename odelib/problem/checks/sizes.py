@@ -27,6 +27,9 @@ def too_large(raw: Mapping[str, Any], limits: Limits) -> list[FieldError]:
         ("/hold_out/experiments", hold_out.get("experiments"), limits.experiments),
         ("/system/states", system.get("states"), limits.states),
         ("/system/parameters", system.get("parameters"), limits.names),
+        ("/system/inputs", system.get("inputs"), limits.names),
+        ("/system/events", system.get("events"), limits.names),
+        *_lists_of_protocols(raw, limits),
     )
     errors = [
         FieldError(pointer, f"at most {limit} entries are allowed, but there are {len(entries)}")
@@ -51,11 +54,18 @@ def check_sizes(raw: Mapping[str, Any], limits: Limits, report: MistakeReport) -
             report.add(f"{base}/starts", f"must be at most {limits.starts}, not {starts:.0f}")
 
 
+def _lists_of_protocols(raw: Mapping[str, Any], limits: Limits) -> Iterator[tuple[str, Any, int]]:
+    """The lists of doses and changes, whose entries are objects."""
+    for base, owner in _owners(raw):
+        for name in ("doses", "changes"):
+            yield join(base, name), owner.get(name), limits.doses
+
+
 def _too_much_text(raw: Mapping[str, Any], limit: int) -> list[FieldError]:
     """Return where the expressions, counted together, exceed the limit. Parsing takes time for every character."""
     count = 0
     for pointer, entries in _expressions(raw):
-        count += sum(len(text) for text in entries.values() if isinstance(text, str))
+        count += sum(len(text) for text in _texts(entries))
         if count > limit:
             detail = (
                 f"the expressions up to and including these have more than {limit} characters in total; shorten them, "
@@ -65,19 +75,36 @@ def _too_much_text(raw: Mapping[str, Any], limit: int) -> list[FieldError]:
     return []
 
 
-def _expressions(raw: Mapping[str, Any]) -> Iterator[tuple[str, Mapping[str, Any]]]:
-    """Every object whose strings are expressions, with its pointer."""
-    owners: list[tuple[str, Any, tuple[str, ...]]] = [
-        ("/system", raw.get("system"), ("equations", "observables", "derived", "definitions")),
-        ("", raw, ("initial_state",)),
-        ("/data", raw.get("data"), ("initial_state",)),
-    ]
-    for i, series in enumerate(as_list(raw.get("experiments"))):
-        owners.append((f"/experiments/{i}", series, ("initial_state",)))
-    for base, owner, names in owners:
-        for name in names if isinstance(owner, Mapping) else ():
-            if isinstance(owner.get(name), Mapping):
-                yield join(base, name), owner[name]
+def _texts(root: Any) -> Iterator[str]:
+    """Every string in a value."""
+    pending = [root]
+    while pending:
+        node = pending.pop()
+        if isinstance(node, str):
+            yield node
+        elif isinstance(node, Mapping):
+            pending.extend(node.values())
+        elif isinstance(node, list):
+            pending.extend(entry for entry in node if isinstance(entry, str | dict | list))
+
+
+def _owners(raw: Mapping[str, Any]) -> Iterator[tuple[str, Mapping[str, Any]]]:
+    """The request, its series and its predictions, each with its pointer."""
+    yield "", raw
+    yield "/data", as_object(raw.get("data"))
+    for field in ("experiments", "predictions"):
+        for i, entry in enumerate(as_list(raw.get(field))):
+            yield f"/{field}/{i}", as_object(entry)
+
+
+def _expressions(raw: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
+    """Every part of the request whose strings are expressions, with its pointer."""
+    system = as_object(raw.get("system"))
+    for name in ("equations", "observables", "derived", "definitions", "events"):
+        yield join("/system", name), system.get(name)
+    for base, owner in _owners(raw):
+        for name in ("initial_state", "inputs", "constants", "doses", "changes", "steady_state"):
+            yield join(base, name), owner.get(name)
 
 
 def _has_more_fields(raw: Mapping[str, Any], limit: int) -> bool:

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from itertools import chain
 from typing import Any
 
 from odelib.errors import ProblemError
+from odelib.problem.checks.events import check_events, well_formed_events
 from odelib.problem.checks.expressions import check_expression
 from odelib.problem.checks.raw import MAX_NAMES, MistakeReport
 from odelib.problem.expressions.definitions import in_order
@@ -33,6 +35,7 @@ class DeclaredNames:
     parameters: Mapping[str, None]
     constants: Mapping[str, None]
     observables: Mapping[str, None]
+    inputs: Mapping[str, None]
     definitions: Mapping[str, None]
     value_definitions: Mapping[str, None]
 
@@ -44,20 +47,26 @@ class DeclaredNames:
             dict.fromkeys(system.parameters),
             dict.fromkeys(system.constants),
             dict.fromkeys(system.observables or system.states),
+            dict.fromkeys(system.inputs),
             dict.fromkeys(system.definitions),
             dict.fromkeys(_value_definitions(system) if isinstance(system, System) else system.definitions),
         )
 
-    @property
+    @cached_property
     def of_values(self) -> dict[str, None]:
         """What an expression whose value does not change during a solve can use."""
         return {**self.parameters, **self.constants, **self.value_definitions}
 
+    @cached_property
+    def of_model(self) -> dict[str, None]:
+        """What equations, observables, definitions and events can use."""
+        lists = (self.states, self.parameters, self.constants, self.inputs, self.definitions)
+        return dict.fromkeys((*chain.from_iterable(lists), TIME))
+
     @property
     def in_sigma(self) -> Mapping[str, None]:
         """The names that the expression of a noise's sigma can use."""
-        of_model = {**self.states, **self.parameters, **self.constants, **self.definitions}
-        return {**of_model, **self.observables, TIME: None}
+        return {**self.of_model, **self.observables}
 
 
 def _value_definitions(system: System) -> list[str]:
@@ -74,9 +83,10 @@ def well_formed_definition(raw: Mapping[str, Any]) -> SystemDefinition | None:
 
     The expressions in it can then be checked beside the errors of form, which report the parts left out here.
     """
-    states, parameters = raw.get("states"), raw.get("parameters", [])
+    states, parameters, inputs = raw.get("states"), raw.get("parameters", []), raw.get("inputs", [])
     named = [raw.get(field, {}) for field in ("constants", "equations", "observables", "derived", "definitions")]
-    if not (_is_names(states) and states and _is_names(parameters) and all(isinstance(n, Mapping) for n in named)):
+    are_names = all(map(_is_names, (states, parameters, inputs)))
+    if not (are_names and states and all(isinstance(each, Mapping) for each in named)):
         return None
     constants, equations, observables, derived, definitions = named
     return SystemDefinition.model_construct(
@@ -87,6 +97,8 @@ def well_formed_definition(raw: Mapping[str, Any]) -> SystemDefinition | None:
         observables=dict(observables),
         derived=dict(derived),
         definitions=dict(definitions),
+        inputs=inputs,
+        events=well_formed_events(raw.get("events")),
     )
 
 
@@ -110,9 +122,11 @@ def build_system(
     limits = limits or Limits()
     report = MistakeReport()
     _check_names(definition, limits, report)
-    definitions = _definitions(definition, limits, report)
-    equations = _equations(definition, limits, report)
-    observables = _observables(definition, limits, report)
+    known = DeclaredNames.of(definition).of_model
+    definitions = _definitions(definition, known, limits, report)
+    equations = _equations(definition, known, limits, report)
+    observables = _observables(definition, known, limits, report)
+    events = check_events(definition.events, definition.states, known, limits, report)
     derived = _derived(definition, limits, report)
     if report.errors:
         raise ProblemError(report.errors)
@@ -128,6 +142,8 @@ def build_system(
         angles=angles or {},
         derived={n: e for n, e in derived.items() if e},
         definitions=definitions,
+        inputs=tuple(definition.inputs),
+        events=events,
     )
 
 
@@ -137,9 +153,11 @@ def _check_names(definition: SystemDefinition, limits: Limits, report: MistakeRe
         "states": [(f"/states/{i}", name) for i, name in enumerate(definition.states)],
         "parameters": [(f"/parameters/{i}", name) for i, name in enumerate(definition.parameters)],
         "constants": [(join("/constants", name), name) for name in definition.constants],
+        "inputs": [(f"/inputs/{i}", name) for i, name in enumerate(definition.inputs)],
         "definitions": [(join("/definitions", name), name) for name in definition.definitions],
         "observables": [(join("/observables", name), name) for name in definition.observables],
         "derived": [(join("/derived", name), name) for name in definition.derived],
+        "events": [(f"/events/{i}/name", event.name) for i, event in enumerate(definition.events)],
     }
     for field, entries in names.items():
         limit = limits.states if field == "states" else limits.names
@@ -162,14 +180,10 @@ def _check_names(definition: SystemDefinition, limits: Limits, report: MistakeRe
                 seen.setdefault(name, field)
 
 
-def _known(definition: SystemDefinition) -> dict[str, None]:
-    """Return the names that equations, observables and definitions can use."""
-    lists = (definition.states, definition.parameters, definition.constants, definition.definitions)
-    return dict.fromkeys((*chain.from_iterable(lists), TIME))
-
-
-def _definitions(definition: SystemDefinition, limits: Limits, report: MistakeReport) -> dict[str, Expression]:
-    found = _expressions(definition.definitions, "/definitions", _known(definition), limits, report)
+def _definitions(
+    definition: SystemDefinition, known: Mapping[str, None], limits: Limits, report: MistakeReport
+) -> dict[str, Expression]:
+    found = _expressions(definition.definitions, "/definitions", known, limits, report)
     valid = {name: expression for name, expression in found.items() if expression}
     ordered, circle = in_order(valid)
     while circle:
@@ -181,8 +195,9 @@ def _definitions(definition: SystemDefinition, limits: Limits, report: MistakeRe
     return ordered
 
 
-def _equations(definition: SystemDefinition, limits: Limits, report: MistakeReport) -> Parsed:
-    known = _known(definition)
+def _equations(
+    definition: SystemDefinition, known: Mapping[str, None], limits: Limits, report: MistakeReport
+) -> Parsed:
     equations: Parsed = {}
     for state in dict.fromkeys(definition.states):
         pointer = join("/equations", state)
@@ -198,10 +213,12 @@ def _equations(definition: SystemDefinition, limits: Limits, report: MistakeRepo
     return equations
 
 
-def _observables(definition: SystemDefinition, limits: Limits, report: MistakeReport) -> Parsed:
+def _observables(
+    definition: SystemDefinition, known: Mapping[str, None], limits: Limits, report: MistakeReport
+) -> Parsed:
     if not definition.observables:
         return {state: Expression(state, Name(state), frozenset({state})) for state in definition.states}
-    states, known = set(definition.states), _known(definition)
+    states = set(definition.states)
     observables = _expressions(definition.observables, "/observables", known, limits, report)
     for name, expression in observables.items():
         if name in states and expression and expression.tree != Name(name):

@@ -7,30 +7,25 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from odelib.problem.checks.expressions import check_expression
+from odelib.problem.checks.expressions import ExpressionReader, Scope
 from odelib.problem.checks.priors import check_prior
 from odelib.problem.checks.raw import MistakeReport, as_list, as_number, as_object
 from odelib.problem.checks.series import located_series
 from odelib.problem.checks.system import DeclaredNames
-from odelib.problem.expressions.parser import Expression
 from odelib.problem.limits import Limits
 from odelib.problem.pointers import join
 from odelib.problem.unknowns import centre
 
 
 def check_unknowns(
-    raw: Mapping[str, Any], declared: DeclaredNames, limits: Limits, report: MistakeReport
-) -> dict[str, Expression]:
-    """Check `parameters`, `per_experiment`, `initial_state` and the series' own `initial_state`.
-
-    Returns the parsed expressions of initial values, by their text.
-    """
+    raw: Mapping[str, Any], declared: DeclaredNames, reader: ExpressionReader, limits: Limits, report: MistakeReport
+) -> None:
+    """Check `parameters`, `per_experiment`, `initial_state` and the series' own `initial_state`."""
     likelihood = raw.get("noise") is not None
     _parameters(raw.get("parameters", {}), declared, report, likelihood=likelihood)
     own = _per_experiment(raw, declared, report)
-    expressions = _initial_states(raw, declared, limits, report, likelihood=likelihood)
+    _initial_states(raw, declared, reader, report, likelihood=likelihood)
     _count(raw, declared, own, limits, report)
-    return expressions
 
 
 def _count(
@@ -104,26 +99,28 @@ def _per_experiment(raw: Mapping[str, Any], declared: DeclaredNames, report: Mis
 
 
 def _initial_states(
-    raw: Mapping[str, Any], declared: DeclaredNames, limits: Limits, report: MistakeReport, *, likelihood: bool
-) -> dict[str, Expression]:
+    raw: Mapping[str, Any],
+    declared: DeclaredNames,
+    reader: ExpressionReader,
+    report: MistakeReport,
+    *,
+    likelihood: bool,
+) -> None:
     if not isinstance(raw.get("initial_state", {}), Mapping):
-        return {}
-    expressions: dict[str, Expression] = {}
+        return
     common = as_object(raw.get("initial_state"))
     series = [
         (join(base, "initial_state"), as_object(fields.get("initial_state"))) for base, fields in located_series(raw)
     ]
-    known = declared.of_values
-    scope = "an initial state can use only parameters, constants and definitions made of these"
+    scope = Scope(
+        declared.of_values, "an initial state can use only parameters, constants and definitions made of these"
+    )
     for base, given in (("/initial_state", common), *series):
         report.add_unknown_names(given, declared.states, base, "state")
         for name, entry in given.items():
             pointer = join(base, name)
             if name in declared.states and isinstance(entry, str):
-                if entry not in expressions and (
-                    parsed := check_expression(entry, known, pointer, limits, report, scope=scope)
-                ):
-                    expressions[entry] = parsed
+                reader.read(entry, scope, pointer)
             elif name in declared.states:
                 _unknown(entry, pointer, report, likelihood=likelihood)
     for name in declared.states:
@@ -132,7 +129,6 @@ def _initial_states(
                 join("/initial_state", name),
                 f"the state {name!r:.80} needs an initial value: a guess, or an expression of parameters and constants",
             )
-    return expressions
 
 
 def _unknown(entry: Any, pointer: str, report: MistakeReport, *, likelihood: bool) -> None:

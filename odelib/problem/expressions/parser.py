@@ -123,6 +123,11 @@ def _parse(
     return Expression(text, tree, frozenset(names))
 
 
+def number_expression(value: float) -> Expression:
+    """Return the expression that is a number."""
+    return Expression(repr(value), Number(value), frozenset())
+
+
 def walk(node: Node) -> Iterator[Node]:
     """Yield every node of the tree, operands before the operation that uses them, without recursion."""
     stack: list[tuple[Node, bool]] = [(node, False)]

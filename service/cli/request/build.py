@@ -16,7 +16,7 @@ from service.cli.errors import BAD_REQUEST, CommandError
 from service.cli.files import is_catalogue_system, read_request, read_request_object
 from service.cli.options import RequestOptions
 from service.cli.request.cells import TIME_UNITS, one_of
-from service.cli.request.csv_table import Table, TableSeries, read_table
+from service.cli.request.csv_table import SystemColumns, Table, TableSeries, read_table
 from service.cli.request.origins import Json, Origins
 
 
@@ -46,7 +46,7 @@ def build_request(options: RequestOptions) -> BuiltRequest:
     if options.time_unit is not None:
         _check_time_unit(options)
     if options.data is not None:
-        _set_data(request, read_table(options.data, options.time_unit), origins)
+        _set_data(request, read_table(options.data, options.time_unit, _columns(request.get("system"))), origins)
     if options.start_time is not None:
         _set_start_time(request, options.start_time, origins)
     if options.uncertainty is not None:
@@ -82,7 +82,7 @@ def _set_data(request: Json, table: Table, origins: Origins) -> None:
     if not table.has_experiments:
         request.pop("experiments", None)
         origins.series["/data"] = table.series[0]
-        request["data"] = _merge(request.get("data"), table.series[0])
+        request["data"] = _merge(request.get("data"), table, table.series[0])
         return
     request.pop("data", None)
     given = request.get("experiments")
@@ -90,15 +90,38 @@ def _set_data(request: Json, table: Table, origins: Origins) -> None:
     request["experiments"] = []
     for i, series in enumerate(table.series):
         origins.series[f"/experiments/{i}"] = series
-        request["experiments"].append({"name": series.name, **_merge(known.get(series.name), series)})
+        request["experiments"].append({"name": series.name, **_merge(known.get(series.name), table, series)})
 
 
 def _has_name(entry: Any) -> bool:
     return isinstance(entry, dict) and isinstance(entry.get("name"), str)
 
 
-def _merge(given: Any, series: TableSeries) -> Json:
-    fields = given if isinstance(given, dict) else {}
+def _columns(system: Any) -> SystemColumns:
+    """Return the names that columns of a table can have, of a system that has not been validated yet."""
+    if isinstance(system, str) and system in CATALOGUE:
+        known = CATALOGUE[system]
+        return SystemColumns(known.states, list(known.observables))
+    fields = system if isinstance(system, Mapping) else {}
+    states, inputs = (_texts(fields.get(name)) for name in ("states", "inputs"))
+    return SystemColumns(states, _texts(fields.get("observables")) or states, inputs)
+
+
+def _texts(names: Any) -> list[str]:
+    return [name for name in names if isinstance(name, str)] if isinstance(names, list | dict) else []
+
+
+def _merge(given: Any, table: Table, series: TableSeries) -> Json:
+    fields = dict(given) if isinstance(given, dict) else {}
+    if table.has_doses:
+        fields["doses"] = series.doses
+    if series.inputs:
+        known = fields.get("inputs")
+        inputs = dict(known) if isinstance(known, dict) else {}
+        for name, (times, values) in series.inputs.items():  # interpolation and what is outside are kept
+            old = inputs.get(name)
+            inputs[name] = {**(old if isinstance(old, dict) else {}), "times": times, "values": values}
+        fields["inputs"] = inputs
     # A column that is empty in all rows was not measured in this experiment.
     measured = {name: column for name, column in series.values.items() if any(value is not None for value in column)}
     return {**fields, "times": series.times, "values": measured or series.values}

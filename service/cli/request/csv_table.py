@@ -1,5 +1,8 @@
 """Tables of measurements: CSV files with columns `time`, one for each observable, and optionally `experiment`.
 
+Columns `dose`, `into` and `duration` say what was given, and a column with the name of an input has its values. A row
+without a measurement then needs none.
+
 Columns are separated by commas, semicolons or tabs, whichever the header has. Between semicolons or tabs, numbers may
 have decimal commas.
 """
@@ -19,6 +22,7 @@ from service.cli.errors import BAD_REQUEST, FAILED, CommandError
 from service.cli.request.cells import InvalidCell, NumberReader, TimeReader
 
 TIME, EXPERIMENT = "time", "experiment"
+DOSE, INTO, DURATION = "dose", "into", "duration"
 _MAX_ERRORS = 20  # reported for one table
 _QUOTED = re.compile('"[^"]*"')
 
@@ -28,24 +32,30 @@ class TableSeries:
     """The rows of one experiment.
 
     values: per observable one number for each time, None for a missing one. lines: the line in the file for each time.
+    doses: as in a request. inputs: per input its times and values. dose_lines, input_lines: their lines in the file.
     """
 
     name: str | None
     times: list[float] = field(default_factory=list)
     values: dict[str, list[float | None]] = field(default_factory=dict)
     lines: list[int] = field(default_factory=list)
+    doses: list[dict[str, Any]] = field(default_factory=list)
+    dose_lines: list[int] = field(default_factory=list)
+    inputs: dict[str, tuple[list[float], list[float]]] = field(default_factory=dict)
+    input_lines: dict[str, list[int]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
 class Table:
     """The series of a file: one for each name in the column `experiment`, or a single one without a name.
 
-    time_column: the name of the column `time` as the file spells it.
+    time_column: the name of the column `time` as the file spells it. has_doses: whether the file has a column `dose`.
     """
 
     path: Path
     series: list[TableSeries]
     time_column: str = TIME
+    has_doses: bool = False
 
     @property
     def has_experiments(self) -> bool:
@@ -53,12 +63,21 @@ class Table:
         return self.series[0].name is not None
 
 
-def read_table(path: Path, time_unit: str | None = None) -> Table:
+@dataclass(frozen=True)
+class SystemColumns:
+    """The names of a system that columns can have, as far as they are known."""
+
+    states: Sequence[str] = ()
+    observables: Sequence[str] = ()
+    inputs: Sequence[str] = ()
+
+
+def read_table(path: Path, time_unit: str | None = None, system: SystemColumns | None = None) -> Table:
     """Read a CSV file. Raises `CommandError` with the line and column of every mistake.
 
     time_unit: the unit of the times, counted from the first row, if the column `time` has dates.
     """
-    reader = _Reader(path, time_unit)
+    reader = _Reader(path, time_unit, system or SystemColumns())
     try:
         with path.open(newline="", encoding="utf-8-sig") as file:  # spreadsheets write a byte order mark
             series = reader.read(file)
@@ -70,14 +89,15 @@ def read_table(path: Path, time_unit: str | None = None) -> Table:
         raise CommandError(BAD_REQUEST, f"{path} is not a CSV table: {error}") from None
     if reader.errors:
         raise CommandError(BAD_REQUEST, f"{path} is not a valid table of measurements:", reader.errors_to_report())
-    return Table(path, series, reader.time_column)
+    return Table(path, series, reader.time_column, reader.dose_column is not None)
 
 
 class _Reader:
     """Reads the rows and collects their mistakes."""
 
-    def __init__(self, path: Path, time_unit: str | None) -> None:
-        self.path = path
+    def __init__(self, path: Path, time_unit: str | None, system: SystemColumns) -> None:
+        self.path, self._system = path, system
+        self.dose_column: str | None = None
         self.errors: list[FieldError] = []
         self.columns: list[str] = []
         self.time_column = TIME
@@ -92,6 +112,9 @@ class _Reader:
         self._use(delimiter)
         self.columns = [name.strip() for name in next(rows, [])]
         self.time_column, self._experiment_column = self._spelling(TIME), self._spelling(EXPERIMENT)
+        if DOSE not in self._system.observables:
+            dose_column = self._spelling(DOSE)
+            self.dose_column = dose_column if dose_column in self.columns else None
         if not self._check_header():
             return []
         series: dict[str | None, TableSeries] = {}
@@ -104,7 +127,7 @@ class _Reader:
                 )
                 continue
             self._add(dict(zip(self.columns, row, strict=True)), rows.line_num, series)
-        if not series and not self.errors:
+        if not any(each.times for each in series.values()) and not self.errors:
             self._add_error(rows.line_num, None, "the table has no rows of measurements")
         return list(series.values())
 
@@ -138,7 +161,10 @@ class _Reader:
         return len(self.errors) == before
 
     def _observables(self) -> list[str]:
-        return [name for name in self.columns if name not in (self.time_column, self._experiment_column)]
+        others = {self.time_column, self._experiment_column, *self._system.inputs}
+        if self.dose_column is not None:
+            others |= {self.dose_column, self._spelling(INTO), self._spelling(DURATION)}
+        return [name for name in self.columns if name not in others]
 
     def _add(self, row: dict[str, str], line: int, series: dict[str | None, TableSeries]) -> None:
         name = row[self._experiment_column].strip() if self._experiment_column in row else None
@@ -150,10 +176,50 @@ class _Reader:
         if time is None:
             return
         rows = series.setdefault(name, TableSeries(name, values={observable: [] for observable in values}))
+        does_more = self._add_dose(row, line, time, rows) | self._add_inputs(row, line, time, rows)
+        if does_more and all(value is None for value in values.values()):
+            return
         rows.times.append(time)
         rows.lines.append(line)
         for observable, value in values.items():
             rows.values[observable].append(value)
+
+    def _add_dose(self, row: dict[str, str], line: int, time: float, rows: TableSeries) -> bool:
+        """Add what this row gives; return whether it gives anything. A dose of 0 is none."""
+        if self.dose_column is None:
+            return False
+        amount = self._read(self._numbers, row, line, self.dose_column)
+        if not amount:
+            return amount is not None
+        dose: dict[str, Any] = {"into": self._into(row, line), "amount": amount, "at": time}
+        duration = self._spelling(DURATION)
+        if duration in row and (length := self._read(self._numbers, row, line, duration)):
+            dose["duration"] = length
+        rows.doses.append(dose)
+        rows.dose_lines.append(line)
+        return True
+
+    def _into(self, row: dict[str, str], line: int) -> str:
+        column = self._spelling(INTO)
+        into = row[column].strip() if column in row else ""
+        if not into and len(self._system.states) == 1:
+            return self._system.states[0]
+        if not into:
+            known = f", such as {self._system.states[0]}" if self._system.states else ""
+            self._add_error(line, column, f"a dose needs the state that it is given into{known}")
+        return into
+
+    def _add_inputs(self, row: dict[str, str], line: int, time: float, rows: TableSeries) -> bool:
+        """Add the values of inputs in this row; return whether it has any."""
+        found = False
+        for name in self._system.inputs:
+            if name in row and (value := self._read(self._numbers, row, line, name)) is not None:
+                times, values = rows.inputs.setdefault(name, ([], []))
+                times.append(time)
+                values.append(value)
+                rows.input_lines.setdefault(name, []).append(line)
+                found = True
+        return found
 
     def _read(self, reader: NumberReader | TimeReader, row: dict[str, str], line: int, column: str) -> float | None:
         try:

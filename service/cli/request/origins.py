@@ -12,7 +12,7 @@ from typing import Any
 
 from odelib.errors import FieldError
 from odelib.problem.pointers import split
-from service.cli.request.csv_table import Table, TableSeries, cell_name
+from service.cli.request.csv_table import DOSE, Table, TableSeries, cell_name
 
 Json = dict[str, Any]
 
@@ -39,6 +39,10 @@ class Origins:
         for base, series in self.series.items():
             if self.table and pointer.startswith((f"{base}/times", f"{base}/values")):
                 return _cell(self.table, series, split(pointer.removeprefix(base)))
+            if self.table and pointer.startswith((f"{base}/doses/", f"{base}/inputs/")):
+                cell = _other_cell(self.table, series, split(pointer.removeprefix(base)))
+                if cell is not None:
+                    return cell
         if pointer in self.names:
             return self.names[pointer]
         if "/system" in self.names and pointer.startswith("/system/"):
@@ -52,6 +56,21 @@ def _cell(table: Table, series: TableSeries, parts: Sequence[str]) -> str:
     column = table.time_column if parts[0] == "times" else parts[1] if len(parts) > 1 else None
     row = parts[-1] if len(parts) > (1 if parts[0] == "times" else 2) else ""
     return cell_name(table.path, series.lines[int(row)] if row.isdigit() else None, column)
+
+
+def _other_cell(table: Table, series: TableSeries, parts: Sequence[str]) -> str | None:
+    """The cell of a dose's field or of an input's knot, None if the table does not have it."""
+    field, name, *rest = parts
+    if field == "doses":
+        column = {"amount": DOSE, "at": table.time_column}.get(rest[0], rest[0]) if rest else DOSE
+        return (
+            cell_name(table.path, series.dose_lines[int(name)], column) if int(name) < len(series.dose_lines) else None
+        )
+    if name not in series.inputs:
+        return None
+    is_knot = len(rest) == 2 and rest[1].isdigit()
+    column = table.time_column if rest and rest[0] == "times" else name
+    return cell_name(table.path, series.input_lines[name][int(rest[1])] if is_knot else None, column)
 
 
 def _exists(request: Any, pointer: str) -> bool:

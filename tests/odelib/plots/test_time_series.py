@@ -46,3 +46,16 @@ def test_sigmas_are_drawn_as_error_bars() -> None:
     [bars] = axes.containers
     segments = bars.lines[2][0].get_segments()
     assert segments[0][:, 1].tolist() == [0.75, 1.25]
+
+
+def test_doses_are_marked_and_inputs_are_below() -> None:
+    found = result()
+    dense = found["trajectories"][0]["dense"]
+    dense["times"] = [0.0, 0.5, 0.5]
+    dense["inputs"] = {"heat": [1.0, 2.0, 2.0]}
+    figure = plot_result(request(), found)
+    marks = [drawn for drawn in panel(figure, "prey").get_lines() if drawn.get_label() == "_dose or change"]
+    assert [list(drawn.get_xdata()) for drawn in marks] == [[0.5, 0.5]]
+    heat = panel(figure, "heat")
+    assert line(heat, "fit") == ([0.0, 0.5, 0.5], [1.0, 2.0, 2.0])
+    assert heat.get_position().y1 <= panel(figure, "predator").get_position().y0

@@ -32,12 +32,24 @@ DEFINITION: dict[str, Any] = {
     "parameters": ["alpha", "beta", "gamma", "delta"],
     "constants": {"k": 1.0},
     "definitions": {"growth": "alpha*prey", "eaten": "beta*prey*predator"},
+    "inputs": ["food"],
     "equations": {
-        "prey": "growth - eaten",
+        "prey": "growth*food - eaten",
         "predator": "gamma*prey*predator - k*delta*predator",
     },
     "observables": {"total": "prey + predator", "prey": "prey"},
     "derived": {"ratio": "alpha/delta"},
+    "events": [
+        {
+            "name": "cull",
+            "when": "predator > 50 and prey < 2",
+            "set": {"predator": "predator/2"},
+            "add": {"prey": 1.0},
+            "at_start": True,
+            "stop": True,
+            "most": 5,
+        }
+    ],
 }
 
 # A request with every field, none at its default.
@@ -50,7 +62,33 @@ FULL: dict[str, Any] = {
         "start_time": -1.0,
         "sigma": {"prey": 0.1, "total": [0.1, 0.2, 0.2, 0.3]},
         "initial_state": {"predator": {"guess": 1.3, "lower": 1.0, "upper": 2.0, "scale": "linear", "fixed": False}},
-        "constants": {"k": 2.0},
+        "constants": {"k": "2*alpha"},
+        "inputs": {
+            "food": {"times": [-1.0, 0.2], "values": [1.0, "alpha"], "interpolation": "previous", "outside": "hold"}
+        },
+        "doses": [
+            {
+                "into": "prey",
+                "amount": "0.1*k",
+                "at": [0.05, "0.1*alpha"],
+                "duration": 0.01,
+                "lag": "0.01*beta",
+                "fraction": 0.9,
+                "steady": False,
+            },
+            {"into": "predator", "amount": 1.0, "at": 0.0, "every": 0.05, "count": 2, "rate": 100.0, "steady": False},
+        ],
+        "changes": [
+            {
+                "at": 0.15,
+                "set": {"prey": "prey/2"},
+                "add": {"predator": 0.1},
+                "constants": {"k": "3*alpha"},
+                "inputs": {"food": 2.0},
+            }
+        ],
+        "steady_state": {"constants": {"k": 1.0}, "inputs": {"food": 1.0}, "set": {"prey": "1 + prey"}},
+        "observed": "before",
     },
     "parameters": {
         "alpha": {"guess": 1.2, "lower": 0.1, "upper": 5.0, "scale": "log", "fixed": False},
@@ -71,6 +109,8 @@ FULL: dict[str, Any] = {
         "delta": 2.9,
     },
     "initial_state": {"prey": "0.5*alpha + k", "predator": 1.2},
+    "inputs": {"food": "1 + t"},
+    "constants": {"k": 1.5},
     "per_experiment": [],
     "noise": {
         "prey": {"distribution": "laplace"},
@@ -101,6 +141,11 @@ FULL: dict[str, Any] = {
             "experiment": "field",
             "initial_state": {"prey": 2.0},
             "parameters": {"alpha": 1.0},
+            "inputs": {"food": 1.0},
+            "doses": [{"into": "prey", "amount": 1.0, "at": 1.5, "steady": False}],
+            "changes": [],
+            "steady_state": False,
+            "observed": "after",
             "values": {"total": [None, 3.0]},
         }
     ],

@@ -24,7 +24,14 @@ def test_the_minimal_request_with_all_defaults() -> None:
             "sigma": {},
             "initial_state": {},
             "constants": {},
+            "inputs": {},
+            "doses": [],
+            "changes": [],
+            "steady_state": False,
+            "observed": "after",
         },
+        "inputs": {},
+        "constants": {},
         "parameters": {"alpha": 1.2, "beta": 1.0, "gamma": 1.1, "delta": 2.9},
         "initial_state": {"prey": 0.8, "predator": 1.2},
         "per_experiment": [],
@@ -82,7 +89,7 @@ def test_defaults_of_a_definition() -> None:
         {
             "/system": changed(
                 DEFINITION,
-                {"/constants": ABSENT, "/definitions": ABSENT, "/observables": ABSENT, "/derived": ABSENT},
+                dict.fromkeys(("/constants", "/definitions", "/observables", "/derived", "/inputs", "/events"), ABSENT),
             )
         },
     )
@@ -93,6 +100,7 @@ def test_defaults_of_a_definition() -> None:
     echo = request_of(parse_problem(body))["system"]
     assert echo["parameters"] == []
     assert all(echo[field] == {} for field in ("constants", "definitions", "observables", "derived"))
+    assert all(echo[field] == [] for field in ("inputs", "events"))
 
 
 @pytest.mark.parametrize("body", [MINIMAL, FULL], ids=["minimal", "full"])

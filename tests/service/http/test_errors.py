@@ -97,6 +97,8 @@ def test_lone_surrogates_are_escaped() -> None:
         ("max_expression_levels", 1, DECAY, 422, "/system/equations/x"),
         ("max_stages", 1, DECAY, 422, "/stages"),
         ("max_predicted_values", 1, DECAY, 422, "/predictions"),
+        ("max_knots", 1, changed(DECAY, "/inputs", {"u": {"times": [0, 1], "values": [1, 2]}}), 422, "/inputs"),
+        ("max_doses", 1, changed(DECAY, "/data/doses", [{"into": "x", "amount": 1, "at": [0, 1]}]), 422, "/data/doses"),
         ("max_names", 1, changed(DECAY, "/system/parameters", ["k", "l"]), 422, "/system/parameters"),
         ("max_labels", 1, changed(DECAY, "/labels", {"a": "", "b": ""}), 422, "/labels"),
     ],

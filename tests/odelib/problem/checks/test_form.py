@@ -256,9 +256,7 @@ def test_a_name_with_half_of_a_surrogate_pair_gives_errors_that_can_be_sent(part
 @pytest.mark.parametrize(
     ("pointer", "value"),
     [
-        ("/system/inputs", {}),
         ("/system/networks", {}),
-        ("/system/events", []),
     ],
 )
 def test_fields_of_later_versions_are_refused_by_name(pointer: str, value: Any) -> None:

@@ -122,12 +122,13 @@ def test_noise_may_be_purely_proportional(sigma: dict[str, Any], proportional: A
 
 class TestExpressions:
     BODY = changed(
-        NOISY | {"system": DEFINITION}, {"/data/values": {"prey": [1, 2, 3]}, "/noise": {"prey": NORMAL_NOISE}}
+        NOISY | {"system": DEFINITION, "inputs": {"food": 1}},
+        {"/data/values": {"prey": [1, 2, 3]}, "/noise": {"prey": NORMAL_NOISE}},
     )
 
     @pytest.mark.parametrize("distribution", [name for name, kind in DISTRIBUTIONS.items() if kind.scales])
     def test_sigma_may_use_every_name_of_the_model(self, distribution: str) -> None:
-        sigma = "alpha + k*prey + 0.1*predator + abs(total)*exp(-t)"
+        sigma = "alpha + k*prey + 0.1*predator + abs(total)*exp(-t) + eaten*food"
         assert_accepted({"/noise/prey": {"distribution": distribution, "sigma": sigma}}, body=self.BODY)
 
     def test_beside_proportional(self) -> None:

@@ -126,7 +126,6 @@ def test_a_mistake_that_follows_from_another_is_not_reported() -> None:
     assert len(error_pointers(changed(MINIMAL, {"/data/times": "x"}))) == 1
     assert len(error_pointers(changed(MINIMAL, {"/parameters/alpha": "x"}))) == 1
     assert len(error_pointers(changed(FULL, {"/system/equations/prey": 5}))) == 1
-    assert len(error_pointers(MINIMAL | {"experiments": []})) == 1
 
 
 def test_the_order_of_mistakes_does_not_vary() -> None:

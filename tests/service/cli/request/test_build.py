@@ -222,3 +222,38 @@ def test_files_of_another_kind_are_refused(tmp_path: Path) -> None:
     with pytest.raises(CommandError) as refused:
         build_request(RequestOptions(written(tmp_path, changed(MINIMAL, "/parameters", 3)), guesses=("k=1",)))
     assert refused.value.lines()[1] == "  /parameters: must be an object"
+
+
+def test_doses_and_inputs_of_a_table_and_their_mistakes(tmp_path: Path) -> None:
+    system = {
+        "states": ["x"],
+        "parameters": ["k"],
+        "inputs": ["heat"],
+        "equations": {"x": "-k*x*heat"},
+        "observables": {"c": "x"},
+    }
+    file = written(
+        tmp_path,
+        {
+            "system": system,
+            "parameters": {"k": 1.0},
+            "initial_state": {"x": 0},
+            "data": {"inputs": {"heat": {"interpolation": "previous", "outside": "hold"}}, "observed": "before"},
+        },
+    )
+    data = written(tmp_path, "time,c,dose,duration,heat\n0,,5,2,1.0\n1,2,,,\n3,1,,,2.5\n", "data.csv")
+    request = request_of(RequestOptions(file, data=data))
+    assert request["data"] == {
+        "times": [1.0, 3.0],
+        "values": {"c": [2.0, 1.0]},
+        "doses": [{"into": "x", "amount": 5.0, "at": 0.0, "duration": 2.0}],
+        "inputs": {"heat": {"interpolation": "previous", "outside": "hold", "times": [0.0, 3.0], "values": [1.0, 2.5]}},
+        "observed": "before",
+    }
+    assert parse_problem(request).series[0].start == 0.0
+    bad = written(tmp_path, "time,c,dose,into,duration,heat\n0,,5,y,-2,1.0\n1,2,,,,3\n1,1,,,,2.5\n", "data.csv")
+    assert mistakes(RequestOptions(file, data=bad)) == [
+        "data.csv, line 4, column 'time'",
+        "data.csv, line 2, column 'into'",
+        "data.csv, line 2, column 'duration'",
+    ]

@@ -7,18 +7,18 @@ from pathlib import Path
 import pytest
 
 from service.cli.errors import BAD_REQUEST, CommandError
-from service.cli.request.csv_table import Table, read_table, write_table
+from service.cli.request.csv_table import SystemColumns, Table, read_table, write_table
 
 
-def table(folder: Path, text: str | bytes) -> Table:
+def table(folder: Path, text: str | bytes, system: SystemColumns | None = None) -> Table:
     path = folder / "data.csv"
     path.write_bytes(text if isinstance(text, bytes) else text.encode())
-    return read_table(path)
+    return read_table(path, system=system)
 
 
-def refusal(folder: Path, text: str | bytes) -> list[str]:
+def refusal(folder: Path, text: str | bytes, system: SystemColumns | None = None) -> list[str]:
     with pytest.raises(CommandError) as refused:
-        table(folder, text)
+        table(folder, text, system)
     assert refused.value.status == BAD_REQUEST
     return refused.value.lines()
 
@@ -210,3 +210,44 @@ def test_experiments_are_written_with_their_names(tmp_path: Path) -> None:
         ("a, b", [0.0, 1.0], {"x": [1.0, 2.0], "y": [None, None]}),
         ("c", [5.0], {"x": [None], "y": [3.0]}),
     ]
+
+
+ONE_STATE = SystemColumns(states=["x"], observables=["c"], inputs=["heat"])
+TWO_STATES = SystemColumns(states=["gut", "blood"], observables=["c"])
+
+
+def test_rows_of_doses_and_inputs_need_no_measurement(tmp_path: Path) -> None:
+    text = "Time,c,Dose,Into,Duration,heat\n0,,100,gut,,1.5\n1,2.0,,,,\n2,3.0,50,blood,0.5,\n3,,0,,,2.5\n4,,,,,\n"
+    found = table(tmp_path, text, SystemColumns(["gut", "blood"], ["c"], ["heat"]))
+
+    assert found.has_doses
+    [series] = found.series
+    assert (series.times, series.values, series.lines) == ([1.0, 2.0, 4.0], {"c": [2.0, 3.0, None]}, [3, 4, 6])
+    assert series.doses == [
+        {"into": "gut", "amount": 100.0, "at": 0.0},
+        {"into": "blood", "amount": 50.0, "at": 2.0, "duration": 0.5},
+    ]
+    assert series.dose_lines == [2, 4]
+    assert series.inputs == {"heat": ([0.0, 3.0], [1.5, 2.5])}
+
+
+def test_a_dose_goes_into_the_only_state(tmp_path: Path) -> None:
+    [series] = table(tmp_path, "time,c,dose\n0,1,5\n", ONE_STATE).series
+    assert series.doses == [{"into": "x", "amount": 5.0, "at": 0.0}]
+    assert refusal(tmp_path, "time,c,dose\n0,1,5\n", TWO_STATES)[1:] == [
+        "  data.csv, line 2, column 'into': a dose needs the state that it is given into, such as gut"
+    ]
+
+
+def test_columns_are_observables_if_the_system_has_them(tmp_path: Path) -> None:
+    found = table(tmp_path, "time,dose,into\n0,1,5\n", SystemColumns(["x"], ["dose", "into"]))
+    assert not found.has_doses
+    assert found.series[0].values == {"dose": [1.0], "into": [5.0]}
+
+
+def test_mistakes_in_doses_and_inputs(tmp_path: Path) -> None:
+    assert refusal(tmp_path, "time,c,dose,duration,heat\n0,1,a,b,c\n", ONE_STATE)[1:] == [
+        "  data.csv, line 2, column 'dose': 'a' is not a number; leave the cell empty if the value is missing",
+        "  data.csv, line 2, column 'heat': 'c' is not a number; leave the cell empty if the value is missing",
+    ]
+    assert "no rows of measurements" in refusal(tmp_path, "time,c,dose\n0,,5\n", ONE_STATE)[1]
