@@ -177,7 +177,7 @@ def queue_error(error: Exception) -> Response:
 def _framework_validation(request: Request, error: Exception) -> Response:
     """Render FastAPI's errors, all of them about query parameters: the service reads bodies itself."""
     assert isinstance(error, RequestValidationError)
-    mistakes = [ParameterError(str(details["loc"][-1]), _parameter_detail(details)) for details in error.errors()]
+    mistakes = [ParameterError(str(details["loc"][1]), _parameter_detail(details)) for details in error.errors()]
     return problem_response(invalid_parameters(mistakes))
 
 

@@ -125,6 +125,19 @@ def test_what_a_kind_took_decides_over_the_estimate(lanes: Store, submit: Submit
     assert started(lanes, 2) == [small, slow]
 
 
+def test_fits_that_an_earlier_version_accepted_go_on(lanes: Store, submit: Submit) -> None:
+    old = [submit() for _ in range(3)]
+    for place, fit_id in enumerate(old):
+        lanes.redis.hdel(KEYS["FIT"] + fit_id, "lane", "place", "ready_at")
+        lanes.redis.zadd(KEYS["READY"] + "cpu", {fit_id: place + 1})
+    claim = lanes.claim()
+    assert lanes.leases.pulse(claim, AttemptUpdate(60.0)) in (PulseReply.HELD, PulseReply.YIELD)
+    lanes.lapse(claim.fit_id)
+    assert [fit_id for fit_id, _ in lanes.upkeep.sweep_leases("{}").again] == [old[0]]
+
+    assert started(lanes, 3) == old
+
+
 def test_estimates_grow_with_the_work() -> None:
     small = parse_problem(MINIMAL)
     times = [0.01 * i for i in range(20_000)]

@@ -10,17 +10,16 @@ if not id then return false end
 local first_long = redis.call('ZRANGEBYSCORE', READY .. queue, LONG_LANE, '+inf', 'LIMIT', 0, 1)[1]
 if first_long and first_long ~= id then
   local started_at = redis.call('HGET', TURNS, queue .. ':long_started_at')
-  local waiting_since = tonumber(redis.call('HGET', FIT .. first_long, 'ready_at'))
-  if now() - math.max(waiting_since, tonumber(started_at or 0)) > patience then id = first_long end
+  if now() - math.max(ready_since(first_long), tonumber(started_at or 0)) > patience then id = first_long end
 end
 
 local fit = FIT .. id
 local at = now()
 redis.call('ZREM', READY .. queue, id)
-local lane, place = unpack(redis.call('HMGET', fit, 'lane', 'place'))
+local lane, place = lane_of(id)
 local of_lane = queue .. ':' .. lane
 local last = tonumber(redis.call('HGET', TURNS, of_lane) or 0)
-redis.call('HSET', TURNS, of_lane, math.max(last, tonumber(place)))
+redis.call('HSET', TURNS, of_lane, math.max(last, place))
 if lane == 'long' then redis.call('HSET', TURNS, queue .. ':long_started_at', whole(at)) end
 redis.call('ZADD', LEASES, whole(at + lease), id)
 move(id, 'running')

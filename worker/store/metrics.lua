@@ -10,12 +10,13 @@ local function add(name, value)
 end
 
 for _, queue in ipairs({ 'cpu', 'gpu' }) do
-  local depth, oldest = 0, 0
-  for _, id in ipairs(redis.call('ZRANGE', READY .. queue, 0, 0)) do
-    depth = redis.call('ZCARD', READY .. queue)
-    oldest = (at - tonumber(redis.call('HGET', FIT .. id, 'created_at'))) / 1000000
+  local oldest = 0
+  for _, first in ipairs({ '-inf', LONG_LANE }) do  -- of each lane
+    for _, id in ipairs(redis.call('ZRANGEBYSCORE', READY .. queue, first, '+inf', 'LIMIT', 0, 1)) do
+      oldest = math.max(oldest, (at - tonumber(redis.call('HGET', FIT .. id, 'created_at'))) / 1000000)
+    end
   end
-  add('queued:' .. queue, depth)
+  add('queued:' .. queue, redis.call('ZCARD', READY .. queue))
   add('oldest:' .. queue, oldest)
 end
 for status, _ in pairs(MOVES) do add('fits:' .. status, redis.call('ZCARD', INDEX .. status .. ':')) end

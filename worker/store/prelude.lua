@@ -49,6 +49,17 @@ local function add_to_lane(id, queue, lane, place)
   redis.call('ZADD', READY .. queue, place + (lane == 'long' and LONG_LANE or 0), id)
 end
 
+-- The lane of a fit and its place there. A fit that an earlier version accepted has neither.
+local function lane_of(id)
+  local lane, place, sequence = unpack(redis.call('HMGET', FIT .. id, 'lane', 'place', 'sequence'))
+  return lane or 'small', tonumber(place or sequence)
+end
+
+local function ready_since(id)
+  local ready_at, created_at = unpack(redis.call('HMGET', FIT .. id, 'ready_at', 'created_at'))
+  return tonumber(ready_at or created_at)
+end
+
 -- The next place in a lane. Keys take turns (start-time fair queueing): the next fit of a key comes after its last one,
 -- and not before the one that started last.
 local function next_place(queue, lane, owner)
@@ -208,9 +219,9 @@ end
 -- Return a fit to its place in the queue.
 local function make_ready(id)
   local fit = FIT .. id
-  local queue, lane, place = unpack(redis.call('HMGET', fit, 'queue', 'lane', 'place'))
+  local queue = redis.call('HGET', fit, 'queue')
   redis.call('ZREM', LEASES, id)
-  add_to_lane(id, queue, lane, tonumber(place))
+  add_to_lane(id, queue, lane_of(id))
   return queue
 end
 

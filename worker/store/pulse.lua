@@ -20,7 +20,7 @@ if tonumber(update.seconds) < tonumber(ARGV[14]) then return 'held' end
 -- A small fit that has waited for a second found no idle worker. One fit at a time makes way.
 local queue = redis.call('HGET', FIT .. id, 'queue')
 local first = redis.call('ZRANGEBYSCORE', READY .. queue, '-inf', '(' .. LONG_LANE, 'LIMIT', 0, 1)[1]
-if first and now() - tonumber(redis.call('HGET', FIT .. first, 'ready_at')) > 1000000 then
+if first and now() - ready_since(first) > 1000000 then
   if redis.call('SET', YIELD .. queue, id, 'NX', 'PX', 1500) then return 'yield' end
 end
 return 'held'
