@@ -206,7 +206,11 @@ class Profiler:
         return side
 
     def _is_outside(self, at: Linearisation) -> bool:
-        return at[0].loss - self._best.loss >= self._threshold
+        return self._excess(at) >= 0
+
+    def _excess(self, at: Linearisation) -> float:
+        """By how much the loss at a point is above the threshold."""
+        return at[0].loss - self._best.loss - self._threshold
 
     def _step_outwards(
         self, index: int, step: float, before: Linearisation, last: Linearisation
@@ -259,9 +263,12 @@ class Profiler:
         """Where the loss meets the threshold between two points, by secants of the root of its rise.
 
         An end that stays while the other moves counts half (the Illinois method, Dowell and Jarratt, BIT 11, 1971). If
-        this has not found it soon, every other step bisects, because the loss may jump, as at a bound where the
-        model changes. The loss may also only seem to cross, because the point outside is in a worse local minimum: if
-        a better one at the same value is inside, that is returned.
+        this has not found it soon, every other step bisects, because the loss may jump, as at a bound where the model
+        changes.
+
+        The walk may have led into a worse local minimum, so where the loss crosses, another one is looked for from the
+        best point. The loss may also only seem to cross, because the point outside is in a worse local minimum: if a
+        better one at the same value is inside, that is returned.
         """
         best, wanted = float(self._best.coordinates[index]), math.sqrt(self._threshold)
         a, low = float(inside[0].coordinates[index]), self._root_of_rise(inside) - wanted
@@ -272,9 +279,13 @@ class Profiler:
             value = a + (b - a) * (0.5 if not share or (tried > SECANT_STEPS and tried % 2) else share)
             starts = [_between(inside[0], outside[0], index, value), inside[0].coordinates]
             at = yield from self._minimise_others(index, value, starts)
-            excess = math.inf if at is None else at[0].loss - self._best.loss - self._threshold
+            excess = math.inf if at is None else self._excess(at)
             if abs(excess) < CROSSING_TOLERANCE * self._threshold:
-                return value
+                from_best = yield from self._minimise_from(index, value, self._best.coordinates)
+                if from_best is None or self._excess(from_best) > -CROSSING_TOLERANCE * self._threshold:
+                    return value
+                inside, a, low, moved = from_best, value, self._root_of_rise(from_best) - wanted, ""
+                continue
             if at is None or excess > 0:  # a point that cannot be solved counts as outside
                 outside, b, high = at or outside, value, self._root_of_rise(at) - wanted if at else math.inf
                 low, moved = (low / 2 if moved == "outside" else low), "outside"

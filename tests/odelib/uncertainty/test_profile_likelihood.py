@@ -246,3 +246,32 @@ def test_an_interval_that_never_ends_on_a_log_scale_is_open() -> None:
 
     assert result.parameters["V"].lower_95 is None
     assert "V" in next(warning.names or [] for warning in result.warnings if warning.code == "open_interval")
+
+
+@pytest.mark.parametrize("k", [(0.48, 1.5, -1.23, 0.69, 0.17, 1.4), (0.38, 2.71, -2.33, -0.61, 0.11, 1.98)])
+def test_a_walk_that_follows_the_worse_of_two_valleys_does_not_end_there(k: tuple[float, ...]) -> None:
+    """With a away from its best value 2, the best c is in one valley first and in another one farther away."""
+    observables = {
+        "u": f"{k[0]}*(a - 2)",
+        "v": f"{k[1]}*(c - 1)*(c - 1 - {k[2]}*(a - 2) - {k[3]}*(a - 2)**2)",
+        "w": f"{k[4]}*(c - 1 + {k[5]}*(a - 2))",
+    }
+    result = fitted(
+        system={"states": ["x"], "parameters": ["a", "c"], "equations": {"x": "0*a"}, "observables": observables},
+        data={
+            "times": [0.0],
+            "values": {name: [0.0] for name in observables},
+            "sigma": dict.fromkeys(observables, 1.0),
+        },
+        parameters={"a": 2.05, "c": 1.02},
+        initial_state={"x": {"guess": 0.0, "fixed": True}},
+    )
+    c = np.linspace(-30.0, 30.0, 20_001)
+
+    def excess(a: float) -> float:
+        u, v, w = k[0] * a, k[1] * (c - 1) * (c - 1 - k[2] * a - k[3] * a**2), k[4] * (c - 1 + k[5] * a)
+        return float((u**2 + v**2 + w**2).min() - chi2.ppf(0.95, 1))
+
+    for side, end in ((-1.0, result.parameters["a"].lower_95), (1.0, result.parameters["a"].upper_95)):
+        beyond = next(side * a for a in np.arange(0.1, 10.0, 0.1) if excess(side * a) > 0)
+        assert end == pytest.approx(2 + brentq(excess, beyond - 0.1 * side, beyond), rel=2e-3)
