@@ -13,6 +13,7 @@ from rich.markup import escape
 from service.cli.commands.api import api
 from service.cli.commands.cancel import cancel
 from service.cli.commands.fit import fit
+from service.cli.commands.import_ import import_
 from service.cli.commands.init import init
 from service.cli.commands.keys import keys
 from service.cli.commands.list import list_
@@ -32,6 +33,7 @@ COMMANDS = (
     fit,
     submit,
     simulate,
+    import_,
     init,
     plot,
     list_,
@@ -51,7 +53,7 @@ app = typer.Typer(
     rich_markup_mode=None,
 )
 for command in COMMANDS:
-    app.command(command.__name__.rstrip("_"))(command)
+    app.command(command.__name__.rstrip("_"))(command)  # "import" is a word of Python
 app.add_typer(keys, name="keys")
 
 
