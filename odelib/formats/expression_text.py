@@ -85,6 +85,40 @@ def names_of(tree: Node) -> frozenset[str]:
     return frozenset(node.name for node in walk(tree) if isinstance(node, Name))
 
 
+def folded(tree: Node) -> Node:
+    """The tree with its number in place of sums and products of numbers alone."""
+    stack: list[Node] = []
+    for node in walk(tree):
+        if not isinstance(node, Operation):
+            stack.append(node)
+            continue
+        count = len(node.operands)
+        operands = stack[-count:]
+        del stack[-count:]
+        numbers = [operand.value for operand in operands if isinstance(operand, Number)]
+        value = _arithmetic(node.operator, numbers) if len(numbers) == count else None
+        stack.append(Operation(node.operator, tuple(operands)) if value is None else Number(value))
+    return stack.pop()
+
+
+def _arithmetic(operator: str, numbers: list[float]) -> float | None:
+    try:
+        match operator, *numbers:
+            case "+", a, b:
+                return a + b
+            case "-", a, b:
+                return a - b
+            case "*", a, b:
+                return a * b
+            case "/", a, b:
+                return a / b
+            case "neg", a:
+                return -a
+    except ArithmeticError:
+        return None
+    return None
+
+
 def chain(operator: str, operands: list[Node], neutral: Node) -> Node:
     """Operands joined by a binary operator, from the left; `neutral` if there are none."""
     if not operands:

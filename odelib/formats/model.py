@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from odelib.formats.errors import UnsupportedError
-from odelib.formats.expression_text import ZERO, names_of, replace_names, text_of
+from odelib.formats.expression_text import ZERO, folded, names_of, replace_names, text_of
 from odelib.problem.expressions.parser import TIME, Name, Node, Number
 
 
@@ -115,5 +115,12 @@ def system_of(model: Model, parameters: list[str], constants: Mapping[str, float
 
 
 def number_or_text(tree: Node) -> float | str:
-    """An initial value as a request has it."""
+    """A number or an expression, as a request has it."""
+    tree = folded(tree)
     return tree.value if isinstance(tree, Number) else text_of(tree)
+
+
+def initial_value(tree: Node) -> dict[str, Any] | str:
+    """An initial value that is not fitted: a number alone would be a guess."""
+    tree = folded(tree)
+    return {"guess": tree.value, "fixed": True} if isinstance(tree, Number) else text_of(tree)

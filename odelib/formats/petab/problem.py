@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
@@ -74,4 +74,3 @@ class PetabProblem:
     experiments: Sequence[PetabExperiment]
     measurements: Sequence[PetabMeasurement]
     keeps_concentration: bool
-    notes: list[str] = field(default_factory=list)

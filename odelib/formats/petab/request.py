@@ -9,7 +9,7 @@ from typing import Any
 
 from odelib.formats.errors import UnsupportedError
 from odelib.formats.expression_text import ZERO, names_of, replace_names, text_of
-from odelib.formats.model import ModelEvent, number_or_text, system_of
+from odelib.formats.model import ModelEvent, initial_value, number_or_text, system_of
 from odelib.formats.petab.problem import (
     PetabExperiment,
     PetabMeasurement,
@@ -28,13 +28,22 @@ from odelib.problem.expressions.parser import TIME, Name, Node, Number, Operatio
 CLOCK = "model_time"  # an input that is t, and 0 while a model settles before the start
 
 
-def import_petab(path: Path) -> tuple[dict[str, Any], list[str]]:
-    """The request that a problem's YAML file describes, and notes. Raises `UnsupportedError`."""
+def read_petab(path: Path) -> PetabProblem:
+    """Read a problem's YAML file and its tables, but not the model. Raises `UnsupportedError`."""
     content = read_problem_file(path)
     version = str(content["format_version"]).split(".", maxsplit=1)[0]
     if version not in ("1", "2"):
         raise UnsupportedError(f"{path} is PEtab {content['format_version']}; versions 1 and 2 can be read")
-    problem = (read_version_1 if version == "1" else read_version_2)(content, path.parent)
+    return (read_version_1 if version == "1" else read_version_2)(content, path.parent)
+
+
+def import_petab(path: Path) -> tuple[dict[str, Any], list[str]]:
+    """The request that a problem's YAML file describes, and notes. Raises `UnsupportedError`."""
+    return request_of_petab(read_petab(path))
+
+
+def request_of_petab(problem: PetabProblem) -> tuple[dict[str, Any], list[str]]:
+    """The request that a problem describes, and notes. Raises `UnsupportedError`."""
     return _Builder(problem).build()
 
 
@@ -70,12 +79,12 @@ class _Builder:
             "system": system,
             "experiments": experiments,
             "parameters": {name: _entry(parameter) for name, parameter in self._parameters.items()},
-            "initial_state": {name: number_or_text(tree) for name, tree in starts.items()},
+            "initial_state": {name: initial_value(tree) for name, tree in starts.items()},
             "noise": self._noise,
         }
         if self._labels:
             request["labels"] = self._labels
-        return request, [*self._model.notes, *self._problem.notes]
+        return request, [*self._model.notes, *_outside_bounds(self._problem.parameters)]
 
     def _choose_constants(self) -> dict[str, float]:
         """The constants of the definition: what the model has and the parameter table does not."""
@@ -180,7 +189,8 @@ class _Builder:
         if self._has_clock:
             found["inputs"] = {CLOCK: TIME}
         changes = [self._change(time, targets, experiment) for time, targets in experiment.later if targets]
-        parts = {"constants": _values({**self._defaults(), **constants}), "initial_state": _values(states)}
+        initial_state = {name: initial_value(tree) for name, tree in states.items()}
+        parts = {"constants": _values({**self._defaults(), **constants}), "initial_state": initial_state}
         return found | {field: value for field, value in {**parts, "changes": changes}.items() if value}
 
     def _steady_state(self, constants: Mapping[str, Node], states: Mapping[str, Node]) -> dict[str, Any] | bool:
@@ -312,8 +322,8 @@ def _texts(trees: Iterable[Node]) -> tuple[str, ...]:
     return tuple(text_of(tree) for tree in trees)
 
 
-def _words(value: float | str) -> frozenset[str]:
-    """The names in a number or expression of a request."""
+def _words(value: Any) -> frozenset[str]:
+    """The names in an expression of a request."""
     return parse_expression(value).names if isinstance(value, str) else frozenset()
 
 
@@ -335,14 +345,24 @@ def _scaled(tree: Node, factor: float) -> Node:
     return Number(factor * tree.value) if isinstance(tree, Number) else Operation("*", (Number(factor), tree))
 
 
+def _outside_bounds(parameters: Iterable[PetabParameter]) -> list[str]:
+    return [
+        f"the nominal value of {each.name}, {each.nominal}, is outside its bounds: the guess is the nearer bound"
+        for each in parameters
+        if each.is_estimated and each.nominal is not None and _entry(each)["guess"] != each.nominal
+    ]
+
+
 def _entry(parameter: PetabParameter) -> dict[str, Any]:
     """A parameter as in a request."""
     entry: dict[str, Any] = {}
-    if parameter.nominal is not None:
-        entry["guess"] = parameter.nominal
+    nominal, lower, upper = parameter.nominal, parameter.lower, parameter.upper
+    if nominal is not None:
+        above = nominal if lower is None or not parameter.is_estimated else max(nominal, lower)
+        entry["guess"] = above if upper is None or not parameter.is_estimated else min(above, upper)
     if not parameter.is_estimated:
         return {**entry, "fixed": True}
-    for bound, value in (("lower", parameter.lower), ("upper", parameter.upper)):
+    for bound, value in (("lower", lower), ("upper", upper)):
         if value is not None:
             entry[bound] = value
     if parameter.is_logarithmic:

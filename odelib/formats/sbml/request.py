@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from odelib.formats.model import number_or_text, system_of
+from odelib.formats.model import initial_value, system_of
 from odelib.formats.sbml.reading import read_sbml
 
 
@@ -26,6 +26,6 @@ def import_sbml(path: Path) -> tuple[dict[str, Any], list[str]]:
     request = {
         "system": system_of(model, list(parameters), constants),
         "parameters": {name: {"guess": value, "fixed": True} for name, value in parameters.items()},
-        "initial_state": {name: number_or_text(tree) for name, tree in model.initial_state().items()},
+        "initial_state": {name: initial_value(tree) for name, tree in model.initial_state().items()},
     }
     return request, model.notes
