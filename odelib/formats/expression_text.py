@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+import operator
+from collections.abc import Callable, Mapping
 
 from odelib.formats.errors import UnsupportedError
 from odelib.problem.expressions.parser import Name, Node, Number, Operation, walk
@@ -14,6 +15,13 @@ _PRECEDENCE: Mapping[str, int] = {
     "+": 5, "-": 5, "*": 6, "/": 6, "neg": 7, "**": 8,
 }  # fmt: skip
 _ATOM = 9
+_ARITHMETIC: Mapping[str, Callable[..., float]] = {
+    "+": operator.add,
+    "-": operator.sub,
+    "*": operator.mul,
+    "/": operator.truediv,
+    "neg": operator.neg,
+}
 _PREFIX = {"neg": "-", "not": "not "}
 
 
@@ -37,17 +45,17 @@ def text_of(tree: Node) -> str:
     return stack.pop()[0]
 
 
-def _operation(operator: str, operands: list[tuple[str, int]]) -> tuple[str, int]:
-    precedence = _PRECEDENCE.get(operator)
+def _operation(symbol: str, operands: list[tuple[str, int]]) -> tuple[str, int]:
+    precedence = _PRECEDENCE.get(symbol)
     if precedence is None:
-        return f"{operator}({', '.join(text for text, _ in operands)})", _ATOM
-    if operator in _PREFIX:
+        return f"{symbol}({', '.join(text for text, _ in operands)})", _ATOM
+    if symbol in _PREFIX:
         # Python parses -a*b as (-a)*b, and allows no "a*-b" that reads well: what is negated is an atom or a power
-        return _PREFIX[operator] + _inside(operands[0], precedence), precedence
-    if operator == "**":
+        return _PREFIX[symbol] + _inside(operands[0], precedence), precedence
+    if symbol == "**":
         return f"{_inside(operands[0], _ATOM)}**{_inside(operands[1], _ATOM)}", precedence
-    spaced = operator if operator in "*/" else f" {operator} "
-    right = precedence if operator in ("or", "and", "+", "*") else precedence + 1
+    spaced = symbol if symbol in "*/" else f" {symbol} "
+    right = precedence if symbol in ("or", "and", "+", "*") else precedence + 1
     left = precedence if precedence != 4 else precedence + 1
     return _inside(operands[0], left) + spaced + _inside(operands[1], max(right, left)), precedence
 
@@ -101,31 +109,21 @@ def folded(tree: Node) -> Node:
     return stack.pop()
 
 
-def _arithmetic(operator: str, numbers: list[float]) -> float | None:
+def _arithmetic(symbol: str, numbers: list[float]) -> float | None:
+    calculate = _ARITHMETIC.get(symbol)
     try:
-        match operator, *numbers:
-            case "+", a, b:
-                return a + b
-            case "-", a, b:
-                return a - b
-            case "*", a, b:
-                return a * b
-            case "/", a, b:
-                return a / b
-            case "neg", a:
-                return -a
+        return None if calculate is None else calculate(*numbers)
     except ArithmeticError:
         return None
-    return None
 
 
-def chain(operator: str, operands: list[Node], neutral: Node) -> Node:
+def chain(symbol: str, operands: list[Node], neutral: Node) -> Node:
     """Operands joined by a binary operator, from the left; `neutral` if there are none."""
     if not operands:
         return neutral
     tree = operands[0]
     for operand in operands[1:]:
-        tree = Operation(operator, (tree, operand))
+        tree = Operation(symbol, (tree, operand))
     return tree
 
 
