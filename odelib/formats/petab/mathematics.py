@@ -63,7 +63,8 @@ class _Parser:
     """Precedence climbing; each method parses operators that bind as strongly as its name says."""
 
     def __init__(self, text: str) -> None:
-        self._text, self._tokens, self._place = text, self._split(text), 0
+        self._text, self._place = text, 0
+        self._tokens = self._split(text)
 
     def _split(self, text: str) -> list[tuple[str, str]]:
         tokens, place, end = [], 0, len(text.rstrip())
