@@ -12,6 +12,7 @@ from rich.markup import escape
 
 from service.cli.commands.api import api
 from service.cli.commands.cancel import cancel
+from service.cli.commands.export import export
 from service.cli.commands.fit import fit
 from service.cli.commands.import_ import import_
 from service.cli.commands.init import init
@@ -34,6 +35,7 @@ COMMANDS = (
     submit,
     simulate,
     import_,
+    export,
     init,
     plot,
     list_,

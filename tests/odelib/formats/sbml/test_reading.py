@@ -13,7 +13,6 @@ from odelib.formats.importing import import_file
 from odelib.simulation.simulated_data import simulate
 from tests.odelib.formats.sbml import models as sbml
 
-
 RATE = sbml.apply("times", sbml.ci("k"), sbml.ci("A"))
 
 
