@@ -98,6 +98,7 @@ def _build(app: FastAPI) -> Node:
     document["info"]["contact"] = {"name": "The maintainers of odefit"}
     _add_models(schemas)
     _describe_submission(document["paths"]["/fits"]["post"])
+    _tag_validation(document["paths"]["/fits"]["post"])
     _describe_simulation(document["paths"]["/simulations"]["post"], schemas)
     _describe_reading(document["paths"]["/fits/{fit_id}"]["get"])
     _describe_keys(document)
@@ -133,6 +134,13 @@ def _add_models(schemas: Node) -> None:
     part = {"description": "The parts of a result that `fields` names.", "type": "object"}
     schemas["PartialResult"] = part | {"properties": dict(schemas[FitResult.__name__]["properties"])}
     schemas[PartialFit.__name__]["properties"]["result"] = {"$ref": _REFERENCE + "PartialResult"}
+
+
+def _tag_validation(operation: Node) -> None:
+    """Say how to tell a fit from a valid request: the statuses of fits are open, so that only one of them is mapped."""
+    schema = operation["responses"]["200"]["content"]["application/json"]["schema"]
+    mapping = {"valid": _REFERENCE + ValidRequest.__name__}
+    schema["discriminator"] = {"propertyName": "status", "mapping": mapping}
 
 
 def _headers(*names: str) -> Node:

@@ -61,12 +61,13 @@ class Fit(BaseModel):
 
 
 class PartialFit(Fit):
-    """A fit of whose result only some parts were asked for."""
+    """A fit, of whose result `fields` may leave out parts."""
 
 
 class ValidRequest(BaseModel):
     """A request is valid; nothing was stored."""
 
+    status: Annotated[Literal["valid"], Field(description="Tells it from a fit.")]
     valid: Literal[True]
     request: Annotated[dict[str, Any], Field(description="The request with all defaults filled in.")]
 

@@ -138,7 +138,7 @@ def _valid(state: State, body: bytes, caller: Caller) -> bytes:
     request = request_of(_parse(state, body, caller))
     if "webhook" in request:
         request["webhook"].pop("secret", None)
-    return b'{"valid": true, "request": ' + to_json(request) + b"}"
+    return b'{"status": "valid", "valid": true, "request": ' + to_json(request) + b"}"
 
 
 def _submit(state: State, problem: FitProblem, body: bytes, caller: Caller, about: dict[str, str | None]) -> Submission:
@@ -248,7 +248,7 @@ class FitQuery(BaseModel):
 
 @router.get(
     "/fits/{fit_id}",
-    response_model=Fit | PartialFit,  # the second describes what a request with `fields` gets
+    response_model=PartialFit,  # with `fields`, parts of the result are missing
     response_description="The fit",
     responses={304: {"description": "The fit has not changed"}, **error_responses(*_ERRORS_OF_ONE_FIT)},
 )

@@ -155,9 +155,9 @@ def test_unions_of_types_are_named_and_unions_of_objects_tagged(made: Json) -> N
             assert re.fullmatch("/components/schemas/[A-Za-z]+", way), way
         objects = [member for member in members if "properties" in member]
         if len(objects) > 1 and "/responses/200/" not in way:  # told apart by what was asked
-            tag = node["discriminator"]["propertyName"]
+            tag = node.get("discriminator", {}).get("propertyName")
             assert set(node["discriminator"]["mapping"].values()) == {member["$ref"] for member in node["oneOf"]}
-            assert all(tag in member["required"] for member in objects), way
+            assert all(tag in member.get("required", ()) for member in objects), way
             assert all("const" in member["properties"][tag] for member in objects), way
             assert all("default" not in member["properties"][tag] for member in objects), way
 
@@ -208,3 +208,13 @@ def test_errors_that_pass_say_when_to_try_again(made: Json) -> None:
     for name, operation in operations(made):
         for status in {"429", "503"} & set(operation["responses"]):
             assert "Retry-After" in operation["responses"][status]["headers"], name
+
+
+def test_unions_of_objects_carry_a_tag_that_their_members_require(made: Json) -> None:
+    for way, node in nodes(made):
+        for word in ("anyOf", "oneOf"):
+            members = [resolved(made, member) for member in node.get(word, ()) if isinstance(member, dict)]
+            objects = [member for member in members if member.get("type") == "object" and "properties" in member]
+            if len(objects) > 1:
+                tag = node.get("discriminator", {}).get("propertyName")
+                assert all(tag in member.get("required", ()) for member in objects), way

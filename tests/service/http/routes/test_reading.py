@@ -35,6 +35,7 @@ def test_validation_alone_stores_nothing(client: httpx.Client) -> None:
     assert answer.status_code == 200
     ValidRequest.model_validate(answer.json())
     assert answer.json()["valid"] is True
+    assert answer.json()["status"] == "valid"  # the tag of the union with a fit
     assert client.get("/fits").json() == {"fits": []}
     fit = submitted(client, answer.json()["request"])
     assert client.get(f"/fits/{fit['id']}/problem").json()["request"] == answer.json()["request"]
