@@ -22,7 +22,8 @@ def test_fits_of_bombs_end_and_the_worker_survives(shared: Shared) -> None:
     ends = {bomb: stack.ended(fit_id) for bomb, fit_id in fits.items()}
 
     for bomb, record in ends.items():
-        assert record.attempts == 1, bomb
+        made_way = worker.events(record.id).count("makes_way")  # to others that waited, on a slow machine
+        assert record.attempts == 1 + made_way, bomb
         if record.status == "failed":
             assert record.error is not None
             assert record.error["type"].rpartition(":")[2] in KNOWN, (bomb, record.error)
