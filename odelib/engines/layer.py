@@ -271,7 +271,7 @@ class ODELayer(nn.Module):
         initial_state: Tensor | None,
         parameters: Tensor | None,
         constants: Tensor | None,
-        done: ProtocolSettings | None,
+        done: ProtocolSettings | None = None,
     ) -> tuple[Tensor, Tensor, SolveSettings]:
         """Initial state and parameters, both with the batch if there is one, and the settings."""
         state = self._input("initial_state", initial_state, self.system.states)

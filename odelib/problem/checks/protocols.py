@@ -12,7 +12,7 @@ from odelib.problem.checks.inputs import Inheritance, check_all_given, check_cov
 from odelib.problem.checks.occasions import Occasion, Reading, last_of, start_of
 from odelib.problem.checks.raw import MAX_NAMES, MistakeReport, as_list, as_number, as_object
 from odelib.problem.checks.series import located_series
-from odelib.problem.checks.steady_state import asks_for_steady_state, check_rests, check_steady_state
+from odelib.problem.checks.steady_state import asks_for_steady_state, check_periodic, check_rests, check_steady_state
 from odelib.problem.checks.system import DeclaredNames
 from odelib.problem.expressions.definitions import in_order
 from odelib.problem.limits import Limits
@@ -66,6 +66,7 @@ class _Series:
         if system:
             if asks_for_steady_state(steady):
                 check_rests(steady, join(base, "steady_state"), _values(inputs), system, reading)
+            _check_steady_doses(fields.get("doses"), base, inputs, system, reading)
             self._check_circle(system, reader)
 
     def _check_circle(self, system: System, reader: ExpressionReader) -> None:
@@ -130,6 +131,8 @@ class _Prediction:
         check_covers(
             self._occasion, inputs, self._fields.get("changes"), reading, inherits, own_changes="changes" in own
         )
+        if system and not self._begins:
+            _check_steady_doses(own.get("doses"), base, inputs, system, reading)
         is_own = "steady_state" in own or "inputs" in own
         if system and is_own and not self._begins and asks_for_steady_state(steady):
             check_rests(steady, join(base, "steady_state"), _values(inputs), system, reading)
@@ -146,6 +149,14 @@ def located_inputs(
     common = {name: (join("/inputs", name), value) for name, value in as_object(raw.get("inputs")).items()}
     given = as_object(fields.get("inputs"))
     return common | {name: (join(base, "inputs", name) if is_own else "", value) for name, value in given.items()}
+
+
+def _check_steady_doses(
+    doses: Any, base: str, inputs: Mapping[str, tuple[str, Any]], system: System, reading: Reading
+) -> None:
+    for i, dose in enumerate(as_list(doses)):
+        if as_object(dose).get("steady") is True:
+            check_periodic(join(base, "doses", i, "steady"), _values(inputs), system, reading)
 
 
 def _values(inputs: Mapping[str, tuple[str, Any]]) -> dict[str, Any]:

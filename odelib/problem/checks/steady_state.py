@@ -33,14 +33,32 @@ def check_rests(choice: Any, base: str, inputs: Mapping[str, Any], system: Syste
 
     inputs: those of the series, by name.
     """
-    used = underlying({n for e in system.equations.values() for n in e.names}, system.definitions)
+    used = _used(system)
     if TIME in used:
         reading.report.add(base, "the equations use t, so they have no steady state; let an input vary instead")
     own = as_object(as_object(choice).get("inputs"))
     for name in system.inputs:
-        value = own.get(name, inputs.get(name))
-        if name in used and (isinstance(value, Mapping) or reading.uses_time(value)):
+        if name in used and _varies(own.get(name, inputs.get(name)), reading):
             reading.report.add(
                 join(base, "inputs", name),
                 f"the input {name!r:.80} varies with time; give its value in the steady state",
             )
+
+
+def check_periodic(pointer: str, inputs: Mapping[str, Any], system: System, reading: Reading) -> None:
+    """Check that a `steady` dose can have a periodic state: nothing else varies. pointer: of its `steady`."""
+    used = _used(system)
+    varying = [name for name in system.inputs if name in used and _varies(inputs.get(name), reading)]
+    if TIME in used or varying:
+        what = f"the input {varying[0]!r:.80} varies with time" if varying else "the equations use t"
+        reading.report.add(
+            pointer, f"{what}, so a 'steady' dose has no periodic state; let it vary by a change after the start"
+        )
+
+
+def _used(system: System) -> frozenset[str]:
+    return underlying({n for e in system.equations.values() for n in e.names}, system.definitions)
+
+
+def _varies(value: Any, reading: Reading) -> bool:
+    return isinstance(value, Mapping) or reading.uses_time(value)

@@ -214,7 +214,8 @@ class Compiled:
     def call(self, address: int, state: Array, parameter: float, out: Array, width: int) -> Array:
         real, place = ctypes.POINTER(ctypes.c_double), ctypes.POINTER(ctypes.c_int64)
         kind = ctypes.CFUNCTYPE(None, ctypes.c_double, real, real, ctypes.c_int64, place, real, real)
-        values, work = np.array([parameter]), np.zeros(self.kernels.work_size)
+        values = np.array([parameter, *np.zeros(1 + self.size)])  # and the tolerances at borders
+        work = np.zeros(self.kernels.work_size)
         column = np.zeros(1, dtype=np.int64)
         arrays = [state, values, work, out]
         pointers = [array.ctypes.data_as(real) for array in arrays]

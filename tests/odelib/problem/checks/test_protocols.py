@@ -39,7 +39,10 @@ BODY: dict[str, Any] = {
     "initial_state": {"gut": 0.0, "blood": 0.0},
     "predictions": [{"name": "later", "times": [4.5]}, {"name": "other", "times": [1.0, 4.0], "initial_state": {}}],
 }
-STEADY = changed(BODY, {"/data/steady_state": ABSENT, "/data/doses": [REPEATED | {"at": 0, "steady": True}]})
+STEADY = changed(
+    BODY,
+    {"/data/steady_state": ABSENT, "/data/inputs/heat": 1.0, "/data/doses": [REPEATED | {"at": 0, "steady": True}]},
+)
 
 
 def test_the_body_is_accepted() -> None:
@@ -153,6 +156,9 @@ def test_mistakes(changes: dict[str, Any], pointer: str, detail: str) -> None:
         ({"/data/doses/0/lag": 0.5, "/data/doses/0/duration": 0.5}, "/data/doses/0/every", "which take 1.0"),
         ({"/data/doses/0/rate": 5, "/data/doses/0/fraction": 2}, "/data/doses/0/every", "which take 2.0"),
         ({"/data/steady_state": {"inputs": {"heat": 1}}}, "/data/doses/0/steady", "and so does 'steady_state'"),
+        ({"/data/inputs/heat": KNOTS}, "/data/doses/0/steady", "the input 'heat' varies with time"),
+        ({"/data/inputs/heat": "1 + t"}, "/data/doses/0/steady", "the input 'heat' varies with time"),
+        ({"/system/definitions/flow": "ka*gut*heat + t"}, "/data/doses/0/steady", "the equations use t"),
         (
             {"/data/doses": [REPEATED | {"at": 0, "steady": True}] * 2},
             "/data/doses/1/steady",
