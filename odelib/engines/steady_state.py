@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 import torch
@@ -154,7 +154,9 @@ class StartStates:
                 break
         if not change <= PERIODIC:
             raise SolveError("not_settled", point.first, 0, rate=rate)
-        by_parameters = s[:, self._size :] + np.outer(equations.rates(end), by_period)
+        after = replace(point, first=point.first + period)  # inputs may have changed by then
+        at_end = _Equations(self._extended, self._rates, after, self._schedule(after)).rates(end)
+        by_parameters = s[:, self._size :] + np.outer(at_end, by_period)
         right = np.zeros((len(matrix), point.by.count))
         right[: self._size, len(point.by.states) :] = -by_parameters
         right[self._size :, : len(point.by.states)] = laws[:, list(point.by.states)]

@@ -91,7 +91,7 @@ def settings(
     method: str = "dopri5", **more: Any,
 ) -> SolveSettings:  # fmt: skip
     options = SolverOptions(method, rtol, 1e-3 * rtol, 100_000)
-    as_tensors = [torch.as_tensor(np.asarray(values, dtype=float)) for values in (times, constants)]
+    as_tensors = [torch.as_tensor(np.array(values, dtype=float)) for values in (times, constants)]
     return SolveSettings(*as_tensors, options, never, by or DifferentiateBy(), protocols, **more)
 
 
