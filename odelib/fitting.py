@@ -24,10 +24,11 @@ from odelib.optimisers.solvable_search import SolvableSearch
 from odelib.problem.catalogue import CATALOGUE
 from odelib.problem.request import FitProblem
 from odelib.problem.resolved import ResolvedProblem, resolve
+from odelib.problem.solver import AUTO, AUTO_ATOL
 from odelib.problem.stages import LeastSquaresStage
 from odelib.report import assemble
 from odelib.report.best_point import BestPoint
-from odelib.result import FitResult, OutcomeCode, SolverUsed, StageReport
+from odelib.result import FitResult, OutcomeCode, SolverUsed, StageReport, ToleranceUsed
 from odelib.uncertainty.profile_likelihood import BetterOptimumFound, ProfiledUnknown, ProfileRecord
 
 MIN_REPORT_SECONDS = 5.0
@@ -95,15 +96,22 @@ def partial_result(problem: FitProblem, checkpoint: Checkpoint, code: OutcomeCod
         torch.cat([torch.tensor(columns, dtype=torch.float64).T for columns in states]),
     )
     reports = [StageReport.model_validate(report) for report in checkpoint.reports]
-    point = BestPoint.of(problem, objective, best, reports, lambda: _solver_used(resolved, objective))
+    point = BestPoint.of(problem, objective, best, reports, lambda: _solver_used(resolved, objective, best))
     return assemble.partial_result(point, code)
 
 
-def _solver_used(problem: ResolvedProblem, objective: Objective) -> SolverUsed:
+def _solver_used(problem: ResolvedProblem, objective: Objective, best: Evaluation) -> SolverUsed:
     """What computed the trajectories so far; what would compute them if nothing was solved."""
-    engine = objective.layer.engine
-    methods = engine.methods_used or (engine.first_method(objective.layer.options),)
-    return SolverUsed(engine=engine.name, method="+".join(methods), device=problem.device)
+    engine, options = objective.layer.engine, objective.layer.options
+    methods = engine.methods_used or (engine.first_method(options),)
+    atol: ToleranceUsed
+    if options.atol == AUTO:
+        solved = torch.cat([objective.unknowns.values(best.coordinates)[1], best.states])
+        largest = AUTO_ATOL * options.rtol * solved.abs().amax(0).cpu().numpy()
+        atol = dict(zip(problem.system.states, np.minimum(largest, options.max_atol).tolist(), strict=True))
+    else:
+        atol = options.atol
+    return SolverUsed(engine=engine.name, method="+".join(methods), device=problem.device, atol=atol)
 
 
 class _Fit:
@@ -207,12 +215,13 @@ class _Fit:
         self._plan.publish_profiles(len(done), count, {"outcome": code, "profiles": saved})
 
     def _best_point(self) -> BestPoint:
+        best = self._plan.best
         return BestPoint.of(
             self._request,
             self._objective,
-            self._plan.best,
+            best,
             self._plan.reports,
-            lambda: _solver_used(self._problem, self._objective),
+            lambda: _solver_used(self._problem, self._objective, best),
         )
 
     def _stopped_before_any_point(self, stop: StopRequested) -> FitResult:

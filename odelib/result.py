@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
+from typing_extensions import TypeAliasType
 
 OutcomeCode = Literal["converged", "step_limit", "no_progress", "time_limit", "cancelled", "interrupted"]
 WarningCode = Literal[
@@ -264,12 +265,22 @@ class Profile(Response):
     ] = None
 
 
+ToleranceUsed = TypeAliasType("ToleranceUsed", float | dict[str, float])
+
+
 class SolverUsed(Response):
     """The solver that computed the trajectories."""
 
     engine: str
     method: Annotated[str, Field(description="Joined by + if the solver switched methods, as in dopri5+kvaerno5.")]
     device: str
+    atol: Annotated[
+        ToleranceUsed | None,
+        Field(
+            description="The absolute tolerance; where it was `auto`, by state the one that the largest size in the "
+            "fitted trajectories gives."
+        ),
+    ] = None
 
 
 class SimulationResult(Response):

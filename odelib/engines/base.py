@@ -5,18 +5,21 @@ Observables, noise and priors are written once, above the engines.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import ClassVar, Protocol
 
+import numpy as np
 from torch import Tensor
 
 from odelib.arrays import Reals
 from odelib.engines.schedules.schedule import Protocols
 from odelib.errors import SolveError, StopReason
-from odelib.problem.solver import AbsoluteTolerance
+from odelib.problem.solver import AUTO, AbsoluteTolerance
 from odelib.problem.system import System
 
+ACCURATE_RTOL, ACCURATE_ATOL = 1e-10, 1e-12
 StopCheck = Callable[[], StopReason | None]
 
 
@@ -29,13 +32,22 @@ def never() -> StopReason | None:
 class SolverOptions:
     """Method, tolerances on the states, and the maximum number of steps per trajectory, rejected ones included.
 
-    atol: in the states' units, or "auto": see `odelib.engines.compiled.tolerances`.
+    atol: in the states' units, or "auto": see `odelib.engines.compiled.tolerances`. max_atol: of one that is automatic,
+    for each state if it is a tuple.
     """
 
     method: str
     rtol: float
     atol: AbsoluteTolerance
     max_steps: int
+    max_atol: float | tuple[float, ...] = math.inf
+
+    def tightened(self) -> SolverOptions:
+        """Options for accurate trajectories: no looser than these, than ACCURATE_RTOL, ACCURATE_ATOL and `auto`."""
+        given = self.max_atol if self.atol == AUTO else self.atol
+        limits = np.minimum(given, ACCURATE_ATOL).tolist()
+        max_atol = tuple(limits) if isinstance(limits, list) else limits
+        return replace(self, rtol=min(self.rtol, ACCURATE_RTOL), atol=AUTO, max_atol=max_atol)
 
 
 @dataclass(frozen=True)

@@ -19,7 +19,6 @@ from odelib.engines.base import (
     StopCheck,
     never,
 )
-from odelib.engines.compiled.tolerances import AUTO_ATOL
 from odelib.engines.registry import choose, choose_device, choose_for_sensitivities
 from odelib.engines.schedules.extended_system import ExtendedSystem
 from odelib.engines.schedules.schedule import Protocols
@@ -27,7 +26,7 @@ from odelib.engines.symbolic import borders
 from odelib.engines.torch_program import TorchProgram, variables_of
 from odelib.problem.catalogue import resolve_system
 from odelib.problem.limits import Limits
-from odelib.problem.solver import ABILITIES, AUTO, AbsoluteTolerance
+from odelib.problem.solver import ABILITIES, AUTO, AUTO_ATOL, AbsoluteTolerance
 from odelib.problem.system import System, SystemDefinition
 
 
@@ -81,7 +80,7 @@ class ODELayer(nn.Module):
         engine: str = "auto",
         method: str = "auto",
         rtol: float = 1e-6,
-        atol: AbsoluteTolerance = 1e-8,
+        atol: AbsoluteTolerance = AUTO,
         max_steps: int = 100_000,
         device: str = "auto",
         constants: Mapping[str, float] | None = None,

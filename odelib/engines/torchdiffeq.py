@@ -19,6 +19,7 @@ from torch.autograd.forward_ad import dual_level
 from torchdiffeq import odeint
 
 from odelib.arrays import Reals
+from odelib.engines.automatic_tolerance import TINY, AutomaticTolerance, Jacobian, first_step
 from odelib.engines.base import DifferentiateBy, Sensitivities, Solution, SolverOptions, SolveSettings, StopCheck
 from odelib.engines.compiled.step_control import MAX_WITHOUT_VALUE, WHOLE_STEP
 from odelib.engines.discontinuities import Discontinuities, Found
@@ -30,10 +31,12 @@ from odelib.engines.scheduled_trajectory import Integrate
 from odelib.engines.symbolic import borders
 from odelib.engines.torch_program import TorchProgram, variables_of
 from odelib.errors import SolveError, StopRequested
-from odelib.problem.solver import AUTO, AbsoluteTolerance
+from odelib.problem.solver import AUTO, AUTO_ATOL
 from odelib.problem.system import System
 
 NO_VALUE = 1e10  # the error of a step, in units of its tolerance, that has a stage without a value
+ORDERS = {"dopri5": 5, "dopri8": 8, "bosh3": 3, "fehlberg2": 2, "adaptive_heun": 2}
+DIFFERENCE = 1e-6  # of a state's size
 Program = Callable[..., list[Tensor]]
 Jump = Callable[[Tensor, Tensor, Tensor], Tensor]  # state (…, n), f⁺ − f⁻ (n,) and dτ/dp (p,) → state
 
@@ -148,19 +151,30 @@ class TorchdiffeqEngine:
     def _integrator(self, settings: SolveSettings, sizes: Tensor) -> Integrate:
         """Integrates a member piece by piece. sizes: (m,), of the unknowns: see `_one_with_sensitivities`."""
         options, count = settings.options, len(self._system.states)
-        relative = torch.cat([sizes.new_ones(1), 1 / torch.where(sizes > 0, sizes, 1.0)])
-        atols = relative.unsqueeze(-1) * _given(options.atol)
         none = sizes.new_zeros(0)
         right_hand_side: _RightHandSide | None = None
+        automatic: AutomaticTolerance | None = None
 
         def integrate(program: Program, rows: Tensor, times: Tensor) -> tuple[Tensor, list[tuple[float, Tensor]]]:
-            nonlocal right_hand_side
+            nonlocal right_hand_side, automatic
+            if options.atol != AUTO:
+                atol = _given_tolerance(options.atol, rows, sizes)
+            else:
+                if automatic is None:
+                    jacobian = _jacobian_by_differences(program, rows)
+                    automatic = AutomaticTolerance(
+                        rows, settings.times, options.rtol, _of_extended(options.max_atol, rows.shape[-1]), jacobian,
+                        sizes,
+                    )  # fmt: skip
+                atol = automatic.absolute
             taken = 0 if right_hand_side is None else right_hand_side.steps
             duration = float(times[-1] - times[0])
-            right_hand_side = _RightHandSide(program, options.max_steps, settings.stop, duration, _without_explanation)
+            right_hand_side = _RightHandSide(
+                program, options.max_steps, settings.stop, duration, _without_explanation, automatic
+            )
             right_hand_side.steps, right_hand_side.keeps_steps = taken, True
             try:
-                found = _odeint(right_hand_side, rows, times, none, options, atols, count)
+                found = _odeint(right_hand_side, rows, times, none, options, atol, count)
             except AssertionError as error:  # torchdiffeq's way to report that it cannot go on
                 raise right_hand_side.failure(options.max_steps) from error
             finally:
@@ -182,21 +196,18 @@ class TorchdiffeqEngine:
 
     def _one(self, initial_state: Tensor, parameters: Tensor, settings: SolveSettings) -> Tensor:
         """(T, n), or (T, B, n) for a batch side by side."""
-        tolerances = self._tolerances(settings.options)
+        tolerances = self._tolerances(settings.options, initial_state)
         program = self._program.bind(self._values(parameters, settings), initial_state.device, tolerances)
 
         def jump(state: Tensor, change: Tensor, by_parameters: Tensor) -> Tensor:
             """The state as it is, its derivative moved by −(f⁺ − f⁻)·dτ/dp."""
             return state - change * (by_parameters @ (parameters - parameters.detach()))
 
-        return self._integrate(program, initial_state, parameters, settings, _given(settings.options.atol), jump)
+        return self._integrate(program, initial_state, parameters, settings, None, jump)
 
     def _one_with_sensitivities(self, initial_state: Tensor, parameters: Tensor, settings: SolveSettings) -> Tensor:
-        """(T, n, 1 + m): each state and its sensitivities, under one error control.
-
-        Column j has the absolute tolerance atol/|p_j|, as in the compiled engine: see `step_control.squared_norm`.
-        """
-        by, atol = settings.differentiate_by, _given(settings.options.atol)
+        """(T, n, 1 + m): each state and its sensitivities, under one error control."""
+        by = settings.differentiate_by
         if by.count == 0:
             return self._one(initial_state, parameters, settings).unsqueeze(-1)
         start = torch.cat([initial_state.unsqueeze(-1), initial_state.new_zeros(len(initial_state), by.count)], -1)
@@ -205,21 +216,24 @@ class TorchdiffeqEngine:
         directions = torch.eye(by.count, dtype=start.dtype, device=start.device)[len(by.states) :]
         names = [self._system.parameters[index] for index in by.parameters]
         sizes = torch.cat([initial_state[list(by.states)], parameters[list(by.parameters)]]).abs()
-        atols = torch.cat([sizes.new_full((1,), atol), atol / torch.where(sizes > 0, sizes, 1.0)])
         with torch.no_grad(), dual_level():
+            tolerances = self._tolerances(settings.options, initial_state)
             values, by_name = self._values(parameters, settings), dict(zip(names, directions, strict=True))
-            program = DualProgram(self._program, values, by_name, start.device, self._tolerances(settings.options))
+            program = DualProgram(self._program, values, by_name, start.device, tolerances)
 
             def jump(rows: Tensor, change: Tensor, by_parameters: Tensor) -> Tensor:
                 moved = rows.clone()
                 moved[1 + len(by.states) :] -= by_parameters[list(by.parameters)].unsqueeze(-1) * change
                 return moved
 
-            rows = self._integrate(program, start.T, parameters, settings, atols.unsqueeze(-1), jump)
+            rows = self._integrate(program, start.T, parameters, settings, sizes, jump)
         return rows.transpose(1, 2)
 
-    def _tolerances(self, options: SolverOptions) -> dict[str, float]:
-        return borders.tolerances(options.rtol, dict.fromkeys(self._system.states, _given(options.atol)))
+    def _tolerances(self, options: SolverOptions, start: Tensor) -> dict[str, float]:
+        """See `borders.tolerances`. start: (…, n); automatic ones are those of its largest sizes."""
+        sizes = start.detach().abs().reshape(-1, start.shape[-1]).amax(0)
+        atol = (AUTO_ATOL * options.rtol * sizes).tolist() if options.atol == AUTO else [options.atol] * len(sizes)
+        return borders.tolerances(options.rtol, dict(zip(self._system.states, atol, strict=True)))
 
     def _values(self, parameters: Tensor, settings: SolveSettings) -> dict[str, Tensor]:
         """Constants and parameters by name."""
@@ -229,21 +243,28 @@ class TorchdiffeqEngine:
         return values | dict(zip(self._system.parameters, parameters.unbind(-1), strict=True))
 
     def _integrate(
-        self, program: Program, start: Tensor, parameters: Tensor, settings: SolveSettings, atol: float | Tensor,
+        self, program: Program, start: Tensor, parameters: Tensor, settings: SolveSettings, unknowns: Tensor | None,
         jump: Jump,
     ) -> Tensor:  # fmt: skip
         """The solution (T, …, n) of y' = program(t, *states) from `start` (…, n); equal times give equal rows.
 
-        jump: how the derivatives in a state change at a discontinuity that parameters move.
+        unknowns: the sizes of those that the rows of `start` after the first are derivatives by; None if there are no
+        such rows. jump: how the derivatives in a state change at a discontinuity that parameters move.
         """
         times, index = torch.unique_consecutive(settings.times, return_inverse=True)
         if len(times) == 1:
             return start.unsqueeze(0).expand(len(index), *start.shape)
         options = settings.options
+        automatic = None
+        if options.atol == AUTO:
+            jacobian = self._jacobian(parameters, settings)
+            automatic = AutomaticTolerance(start, times, options.rtol, options.max_atol, jacobian, unknowns)
+            atol = automatic.absolute
+        else:
+            atol = _given_tolerance(options.atol, start, unknowns)
         explain = partial(self._explain, parameters.detach(), settings)
-        right_hand_side = _RightHandSide(
-            program, options.max_steps, settings.stop, float(times[-1] - times[0]), explain
-        )
+        duration = float(times[-1] - times[0])
+        right_hand_side = _RightHandSide(program, options.max_steps, settings.stop, duration, explain, automatic)
         found = self._find(times, parameters, settings.constants)
         discontinuities = torch.from_numpy(np.unique(found.times)).to(times.device)
 
@@ -275,6 +296,25 @@ class TorchdiffeqEngine:
         duration = float(settings.times[-1] - settings.times[0])
         rows = state.detach().reshape(-1, state.shape[-1])
         return describe_failure(self._system, time, rows[0].tolist(), values, duration)
+
+    def _jacobian(self, parameters: Tensor, settings: SolveSettings) -> Jacobian:
+        """The Jacobian of the equations by the states, (B, n, n), at a time and states (B, n)."""
+        program = self._program.bind(self._values(parameters.detach(), settings), parameters.device)
+
+        def jacobian(time: float, states: Reals) -> Reals:
+            with torch.enable_grad():
+                at = torch.tensor(states, device=parameters.device, requires_grad=True)
+                rates = program(at.new_tensor(time), *at.unbind(-1))
+                rows = [
+                    torch.autograd.grad(rate.sum(), at, retain_graph=True, allow_unused=True)[0]
+                    if rate.requires_grad
+                    else None
+                    for rate in rates
+                ]
+            found = torch.stack([torch.zeros_like(at) if row is None else row for row in rows], -2)
+            return np.asarray(found.detach().cpu().numpy())
+
+        return jacobian
 
     def _find(self, times: Tensor, parameters: Tensor, constants: Tensor) -> Found:
         """The discontinuities of all members."""
@@ -308,24 +348,65 @@ class TorchdiffeqEngine:
         return state
 
 
-def _given(atol: AbsoluteTolerance) -> float:
-    if atol == AUTO:
-        raise ValueError("the engine torchdiffeq needs a number for atol")
-    return atol
-
-
 def _of_member(settings: SolveSettings, member: int, count: int) -> SolveSettings:
     """The settings of one member of a batch of `count`."""
     times, constants = settings.times.expand(count, -1), settings.constants.expand(count, -1)
     return replace(settings, times=times[member], constants=constants[member])
 
 
+def _of_extended(max_atol: float | tuple[float, ...], size: int) -> float | tuple[float, ...]:
+    """The limits of tolerances for an extended system; held values have no error."""
+    return max_atol if isinstance(max_atol, float) else (*max_atol, *[math.inf] * (size - len(max_atol)))
+
+
+def _jacobian_by_differences(program: Program, rows: Tensor) -> Jacobian:
+    """The Jacobian (1, n, n) of the first of `rows` (1 + m, n), whose magnitude is enough for tolerances."""
+
+    def jacobian(time: float, states: Reals) -> Reals:
+        at = rows.new_tensor(time)
+        size = float(np.abs(states).max(initial=0.0)) or 1.0
+
+        def rates(state: Reals) -> Reals:
+            moved = torch.zeros_like(rows)
+            moved[0] = torch.from_numpy(state)
+            found: Reals = (
+                torch.stack([each.expand(len(rows))[0] for each in program(at, *moved.unbind(-1))]).cpu().numpy()
+            )
+            return found
+
+        (state,) = states
+        here, columns = rates(state), []
+        for place, value in enumerate(state):
+            step = DIFFERENCE * (abs(value) or size)
+            moved = state.copy()
+            moved[place] += step
+            columns.append((rates(moved) - here) / step)
+        return np.stack(columns, axis=1)[None]
+
+    return jacobian
+
+
+def _given_tolerance(atol: float, start: Tensor, unknowns: Tensor | None) -> Tensor:
+    """Column j has the absolute tolerance atol/|p_j|, as in the compiled engine: see `compiled.tolerances`."""
+    if unknowns is None:
+        return start.new_tensor(atol)
+    return torch.cat([unknowns.new_full((1,), atol), atol / torch.where(unknowns > 0, unknowns, 1.0)]).unsqueeze(-1)
+
+
 def _odeint(
     right_hand_side: _RightHandSide, start: Tensor, times: Tensor, discontinuities: Tensor, options: SolverOptions,
-    atol: float | Tensor, count: int | None = None,
+    atol: Tensor, count: int | None = None,
 ) -> Tensor:  # fmt: skip
     """count: how many of the states have an error; those after them are held."""
-    solver_options: dict[str, Any] = {"norm": lambda error: _largest_norm(error[..., :count])}
+
+    def norm(change: Tensor, size: Tensor) -> float:
+        return float(_largest_norm((change / (atol + options.rtol * size + TINY))[..., :count]))
+
+    with torch.no_grad():
+        step = first_step(
+            right_hand_side, times[0], start.detach(), float(times[-1] - times[0]), ORDERS[options.method], norm
+        )
+    solver_options: dict[str, Any] = {"norm": lambda error: _largest_norm(error[..., :count]), "first_step": step}
     if len(discontinuities):
         solver_options["jump_t"] = discontinuities
     if options.method == "dopri8":
@@ -359,8 +440,9 @@ class _RightHandSide:
         stop: StopCheck,
         duration: float,
         explain: Callable[[float, Tensor], str | None],
+        automatic: AutomaticTolerance | None,
     ) -> None:
-        self._program, self._explain, self._duration = program, explain, duration
+        self._program, self._explain, self._duration, self._automatic = program, explain, duration, automatic
         self._max_steps = max_steps
         self._check = _check_of(stop)
         self.steps = 0
@@ -378,6 +460,8 @@ class _RightHandSide:
         shape = y.shape[:-1]
         derivatives = self._program(t, *y.unbind(-1))
         self._derivative = torch.stack([d if d.shape == shape else d.expand(shape) for d in derivatives], -1)
+        if self._automatic:  # the last rate of a step is that at its end
+            self._automatic.allow_for_rest(self._derivative)
         return self._derivative
 
     def callback_step(self, t0: Tensor, y0: Tensor, dt: Tensor) -> None:
@@ -389,6 +473,8 @@ class _RightHandSide:
         step = dt.item()
         if not self._time + step > self._time:
             raise self.failure(self._max_steps)
+        if self._automatic:
+            self._automatic.update(self._time, y0, step)
 
     def callback_accept_step(self, t0: Tensor, y0: Tensor, dt: Tensor) -> None:
         """Called by torchdiffeq after a step that it accepts, with the time and the state at its start."""

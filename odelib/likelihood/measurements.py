@@ -17,8 +17,10 @@ from odelib.arrays import Integers, Reals
 from odelib.likelihood.absolute_terms import AbsoluteTerms
 from odelib.likelihood.noise.base import MeasuredValues, NoiseDistribution
 from odelib.likelihood.noise.registry import noise_distribution
+from odelib.likelihood.resolution import resolution
 from odelib.problem.data_split import SeriesSlice
 from odelib.problem.noise import AnyNoise
+from odelib.problem.solver import AbsoluteTolerance
 
 # the values of each observable by its name, and the sigmas that are expressions by `sigma_of` its name, (N,)
 Model = Mapping[str, Tensor]
@@ -83,7 +85,8 @@ class InformationBlock:
 class Measurements:
     """The measurements in some slices of the series.
 
-    noise: by observable; without it the loss is the sum of (residual/sigma)². rtol, atol: the solver's tolerances.
+    noise: by observable; without it the loss is the sum of (residual/sigma)². rtol, atol: the solver's tolerances,
+    atol no larger than the `limits` by observable, see `tolerance_limits`.
     estimated_sigmas: the observables whose sigma is an expression with a free parameter that occurs in noise alone.
     """
 
@@ -93,8 +96,9 @@ class Measurements:
         noise: Mapping[str, AnyNoise] | None,
         *,
         rtol: float,
-        atol: float,
+        atol: AbsoluteTolerance,
         estimated_sigmas: Collection[str] = (),
+        limits: Mapping[str, float] | None = None,
     ) -> None:
         self.is_likelihood = noise is not None
         self._slices = slices
@@ -112,7 +116,7 @@ class Measurements:
             data = MeasuredValues(
                 values=np.array(values, dtype=np.float64),
                 sigma=np.array([without_sigma if sigma is None else sigma for sigma in sigmas], dtype=np.float64),
-                resolution=np.full(len(values), atol),
+                resolution=resolution(slices, name, rtol, atol, (limits or {}).get(name, math.inf)),
                 rtol=rtol,
             )
             has_expression = settings is not None and settings.sigma_expression is not None

@@ -19,6 +19,7 @@ from odelib.errors import OdelibError, SolveError
 from odelib.likelihood.absolute_terms import AbsoluteTerms
 from odelib.likelihood.fisher_information import FLAT_TOLERANCE
 from odelib.likelihood.measurements import InformationBlock, Measurements, Model, Scales
+from odelib.likelihood.resolution import tolerance_limits
 from odelib.objective.model_columns import ModelColumns
 from odelib.objective.regularisation import Regularisation
 from odelib.objective.series_protocols import SeriesProtocols
@@ -92,6 +93,10 @@ class Objective:
             atol=solver.atol,
             max_steps=solver.max_steps,
         )
+        limits = tolerance_limits(problem.fitted, request.noise, problem.system.states)
+        if limits:
+            of_states = tuple(limits.get(state, math.inf) for state in problem.system.states)
+            layer.options = replace(layer.options, max_atol=of_states)
         layer.stop, layer.differentiate_by = stop, unknowns.differentiate_by
         layer.needs_protocols = problem.has_protocols
         self.fitted, self.held_out = problem.fitted, problem.held_out
@@ -105,6 +110,7 @@ class Objective:
             rtol=solver.rtol,
             atol=solver.atol,
             estimated_sigmas=problem.noise_parameters.keys(),
+            limits=limits,
         )
         self.regularisation = Regularisation(problem, unknowns)
 

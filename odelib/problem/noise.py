@@ -79,6 +79,11 @@ class NoiseSettings(Request):
         return sigma if isinstance(sigma, str) and sigma != ESTIMATE else None
 
     @property
+    def is_relative(self) -> bool:
+        """Whether the scale of the noise is relative to the value, so that small values count as much as large ones."""
+        return False
+
+    @property
     def needs_sigma(self) -> bool:
         """Whether each measurement needs a sigma, from here or from the data."""
         return "sigma" in self.scales
@@ -104,6 +109,11 @@ class NormalNoise(NoiseSettings):
     prior: _ScalePrior = None
 
     @property
+    def is_relative(self) -> bool:
+        """See `NoiseSettings.is_relative`."""
+        return self.proportional is not None
+
+    @property
     def needs_sigma(self) -> bool:
         """See `NoiseSettings.needs_sigma`."""
         return self.proportional is None
@@ -118,6 +128,11 @@ class LognormalNoise(NoiseSettings):
     distribution: Literal["lognormal"]
     sigma: _Sigma = None
     prior: _ScalePrior = None
+
+    @property
+    def is_relative(self) -> bool:
+        """See `NoiseSettings.is_relative`."""
+        return True
 
     @classmethod
     def can_yield(cls, value: float) -> bool:
@@ -144,6 +159,11 @@ class LogLaplaceNoise(NoiseSettings):
     distribution: Literal["log-laplace"]
     sigma: _Sigma = None
     prior: _ScalePrior = None
+
+    @property
+    def is_relative(self) -> bool:
+        """See `NoiseSettings.is_relative`."""
+        return True
 
     @classmethod
     def can_yield(cls, value: float) -> bool:

@@ -4,14 +4,28 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import Field
+from pydantic import Discriminator, Field, Tag
+from typing_extensions import TypeAliasType
 
 from odelib.problem.fields import Count, PositiveNumber, Request
 
 AUTO: Literal["auto"] = "auto"
-AbsoluteTolerance = float | Literal["auto"]
+AUTO_ATOL = 0.01  # an automatic absolute tolerance, of rtol times a state's largest size so far
+
+
+def _form_of_tolerance(value: Any) -> str:
+    return "~text" if isinstance(value, str) else "~number"
+
+
+AbsoluteTolerance = TypeAliasType(
+    "AbsoluteTolerance",
+    Annotated[
+        Annotated[PositiveNumber, Tag("~number")] | Annotated[Literal["auto"], Tag("~text")],
+        Discriminator(_form_of_tolerance),
+    ],
+)
 
 
 class Solver(Request):
@@ -30,7 +44,14 @@ class Solver(Request):
         Field(description="`auto`: the CPU. `cuda`: a GPU; the fit fails if there is none."),
     ] = "auto"
     rtol: Annotated[PositiveNumber, Field(description="Relative tolerance of each step.")] = 1e-6
-    atol: Annotated[PositiveNumber, Field(description="Absolute tolerance of each step, in the states' units.")] = 1e-8
+    atol: Annotated[
+        AbsoluteTolerance,
+        Field(
+            description="Absolute tolerance of each step, in the states' units. `auto`: for each state 1e-2·rtol of "
+            "the largest size that it has had so far; for one that is zero, of the size that its rate gives. The "
+            "result then does not depend on the units."
+        ),
+    ] = AUTO
     max_steps: Annotated[Count, Field(le=2**31 - 1, description="Maximum number of steps per trajectory.")] = 100_000
 
 

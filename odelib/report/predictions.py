@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 
 import numpy as np
@@ -25,9 +25,8 @@ from odelib.report.trajectories import lists, lists_with_null
 from odelib.result import PredictionError, PredictionResult
 from odelib.uncertainty.covariance import StandardErrors
 
-# Tolerances are never looser than these. Under them a method of order 2 or 3 would need too many steps.
-RTOL, ATOL = 1e-10, 1e-12
 RESOLVED = 1e-12  # of an observable's size; what is smaller may be an error of the solver
+# under tight tolerances a method of order 2 or 3 would need too many steps
 TIGHT_METHODS = dict.fromkeys(("bosh3", "fehlberg2", "adaptive_heun"), "dopri5")
 Columns = dict[str, list[float | None]]
 
@@ -174,15 +173,11 @@ class Predictor:
     @cached_property
     def _layer(self) -> ODELayer:
         """A layer like that of the fit, with tighter tolerances."""
-        solver, fitted = self.best.problem.solver, self.best.layer
-        layer = ODELayer(
-            fitted.system,
-            engine=fitted.engine.name,
-            method=TIGHT_METHODS.get(fitted.options.method, fitted.options.method),
-            rtol=min(solver.rtol, RTOL),
-            atol=min(solver.atol, ATOL),
-            max_steps=solver.max_steps,
-        )
+        fitted = self.best.layer
+        options = fitted.options.tightened()
+        method = TIGHT_METHODS.get(options.method, options.method)
+        layer = ODELayer(fitted.system, engine=fitted.engine.name, method=method)
+        layer.options = replace(options, method=layer.options.method)
         layer.stop = self.stop
         layer.differentiate_by = fitted.differentiate_by
         layer.needs_protocols = fitted.needs_protocols

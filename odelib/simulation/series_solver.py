@@ -15,7 +15,6 @@ from odelib.objective.series_protocols import SeriesProtocols
 from odelib.objective.unknowns import Unknowns
 from odelib.problem.resolved import ResolvedProblem
 
-RTOL, ATOL = 1e-10, 1e-12  # tolerances are never looser than these
 DENSE_POINTS = 401
 
 
@@ -41,10 +40,11 @@ class SeriesSolver:
         self._layer = ODELayer(
             problem.solved_system,
             engine=problem.engine,
-            rtol=min(solver.rtol, RTOL),
-            atol=min(solver.atol, ATOL),
+            rtol=solver.rtol,
+            atol=solver.atol,
             max_steps=solver.max_steps,
         )
+        self._layer.options = self._layer.options.tightened()
         self._layer.stop = stop
         self._protocols = SeriesProtocols(problem, torch.device("cpu"))
         self._parameters, self._initial_state = (values[index] for values in unknowns.values(unknowns.start))

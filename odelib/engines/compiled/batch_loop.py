@@ -289,7 +289,7 @@ def switch_method(controller: Any, counters: Any) -> None:
 @kernel
 def advance_batch(
     first: int, last: int, begin: bool, method: int, may_switch: bool, rates: int, rates_with_sensitivities: int,
-    jacobian: int, n: int, m: int, rtol: float, atol: float, is_auto: bool, borders: int,
+    jacobian: int, n: int, m: int, rtol: float, limits: Any, is_auto: bool, borders: int,
     max_steps: int, steps_per_call: int, times: Any, discontinuity_times: Any, shifts: Any, time_jacobian: Any,
     initial_state: Any, values: Any, unknowns: Any, column_of: Any, kept: Any, counters: Any, scratch: Any, states: Any,
     sensitivities: Any,
@@ -297,8 +297,8 @@ def advance_batch(
     """Take `steps_per_call` steps of each running member from `first` to before `last`.
 
     Returns how many are still running, how many have failed, and the methods used (bits).
-    atol: the absolute tolerance, 0 if it is automatic; is_auto: whether it is. borders: the place in `values` of the
-    states' tolerances at borders, 0 if there are none.
+    limits, (n,), is_auto: see `tolerances.Tolerances`. borders: the place in `values` of the states' tolerances at
+    borders, 0 if there are none.
     begin: start the members first. rates, rates_with_sensitivities, jacobian: addresses of the generated kernels.
     times: (B, T), or (1, T), shared. discontinuity_times, shifts: (B, K), or (1, K), shared; time_jacobian: the same
     with a third axis of m or 0; see `sensitivity_jumps.Discontinuities`. initial_state: (B, n). values: (B, p +
@@ -329,13 +329,13 @@ def advance_batch(
                 initialise(equations, m, initial_state[b], values[b], unknowns, z, magnitudes)
             follow, span = tolerances_follow(is_auto, m, magnitudes), own_times[len(own_times) - 1] - own_times[0]
             tolerances = Tolerances(
-                rtol, is_auto, follow, span, z + 2 * row, z + 3 * row, z + 4 * row, magnitudes
+                rtol, address(limits), is_auto, follow, span, z + 2 * row, z + 3 * row, z + 4 * row, magnitudes
             )  # fmt: skip
             outputs = Outputs(address(states[b]), address(sensitivities[b]), m)
             place = b % len(discontinuity_times)
             discontinuities = Discontinuities(discontinuity_times[place], shifts[place], time_jacobian[place])
             if begin:
-                initialise_tolerances(equations, tolerances, atol, z)
+                initialise_tolerances(equations, tolerances, z)
                 counters[b, STATUS] = start(
                     method, equations, tolerances, memory, own_times, discontinuities, controller, counters[b],
                     outputs,

@@ -101,7 +101,7 @@ def norm_of_jacobian(equations: Any, tolerances: Any, z: int, hg: float, matrix:
     """
     e = equations
     for i in range(e.n):
-        weights[i] = load_scalar(tolerances.atol, i) + tolerances.rtol * abs(load_scalar(z, i))
+        weights[i] = load_scalar(tolerances.absolute, i) + tolerances.rtol * abs(load_scalar(z, i))
     norm = 0.0
     for i in range(e.n):
         row = 0.0
@@ -132,7 +132,7 @@ def solve_stage(
         for i in range(e.n):
             value = load_scalar(trial, i)
             size = max(abs(load_scalar(old, i)), abs(value))
-            ratio = change[i, 0] / (TINY + load_scalar(tolerances.atol, i) + tolerances.rtol * size)
+            ratio = change[i, 0] / (TINY + load_scalar(tolerances.absolute, i) + tolerances.rtol * size)
             total += ratio * ratio
             store_scalar(trial, i, value + change[i, 0])
         norm = math.sqrt(total / e.n)

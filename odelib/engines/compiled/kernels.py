@@ -173,8 +173,8 @@ class _Block:
         self._scalars: tuple[Any, ...] = (
             _INDICES[explicit_tableau(o).name], o.method == AUTO, kernels.rates,
             kernels.rates_with_sensitivities if m else kernels.rates, kernels.jacobian, n, m, o.rtol,
-            0.0 if o.atol == AUTO else o.atol, o.atol == AUTO, values.shape[1] - n if kernels.has_borders else 0,
-            o.max_steps, steps_per_call,
+            np.full(n, o.max_atol if o.atol == AUTO else o.atol), o.atol == AUTO,
+            values.shape[1] - n if kernels.has_borders else 0, o.max_steps, steps_per_call,
         )  # fmt: skip
         self._arrays = (
             times, discontinuities.times, discontinuities.shifts, np.ascontiguousarray(discontinuities.jacobian),

@@ -94,7 +94,7 @@ def mean_square(sums: Any, low: Any, n: int) -> Any:
 @inline_kernel
 def error_scale(tolerances: Any, k: int, old: int, new: int, old_rate: int, new_rate: int) -> Any:
     """The error allowed in the numbers from k on: see `squared_norm`."""
-    before, atol = load(old, k), load(tolerances.atol, k)
+    before, atol = load(old, k), load(tolerances.absolute, k)
     scale = multiply_add(
         multiply_add(splat(TINY), 1.0, atol), tolerances.rtol, maximum(absolute(before), absolute(load(new, k)))
     )

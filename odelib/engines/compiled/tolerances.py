@@ -14,15 +14,17 @@ from odelib.engines.compiled.jit import kernel
 from odelib.engines.compiled.primitives import call_kernel
 from odelib.engines.compiled.simd import address, load_scalar, store_scalar
 from odelib.engines.symbolic.borders import ERRORS
+from odelib.problem.solver import AUTO_ATOL
 
-AUTO_ATOL = 0.01  # of rtol·size
+EMERGED, FALLEN = 0.01, 0.5  # see `follow_size`
 ROUNDING = 1e-12
 
 # rtol: on everything. is_auto: whether the states' absolute tolerances are automatic. follow: whether any follows a
-# size; if not, nothing here changes after the start. span: of the solve. Addresses: of the absolute tolerances, the
-# largest sizes so far, and whether each number began at 0 (1 or 0), rows like the solution's; and of |p_j| for each
-# sensitivity column, 1 in the padding.
-Tolerances = namedtuple("Tolerances", "rtol is_auto follow span atol sizes from_zero magnitudes")
+# size; if not, nothing here changes after the start. span: of the solve. Addresses: of the most that the absolute
+# tolerance of each state may be, which is what it is if not automatic; of the absolute tolerances, the largest sizes so
+# far, and whether each number began at 0 (1 or 0), rows like the solution's; and of |p_j| for each sensitivity column,
+# 1 in the padding.
+Tolerances = namedtuple("Tolerances", "rtol limits is_auto follow span absolute sizes from_zero magnitudes")
 
 
 @kernel
@@ -35,13 +37,13 @@ def tolerances_follow(is_auto: bool, m: int, magnitudes: int) -> bool:
 
 
 @kernel
-def initialise_tolerances(equations: Any, tolerances: Any, atol: float, z: int) -> None:
-    """Write the absolute tolerances at the start. atol: the one given, or 0 if automatic."""
+def initialise_tolerances(equations: Any, tolerances: Any, z: int) -> None:
+    """Write the absolute tolerances at the start."""
     e = equations
     for i in range(e.n):
-        raise_atol(e, tolerances, i, atol)
+        set_atol(e, tolerances, i, 0.0 if tolerances.is_auto else math.inf)
     for k in range(e.n, e.start):  # padding has no error, and must not be divided by 0
-        store_scalar(tolerances.atol, k, 1.0)
+        store_scalar(tolerances.absolute, k, 1.0)
     update_tolerances(e, tolerances, z)
 
 
@@ -55,11 +57,10 @@ def update_tolerances(equations: Any, tolerances: Any, z: int) -> None:
     """
     e = equations
     for i in range(e.n):
-        size = abs(load_scalar(z, i))
-        if size > load_scalar(tolerances.sizes, i):
-            store_scalar(tolerances.sizes, i, size)
-            if tolerances.is_auto:
-                raise_atol(e, tolerances, i, AUTO_ATOL * tolerances.rtol * size)
+        size, largest = abs(load_scalar(z, i)), load_scalar(tolerances.sizes, i)
+        store_scalar(tolerances.sizes, i, max(size, largest))
+        if tolerances.is_auto:
+            follow_size(e, tolerances, i, size, largest)
     for j in range(e.width):
         if load_scalar(tolerances.magnitudes, j) == 0.0:
             update_column(e, tolerances, z, j)
@@ -82,21 +83,39 @@ def update_column(equations: Any, tolerances: Any, z: int, j: int) -> None:
     for i in range(e.n):
         k = e.start + i * e.width + j
         rounding = ROUNDING * largest * load_scalar(tolerances.sizes, i)
-        store_scalar(tolerances.atol, k, max(AUTO_ATOL * tolerances.rtol * load_scalar(tolerances.sizes, k), rounding))
+        store_scalar(
+            tolerances.absolute, k, max(AUTO_ATOL * tolerances.rtol * load_scalar(tolerances.sizes, k), rounding)
+        )
 
 
 @kernel
-def raise_atol(equations: Any, tolerances: Any, i: int, atol: float) -> None:
-    """Raise the absolute tolerance of state i, and those of its sensitivities by unknowns that are not 0."""
-    if atol <= load_scalar(tolerances.atol, i):
-        return
-    store_scalar(tolerances.atol, i, atol)
+def follow_size(equations: Any, tolerances: Any, i: int, size: float, largest: float) -> None:
+    """Let the automatic tolerance of state i follow its size, which was at most `largest` before.
+
+    One that began at 0 keeps what `allow_inherited_errors` allows until it falls again, by FALLEN, from a size that is
+    at least EMERGED of the one that is expected there.
+    """
+    own, atol = tolerances.rtol * max(size, largest), load_scalar(tolerances.absolute, i)
+    if load_scalar(tolerances.from_zero, i) > 0.0:
+        if size > FALLEN * largest or own <= EMERGED * atol:
+            return
+        store_scalar(tolerances.from_zero, i, 0.0)
+        set_atol(equations, tolerances, i, AUTO_ATOL * own)
+    elif AUTO_ATOL * own > atol:
+        set_atol(equations, tolerances, i, AUTO_ATOL * own)
+
+
+@kernel
+def set_atol(equations: Any, tolerances: Any, i: int, atol: float) -> None:
+    """Set the absolute tolerance of state i, and those of its sensitivities by unknowns that are not 0."""
+    atol = min(atol, load_scalar(tolerances.limits, i))
+    store_scalar(tolerances.absolute, i, atol)
     if equations.borders != 0:
         store_scalar(equations.borders, i, ERRORS * atol)
     for j in range(equations.width):
         magnitude = load_scalar(tolerances.magnitudes, j)
         if magnitude > 0.0:
-            store_scalar(tolerances.atol, equations.start + i * equations.width + j, atol / magnitude)
+            store_scalar(tolerances.absolute, equations.start + i * equations.width + j, atol / magnitude)
 
 
 @kernel
@@ -124,8 +143,9 @@ def allow_inherited_errors(
     if tolerances.is_auto:
         inherited_sizes(tolerances, 0, 1, elapsed, jacobian, sizes)
         for i in range(n):
-            if load_scalar(tolerances.from_zero, i) > 0.0:
-                raise_atol(e, tolerances, i, tolerances.rtol * sizes[i])
+            atol = tolerances.rtol * sizes[i]
+            if load_scalar(tolerances.from_zero, i) > 0.0 and atol > load_scalar(tolerances.absolute, i):
+                set_atol(e, tolerances, i, atol)
     for j in range(e.width):
         if load_scalar(tolerances.magnitudes, j) == 0.0:
             inherited_sizes(tolerances, e.start + j, e.width, elapsed, jacobian, sizes)

@@ -98,13 +98,8 @@ class Segments:
     def _layer(self) -> ODELayer:
         """Solves the segments, by the engine that computes sensitivities; made on first use, which may compile."""
         layer = self._objective.layer
-        own = ODELayer(
-            layer.system,
-            engine=layer.sensitivity_engine.name,
-            rtol=layer.options.rtol,
-            atol=layer.options.atol,
-            max_steps=layer.options.max_steps,
-        )
+        own = ODELayer(layer.system, engine=layer.sensitivity_engine.name)
+        own.options = replace(layer.options, method=own.options.method)
         own.stop = layer.stop
         own.differentiate_by = DifferentiateBy(
             tuple(range(len(layer.system.states))), layer.differentiate_by.parameters

@@ -35,6 +35,7 @@ _ENTRIES: Mapping[str, str] = {  # for values that can have several JSON types
     "steady_state": "must be true, false, or an object",
     "scale": "must be a number greater than 0 or 'estimate'",
     "sigma of noise": "must be a number greater than 0, 'estimate' or an expression in quotes",
+    "atol": "must be a number greater than 0 or 'auto'",
     "sigma": "must be a number greater than 0 or a list with one such number for each time",
 }
 _ANY = "*"
@@ -64,7 +65,7 @@ _OF_PROTOCOLS = frozenset(
 )
 # The places of unions. In the location of an error within one, pydantic inserts the tag of the member.
 _UNIONS: frozenset[tuple[str, ...]] = frozenset(
-    {("system",), ("stages", _ANY), ("noise", _ANY), ("noise", _ANY, "prior")}
+    {("system",), ("solver", "atol"), ("stages", _ANY), ("noise", _ANY), ("noise", _ANY, "prior")}
     | {("noise", _ANY, scale) for scale in SCALES}
     | {
         (*base, field, _ANY, *inner)
@@ -177,6 +178,8 @@ def in_our_words(details: ErrorDetails) -> str:
 def _wrong_value(details: ErrorDetails, loc: Location) -> str:
     """Return what must be at a place, which can be one of several JSON types."""
     kind, given = details["type"], details["input"]
+    if loc == ("solver", "atol") and isinstance(given, str):
+        return _ENTRIES["atol"]
     if (entry := _entry_at(loc)) is not None:
         is_plain = loc == ("system",) or loc[0] == "noise" or given is None or isinstance(given, str | list | Mapping)
         return entry if is_plain else number_error(given) or entry

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+import torch
 from numpy.typing import NDArray
 
+from odelib import ODELayer
 from odelib.engines.base import DifferentiateBy, SolverOptions, never
 from odelib.engines.compiled.kernels import Solved, kernels_of
 from odelib.problem.checks.system import build_system
@@ -64,6 +66,55 @@ def test_a_chain_of_reactions_needs_no_more_steps_than_with_a_fixed_tolerance() 
     assert not found.failures
     poisson = np.exp(-25.0) * np.cumprod([1.0, *(25.0 / np.arange(1, n))])
     np.testing.assert_allclose(found.states[0, -1], poisson, rtol=1e-4, atol=1e-7)
+
+
+def test_the_tail_of_what_began_at_zero_is_resolved_like_any_other() -> None:
+    """Its tolerance while it rises, 1e-6 of what feeds it, would hide its tail."""
+    times = np.array([0.0, 1.0, 16.0])
+    found = solved({"a": "-2*a", "b": "2*a - b"}, [1.0, 0.0], {}, times)
+    np.testing.assert_allclose(found.states[0, -1, 1], 2 * np.exp(-16.0), atol=1e-7 * 0.5)
+
+
+class TestTorchdiffeq:
+    """The same rules where the steps run in Python."""
+
+    @pytest.mark.parametrize("unit", [2.0**-40, 2.0**40])
+    @pytest.mark.parametrize("time_unit", [2.0**-30, 2.0**30])
+    def test_units_change_nothing(self, unit: float, time_unit: float) -> None:
+        def states(unit: float, time_unit: float) -> Array:
+            system = {"states": ["a", "b", "c"], "parameters": ["k"], "constants": {"time": time_unit},
+                      "equations": {"a": "-k*a/time", "b": "(k*a - b)/time", "c": "b/time"}}  # fmt: skip
+            layer = ODELayer(system, engine="torchdiffeq")
+            times = torch.tensor([0.0, 1.0, 5.0]) * time_unit
+            return layer(times, torch.tensor([unit, 0.0, 0.0]), torch.tensor([2.0])).numpy() / unit
+
+        np.testing.assert_array_equal(states(unit, time_unit), states(1.0, 1.0))
+
+    @pytest.mark.filterwarnings("ignore:.*torch.jit.script:DeprecationWarning")  # torch's own
+    def test_sensitivities_agree_with_those_of_the_compiled_engine(self) -> None:
+        definition = {"states": ["x", "y", "z"], "parameters": ["k", "nothing"],
+                      "equations": {"x": "-k*x", "y": "k*x - y + nothing*x", "z": "y"}}  # fmt: skip
+        arguments = torch.linspace(0, 8, 5), torch.tensor([1e-9, 0.0, 0.0]), torch.tensor([2.0, 0.0])
+        found, expected = (ODELayer(definition, engine=name) for name in ("torchdiffeq", "compiled"))
+        found._sensitivity_engine = found.engine
+        here, there = found.sensitivities(*arguments), expected.sensitivities(*arguments)
+        np.testing.assert_allclose(here.states, there.states, atol=1e-6 * 1e-9)
+        np.testing.assert_allclose(here.by_parameters, there.by_parameters, atol=1e-5 * 1e-9)
+
+    def test_a_batch_has_tolerances_of_its_own_for_each_member(self) -> None:
+        layer = ODELayer({"states": ["x", "y"], "equations": {"x": "-x", "y": "x - 2*y"}}, engine="torchdiffeq")
+        start = torch.tensor([[1.0, 0.0], [1e-12, 0.0], [0.0, 0.0]])
+        states = layer(torch.tensor([0.0, 3.0]), start, torch.empty(0))[:, -1].numpy()
+        end = np.array([np.exp(-3.0), np.exp(-3.0) - np.exp(-6.0)])
+        np.testing.assert_allclose(states, start[:, :1].numpy() * end, rtol=1e-5)
+
+    def test_a_chain_of_reactions_ends(self) -> None:
+        n = 12
+        equations = {f"y{i}": (f"y{i - 1} " if i else "") + f"- y{i}" for i in range(n)}
+        layer = ODELayer({"states": list(equations), "equations": equations}, engine="torchdiffeq", max_steps=200)
+        states = layer(torch.tensor([0.0, 10.0]), torch.tensor([1.0] + [0.0] * (n - 1)), torch.empty(0))
+        poisson = np.exp(-10.0) * np.cumprod([1.0, *(10.0 / np.arange(1, n))])
+        np.testing.assert_allclose(states[-1].numpy(), poisson, rtol=1e-4, atol=1e-7)
 
 
 def test_a_state_that_is_at_rest_until_later_is_resolved() -> None:

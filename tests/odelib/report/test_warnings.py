@@ -91,7 +91,7 @@ CASES: dict[str, tuple[dict[str, Any], str]] = {
             "parameters": {"k": {"guess": 0.5, "lower": -1.0, "upper": 1.0}},
             "starts": 5,
         },
-        "another optimum fits equally well, at k = 0.8415 (here -0.8415); exclude one of the two with bounds or a "
+        "another optimum fits equally well, at k = -0.8415 (here 0.8415); exclude one of the two with bounds or a "
         "prior",
     ),
     "at_kink": (

@@ -217,6 +217,7 @@ def test_values_out_of_range(pointer: str, value: Any) -> None:
         ("/solver/max_steps", 0),
         ("/solver/rtol", 0.0),
         ("/solver/atol", -1e-9),
+        ("/solver/atol", "automatic"),
         ("/solver/engine", "abacus"),
         ("/solver/method", "magic"),
         ("/solver/device", "tpu"),
