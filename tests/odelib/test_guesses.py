@@ -43,7 +43,6 @@ UNSOLVABLE: dict[str, tuple[dict[str, Any], float]] = {
         0.5,
     ),
     "no value": (request("-k*x + 0*log(1 - k)", DECAY, {"guess": 3.0, "lower": 0.01, "upper": 10.0}), 0.5),
-    "no derivative": (request("-k*x", DECAY, 0.0, initial_state={"x": "1 + 0*sqrt(k)"}), 0.5),
 }
 
 
