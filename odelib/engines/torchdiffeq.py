@@ -230,8 +230,13 @@ class TorchdiffeqEngine:
         return rows.transpose(1, 2)
 
     def _tolerances(self, options: SolverOptions, start: Tensor) -> dict[str, float]:
-        """See `borders.tolerances`. start: (…, n); automatic ones are those of its largest sizes."""
+        """See `borders.tolerances`. start: (…, n).
+
+        Automatic ones are those of its largest sizes, because a program is bound once; a state that begins at 0 has no
+        size yet and takes that of the largest state.
+        """
         sizes = start.detach().abs().reshape(-1, start.shape[-1]).amax(0)
+        sizes = torch.where(sizes > 0, sizes, sizes.amax())
         atol = (AUTO_ATOL * options.rtol * sizes).tolist() if options.atol == AUTO else [options.atol] * len(sizes)
         return borders.tolerances(options.rtol, dict(zip(self._system.states, atol, strict=True)))
 
