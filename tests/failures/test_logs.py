@@ -58,7 +58,11 @@ def failing() -> list[dict[str, Any]]:
     return [
         blows_up,
         product,
-        private(solver={"max_steps": 1}),
+        private(
+            solver={"max_steps": 1},  # of which a search for other points would find enough, were anything free
+            parameters={f"{WORD}_rate": {"guess": 1.0, "fixed": True}},
+            initial_state={f"{WORD}_state": {"guess": float(NUMBER), "fixed": True}},
+        ),
         private(time_limit_seconds=1e-9),
     ]
 

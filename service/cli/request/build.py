@@ -172,7 +172,8 @@ def _set(request: Json, pointer: str, key: str, value: Any, option: str, origins
     origins.names[join(pointer, key)] = f"{option} {name}"
     origins.names.setdefault(pointer, f"{option} {name}")
     if isinstance(entry, dict):
-        entries[name] = {**entry, key: value}
+        kept = {field: given for field, given in entry.items() if field != "fixed" or key != "guess"}
+        entries[name] = {**kept, key: value}  # a guess frees what FILE.json fixes, unless --fix fixes it again
     elif key == "guess":
         entries[name] = value
     else:  # an expression cannot be fixed or bounded: drop it, so that the validation reports a missing guess
