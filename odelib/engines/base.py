@@ -122,12 +122,14 @@ class Engine(Protocol):
     name: as in `odelib.problem.solver.ABILITIES`, which lists the engine's methods and devices.
     has_forward_sensitivities: gradients come from forward sensitivities, so that the derivatives of every state cost no
     more than the gradient of one loss. most_steps: the most steps that one trajectory took since the caller last set it
-    to 0.
+    to 0. grazing_events: the names of events whose condition hardly became true, so that their time is uncertain; the
+    caller may empty it.
     """
 
     name: ClassVar[str]
     has_forward_sensitivities: ClassVar[bool]
     most_steps: int
+    grazing_events: set[str]
 
     def __init__(self, system: System) -> None: ...
 

@@ -57,7 +57,7 @@ class Found:
 
 
 class Discontinuities:
-    """The comparisons in a system's equations between time and values that do not change during a solve.
+    """The comparisons in a system's equations and events between time and values that do not change during a solve.
 
     These are `<`, `<=`, `>`, `>=`, `min`, `max`, `abs`, `sign` and `floor` of parameters, constants and time only. If
     the two sides differ by something linear in time, as they usually do, their time is found exactly; else by a search
@@ -73,14 +73,15 @@ class Discontinuities:
         self._unchanging = {TIME, *self._names} - system.held
         self._comparisons: list[Comparison] = []
         equations = system.equations
+        watched = [*equations.values(), *(event.when for event in system.events)]
         self.definitions: Definitions = needed(
-            frozenset[str]().union(*(equation.names for equation in equations.values())), system.definitions
+            frozenset[str]().union(*(expression.names for expression in watched)), system.definitions
         )
         self._underlying: dict[str, frozenset[str]] = {}  # the names behind each definition
         for name, definition in self.definitions.items():
             self._underlying[name] = self._resolved(definition.names)
         numbers: dict[object, int] = {}
-        for expression in (*self.definitions.values(), *equations.values()):
+        for expression in (*self.definitions.values(), *watched):
             for node in walk(expression.tree):
                 self._add(node, set(system.parameters), numbers)
         self.is_moving = any(comparison.is_moving for comparison in self._comparisons)

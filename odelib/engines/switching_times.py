@@ -18,6 +18,7 @@ from odelib.arrays import Reals
 from odelib.engines.torch_program import TorchProgram
 
 GAP = 2.0**-50  # around a discontinuity, relative to the largest time: a few roundings
+INSTANT = 1e-12  # times that differ by no more, relative to the largest, are one instant
 MAX_FLOORS = 100_000  # steps of one floor(…) in a solve
 GRID, BISECTIONS = 1025, 60  # points over a solve, and halvings between two of them
 _SAMPLES = (0.0, 1.0, 3.25)  # times; a difference whose values there lie on a line counts as linear

@@ -51,6 +51,7 @@ class TorchdiffeqEngine:
         self._system = system
         self._used: dict[str, None] = {}
         self.most_steps = 0
+        self.grazing_events: set[str] = set()
         self._discontinuities = Discontinuities(system)
         equations = [self._discontinuities.equations[state] for state in system.states]
         self._program = TorchProgram(equations, variables_of(system.states), self._discontinuities.definitions)

@@ -69,7 +69,7 @@ class Ability:
 
 
 ABILITIES: Mapping[str, Ability] = {  # in order of preference: `auto` is the first that can
-    "compiled": Ability(("dopri5", "tsit5", "dop853", "kvaerno5"), "auto", ("cpu",), has_protocols=False),
+    "compiled": Ability(("dopri5", "tsit5", "dop853", "kvaerno5"), "auto", ("cpu",), has_protocols=True),
     "torchdiffeq": Ability(
         ("dopri5", "dopri8", "bosh3", "fehlberg2", "adaptive_heun"), "dopri5", ("cpu", "cuda"), has_protocols=True
     ),

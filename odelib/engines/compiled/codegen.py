@@ -10,16 +10,18 @@ from __future__ import annotations
 
 import hashlib
 import inspect
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import chain
 
 from odelib.engines.compiled import primitives, simd
+from odelib.engines.compiled.event_source import EventSource, Target
 from odelib.engines.compiled.simd import padded
 from odelib.engines.discontinuities import Discontinuities
 from odelib.engines.symbolic import borders
 from odelib.engines.symbolic.graph import MAX_OPERATIONS, Graph, too_many_operations
-from odelib.problem.expressions.parser import TIME
+from odelib.problem.expressions.definitions import needed
+from odelib.problem.expressions.parser import TIME, Expression
 from odelib.problem.system import System
 
 # A larger system is written as functions of about this size, so that the time to compile grows in proportion to the
@@ -130,14 +132,19 @@ class Statement:
 
 
 class KernelSource:
-    """Writes the kernels of one system. Raises `FitError` if they would take more than `MAX_OPERATIONS`."""
+    """Writes the kernels of one system. Raises `FitError` if they would take more than `MAX_OPERATIONS`.
 
-    def __init__(self, system: System) -> None:
+    resets: the targets of each reset of a change.events: the source
+    of conditions and resets, None if there are none.
+    """
+
+    def __init__(self, system: System, resets: Sequence[Sequence[Target]] = ()) -> None:
         self._system = system
         self.discontinuities = Discontinuities(system)
         self._operations = 0
-        self._graph = Graph(self.discontinuities.definitions, system.states)
+        self._graph = Graph(_definitions(system, resets, self.discontinuities), system.states)
         self._outputs = [self._graph.add(self.discontinuities.equations[state]) for state in system.states]
+        self.events = EventSource(system, resets, self._graph) if system.events or resets else None
         states, parameters = system.states, system.parameters
         self.size = len(states)
         self._names = {TIME: "t"}
@@ -154,6 +161,8 @@ class KernelSource:
         # entries (row, column, node) of ∂f/∂y and ∂f/∂p that are not structurally zero
         self._by_state = self._entries(states)
         self._by_parameter = self._entries(parameters)
+        if self.events:
+            self._names |= self.events.names
 
     def text(self) -> str:
         """The source of a module with the C functions `rates`, `jacobian` and `rates_with_sensitivities`."""
@@ -161,6 +170,8 @@ class KernelSource:
         self._singular = [i for i, (*_, node) in enumerate(self._by_state) if self._graph.is_singular(node)]
         is_large = len(self._graph.needed([*self._outputs, *derivatives])) > PIECE_OPERATIONS
         lines = self._in_pieces(derivatives) if is_large else self._in_one_piece(derivatives)
+        if self.events:
+            lines += self.events.text(lambda part: self._lines([Statement(*assigned) for assigned in part]), _kernel)
         return "\n".join([PREAMBLE, *lines]) + "\n"
 
     @property
@@ -282,6 +293,18 @@ class KernelSource:
         if operator == "**":
             return _power(*operands)
         return _CALLS[operator].format(*operands)
+
+
+def _definitions(
+    system: System, resets: Sequence[Sequence[Target]], discontinuities: Discontinuities
+) -> Mapping[str, Expression]:
+    """Those of the equations, which may have shifts, and then those that only events and resets use."""
+    used = [target.expression for targets in resets for target in targets]
+    for event in system.events:
+        used += [event.when, *event.set.values(), *event.add.values()]
+    names = frozenset[str]().union(*(expression.names for expression in used))
+    others = needed(names, system.definitions)
+    return {**discontinuities.definitions, **{n: e for n, e in others.items() if n not in discontinuities.definitions}}
 
 
 def _kernel(name: str, body: list[str]) -> list[str]:

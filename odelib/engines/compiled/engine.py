@@ -11,6 +11,7 @@ from torch import Tensor
 from odelib.arrays import Reals
 from odelib.engines.base import DifferentiateBy, Sensitivities, Solution, SolverOptions, SolveSettings
 from odelib.engines.compiled.kernels import Kernels, Solved, explicit_tableau, kernels_of
+from odelib.engines.compiled.scheduled import Given, ScheduledKernels
 from odelib.engines.tableaus.kvaerno5 import KVAERNO5
 from odelib.errors import SolveError
 from odelib.problem.system import System
@@ -25,8 +26,10 @@ class CompiledEngine:
     def __init__(self, system: System) -> None:
         self._system = system
         self._kernels: Kernels | None = None
+        self._scheduled = ScheduledKernels(system)
         self._used: dict[str, None] = {}
         self.most_steps = 0
+        self.grazing_events: set[str] = set()
 
     @property
     def methods_used(self) -> tuple[str, ...]:
@@ -38,8 +41,11 @@ class CompiledEngine:
         return KVAERNO5.name if options.method == KVAERNO5.name else explicit_tableau(options).name
 
     def prepare(self) -> None:
-        """See `Engine.prepare`. Compiles the system's kernels, or loads them from the cache."""
-        if self._kernels is None:
+        """See `Engine.prepare`. Compiles the system's kernels, or loads them from the cache.
+
+        What is done in experiments makes another system, whose kernels are compiled in the first solve with it.
+        """
+        if self._kernels is None and not self._system.inputs:
             self._kernels = kernels_of(self._system)
 
     def solve(self, initial_state: Tensor, parameters: Tensor, settings: SolveSettings) -> Solution:
@@ -81,9 +87,13 @@ class CompiledEngine:
             parameters = np.concatenate([parameters, np.broadcast_to(constants, (len(states), constants.shape[-1]))], 1)
         times = np.ascontiguousarray(times if times.ndim == 2 else times[None])
         states, parameters = np.ascontiguousarray(states), np.ascontiguousarray(parameters)
-        self.prepare()
-        assert self._kernels is not None
-        solved = self._kernels.solve(times, states, parameters, differentiate_by, settings.options, settings.stop)
+        if settings.protocols is None and not self._system.events:
+            self.prepare()
+            assert self._kernels is not None
+            solved = self._kernels.solve(times, states, parameters, differentiate_by, settings.options, settings.stop)
+        else:
+            solved = self._scheduled.solve(Given(times, states, parameters), differentiate_by, settings)
+            self.grazing_events |= solved.grazing
         self.most_steps = max(self.most_steps, solved.most_steps)
         for method in solved.methods:
             self._used[method] = None

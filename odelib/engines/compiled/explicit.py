@@ -53,19 +53,26 @@ def try_step(method: int, equations: Any, tolerances: Any, memory: Any, t: float
 
 
 @kernel
+def complete_stages(method: int, equations: Any, memory: Any, t: float, h: float) -> None:
+    """Compute the stages that only the interpolant needs."""
+    size = equations.size
+    for index in range(MAIN[method], STAGES[method]):
+        combine(method * SUMS + index, memory.z, memory.stages, size, h, memory.spare)
+        derivatives(equations, t + NODES[method, index] * h, memory.spare, memory.stages + 8 * size * index)
+
+
+@kernel
 def write_dense_outputs(
     method: int, equations: Any, memory: Any, t: float, h: float, end: float, times: Any, written: int, outputs: Any
 ) -> int:
     """Write the outputs of an accepted step up to the time `end`; returns how many are written in all.
 
-    The stages that only the interpolant needs are computed here, in steps with an output.
+    `complete_stages` is called here, in steps with an output.
     """
     size = equations.size
-    for index in range(MAIN[method], STAGES[method]):
-        combine(method * SUMS + index, memory.z, memory.stages, size, h, memory.spare)
-        derivatives(equations, t + NODES[method, index] * h, memory.spare, memory.stages + 8 * size * index)
+    complete_stages(method, equations, memory, t, h)
     while written < len(times) and times[written] <= end:
-        interpolate(method, (times[written] - t) / h, memory.z, memory.stages, size, h, memory.spare)
+        interpolate(method, (times[written] - t) / h, memory.z, memory.stages, size, size, h, memory.spare)
         write_row(equations, memory.spare, outputs, written)
         written += 1
     return written

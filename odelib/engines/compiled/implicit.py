@@ -135,7 +135,7 @@ def solve_stage(
             ratio = change[i, 0] / (TINY + load_scalar(tolerances.absolute, i) + tolerances.rtol * size)
             total += ratio * ratio
             store_scalar(trial, i, value + change[i, 0])
-        norm = math.sqrt(total / e.n)
+        norm = math.sqrt(total / e.moving)
         if not math.isfinite(norm):
             return False
         if iteration > 0:

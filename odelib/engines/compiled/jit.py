@@ -21,6 +21,7 @@ _FOLDER = Path(__file__).parent
 def _sources() -> str:
     """A hash of the files whose code is compiled together."""
     files = [file for folder in (_FOLDER, _FOLDER.parent / "tableaus") for file in sorted(folder.glob("*.py"))]
+    files += [_FOLDER.parent / "switching_times.py", _FOLDER.parent / "schedules" / "schedule.py"]  # their constants
     return hashlib.sha256(b"\0".join(file.read_bytes() for file in files)).hexdigest()
 
 

@@ -2,20 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import lru_cache, partial
 from typing import Any, NamedTuple
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 
 from odelib.arrays import Integers, Reals
 from odelib.engines.base import DifferentiateBy, SolverOptions, StopCheck
 from odelib.engines.compiled import batch_loop, cache, step_control
 from odelib.engines.compiled.codegen import KernelSource
-from odelib.engines.discontinuities import Found
+from odelib.engines.compiled.event_source import EventSource, targets_of
+from odelib.engines.compiled.events import GRAZED, NUMBERS_OF_EVENT, EventKernels
+from odelib.engines.compiled.instant_arrays import of_discontinuities, of_members, of_schedule
+from odelib.engines.compiled.sensitivity_jumps import Instants
 from odelib.engines.missing_values import describe_failure
+from odelib.engines.schedules.extension import Reset
+from odelib.engines.schedules.schedule import Schedule
 from odelib.engines.symbolic import borders
 from odelib.engines.tableaus.dop853 import DOP853
 from odelib.engines.tableaus.dopri5 import DOPRI5
@@ -23,8 +29,9 @@ from odelib.engines.tableaus.kvaerno5 import KVAERNO5
 from odelib.engines.tableaus.registry import EXPLICIT
 from odelib.engines.tableaus.tableau import Tableau
 from odelib.errors import FitError, SolveError, StopRequested
+from odelib.problem.expressions.parser import Expression
 from odelib.problem.solver import AUTO
-from odelib.problem.system import System
+from odelib.problem.system import Event, System
 
 TIGHT_RTOL = 1e-8  # below it `auto` starts with the method of order 8, which then needs less time than one of order 5
 STEPS_PER_CALL = 40_000  # of one equation, between two checks of the stop flag: some hundredths of a second
@@ -35,10 +42,30 @@ _CODES = {
     step_control.MAX_STEPS: "max_steps",
     step_control.NOT_FINITE: "not_finite",
     step_control.STEP_TOO_SMALL: "step_too_small",
+    step_control.TOO_MANY_EVENTS: "too_many_events",
+    step_control.ENDLESS_EVENTS: "endless_events",
 }
 _Ended = tuple[int, int, int]  # members still running, members failed, methods used (bits)
 _OnThreads = Callable[[Callable[[int], _Ended]], Iterable[_Ended]]
 _advance: Any = batch_loop.advance_batch  # Numba's type for it allows no *arguments
+
+
+class Happenings(NamedTuple):
+    """What happens during the solves of a batch.
+
+    sensitivities: (B, n, m), those of the initial states; None if each is an unknown itself, or depends on none.
+    before, is_start: as in `SolveSettings`; before: (1, T) or (B, T).
+    """
+
+    schedule: Schedule | None = None
+    sensitivities: Reals | None = None
+    before: NDArray[np.bool_] | None = None
+    is_start: bool = True
+
+
+NOTHING = Happenings()
+NO_BEFORE = np.zeros((1, 0), dtype=np.bool_)
+NO_SENSITIVITIES = np.zeros((1, 0, 0))
 
 
 class Solved(NamedTuple):
@@ -46,7 +73,7 @@ class Solved(NamedTuple):
 
     states: (B, T, n), NaN for members that failed; sensitivities: (B, T, n, m), columns in the order of
     `DifferentiateBy`, 0 for members that failed; failures: by member; methods: those used, in order of first use;
-    most_steps: of one member.
+    most_steps: of one member; grazing: names of events whose time is uncertain.
     """
 
     states: Reals
@@ -54,6 +81,7 @@ class Solved(NamedTuple):
     failures: Mapping[int, SolveError]
     methods: tuple[str, ...]
     most_steps: int
+    grazing: frozenset[str]
 
 
 class Layout(NamedTuple):
@@ -72,21 +100,26 @@ class Layout(NamedTuple):
 class Kernels:
     """The compiled functions of one system. Raises `FitError` if it is too large to be compiled."""
 
-    def __init__(self, system: System) -> None:
-        self.system, source = system, KernelSource(system)
+    def __init__(self, system: System, resets: Sequence[Reset] = ()) -> None:
+        targets = [targets_of(system.states, reset.set, reset.add) for reset in resets]
+        self.system, source = system, KernelSource(system, targets)
         self._discontinuities, self.has_borders = source.discontinuities, source.has_borders
+        self._parameter_count = len(system.parameters)
         module = cache.load(source.text())
         self.size = source.size
+        self.event_names = tuple(event.name for event in system.events)
+        self._events = _event_kernels(source.events, module)
         self.rates: int = module.rates.address
         self.jacobian: int = module.jacobian.address
         self.rates_with_sensitivities: int = module.rates_with_sensitivities.address
         self.work_size = source.work_size
         self._module = module  # keeps its machine code alive
         self._layouts: dict[tuple[DifferentiateBy, int], Layout] = {}
+        self._constant: dict[DifferentiateBy, Instants] = {}
 
     def solve(
         self, times: Reals, initial_state: Reals, values: Reals, differentiate_by: DifferentiateBy,
-        options: SolverOptions, stop: StopCheck,
+        options: SolverOptions, stop: StopCheck, happenings: Happenings = NOTHING,
     ) -> Solved:  # fmt: skip
         """States and sensitivities of all members at `times`.
 
@@ -96,40 +129,53 @@ class Kernels:
         count, steps, n = len(initial_state), times.shape[1], self.size
         states, sensitivities = np.empty((count, steps, n)), np.empty((count, steps, n, differentiate_by.count))
         layout = self.layout(differentiate_by, values.shape[1])
-        discontinuities = self._discontinuities.constant or self._find(times, values, differentiate_by)
-        if self._discontinuities.shifts:
+        instants = self._instants(times, values, differentiate_by, happenings.schedule)
+        if self._discontinuities.shifts or happenings.schedule:  # entries change the constants
             values = np.concatenate([values, np.zeros((count, len(self._discontinuities.shifts)))], axis=1)
         if self.has_borders:
             tolerances = np.zeros((count, 1 + n))  # the loop writes those of the states
             tolerances[:, 0] = borders.ERRORS * options.rtol
             values = np.concatenate([values, tolerances], axis=1)
+        before = NO_BEFORE if happenings.before is None else happenings.before
+        given = NO_SENSITIVITIES if happenings.sensitivities is None else happenings.sensitivities
+        events = self._events if happenings.is_start else self._events._replace(is_start=False)
         failures: dict[int, SolveError] = {}
+        grazing: set[str] = set()
         used, most_steps, block_size = 0, 0, max(1, MAX_BLOCK_NUMBERS // layout.member)
         for first in range(0, count, block_size):
             members = slice(first, first + block_size)
-            own_times = times if len(times) == 1 else times[members]
+            own_times, own_before, own_given = (
+                shared if len(shared) == 1 else shared[members] for shared in (times, before, given)
+            )
+            what = (own_times, own_before, of_members(instants, members), own_given, events)
             block = _Block(
-                self, layout, options, own_times, discontinuities.of_members(members), initial_state[members],
-                values[members], states[members], sensitivities[members],
+                self, layout, options, what, initial_state[members], values[members], states[members],
+                sensitivities[members],
             )  # fmt: skip
             failed, used_here = block.solve(stop)
             used |= used_here
             most_steps = max(most_steps, block.most_steps)
             if failed:
                 failures |= {first + member: error for member, error in block.failures().items()}
-        return Solved(states, sensitivities, failures, _methods(used, options), most_steps)
+            grazing |= block.grazing()
+        return Solved(states, sensitivities, failures, _methods(used, options), most_steps, frozenset(grazing))
 
-    def _find(self, times: Reals, values: Reals, differentiate_by: DifferentiateBy) -> Found:
-        """The discontinuities with their shifts as places in q, and dτ by the columns of sensitivities: (B, K, m)."""
+    def _instants(
+        self, times: Reals, values: Reals, differentiate_by: DifferentiateBy, schedule: Schedule | None
+    ) -> Instants:
+        """What happens in each member, discontinuities of the equations among it."""
+        shifts = values.shape[1]
+        if schedule is not None:
+            first_shift = shifts if self._discontinuities.shifts else None
+            return of_schedule(schedule, differentiate_by, self._parameter_count, first_shift)
+        constant = self._discontinuities.constant
+        if constant is not None:
+            if differentiate_by not in self._constant:
+                self._constant[differentiate_by] = of_discontinuities(constant, differentiate_by, shifts)
+            return self._constant[differentiate_by]
         first, last = float(times[:, 0].min()), float(times[:, -1].max())
         found = self._discontinuities.find(values, first, last, with_jacobian=len(differentiate_by.parameters) > 0)
-        place = values.shape[1]
-        count, total, width = found.jacobian.shape
-        if width == 0:
-            return Found(found.times, place + found.shifts, np.zeros((count, total, 0)))
-        by_states = np.zeros((count, total, len(differentiate_by.states)))
-        by_parameters = found.jacobian[..., list(differentiate_by.parameters)]
-        return Found(found.times, place + found.shifts, np.concatenate([by_states, by_parameters], axis=-1))
+        return of_discontinuities(found, differentiate_by, shifts)
 
     def layout(self, differentiate_by: DifferentiateBy, values: int) -> Layout:
         """The layout for this many parameters and constants; made once."""
@@ -139,7 +185,10 @@ class Kernels:
             unknowns = np.concatenate([np.array(differentiate_by.states, dtype=np.int64), n + parameters])
             column_of = np.full(values, -1, dtype=np.int64)
             column_of[parameters] = np.arange(len(differentiate_by.states), m)
-            sizes = batch_loop.member_size(n, m), batch_loop.scratch_size(n, m, self.work_size)
+            sizes = (
+                batch_loop.member_size(n, m),
+                batch_loop.scratch_size(n, m, self.work_size, self._events.target_size, len(self.event_names)),
+            )
             self._layouts[differentiate_by, values] = Layout(unknowns, column_of, *sizes)
         return self._layouts[differentiate_by, values]
 
@@ -159,14 +208,16 @@ class _Block:
     """The memory of a block of members, and the calls of the compiled loop that solve them."""
 
     def __init__(
-        self, kernels: Kernels, layout: Layout, options: SolverOptions, times: Reals, discontinuities: Found,
-        initial_state: Reals, values: Reals, states: Reals, sensitivities: Reals,
+        self, kernels: Kernels, layout: Layout, options: SolverOptions, what: tuple[Any, ...], initial_state: Reals,
+        values: Reals, states: Reals, sensitivities: Reals,
     ) -> None:  # fmt: skip
         size, n, m, o = len(states), kernels.size, len(layout.unknowns), options
         self._max_steps, self._states, self._sensitivities = o.max_steps, states, sensitivities
-        self._system, self._columns, self._times, self._values = kernels.system, m, times, values
+        self._system, self._columns, self._times, self._values = kernels.system, m, what[0], values
         self._kept = np.zeros((size, layout.member))
-        self._counters = np.zeros((size, step_control.COUNTERS), dtype=np.int64)
+        self._names = kernels.event_names
+        counters = step_control.COUNTERS + NUMBERS_OF_EVENT * len(self._names)
+        self._counters = np.zeros((size, counters), dtype=np.int64)
         if o.method == KVAERNO5.name:
             self._counters[:, step_control.IMPLICIT] = 1
         steps_per_call = max(10, STEPS_PER_CALL // (n * (1 + m) * size))
@@ -177,9 +228,7 @@ class _Block:
             values.shape[1] - n if kernels.has_borders else 0, o.max_steps, steps_per_call,
         )  # fmt: skip
         self._arrays = (
-            times, discontinuities.times, discontinuities.shifts, np.ascontiguousarray(discontinuities.jacobian),
-            initial_state, values, layout.unknowns, layout.column_of, self._kept,
-            self._counters,
+            *what, initial_state, values, layout.unknowns, layout.column_of, self._kept, self._counters,
         )  # fmt: skip
         self._scratch = layout.scratch
 
@@ -228,28 +277,53 @@ class _Block:
         for member in np.flatnonzero(statuses != step_control.DONE).tolist():
             time = float(self._kept[member, step_control.TIME])
             explain = None
-            if statuses[member] != step_control.MAX_STEPS:
+            if statuses[member] in (step_control.NOT_FINITE, step_control.STEP_TOO_SMALL):
                 state = batch_loop.state_of(self._kept[member], len(self._system.states), self._columns).tolist()
                 values, times = self._values[member].tolist(), self._times[member % len(self._times)]
                 explain = partial(describe_failure, self._system, time, state, values, float(times[-1] - times[0]))
             code = _CODES[int(statuses[member])]
-            failed[member] = SolveError(code, time, self._max_steps, explain=explain)
+            last = int(self._counters[member, step_control.LAST_EVENT])
+            event = self._names[last] if self._names else None
+            failed[member] = SolveError(code, time, self._max_steps, event=event, explain=explain)
             self._states[member] = np.nan
             self._sensitivities[member] = 0.0  # contributes nothing to a gradient that leaves the member out
         return failed
 
+    def grazing(self) -> set[str]:
+        """The events of which one has grazed."""
+        if not self._names:
+            return set()
+        flags: Integers = self._counters[:, step_control.COUNTERS + GRAZED * len(self._names) :].max(axis=0, initial=0)
+        return {name for name, grazed in zip(self._names, flags.tolist(), strict=True) if grazed}
+
+
+def _event_kernels(source: EventSource | None, module: Any) -> EventKernels:
+    if source is None:
+        nothing = np.zeros(0, dtype=np.int64)
+        return EventKernels(0, 0, 0, 0, nothing.reshape(0, 4), nothing, 0, 0, 0, True)
+    addresses = (
+        module.conditions.address, module.condition_rates.address, module.condition_rows.address, module.resets.address,
+    )  # fmt: skip
+    target_size = source.row_size * source.most_targets
+    return EventKernels(
+        *addresses, source.events, source.reset_layout, source.row_size, target_size, source.reset_count, True
+    )
+
 
 class _Equations:
-    """A system as a cache key: equal if states, parameters, constants, equations and definitions are."""
+    """A system and resets as a cache key: equal if all texts from which kernels are generated are."""
 
-    def __init__(self, system: System) -> None:
-        self.system = system
+    def __init__(self, system: System, resets: tuple[Reset, ...]) -> None:
+        self.system, self.resets = system, resets
         self.key = (
             system.states,
             system.parameters,
             tuple(system.constants),
             tuple(expression.text for expression in system.equations.values()),
-            tuple((name, expression.text) for name, expression in system.definitions.items()),
+            _texts(system.definitions),
+            system.held,
+            tuple(_event_key(event) for event in system.events),
+            tuple((_texts(reset.set), _texts(reset.add)) for reset in resets),
         )
 
     def __hash__(self) -> int:
@@ -259,17 +333,26 @@ class _Equations:
         return isinstance(other, _Equations) and self.key == other.key
 
 
+def _texts(expressions: Mapping[str, Expression]) -> tuple[tuple[str, str], ...]:
+    return tuple((name, expression.text) for name, expression in expressions.items())
+
+
+def _event_key(event: Event) -> tuple[object, ...]:
+    texts = event.when.text, _texts(event.set), _texts(event.add)
+    return event.name, *texts, event.at_start, event.stop, event.most
+
+
 @lru_cache(maxsize=64)
 def _kernels_of(equations: _Equations) -> Kernels | FitError:
     try:
-        return Kernels(equations.system)
+        return Kernels(equations.system, equations.resets)
     except FitError as error:  # kept as well: it takes seconds to find out
         return error
 
 
-def kernels_of(system: System) -> Kernels:
+def kernels_of(system: System, resets: tuple[Reset, ...] = ()) -> Kernels:
     """The system's kernels, compiled on first use and kept. Raises `FitError` if it is too large to be compiled."""
-    kernels = _kernels_of(_Equations(system))
+    kernels = _kernels_of(_Equations(system, resets))
     if isinstance(kernels, FitError):
         raise kernels.with_traceback(None)  # the frames of the first attempt would keep its memory
     return kernels

@@ -34,7 +34,7 @@ def combine(builder: Any, which: Any, base: Any, stages: Any, size: Any, h: Any,
 
     def sum_of(row: Reals, base: Any) -> Callable[[], None]:
         weights = {int(i): DOUBLE(float(row[i])) for i in np.flatnonzero(row)}
-        return lambda: _sum(builder, weights, base, stages, size, h, out)
+        return lambda: _sum(builder, weights, base, stages, size, size, h, out)
 
     cases: dict[int, Callable[[], None]] = {}
     for method, tableau in enumerate(METHODS):
@@ -44,14 +44,16 @@ def combine(builder: Any, which: Any, base: Any, stages: Any, size: Any, h: Any,
     _switch(builder, which, cases)
 
 
-@operation(types.none, INDEX, REAL, INDEX, INDEX, INDEX, REAL, INDEX)
-def interpolate(builder: Any, method: Any, theta: Any, base: Any, stages: Any, size: Any, h: Any, out: Any) -> None:
-    """Dense output: out = base + h·Σ bⱼ(θ)·kⱼ, the solution at t + θ·h."""
+@operation(types.none, INDEX, REAL, INDEX, INDEX, INDEX, INDEX, REAL, INDEX)
+def interpolate(
+    builder: Any, method: Any, theta: Any, base: Any, stages: Any, size: Any, count: Any, h: Any, out: Any
+) -> None:
+    """Dense output: out = base + h·Σ bⱼ(θ)·kⱼ, the solution at t + θ·h; the first `count` numbers of each row."""
 
     def sum_of(interpolant: Reals) -> Callable[[], None]:
         def write() -> None:
             weights = {i: _polynomial(builder, row, theta) for i, row in enumerate(interpolant) if row.any()}
-            _sum(builder, weights, base, stages, size, h, out)
+            _sum(builder, weights, base, stages, size, count, h, out)
 
         return write
 
@@ -79,11 +81,13 @@ def _switch(builder: Any, which: Any, cases: Mapping[int, Callable[[], None]]) -
     builder.position_at_end(end)
 
 
-def _sum(builder: Any, weights: Mapping[int, Any], base: Any, stages: Any, size: Any, h: Any, out: Any) -> None:
+def _sum(
+    builder: Any, weights: Mapping[int, Any], base: Any, stages: Any, size: Any, count: Any, h: Any, out: Any
+) -> None:
     step = broadcast(builder, h)
     starts = [builder.mul(size, _INTEGER(stage)) for stage in weights]
     factors = [broadcast(builder, weight) for weight in weights.values()]
-    with cgutils.for_range_slice(builder, _INTEGER(0), size, _INTEGER(WIDTH), _INTEGER) as (k, _):
+    with cgutils.for_range_slice(builder, _INTEGER(0), count, _INTEGER(WIDTH), _INTEGER) as (k, _):
         total = ir.Constant(LLVM_VECTOR, [0.0] * WIDTH)
         for start, factor in zip(starts, factors, strict=True):
             value = builder.load(at(builder, stages, builder.add(start, k)), align=8)

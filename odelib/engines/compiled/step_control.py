@@ -31,20 +31,24 @@ from odelib.engines.compiled.simd import (
 )
 
 # status of a solve: still running, or how it ended
-RUNNING, DONE, MAX_STEPS, NOT_FINITE, STEP_TOO_SMALL = range(5)
+RUNNING, DONE, MAX_STEPS, NOT_FINITE, STEP_TOO_SMALL, TOO_MANY_EVENTS, ENDLESS_EVENTS = range(7)
 # indices into `controller`: time, step size, log of the error of the last accepted step, largest factor by which the
-# next step may grow
-TIME, STEP, LOG_LAST_ERROR, MAX_GROWTH, NEXT_UPDATE = range(5)
+# next step may grow, when tolerances are updated next, since when the youngest size has grown, time of the last event
+# and its interval from the one before; of an event that has been located, its distance from the step's start, and below
+# which rate of its condition's function it grazes
+TIME, STEP, LOG_LAST_ERROR, MAX_GROWTH, NEXT_UPDATE, SINCE, EVENT_TIME, INTERVAL, EVENT_STEP, GRAZING_RATE = range(10)
 # indices into `counters`: status, steps tried, outputs written, whether the implicit method is active, methods used
 # (bits), whether the last rejected step had an error that is not finite; steps in a row: of the implicit method where
 # the system is not stiff, of an explicit one limited by stability, of an explicit one limited by accuracy; and
-# discontinuities passed; steps accepted by an explicit method; and steps rejected because something was not finite,
-# since the last whole step
+# entries of the schedule passed; steps accepted by an explicit method; whether an event has stopped the solve; the
+# number of the last event, how many have happened, and how many times in a row one at ever shorter intervals; 1 + the
+# number of an event at which the next step is to end, and how often that has been tried; and steps
+# rejected because something was not finite, since the last whole step
 (
     STATUS, STEPS, WRITTEN, IMPLICIT, USED, LAST_NOT_FINITE, NONSTIFF, STABILITY_LIMITED, ACCURACY_LIMITED, PASSED,
-    ACCEPTED, WITHOUT_VALUE,
-) = range(12)  # fmt: skip
-COUNTERS = 12
+    ACCEPTED, STOPPED, LAST_EVENT, HAPPENED, CROWDED, LOCATED, RETAKEN, WITHOUT_VALUE,
+) = range(18)  # fmt: skip
+COUNTERS = 18
 # Where an expression loses its value, steps shrink until a state no longer moves by rounding, and time alone goes on.
 # So many rejected steps, without a whole one among them of at least this fraction of the solve, are its end.
 MAX_WITHOUT_VALUE, WHOLE_STEP = 500, 1e-5
@@ -60,11 +64,11 @@ TINY = 1e-300  # added to the scale of an error: 0/0 would be NaN
 MIN_LOG_ERROR = math.log(1e-4)  # a smaller last error counts as this: one very accurate step must not shrink the next
 
 # The problem. rates, rates_with_sensitivities, jacobian: addresses of the generated kernels; q, column_of, work: of
-# what they read (see `codegen`); n: states; start, width, size: layout of a row; borders: the address, in q, of the
-# states' tolerances at borders (see `symbolic/borders.py`), 0 if there are none. Numba compiles a tuple only if it is
-# made by `namedtuple`.
+# what they read (see `codegen`); n: states; moving: those before the held ones, which have no error; start, width,
+# size: layout of a row; borders: the address, in q, of the states' tolerances at borders (see `symbolic/borders.py`), 0
+# if there are none. Numba compiles a tuple only if it is made by `namedtuple`.
 Equations = namedtuple(
-    "Equations", "rates rates_with_sensitivities jacobian q column_of work n start width size borders"
+    "Equations", "rates rates_with_sensitivities jacobian q column_of work n moving start width size borders"
 )
 # Addresses of a member's outputs: states (T, n) and sensitivities (T, n, m); and m.
 Outputs = namedtuple("Outputs", "states sensitivities m")
@@ -129,7 +133,7 @@ def squared_norm(
         if low != 0:
             low_sums = add_square(low_sums, divide(load(low, k), scale))
     # the lanes hold different states: one sum; below they hold different columns
-    worst = everything = mean_square(splat(sum_of_lanes(sums)), splat(sum_of_lanes(low_sums)), e.n)
+    worst = everything = mean_square(splat(sum_of_lanes(sums)), splat(sum_of_lanes(low_sums)), e.moving)
     for j in range(0, e.width, WIDTH):
         sums, low_sums = splat(0.0), splat(0.0)
         for k in range(e.start + j, e.size, e.width):
@@ -137,7 +141,7 @@ def squared_norm(
             sums = add_square(sums, divide(load(error, k), scale))
             if low != 0:
                 low_sums = add_square(low_sums, divide(load(low, k), scale))
-        column = mean_square(sums, low_sums, e.n)
+        column = mean_square(sums, low_sums, e.moving)
         worst, everything = maximum(worst, column), multiply_add(everything, 1.0, column)
     # `maximum` drops a NaN; the sum of all keeps it
     return max_of_lanes(worst) if math.isfinite(sum_of_lanes(everything)) else sum_of_lanes(everything)

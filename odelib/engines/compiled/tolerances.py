@@ -127,6 +127,20 @@ def mark_what_begins_at_zero(equations: Any, tolerances: Any, z: int, rate: int)
 
 
 @kernel
+def start_anew(equations: Any, tolerances: Any, z: int) -> bool:
+    """Whether anything that has always been 0 has jumped, as by a dose: it has its size at once, and feeds others."""
+    e, jumped = equations, False
+    for column in range(-1, e.width):  # the states, and what has sizes of its own
+        if column < 0 or load_scalar(tolerances.magnitudes, column) == 0.0:
+            for i in range(e.n):
+                k = i if column < 0 else e.start + i * e.width + column
+                if load_scalar(tolerances.sizes, k) == 0.0 and load_scalar(z, k) != 0.0:
+                    jumped = True
+                    store_scalar(tolerances.from_zero, k, 0.0)
+    return jumped
+
+
+@kernel
 def allow_inherited_errors(
     equations: Any, tolerances: Any, t: float, elapsed: float, z: int, jacobian: Any, sizes: Any
 ) -> None:

@@ -75,7 +75,7 @@ class Graph:
                 count = len(node.operands)
                 operands = stack[-count:]
                 del stack[-count:]
-                stack.append(self._operation(node.operator, operands))
+                stack.append(self.operation(node.operator, operands))
         return stack.pop()
 
     def number(self, value: float) -> int:
@@ -142,7 +142,8 @@ class Graph:
             self._singular.add(node)
         return node
 
-    def _operation(self, operator: str, operands: Sequence[int]) -> int:
+    def operation(self, operator: str, operands: Sequence[int]) -> int:
+        """The node of an operation on other nodes."""
         if operator in ("min", "max", "and", "or"):
             return reduce_pairwise(operands, lambda a, b: self._node(Entry(operator, (a, b))))
         return self._node(Entry(operator, self._within_border(operator, tuple(operands))))

@@ -32,7 +32,7 @@ def interpolated(method: int, base: Any, stages: Any, out: Any) -> None:
 @njit
 def norm_of(n: int, width: int, atol: Any, error: Any, low: Any, two: bool, old: Any, new: Any) -> Any:
     start = len(old) - n * width
-    equations = Equations(0, 0, 0, 0, 0, 0, n, start, width, len(old), 0)
+    equations = Equations(0, 0, 0, 0, 0, 0, n, n, start, width, len(old), 0)
     tolerances = Tolerances(1e-3, 0, False, False, 1.0, address(atol), 0, 0, 0)
     second = address(low) if two else 0
     return squared_norm(equations, tolerances, address(error), second, address(old), address(new), 0, 0)
