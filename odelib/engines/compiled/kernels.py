@@ -204,6 +204,14 @@ def _methods(used: int, options: SolverOptions) -> tuple[str, ...]:
     return (*explicit, KVAERNO5.name) if used & step_control.USED_IMPLICIT else explicit
 
 
+def _limits(options: SolverOptions, n: int) -> Reals:
+    """The largest absolute tolerance of each state, (n,); held states, the last ones, have no error."""
+    given = options.max_atol if options.atol == AUTO else options.atol
+    if not isinstance(given, tuple):
+        return np.full(n, given)
+    return np.array([*given, *[np.inf] * (n - len(given))])
+
+
 class _Block:
     """The memory of a block of members, and the calls of the compiled loop that solve them."""
 
@@ -224,7 +232,7 @@ class _Block:
         self._scalars: tuple[Any, ...] = (
             _INDICES[explicit_tableau(o).name], o.method == AUTO, kernels.rates,
             kernels.rates_with_sensitivities if m else kernels.rates, kernels.jacobian, n, m, o.rtol,
-            np.full(n, o.max_atol if o.atol == AUTO else o.atol), o.atol == AUTO,
+            _limits(o, n), o.atol == AUTO,
             values.shape[1] - n if kernels.has_borders else 0, o.max_steps, steps_per_call,
         )  # fmt: skip
         self._arrays = (

@@ -26,7 +26,7 @@ def combined(which: int, base: Any, stages: Any, out: Any) -> None:
 
 @njit
 def interpolated(method: int, base: Any, stages: Any, out: Any) -> None:
-    interpolate(method, THETA, address(base), address(stages), len(base), H, address(out))
+    interpolate(method, THETA, address(base), address(stages), len(base), len(base), H, address(out))
 
 
 @njit
