@@ -57,7 +57,9 @@ class Found:
 
 
 class Discontinuities:
-    """The comparisons in a system's equations and events between time and values that do not change during a solve.
+    """The comparisons in a system's equations between time and values that do not change during a solve.
+
+    with_conditions: those in the conditions of its events as well, for an engine whose events happen at such times.
 
     These are `<`, `<=`, `>`, `>=`, `min`, `max`, `abs`, `sign` and `floor` of parameters, constants and time only. If
     the two sides differ by something linear in time, as they usually do, their time is found exactly; else by a search
@@ -67,13 +69,13 @@ class Discontinuities:
     on parameters.
     """
 
-    def __init__(self, system: System) -> None:
+    def __init__(self, system: System, *, with_conditions: bool = False) -> None:
         self._names = (*system.parameters, *system.constants)
         self._parameter_count = len(system.parameters)
         self._unchanging = {TIME, *self._names} - system.held
         self._comparisons: list[Comparison] = []
         equations = system.equations
-        watched = [*equations.values(), *(event.when for event in system.events)]
+        watched = [*equations.values(), *(event.when for event in system.events if with_conditions)]
         self.definitions: Definitions = needed(
             frozenset[str]().union(*(expression.names for expression in watched)), system.definitions
         )

@@ -238,7 +238,10 @@ class _Equations:
         return own.detach().numpy(), by_state[:, :n], by_unknown
 
     def conservation_laws(self) -> Reals:
-        """L (k, n) with L·f = 0 for whatever states and parameters; what is 0 now stays 0."""
+        """L (k, n) with L·f = 0 for whatever states and parameters; what is 0 now stays 0.
+
+        Constants keep their values, on which a law may depend: the volumes of compartments, for one.
+        """
         n = len(self._point.state)
         random = np.random.default_rng(0)
         size = max(float(np.abs(self._point.state).max(initial=0.0)), 1.0)
@@ -246,8 +249,7 @@ class _Equations:
         for _ in range(2 * n + 8):
             state = size * random.uniform(0.1, 1.0, n)
             parameters = self._parameters * random.uniform(0.5, 1.5, len(self._parameters))
-            constants = self._constants * random.uniform(0.5, 1.5, len(self._constants))
-            rates = self._rates(state, parameters, constants)
+            rates = self._rates(state, parameters, self._constants)
             if np.isfinite(rates).all() and (largest := np.abs(rates).max(initial=0.0)) > 0:
                 rows.append(rates / largest)
         if not rows:

@@ -140,7 +140,7 @@ class KernelSource:
 
     def __init__(self, system: System, resets: Sequence[Sequence[Target]] = ()) -> None:
         self._system = system
-        self.discontinuities = Discontinuities(system)
+        self.discontinuities = Discontinuities(system, with_conditions=True)
         self._operations = 0
         self._graph = Graph(_definitions(system, resets, self.discontinuities), system.states)
         self._outputs = [self._graph.add(self.discontinuities.equations[state]) for state in system.states]

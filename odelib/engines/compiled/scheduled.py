@@ -30,7 +30,7 @@ class ScheduledKernels:
     """The compiled functions of one system with all that is done to it."""
 
     def __init__(self, system: System) -> None:
-        self._systems = ExtendedSystems(system)
+        self._systems = ExtendedSystems(system, with_conditions=True)
         self._starts: dict[int, StartStates] = {}
 
     def solve(self, given: Given, differentiate_by: DifferentiateBy, settings: SolveSettings) -> Solved:

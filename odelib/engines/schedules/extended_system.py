@@ -33,10 +33,11 @@ class ExtendedSystem:
 
     system: its states are the original ones, then held ones with rate 0; its parameters are the original ones; its
     constants are the original ones, then held numbers. It has no inputs: each is a definition. Its events are the
-    original ones. resets: those of changes, by the number that a RESET entry has.
+    original ones. resets: those of changes, by the number that a RESET entry has. with_conditions: see
+    `Discontinuities`.
     """
 
-    def __init__(self, system: System, protocols: tuple[Protocol, ...]) -> None:
+    def __init__(self, system: System, protocols: tuple[Protocol, ...], *, with_conditions: bool = False) -> None:
         self.original, self.protocols = system, protocols
         self.extension = extend(system, protocols)
         self.system = self.extension.system
@@ -49,7 +50,7 @@ class ExtendedSystem:
             "period": [self._period(protocol) for protocol in protocols],
         }
         self.pool.close()
-        self.discontinuities = Discontinuities(self.system)
+        self.discontinuities = Discontinuities(self.system, with_conditions=with_conditions)
         self._last: _Joined | None = None
 
     def _settling(self, protocol: Protocol) -> Timeline | None:
@@ -176,7 +177,8 @@ NOTHING_DONE = Protocols((Protocol(),), (0,))
 class ExtendedSystems:
     """The extended systems of one system, by the protocols that each serves."""
 
-    def __init__(self, system: System) -> None:
+    def __init__(self, system: System, *, with_conditions: bool = False) -> None:
+        self._with_conditions = with_conditions
         self._system = system
         self._found: dict[int, ExtendedSystem] = {}
 
@@ -184,5 +186,7 @@ class ExtendedSystems:
         """The extended system for these protocols, made once; None is for a system with events and no more."""
         every = NOTHING_DONE.all if protocols is None else protocols.all
         if id(every) not in self._found:
-            self._found[id(every)] = ExtendedSystem(self._system, every)  # which keeps the tuple, and so its identity
+            self._found[id(every)] = ExtendedSystem(
+                self._system, every, with_conditions=self._with_conditions
+            )  # which keeps the tuple, and so its identity
         return self._found[id(every)]
