@@ -24,9 +24,8 @@ import numpy as np
 from odelib.arrays import Reals
 from odelib.errors import OdelibError
 from odelib.formats.errors import UnsupportedError
-from odelib.formats.model import Model, number_or_text, system_of
+from odelib.formats.model import Model, number_or_text, request_name, system_of
 from odelib.formats.sbml.reading import read_sbml
-from odelib.problem.expressions.names import name_error
 from odelib.simulation.simulated_data import run_simulations
 
 RTOL = 1e-9
@@ -69,10 +68,6 @@ def _names(text: str) -> frozenset[str]:
     return frozenset(name.strip() for name in text.split(",") if name.strip())
 
 
-def _safe(name: str) -> str:
-    return name + "_" if name_error(name) is not None else name
-
-
 def _observed(case: Case) -> dict[str, str]:
     """The expression of each expected variable, as amount or concentration."""
     import libsbml  # noqa: PLC0415
@@ -80,9 +75,9 @@ def _observed(case: Case) -> dict[str, str]:
     document = libsbml.readSBMLFromFile(str(case.model))
     source, found = document.getModel(), {}
     for variable in case.expected:
-        species, expression = source.getSpecies(variable), _safe(variable)
+        species, expression = source.getSpecies(variable), request_name(variable)
         if species is not None:
-            size = _safe(species.getCompartment())
+            size = request_name(species.getCompartment())
             compartment = source.getCompartment(species.getCompartment())
             has_size = compartment.getSpatialDimensionsAsDouble() > 0 or compartment.isSetSize()
             is_amount = species.getHasOnlySubstanceUnits() or not has_size

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
 from odelib.formats.errors import UnsupportedError
 from odelib.formats.expression_text import ZERO, folded, names_of, replace_names, text_of
+from odelib.problem.expressions.names import name_error
 from odelib.problem.expressions.parser import TIME, Name, Node, Number
 
 
@@ -20,6 +21,11 @@ class ModelEvent:
     set: Mapping[str, Node]
     at_start: bool
 
+    def replace_names(self, values: Mapping[str, Node]) -> ModelEvent:
+        """The event with these trees in place of the names."""
+        to_set = {name: replace_names(tree, values) for name, tree in self.set.items()}
+        return ModelEvent(self.name, replace_names(self.when, values), to_set, self.at_start)
+
 
 @dataclass
 class Model:
@@ -27,7 +33,8 @@ class Model:
 
     values: of what is constant, None if the file gives none. rates: the derivative of each state. starts: the initial
     value of each state, and of each constant that a formula gives, possibly with names of anything. definitions: what
-    follows from other quantities at every time. notes: what the reader should know.
+    follows from other quantities at every time. defaults: the formulas of constants that are given elsewhere, for where
+    they are not. notes: what the reader should know.
     """
 
     values: dict[str, float | None] = field(default_factory=dict)
@@ -45,7 +52,7 @@ class Model:
 
         Raises `UnsupportedError` if it has none, or depends on itself.
         """
-        return self._resolve(Name(name), (), self._start_formula)
+        return self._resolve(Name(name), ())
 
     def initial_state(self) -> dict[str, Node]:
         """The initial value of each state."""
@@ -62,14 +69,14 @@ class Model:
             raise UnsupportedError(f"{name} has no initial value")
         return None
 
-    def _resolve(self, tree: Node, path: tuple[str, ...], formula_of: Callable[[str], Node | None]) -> Node:
+    def _resolve(self, tree: Node, path: tuple[str, ...]) -> Node:
         found: dict[str, Node] = {}
         for name in names_of(tree):
             if name in path:
                 raise UnsupportedError(f"the initial value of {name} depends on itself")
-            formula = formula_of(name)
+            formula = self._start_formula(name)
             if formula is not None:
-                found[name] = self._resolve(formula, (*path, name), formula_of)
+                found[name] = self._resolve(formula, (*path, name))
         return replace_names(tree, found) if found else tree
 
     def settle_constants(self) -> None:
@@ -78,11 +85,9 @@ class Model:
             start = self.start_of(name)
             if isinstance(start, Number):
                 self.values[name] = start.value
-                del self.starts[name]
             else:
                 self.values.pop(name, None)
                 self.definitions[name] = start
-        for name in [n for n in self.starts if n not in self.rates]:
             del self.starts[name]
         self.parameters = [name for name in self.parameters if name in self.values]
 
@@ -112,6 +117,11 @@ def system_of(model: Model, parameters: list[str], constants: Mapping[str, float
             for event in model.events
         ]
     return system
+
+
+def request_name(name: str) -> str:
+    """A name that may stand in a request."""
+    return name + "_" if name_error(name) is not None else name
 
 
 def number_or_text(tree: Node) -> float | str:

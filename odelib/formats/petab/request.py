@@ -9,7 +9,7 @@ from typing import Any
 
 from odelib.formats.errors import UnsupportedError
 from odelib.formats.expression_text import ZERO, names_of, replace_names, text_of
-from odelib.formats.model import ModelEvent, initial_value, number_or_text, system_of
+from odelib.formats.model import initial_value, number_or_text, request_name, system_of
 from odelib.formats.petab.problem import (
     PetabExperiment,
     PetabMeasurement,
@@ -22,7 +22,6 @@ from odelib.formats.petab.tables import read_problem_file
 from odelib.formats.petab.version_1 import read_version_1
 from odelib.formats.petab.version_2 import read_version_2
 from odelib.formats.sbml.reading import AMOUNT, read_sbml
-from odelib.problem.expressions.names import name_error
 from odelib.problem.expressions.parser import TIME, Name, Node, Number, Operation, parse_expression
 
 CLOCK = "model_time"  # an input that is t, and 0 while a model settles before the start
@@ -55,7 +54,7 @@ class _Builder:
         self._targets = {name for each in problem.experiments for part in _all_targets(each) for name in part}
         in_table = {parameter.name for parameter in problem.parameters}
         self._model = read_sbml(problem.model, frozenset(self._targets | in_table))
-        self._parameters = {_safe(parameter.name): parameter for parameter in problem.parameters}
+        self._parameters = {request_name(parameter.name): parameter for parameter in problem.parameters}
         self._constants = self._choose_constants()
         self._labels: dict[str, str] = {}
         self._observables: dict[str, Node] = {}
@@ -93,7 +92,7 @@ class _Builder:
         for name, value in model.values.items():
             if name not in self._parameters:
                 found[name] = math.nan if value is None else value
-        for name in map(_safe, self._targets):
+        for name in map(request_name, self._targets):
             is_known = name in found or name in self._parameters or self._is_state(name) or name in model.definitions
             if not is_known:
                 found[name] = math.nan
@@ -109,7 +108,7 @@ class _Builder:
         for experiment in self._problem.experiments:
             for _, targets in experiment.later:
                 for target, value in targets.items():
-                    name = _safe(target)
+                    name = request_name(target)
                     if name in self._constants and names_of(_with_safe_names(value)) & varies:
                         self._model.rates[name], self._model.starts[name] = ZERO, Number(self._constants.pop(name))
 
@@ -123,13 +122,7 @@ class _Builder:
         clock: Mapping[str, Node] = {TIME: Name(CLOCK)}
         for trees in (model.rates, model.definitions):
             trees.update({name: replace_names(tree, clock) for name, tree in trees.items()})
-        model.events = [
-            ModelEvent(
-                event.name, replace_names(event.when, clock),
-                {name: replace_names(tree, clock) for name, tree in event.set.items()}, event.at_start,
-            )
-            for event in model.events
-        ]  # fmt: skip
+        model.events = [event.replace_names(clock) for event in model.events]
 
     def _make_observables(self) -> None:
         """One observable for each set of values that stand for an observable's placeholders."""
@@ -142,7 +135,7 @@ class _Builder:
             found.setdefault(measurement.observable, {}).setdefault(key, measurement)
         for name, variants in found.items():
             for number, (key, measurement) in enumerate(variants.items(), start=1):
-                label = self._free_name(_safe(name) if len(variants) == 1 else f"{_safe(name)}__{number}")
+                label = self._free_name(request_name(name) if len(variants) == 1 else f"{request_name(name)}__{number}")
                 self._label_of[name, *key] = label
                 self._add_observable(known[name], label, measurement)
                 if len(variants) > 1:
@@ -217,7 +210,7 @@ class _Builder:
         constants: dict[str, Node] = {}
         states: dict[str, Node] = {}
         for target, raw in targets.items():
-            name, value = _safe(target), _with_safe_names(raw)
+            name, value = request_name(target), _with_safe_names(raw)
             if name + AMOUNT in self._model.rates:
                 states[name + AMOUNT] = Operation("*", (value, self._start_of_size(name, targets)))
             elif name in self._model.rates:
@@ -241,7 +234,7 @@ class _Builder:
         return size.name
 
     def _change(self, time: float, targets: Targets, experiment: PetabExperiment) -> dict[str, Any]:
-        values = {_safe(name): _with_safe_names(value) for name, value in targets.items()}
+        values = {request_name(name): _with_safe_names(value) for name, value in targets.items()}
         constants: dict[str, Node] = {}
         states: dict[str, Node] = {}
         for name, value in values.items():
@@ -308,13 +301,8 @@ def _all_targets(experiment: PetabExperiment) -> list[Targets]:
     return [experiment.steady or {}, experiment.first, *(targets for _, targets in experiment.later)]
 
 
-def _safe(name: str) -> str:
-    """A name that may stand in a request."""
-    return name + "_" if name_error(name) is not None else name
-
-
 def _with_safe_names(tree: Node) -> Node:
-    renamed = {name: Name(_safe(name)) for name in names_of(tree) if name != TIME and _safe(name) != name}
+    renamed = {name: Name(request_name(name)) for name in names_of(tree) if name != TIME and request_name(name) != name}
     return replace_names(tree, renamed) if renamed else tree
 
 

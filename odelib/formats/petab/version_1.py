@@ -10,9 +10,9 @@ from typing import Any
 
 from odelib.formats.errors import UnsupportedError
 from odelib.formats.petab.mathematics import parse_mathematics
+from odelib.formats.petab.measurements import read_measurement
 from odelib.formats.petab.problem import (
     PetabExperiment,
-    PetabMeasurement,
     PetabObservable,
     PetabParameter,
     PetabProblem,
@@ -63,7 +63,7 @@ def read_version_1(content: dict[str, Any], folder: Path) -> PetabProblem:
         parameters=[_parameter(row) for row in read_tables(folder, names)],
         observables=[_observable(row) for row in read_tables(folder, files.get("observable_files"))],
         experiments=_experiments(rows, conditions),
-        measurements=[_measurement(row) for row in rows],
+        measurements=[read_measurement(row, _experiment_name(row)) for row in rows],
         keeps_concentration=False,
     )
 
@@ -90,21 +90,6 @@ def _experiments(rows: list[Row], conditions: dict[str, Targets]) -> list[PetabE
         steady = conditions[before] if before else None
         found[name] = PetabExperiment(name, 0.0, steady, conditions[row["simulationConditionId"]])
     return list(found.values())
-
-
-def _measurement(row: Row) -> PetabMeasurement:
-    name = required(row, "observableId", "measurements")
-    time = number(required(row, "time", "measurements"), f"the time of a measurement of {name}")
-    if not math.isfinite(time):
-        raise UnsupportedError(f"{name} is measured at time {time}: measurements at infinity cannot be expressed")
-    return PetabMeasurement(
-        observable=name,
-        experiment=_experiment_name(row),
-        time=time,
-        value=number(required(row, "measurement", "measurements"), f"a measurement of {name}"),
-        observable_parameters=[parse_mathematics(text) for text in split(row.get("observableParameters"))],
-        noise_parameters=[parse_mathematics(text) for text in split(row.get("noiseParameters"))],
-    )
 
 
 def _observable(row: Row) -> PetabObservable:

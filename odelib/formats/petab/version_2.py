@@ -8,9 +8,9 @@ from typing import Any
 
 from odelib.formats.errors import UnsupportedError
 from odelib.formats.petab.mathematics import parse_mathematics
+from odelib.formats.petab.measurements import read_measurement
 from odelib.formats.petab.problem import (
     PetabExperiment,
-    PetabMeasurement,
     PetabObservable,
     PetabParameter,
     PetabProblem,
@@ -20,10 +20,10 @@ from odelib.formats.petab.tables import Row, finite_or_none, number, read_tables
 from odelib.problem.expressions.parser import Node
 
 ONLY = "experiment"  # the name of the experiment of measurements that name none
-_DISTRIBUTIONS = {
+DISTRIBUTIONS = {
     "normal": "normal", "laplace": "laplace", "log-normal": "lognormal", "log-laplace": "log-laplace",
 }  # fmt: skip
-_PRIORS: dict[str, tuple[str, tuple[str, ...]]] = {  # name in a request, and what the numbers are
+PRIORS: dict[str, tuple[str, tuple[str, ...]]] = {  # name in a request, and what the numbers are
     "uniform": ("uniform", ("lower", "upper")),
     "normal": ("normal", ("mean", "standard_deviation")),
     "log-normal": ("lognormal", ("median", "sigma")),
@@ -36,7 +36,7 @@ _PRIORS: dict[str, tuple[str, tuple[str, ...]]] = {  # name in a request, and wh
     "log-uniform": ("log-uniform", ("lower", "upper")),
     "rayleigh": ("rayleigh", ("scale",)),
 }
-_BY_LOGARITHM = frozenset(["log-normal", "log-laplace"])  # their first number is the median's logarithm
+BY_LOGARITHM = frozenset(["log-normal", "log-laplace"])  # their first number is the median's logarithm
 
 
 def read_version_2(content: dict[str, Any], folder: Path) -> PetabProblem:
@@ -69,7 +69,7 @@ def read_version_2(content: dict[str, Any], folder: Path) -> PetabProblem:
         parameters=_with_uniform_priors(parameters),
         observables=[_observable(row) for row in read_tables(folder, content.get("observable_files"))],
         experiments=_experiments(read_tables(folder, content.get("experiment_files")), conditions, rows),
-        measurements=[_measurement(row) for row in rows],
+        measurements=[read_measurement(row, row.get("experimentId", ONLY)) for row in rows],
         keeps_concentration=True,
     )
 
@@ -102,31 +102,16 @@ def _experiment(name: str, periods: dict[float, dict[str, Node]]) -> PetabExperi
     return PetabExperiment(name, times[0], steady, periods[times[0]], later)
 
 
-def _measurement(row: Row) -> PetabMeasurement:
-    name = required(row, "observableId", "measurements")
-    time = number(required(row, "time", "measurements"), f"the time of a measurement of {name}")
-    if not math.isfinite(time):
-        raise UnsupportedError(f"{name} is measured at time {time}: measurements at infinity cannot be expressed")
-    return PetabMeasurement(
-        observable=name,
-        experiment=row.get("experimentId", ONLY),
-        time=time,
-        value=number(required(row, "measurement", "measurements"), f"a measurement of {name}"),
-        observable_parameters=[parse_mathematics(text) for text in split(row.get("observableParameters"))],
-        noise_parameters=[parse_mathematics(text) for text in split(row.get("noiseParameters"))],
-    )
-
-
 def _observable(row: Row) -> PetabObservable:
     name = required(row, "observableId", "observables")
     kind = row.get("noiseDistribution", "normal")
-    if kind not in _DISTRIBUTIONS:
+    if kind not in DISTRIBUTIONS:
         raise UnsupportedError(f"observable {name} has the noise {kind!r}, which is not of version 2")
     return PetabObservable(
         name=name,
         formula=parse_mathematics(required(row, "observableFormula", "observables")),
         noise=parse_mathematics(required(row, "noiseFormula", "observables")),
-        distribution=_DISTRIBUTIONS[kind],  # type: ignore[arg-type]
+        distribution=DISTRIBUTIONS[kind],  # type: ignore[arg-type]
         scale_factor=1.0,
         observable_placeholders=split(row.get("observablePlaceholders")),
         noise_placeholders=split(row.get("noisePlaceholders")),
@@ -153,13 +138,13 @@ def _prior(row: Row, name: str) -> dict[str, Any] | None:
     kind = row.get("priorDistribution")
     if kind is None:
         return None
-    if kind not in _PRIORS:
+    if kind not in PRIORS:
         raise UnsupportedError(f"the prior of {name} is {kind!r}, which is not of version 2")
-    distribution, fields = _PRIORS[kind]
+    distribution, fields = PRIORS[kind]
     values = [number(text, f"the prior of {name}") for text in split(row.get("priorParameters"))]
     if len(values) != len(fields):
         raise UnsupportedError(f"the prior of {name} needs {len(fields)} number(s), not {len(values)}")
-    if kind in _BY_LOGARITHM:
+    if kind in BY_LOGARITHM:
         values[0] = math.exp(values[0])
     return {"distribution": distribution, **dict(zip(fields, values, strict=True)), "normalised": True}
 

@@ -14,6 +14,7 @@ import yaml
 from odelib.formats.errors import UnsupportedError
 from odelib.formats.infix import PETAB, infix
 from odelib.formats.petab.periods import Period, Periods
+from odelib.formats.petab.version_2 import BY_LOGARITHM, DISTRIBUTIONS, PRIORS
 from odelib.formats.sbml.writing import SbmlContent, write_sbml
 from odelib.formats.values import RequestValues
 from odelib.problem.expressions.parser import Expression, Name, Node, Number, Operation, parse_expression
@@ -24,23 +25,9 @@ from odelib.problem.series import MeasuredSeries
 from odelib.problem.unknowns import Unknown
 
 Row = dict[str, Any]
-_DISTRIBUTIONS = {
-    "normal": "normal", "laplace": "laplace", "lognormal": "log-normal", "log-laplace": "log-laplace",
-}  # fmt: skip
-_PRIORS: Mapping[str, tuple[str, tuple[str, ...]]] = {
-    "uniform": ("uniform", ("lower", "upper")),
-    "normal": ("normal", ("mean", "standard_deviation")),
-    "lognormal": ("log-normal", ("median", "sigma")),
-    "cauchy": ("cauchy", ("median", "scale")),
-    "chi-square": ("chisquare", ("degrees_of_freedom",)),
-    "exponential": ("exponential", ("scale",)),
-    "gamma": ("gamma", ("shape", "scale")),
-    "laplace": ("laplace", ("median", "scale")),
-    "log-laplace": ("log-laplace", ("median", "scale")),
-    "log-uniform": ("log-uniform", ("lower", "upper")),
-    "rayleigh": ("rayleigh", ("scale",)),
-}
-_BY_LOGARITHM = frozenset(["lognormal", "log-laplace"])
+_DISTRIBUTIONS = {ours: theirs for theirs, ours in DISTRIBUTIONS.items()}
+_PRIORS = {ours: (theirs, fields) for theirs, (ours, fields) in PRIORS.items()}
+_BY_LOGARITHM = {PRIORS[theirs][0] for theirs in BY_LOGARITHM}
 _COLUMNS: Mapping[str, tuple[str, ...]] = {
     "parameters": (
         "parameterId", "lowerBound", "upperBound", "nominalValue", "estimate", "priorDistribution", "priorParameters",

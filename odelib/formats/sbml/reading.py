@@ -66,9 +66,8 @@ class _Reader:
 
     def read(self) -> Model:
         source = self._source
-        for kind, count in (("constraint", source.getNumConstraints()),):
-            if count:
-                self._model.notes.append(f"{count} {kind}(s) are ignored: they only check a simulation")
+        if count := source.getNumConstraints():
+            self._model.notes.append(f"{count} constraint(s) are ignored: they only check a simulation")
         self._read_rules()
         self._read_event_targets()
         self._read_compartments()
@@ -83,7 +82,7 @@ class _Reader:
             self._model.rates["elapsed_time"], self._model.starts["elapsed_time"] = Number(1.0), ZERO
             self._model.notes.append("the model has no state: the state elapsed_time was added")
         self._model.settle_constants()
-        self._add_parameters()
+        self._check_values()
         return self._model
 
     def _choose_names(self) -> dict[str, str]:
@@ -350,16 +349,10 @@ class _Reader:
             rates = {name: replace_names(rate, rates) for name, rate in rates.items()}
         for trees in (model.rates, model.starts, model.definitions):
             trees.update({name: replace_names(tree, rates) for name, tree in trees.items()})
-        model.events = [
-            ModelEvent(
-                event.name, replace_names(event.when, rates),
-                {name: replace_names(tree, rates) for name, tree in event.set.items()}, event.at_start,
-            )
-            for event in model.events
-        ]  # fmt: skip
+        model.events = [event.replace_names(rates) for event in model.events]
 
-    def _add_parameters(self) -> None:
-        """Refuse what is used and has no value."""
+    def _check_values(self) -> None:
+        """Refuse what is used and has no value, and drop what is not used and has none."""
         used = self._model.used_names()
         for name in [n for n, value in self._model.values.items() if value is None]:
             if name in used and name not in self._overridden:
