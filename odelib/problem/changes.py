@@ -9,6 +9,13 @@ from pydantic import Field
 from odelib.problem.fields import Key, Quantity, Request
 from odelib.problem.inputs import Inputs
 
+NewStates = Annotated[
+    dict[Key, Quantity], Field(description="New values of states, which may use all values just before.")
+]
+AddedToStates = Annotated[
+    dict[Key, Quantity], Field(description="What is added to states, which may use all values just before.")
+]
+
 
 class Change(Request):
     """What is changed at a time; it stays so until it is changed again."""
@@ -16,12 +23,8 @@ class Change(Request):
     at: Annotated[
         Quantity, Field(description="A time, or an expression of parameters, constants and definitions of these.")
     ]
-    set: Annotated[
-        dict[Key, Quantity], Field(description="New values of states, which may use all values just before.")
-    ] = {}
-    add: Annotated[
-        dict[Key, Quantity], Field(description="What is added to states, which may use all values just before.")
-    ] = {}
+    set: NewStates = {}
+    add: AddedToStates = {}
     constants: Annotated[
         dict[Key, Quantity], Field(description="New values of constants: numbers, or expressions as for `at`.")
     ] = {}

@@ -6,7 +6,8 @@ from typing import Annotated
 
 from pydantic import Field
 
-from odelib.problem.fields import Count, Key, Quantity, Request, Text
+from odelib.problem.changes import AddedToStates, NewStates
+from odelib.problem.fields import Count, Request, Text
 
 
 class EventDefinition(Request):
@@ -17,12 +18,8 @@ class EventDefinition(Request):
         Text,
         Field(description="A condition: comparisons with <, <=, > or >=, combined with `and`, `or` and `not`."),
     ]
-    set: Annotated[
-        dict[Key, Quantity], Field(description="New values of states, which may use all values just before.")
-    ] = {}
-    add: Annotated[
-        dict[Key, Quantity], Field(description="What is added to states, which may use all values just before.")
-    ] = {}
+    set: NewStates = {}
+    add: AddedToStates = {}
     at_start: Annotated[
         bool, Field(strict=True, description="Whether the event also happens if the condition is true at the start.")
     ] = False
