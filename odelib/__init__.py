@@ -12,6 +12,7 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from odelib.batches.fitting import fit_batch as fit_batch
     from odelib.engines.layer import ODELayer as ODELayer
     from odelib.errors import FitError as FitError
     from odelib.errors import OdelibError as OdelibError
@@ -28,6 +29,7 @@ _HOMES = {
     "ProblemError": "odelib.errors",
     "SolveError": "odelib.errors",
     "fit": "odelib.fitting",
+    "fit_batch": "odelib.batches.fitting",
     "ODELayer": "odelib.engines.layer",
     "Monitor": "odelib.monitor",
     "FitProblem": "odelib.problem.request",
@@ -43,6 +45,7 @@ __all__ = [
     "ProblemError",
     "SolveError",
     "fit",
+    "fit_batch",
 ]
 
 

@@ -341,3 +341,43 @@ class FitResult(Response):
     def to_json(self) -> str:
         """Return the result as JSON text, without the fields that have no value."""
         return self.model_dump_json(exclude_none=True)
+
+
+class RowMistake(Response):
+    """One mistake in a series of a batch."""
+
+    pointer: Annotated[
+        str,
+        Field(
+            description="Where it is in the series (RFC 6901); it begins with `/request` if the request is wrong for "
+            "this series only."
+        ),
+    ]
+    detail: str
+
+
+class RowError(Response):
+    """Why a series of a batch could not be fitted."""
+
+    type: str
+    title: str
+    detail: str
+    errors: Annotated[list[RowMistake] | None, Field(description="Present if the series is invalid.")] = None
+
+
+class BatchRow(Response):
+    """The result of one series of a batch."""
+
+    name: Annotated[str | None, Field(description="The name of the series; absent if it has no valid one.")] = None
+    status: Literal["succeeded", "failed"]
+    outcome: OutcomeCode | None = None
+    loss: float | None = None
+    parameters: dict[str, Estimate] | None = None
+    initial_state: dict[str, Estimate] | None = None
+    noise: dict[str, NoiseEstimate] | None = None
+    warnings: list[FitWarning] = []
+    error: RowError | None = None
+
+    def to_json(self) -> str:
+        """Return the row as JSON text, without the fields that have no value."""
+        return self.model_dump_json(exclude_none=True)

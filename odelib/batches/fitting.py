@@ -1,0 +1,77 @@
+"""`fit_batch`: fit many series of one model, each by itself."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+from odelib.batches.rows import row_of_error, row_of_mistakes, row_of_result
+from odelib.errors import FitError, ProblemError, StopRequested
+from odelib.fitting import fit
+from odelib.monitor import Monitor
+from odelib.problem.batches import parse_member
+from odelib.problem.limits import Limits
+from odelib.problem.request import FitProblem
+from odelib.result import BatchRow
+
+
+def fit_batch(
+    request: Mapping[str, Any],
+    series: Sequence[Any],
+    *,
+    monitor: Monitor | None = None,
+    limits: Limits | None = None,
+) -> Iterator[tuple[int, BatchRow]]:
+    """Fit each of some series, as `fit` would fit it alone.
+
+    Args:
+        request: a fit request without data, as JSON; `odelib.problem.batches.batch_mistakes` checks it.
+        series: as JSON, each the `data` of a fit request, with a name and perhaps its own guesses, `parameters`.
+        monitor: set its `stop` to stop. Its progress is that of the series being fitted.
+        limits: on the size of each fit.
+
+    Yields the index of a series and its row, as soon as they are ready, in any order. A series that is invalid, or
+    whose fit cannot succeed, is a failed row. Raises `StopRequested` if it was stopped; rows that it has yielded by
+    then are complete.
+
+    >>> request = {
+    ...     "system": {"states": ["c"], "parameters": ["k"], "equations": {"c": "-k*c"}},
+    ...     "parameters": {"k": 1.0}, "initial_state": {"c": 5.0},
+    ... }
+    >>> series = [
+    ...     {"name": "A1", "times": [0, 1, 2], "values": {"c": [8.0, 4.0, 2.0]}},
+    ...     {"name": "A2", "times": [0, 1, 2], "values": {"c": [9.0, 3.0, None]}, "parameters": {"k": 1.5}},
+    ...     {"name": "A3", "times": [0, 1, 2], "values": {"c": [9.0, 3.0]}},
+    ... ]
+    >>> rows = dict(fit_batch(request, series))
+    >>> [round(rows[index].parameters["k"].value, 4) for index in (0, 1)]
+    [0.6931, 1.0986]
+    >>> rows[2].status, rows[2].error.errors[0].pointer
+    ('failed', '/values/c')
+    """
+    monitor = monitor or Monitor()
+    for index, each in enumerate(series):
+        if monitor.stop:
+            raise StopRequested(monitor.stop)
+        try:
+            problem = parse_member(request, each, limits)
+        except ProblemError as error:
+            yield index, row_of_mistakes(_name(each), error)
+            continue
+        yield index, _fit_alone(problem, monitor)
+
+
+def _fit_alone(problem: FitProblem, monitor: Monitor) -> BatchRow:
+    name = problem.series[0].name
+    try:
+        result = fit(problem, monitor=monitor)
+    except FitError as error:
+        return row_of_error(name, error)
+    if result.outcome.code == "cancelled":
+        raise StopRequested("cancelled")
+    return row_of_result(name, result)
+
+
+def _name(series: Any) -> str | None:
+    name = series.get("name") if isinstance(series, Mapping) else None
+    return name if isinstance(name, str) else None
