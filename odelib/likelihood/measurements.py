@@ -274,6 +274,11 @@ class Measurements:
     def _loss_of_data(self, model: Model, scales: Scales) -> float:
         return self._loss_of(model, scales, {name: each.values for name, each in self._observables.items()})
 
+    def loss_of_spread(self, model: Model, scales: Scales) -> float:
+        """Return the loss that the differences of the data from their mean would add to a perfect fit."""
+        spread = {name: each.values - each.values.mean() for name, each in self._observables.items()}
+        return self._loss_of(model, scales, spread)
+
     def _loss_of(self, model: Model, scales: Scales, errors: Mapping[str, Reals]) -> float:
         """The loss ½·Σ I·e² that errors e in the values of a perfect fit add, by the information I about each value."""
         total = 0.0

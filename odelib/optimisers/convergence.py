@@ -13,6 +13,7 @@ from scipy.optimize import lsq_linear
 from odelib.arrays import Reals
 from odelib.errors import SolveError
 from odelib.likelihood.fisher_information import fisher_information
+from odelib.likelihood.measurements import Model
 from odelib.likelihood.residual_tests import structured
 from odelib.objective.objective import Evaluation, GaussNewton, NotFinite, Objective
 from odelib.objective.switches import MEETS
@@ -21,6 +22,8 @@ from odelib.objective.unknowns import Unknowns
 NEGLIGIBLE_GAIN = 1e-3  # of the noise variance
 NO_RESPONSE = 1e-3  # of the noise: an unknown whose change by its magnitude changes the residuals by less has no effect
 AS_A_CONSTANT = 1e-6  # R² up to which a model describes an observable no better than a constant would
+ROUGH = 1e-3  # of an unknown: where such a change passes through the data's whole range, the loss has many valleys
+WELL_DESCRIBED, BADLY_DESCRIBED = 0.95, 0.5  # R² of the best valley of a rough loss, and of any other
 KINK = 0.1  # of the threshold: a point at which an absolute term is smaller than this is at its kink
 
 
@@ -32,13 +35,21 @@ def is_converged(objective: Objective, at: Evaluation) -> bool:
 def is_optimum(objective: Objective, at: Evaluation, gauss_newton: GaussNewton) -> bool:
     """Whether the further gain that the Gauss–Newton matrix predicts at a point is below the threshold.
 
-    Not on a plateau, where the matrix predicts no gain because it knows nothing of what lies beyond.
+    Not on a plateau nor in a wrong valley, where the matrix predicts no gain because it knows nothing of what lies
+    beyond.
     """
     threshold = gain_threshold(objective, at)
-    is_stationary = predicted_gain(objective.unknowns, at, gauss_newton, threshold) < threshold
+    is_stationary = (
+        predicted_gain(objective.unknowns, at, gauss_newton, threshold, noise_deviation(objective, at)) < threshold
+    )
     if not (is_stationary or _is_least_at_switches(objective, at, gauss_newton, threshold)):
         return False
-    return not is_on_plateau(objective, at, gauss_newton)
+    return not is_blind(objective, at, gauss_newton)
+
+
+def is_blind(objective: Objective, at: Evaluation, gauss_newton: GaussNewton) -> bool:
+    """Whether a point is stationary for a reason that tells nothing about optima: a plateau, or a wrong valley."""
+    return is_on_plateau(objective, at, gauss_newton) or is_in_wrong_valley(objective, at, gauss_newton)
 
 
 def _is_least_at_switches(objective: Objective, at: Evaluation, gauss_newton: GaussNewton, threshold: float) -> bool:
@@ -59,7 +70,8 @@ def _is_least_at_switches(objective: Objective, at: Evaluation, gauss_newton: Ga
     gradient = np.where(free, at.gradient * scales, 0.0) @ staying
     jacobian = (gauss_newton.jacobian * np.where(free, scales, 0.0)) @ staying
     if staying.shape[1]:
-        inverse = fisher_information(jacobian, np.ones(staying.shape[1], dtype=bool)).inverse
+        every = np.ones(staying.shape[1], dtype=bool)
+        inverse = fisher_information(jacobian, every, noise_deviation(objective, at)).inverse
         if 0.5 * gradient @ inverse @ gradient >= threshold:
             return False
     return all(_rises_on_both_sides(objective, at, row / (row @ row) * scales) for row in by_switches)
@@ -99,6 +111,30 @@ def is_on_plateau(objective: Objective, at: Evaluation, gauss_newton: GaussNewto
     return len(r_squared) > 0 and max(r_squared) <= AS_A_CONSTANT
 
 
+def is_in_wrong_valley(objective: Objective, at: Evaluation, gauss_newton: GaussNewton) -> bool:
+    """Whether a point is the bottom of one of many valleys of a rough loss, and does not describe the data.
+
+    Over many Lyapunov times of a chaotic system, or many periods of an oscillator, hardly any change of an unknown
+    takes the model through all values of the data. The loss then has a valley wherever they happen to agree for a
+    while, and only one of them is right: there, residuals are noise.
+    """
+    if at.loss == 0 or not objective.unknowns.count:
+        return False
+    output = objective.model_output(at.coordinates, at.states)
+    change = ROUGH * gauss_newton.jacobian * objective.unknowns.magnitudes(at.coordinates)
+    if 0.5 * float(np.linalg.norm(change, 2)) ** 2 < objective.measurements.loss_of_spread(output.model, output.scales):
+        return False
+    r_squared = list(objective.measurements.r_squared(output.model).values())
+    if not r_squared or min(r_squared) >= WELL_DESCRIBED:
+        return False
+    return max(r_squared) < BADLY_DESCRIBED or _has_structured_residuals(objective, output.model)
+
+
+def _has_structured_residuals(objective: Objective, model: Model) -> bool:
+    residuals = objective.measurements.residuals(model)
+    return bool(structured([column for series in residuals for column in series.items()]))
+
+
 def explains_nothing(objective: Objective, at: Evaluation) -> bool:
     """Whether the model describes some observable no better than a constant would."""
     return min(_r_squared(objective, at), default=1.0) <= AS_A_CONSTANT
@@ -127,8 +163,7 @@ def is_trustworthy(objective: Objective, best: Evaluation) -> bool:
     if not is_already_converged(objective, best) or may_be_local_minimum(objective, best):
         return False
     output = objective.model_output(best.coordinates, best.states)
-    residuals = objective.measurements.residuals(output.model)
-    return not structured([column for series in residuals for column in series.items()])
+    return not _has_structured_residuals(objective, output.model)
 
 
 def may_be_local_minimum(objective: Objective, best: Evaluation) -> bool:
@@ -148,7 +183,8 @@ def may_be_local_minimum(objective: Objective, best: Evaluation) -> bool:
     except (SolveError, NotFinite):
         return True
     every = np.ones(unknowns.count, dtype=bool)
-    return len(fisher_information(jacobian * unknowns.magnitudes(at), every).flat) > 0
+    noise = noise_deviation(objective, best)
+    return len(fisher_information(jacobian * unknowns.magnitudes(at), every, noise).flat) > 0
 
 
 def gain_threshold(objective: Objective, at: Evaluation) -> float:
@@ -171,7 +207,14 @@ def noise_variance(objective: Objective, at: Evaluation) -> float:
     return at.loss / max(objective.measurements.observations - objective.unknowns.count, 1)
 
 
-def predicted_gain(unknowns: Unknowns, at: Evaluation, gauss_newton: GaussNewton, threshold: float) -> float:
+def noise_deviation(objective: Objective, at: Evaluation) -> float:
+    """The standard deviation of the noise in the units of the residuals, 1 under a likelihood."""
+    return float(np.sqrt(max(noise_variance(objective, at), 0.0)))
+
+
+def predicted_gain(
+    unknowns: Unknowns, at: Evaluation, gauss_newton: GaussNewton, threshold: float, noise: float
+) -> float:
     """By how much a Gauss–Newton step would lower the loss: ½·gᵀBg.
 
     g is the gradient and B the inverse of the Gauss–Newton matrix H = JᵀJ, both without flat directions and without
@@ -184,7 +227,7 @@ def predicted_gain(unknowns: Unknowns, at: Evaluation, gauss_newton: GaussNewton
     """
     scales = unknowns.magnitudes(at.coordinates)
     free = ~unknowns.active_bounds(at.coordinates, at.gradient)
-    inverse = fisher_information(gauss_newton.jacobian * scales, free).inverse
+    inverse = fisher_information(gauss_newton.jacobian * scales, free, noise).inverse
     gradient = at.gradient * scales
     kinks, signs = gauss_newton.absolute_terms.near_kinks(KINK * threshold)
     if not len(kinks):

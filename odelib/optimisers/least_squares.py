@@ -21,8 +21,9 @@ from odelib.optimisers.base import StopCode
 from odelib.optimisers.convergence import (
     gain_threshold,
     is_already_converged,
-    is_on_plateau,
+    is_blind,
     is_optimum,
+    noise_deviation,
     predicted_gain,
 )
 from odelib.optimisers.evaluator import Evaluator, TrialFailed
@@ -111,7 +112,7 @@ def minimise(
     damping = _Damping(FIRST_DAMPING * model.largest_curvature)
     small_gains, losses = 0, [at.loss]
     for _ in range(steps):
-        if accuracy and _is_accurate(unknowns, at, gauss_newton, losses, accuracy):
+        if accuracy and _is_accurate(objective, unknowns, (at, gauss_newton), losses, accuracy):
             return EndPoint("converged", at, gauss_newton)
         trial = yield from _find_lower(unknowns, at, model, scales, damping)
         if trial is None:
@@ -122,22 +123,24 @@ def minimise(
         model = _LocalModel(unknowns, at, gauss_newton, scales)
         on_step()
         threshold = accuracy.negligible if accuracy else gain_threshold(objective, at)
-        is_small = (
-            losses[-2] - at.loss < threshold and predicted_gain(unknowns, at, gauss_newton, threshold) < threshold
-        )
+        gain = losses[-2] - at.loss
+        if gain < threshold:
+            gain = predicted_gain(unknowns, at, gauss_newton, threshold, noise_deviation(objective, at))
+        is_small = gain < threshold
         small_gains = small_gains + 1 if is_small else 0
         if small_gains >= SMALL_GAINS:
-            code = "no_progress" if is_on_plateau(objective, at, gauss_newton) else "converged"
+            code = "no_progress" if is_blind(objective, at, gauss_newton) else "converged"
             return EndPoint(code, at, gauss_newton)
     return EndPoint("step_limit", at, gauss_newton)
 
 
 def _is_accurate(
-    unknowns: Unknowns, at: Evaluation, gauss_newton: GaussNewton, losses: list[float], accuracy: Accuracy
+    objective: Objective, unknowns: Unknowns, point: Linearisation, losses: list[float], accuracy: Accuracy
 ) -> bool:
     if len(losses) > SLOW_STEPS and losses[-1 - SLOW_STEPS] - losses[-1] < accuracy.slow:
         return True
-    return predicted_gain(unknowns, at, gauss_newton, accuracy.negligible) < accuracy.negligible
+    noise = noise_deviation(objective, point[0])
+    return predicted_gain(unknowns, *point, accuracy.negligible, noise) < accuracy.negligible
 
 
 @dataclass
@@ -199,7 +202,7 @@ class _LocalModel:
 
     def __init__(self, unknowns: Unknowns, at: Evaluation, gauss_newton: GaussNewton, scales: Reals) -> None:
         jacobian, absolute_terms = gauss_newton.smooth_jacobian * scales, gauss_newton.absolute_terms
-        self._matrix = jacobian.T @ jacobian
+        self._factor = np.linalg.qr(jacobian, mode="r")
         self._offset_jacobian = absolute_terms.jacobian * scales
         self._offsets, self._weights = absolute_terms.offsets, absolute_terms.weights
         self._gradient = at.gradient * scales - (self._weights * np.sign(self._offsets)) @ self._offset_jacobian
@@ -217,17 +220,17 @@ class _LocalModel:
         equality at r = r₀, the offset after the last step (Hunter and Lange, A Tutorial on MM Algorithms, 2004). Each
         iteration minimises a quadratic, by the same code as without absolute terms, and lowers the model.
         """
-        damped = self._matrix + damping * np.eye(len(self._matrix))
+        damped = np.vstack([self._factor, np.sqrt(damping) * np.eye(len(self._gradient))])
         if not len(self._offsets):
             return self._minimise_quadratic(damped, self._gradient)
-        step, offsets, width = np.zeros(len(damped)), self._offsets, FIRST_KINK_WIDTH
+        step, offsets, width = np.zeros(len(self._gradient)), self._offsets, FIRST_KINK_WIDTH
         for _ in range(MAX_REWEIGHTINGS):
             curvatures = self._weights / np.maximum(
                 np.abs(offsets), width / self._weights
             )  # no division by 0 at a kink
-            matrix = damped + (self._offset_jacobian.T * curvatures) @ self._offset_jacobian
+            factor = np.vstack([damped, np.sqrt(curvatures)[:, None] * self._offset_jacobian])
             gradient = self._gradient + (curvatures * self._offsets) @ self._offset_jacobian
-            last, step = step, self._minimise_quadratic(matrix, gradient)
+            last, step = step, self._minimise_quadratic(factor, gradient)
             offsets, width = self._offsets + self._offset_jacobian @ step, KINK_WIDTH
             if np.abs(step - last).max() <= 1e-10 * np.abs(step).max():
                 break
@@ -235,28 +238,27 @@ class _LocalModel:
 
     def gain(self, step: Reals) -> float:
         """By how much the step lowers the model."""
-        smooth = self._gradient @ step + 0.5 * step @ self._matrix @ step
+        smooth = self._gradient @ step + 0.5 * float(np.square(self._factor @ step).sum())
         absolute = self._weights @ (np.abs(self._offsets + self._offset_jacobian @ step) - np.abs(self._offsets))
         return -float(smooth + absolute)
 
-    def _minimise_quadratic(self, matrix: Reals, gradient: Reals) -> Reals:
-        """The step within the bounds at which gᵀd + ½·dᵀAd is least, (count,). Held coordinates do not move.
+    def _minimise_quadratic(self, factor: Reals, gradient: Reals) -> Reals:
+        """The step within the bounds at which gᵀd + ½‖F·d‖² is least, (count,). Held coordinates do not move.
 
-        With RᵀR = A this is the least-squares problem R·d ≈ −R⁻ᵀg, which bounded-variable least squares solves
-        (Stark and Parker, 1995). To clip the unbounded step is simpler, but the clipped one may lead uphill. R comes
-        from eigenvalues, which unlike Cholesky's factor exist where rounding leaves A singular.
+        F = UΣVᵀ gives R = ΣVᵀ with RᵀR = FᵀF, and the least-squares problem R·d ≈ −R⁻ᵀg, which bounded-variable least
+        squares solves (Stark and Parker, 1995). To clip the unbounded step is simpler, but the clipped one may lead
+        uphill. FᵀF itself is not formed: in chaos its rounding errors exceed the curvature in most directions.
         """
         moves, step = self._moves, np.zeros(len(gradient))
         if not len(moves):
             return step
         lower, upper = self._lower[moves], self._upper[moves]
-        eigenvalues, eigenvectors = np.linalg.eigh(matrix[np.ix_(moves, moves)])
-        eigenvalues = np.maximum(eigenvalues, np.finfo(np.float64).eps * max(float(eigenvalues[-1]), 1e-300))
-        target = -(eigenvectors.T @ gradient[moves]) / np.sqrt(eigenvalues)
-        unbounded = eigenvectors @ (target / np.sqrt(eigenvalues))
+        _, lengths, directions = np.linalg.svd(factor[:, moves], full_matrices=False)
+        lengths = np.maximum(lengths, np.finfo(np.float64).eps * max(float(lengths[0]), 1e-150))
+        target = -(directions @ gradient[moves]) / lengths
+        unbounded = directions.T @ (target / lengths)
         if np.all(unbounded >= lower) and np.all(unbounded <= upper):
             step[moves] = unbounded
             return step
-        root = np.sqrt(eigenvalues)[:, None] * eigenvectors.T
-        step[moves] = lsq_linear(root, target, bounds=(lower, upper), method="bvls").x
+        step[moves] = lsq_linear(lengths[:, None] * directions, target, bounds=(lower, upper), method="bvls").x
         return step

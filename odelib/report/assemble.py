@@ -10,11 +10,12 @@ from odelib.engines.base import StopCheck
 from odelib.report import estimates
 from odelib.report.best_point import BestPoint
 from odelib.report.intervals import NOT_COMPUTED, Intervals, find_intervals
+from odelib.report.outcome import outcome_of
 from odelib.report.predictions import Predictor, unmade_predictions
 from odelib.report.statistics import statistics
 from odelib.report.trajectories import dense_trajectory, fitted_trajectories, steady_start_states
 from odelib.report.warnings import Findings, all_warnings
-from odelib.result import OUTCOMES, Dense, Estimate, FitResult, Outcome, OutcomeCode, PredictionResult
+from odelib.result import Dense, Estimate, FitResult, OutcomeCode, PredictionResult
 from odelib.uncertainty.profile_likelihood import ProfileRecord
 
 
@@ -45,7 +46,7 @@ def partial_result(best: BestPoint, outcome: OutcomeCode) -> FitResult:
 
 def _result(
     best: BestPoint,
-    outcome: OutcomeCode,
+    code: OutcomeCode,
     intervals: Intervals,
     dense: Sequence[Dense | None],
     start_states: Mapping[int, Mapping[str, Estimate]],
@@ -55,6 +56,7 @@ def _result(
     trajectories = fitted_trajectories(best, intervals, dense, start_states)
     derived = estimates.shared_derived(best, intervals)
     finite = set(derived).union(*(trajectory.derived or {} for trajectory in trajectories))
+    outcome = outcome_of(best, code)
     findings = Findings(
         best=best,
         outcome=outcome,
@@ -66,7 +68,7 @@ def _result(
         loss=best.evaluation.loss,
         loss_parts=best.loss_parts,
         observations=best.objective.measurements.observations,
-        outcome=Outcome(code=outcome, message=OUTCOMES[outcome]),
+        outcome=outcome,
         parameters=estimates.shared_parameters(best, intervals),
         initial_state=dict(start_states.get(0) or estimates.initial_state(best, intervals, 0)),
         derived=derived or None,

@@ -12,6 +12,7 @@ from odelib.engines.base import StopCheck
 from odelib.errors import SolveError, StopRequested
 from odelib.likelihood.measurements import InformationBlock
 from odelib.objective.objective import NotFinite
+from odelib.optimisers.convergence import noise_deviation
 from odelib.optimisers.evaluator import Evaluator
 from odelib.report.best_point import BestPoint
 from odelib.result import OutcomeCode, Profile
@@ -78,7 +79,8 @@ def find_intervals(best: BestPoint, outcome: OutcomeCode, stop: StopCheck, recor
     if isinstance(blocks, Missing):
         return Intervals(missing=blocks)
     added = best.objective.regularisation.information(best.coordinates)
-    covariance = ParameterCovariance(best.unknowns, best.coordinates, blocks, added, best.objective.measurements)
+    noise = noise_deviation(best.objective, best.evaluation)
+    covariance = ParameterCovariance(best.unknowns, best.coordinates, blocks, added, best.objective.measurements, noise)
     half_widths = _half_widths(best, covariance)
     found = Intervals(covariance.flat, half_widths, _hardly_determined(best, covariance, half_widths))
     if not requested:

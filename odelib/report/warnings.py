@@ -17,7 +17,8 @@ from odelib.likelihood.residual_tests import structured
 from odelib.optimisers.convergence import AS_A_CONSTANT, noise_variance
 from odelib.report.best_point import BestPoint
 from odelib.report.intervals import Intervals
-from odelib.result import OUTCOMES, FitWarning, OutcomeCode, PredictionResult
+from odelib.report.outcome import collapsed_observables
+from odelib.result import FitWarning, Outcome, PredictionResult
 
 MIN_STARTS = 5  # with fewer starts, their number at the best loss says little
 DISAGREEMENT = 1.5  # of the distances from an estimate to an end of its interval, by profile and by covariance
@@ -32,7 +33,7 @@ class Findings:
     """
 
     best: BestPoint
-    outcome: OutcomeCode
+    outcome: Outcome
     intervals: Intervals
     predictions: Sequence[PredictionResult]
     undefined_derived: Sequence[str]
@@ -207,8 +208,7 @@ def profile_disagrees(findings: Findings) -> Iterator[FitWarning]:
 
 def collapsed_scale(findings: Findings) -> Iterator[FitWarning]:
     """Observables with estimated noise that the model meets exactly, so that the likelihood has no maximum."""
-    output = findings.best.output
-    if names := findings.best.objective.measurements.collapsed(output.model, output.scales):
+    if names := collapsed_observables(findings.best):
         message = (
             f"the estimated noise of {', '.join(names)} is as small as the solver's error: the model passes through "
             "the measurements, so the likelihood has no maximum, and the scale and the intervals depend on the "
@@ -275,8 +275,8 @@ def open_interval(findings: Findings) -> Iterator[FitWarning]:
 
 def not_converged(findings: Findings) -> Iterator[FitWarning]:
     """An outcome other than `converged`."""
-    if findings.outcome != "converged":
-        yield FitWarning(code="not_converged", message=OUTCOMES[findings.outcome])
+    if findings.outcome.code != "converged":
+        yield FitWarning(code="not_converged", message=findings.outcome.message)
 
 
 def prediction_failed(findings: Findings) -> Iterator[FitWarning]:

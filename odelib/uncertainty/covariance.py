@@ -41,6 +41,7 @@ class ParameterCovariance:
     """The covariance of the free unknowns.
 
     blocks: the information of each observable's measurements. regularisation: that of priors and penalty, (count,).
+    noise: the standard deviation of the noise in the units of the residuals, 1 under a likelihood.
 
     determined: the unknowns that have a standard error, (count,): not at a bound and in no flat direction. names: their
     names. flat: the names in flat directions. flat_directions: in coordinates, (directions, count). quantile: of 95 %
@@ -54,6 +55,7 @@ class ParameterCovariance:
         blocks: Sequence[InformationBlock],
         regularisation: Reals,
         measurements: Measurements,
+        noise: float,
     ) -> None:
         self.unknowns, self.coordinates, self.blocks = unknowns, coordinates, blocks
         self.is_likelihood, self.estimates_scale = measurements.is_likelihood, measurements.estimates_scale
@@ -61,7 +63,7 @@ class ParameterCovariance:
         units = unknowns.magnitudes(coordinates)
         jacobians = {block.name: eliminate_scales(block) * units for block in blocks}
         of_regularisation = np.diag(np.sqrt(regularisation)) * units
-        found = fisher_information(np.concatenate([*jacobians.values(), of_regularisation]), free)
+        found = fisher_information(np.concatenate([*jacobians.values(), of_regularisation]), free, noise)
         in_flat = found.in_flat_direction()
         names = np.array(unknowns.names, dtype=object)
         self.flat: list[str] = names[in_flat].tolist()
@@ -84,7 +86,7 @@ class ParameterCovariance:
                 n = block.measurements
                 self.variance_inflation[block.name] = n / max(n - traces[block.name], 1.0)
             inflated = [jacobian / np.sqrt(self.variance_inflation[name]) for name, jacobian in jacobians.items()]
-            found = fisher_information(np.concatenate([*inflated, of_regularisation]), free)
+            found = fisher_information(np.concatenate([*inflated, of_regularisation]), free, noise)
         self._inverse = found.inverse * np.outer(units, units)
 
     def _quantile(self) -> float | None:

@@ -23,7 +23,7 @@ from scipy import stats
 from odelib.arrays import Reals
 from odelib.likelihood.fisher_information import fisher_information
 from odelib.objective.objective import Evaluation
-from odelib.optimisers.convergence import gain_threshold
+from odelib.optimisers.convergence import gain_threshold, noise_deviation
 from odelib.optimisers.evaluator import Evaluator
 from odelib.optimisers.least_squares import Accuracy, Linearisation, minimise
 from odelib.result import Profile
@@ -255,7 +255,8 @@ class Profiler:
         jacobian = gauss_newton.jacobian * scales
         others = ~unknowns.active_bounds(evaluation.coordinates, evaluation.gradient)
         others[index] = False
-        direction = -fisher_information(jacobian, others).inverse @ (jacobian.T @ jacobian[:, index])
+        noise = noise_deviation(self._evaluator.objective, evaluation)
+        direction = -fisher_information(jacobian, others, noise).inverse @ (jacobian.T @ jacobian[:, index])
         direction[index] = 1.0
         return np.asarray(direction * scales / scales[index])
 

@@ -15,7 +15,7 @@ from typing import ClassVar, Self
 import numpy as np
 
 from odelib.arrays import Booleans, Reals
-from odelib.likelihood.noise.scale import ScaleScore, estimate_scales
+from odelib.likelihood.noise.scale import SCALES, ScaleScore, estimate_scales
 from odelib.likelihood.priors import prior_density
 from odelib.problem.noise import NoiseSettings
 
@@ -136,12 +136,23 @@ class ScaledNoise(NoiseDistribution):
     """Noise with scales that may be estimated."""
 
     def is_collapsed(self, scales: Reals) -> bool:
-        """See `NoiseDistribution.is_collapsed`. Beside a given scale an estimated one may well be 0."""
+        """See `NoiseDistribution.is_collapsed`. Beside a given scale an estimated one may well be 0.
+
+        Nor does one count whose prior vanishes at 0 faster than the likelihood of an exact fit grows.
+        """
         if not self.estimated_scales:
             return self._has_sigma_expression and bool((self._sigma <= COLLAPSED * self._error_of_sigma()).all())
-        if self._has_given_scale():
+        if self._has_given_scale() or self._is_held_by_prior(scales):
             return False
         return bool((scales <= COLLAPSED * self._scale_floor()).all())
+
+    def _is_held_by_prior(self, scales: Reals) -> bool:
+        """Whether the loss of an exact fit, n·log σ, rises with its prior as σ falls to 0."""
+        if not self.prior:
+            return False
+        scale, smallest = float(scales[0]), SCALES[0]
+        rise = self.prior.negative_log(smallest) - self.prior.negative_log(scale)
+        return bool(rise > len(self._values) * np.log(scale / smallest))
 
     def concentrated_scales(self, model: Reals) -> Reals:
         """See `NoiseDistribution.concentrated_scales`."""

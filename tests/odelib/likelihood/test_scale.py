@@ -162,7 +162,7 @@ EXACT = (2.0 * np.exp(-0.5 * np.linspace(0, 4, 12))).tolist()
         {"distribution": "normal", "sigma": "estimate", "proportional": "estimate"},
     ],
 )
-def test_exact_data_with_an_estimated_scale_have_a_warning(noise: dict[str, Any]) -> None:
+def test_exact_data_with_an_estimated_scale_are_no_optimum(noise: dict[str, Any]) -> None:
     request = {
         "system": {"states": ["x"], "parameters": ["k"], "equations": {"x": "-k*x"}},
         "data": {"times": np.linspace(0, 4, 12).tolist(), "values": {"x": EXACT}},
@@ -170,9 +170,21 @@ def test_exact_data_with_an_estimated_scale_have_a_warning(noise: dict[str, Any]
         "initial_state": {"x": 1.5},
         "noise": {"x": noise},
     }
-    warnings = fit(parse_problem(request)).warnings
-    assert [(w.code, w.names) for w in warnings if w.code == "coarse_solver"] == [("coarse_solver", ["x"])]
-    assert "no maximum" in next(w.message for w in warnings if w.code == "coarse_solver")
+    result = fit(parse_problem(request))
+    assert result.outcome.code == "no_progress"
+    assert "no maximum" in result.outcome.message
+    assert {w.code: w.names for w in result.warnings} == {"coarse_solver": ["x"], "not_converged": None}
+    assert all("no maximum" in w.message for w in result.warnings)
+    assert result.parameters["k"].value == pytest.approx(0.5, rel=1e-4)
+
+
+def test_a_prior_that_holds_a_scale_above_its_floor_is_no_collapse() -> None:
+    prior = {"distribution": "lognormal", "median": float(np.exp(-12.0)), "sigma": 0.1}
+    settings = {"distribution": "normal", "sigma": "estimate", "prior": prior}
+    noise = noise_of(settings, EXACT)
+    scales = noise.concentrated_scales(np.array(EXACT))
+    assert scales[0] == pytest.approx(np.exp(-12.12), rel=0.01)  # 12 values pull by 12·0.1²
+    assert not noise.is_collapsed(scales)
 
 
 def test_a_scale_beside_a_given_one_may_be_0() -> None:

@@ -24,7 +24,5 @@ def test_a_matrix_that_is_singular_after_rounding_gives_a_step_downhill(bounds: 
     model = _LocalModel(unknowns, at, GaussNewton(rows, rows, none), np.ones(2))
     step = model.step(1e-3)
     assert step.sum() == pytest.approx(-1e-9, rel=1e-3)
-    assert (
-        np.abs(step).max() < 1e-8
-    )  # its part along the flat direction is a rounding error, and differs between machines
+    assert np.abs(step).max() < 1e-5  # along the flat direction it is a rounding error, g·ε/λ, where 1 would be a step
     assert model.gain(step) > 0
