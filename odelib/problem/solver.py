@@ -59,17 +59,25 @@ class Solver(Request):
 class Ability:
     """The methods of an engine, the one that `auto` means, and the devices it runs on.
 
-    has_protocols: whether it solves systems with inputs or events, and what was done in experiments.
+    has_protocols: whether it solves systems with inputs or events, and what was done in experiments. batch_devices: on
+    which it runs only if the request names it, and without protocols: they pay for large batches alone.
     """
 
     methods: tuple[str, ...]
     default_method: str
     devices: tuple[str, ...]
     has_protocols: bool
+    batch_devices: tuple[str, ...] = ()
+
+    def runs_on(self, device: str, *, is_named: bool, needs_protocols: bool) -> bool:
+        """Whether the engine solves a problem on a device; `auto` is any."""
+        if device in ("auto", *self.devices):
+            return self.has_protocols or not needs_protocols
+        return is_named and device in self.batch_devices and not needs_protocols
 
 
 ABILITIES: Mapping[str, Ability] = {  # in order of preference: `auto` is the first that can
-    "compiled": Ability(("dopri5", "tsit5", "dop853", "kvaerno5"), "auto", ("cpu",), has_protocols=True),
+    "compiled": Ability(("dopri5", "tsit5", "dop853", "kvaerno5"), "auto", ("cpu",), True, batch_devices=("cuda",)),
     "torchdiffeq": Ability(
         ("dopri5", "dopri8", "bosh3", "fehlberg2", "adaptive_heun"), "dopri5", ("cpu", "cuda"), has_protocols=True
     ),
@@ -87,8 +95,7 @@ def able_engines(engine: str, method: str, device: str, *, needs_protocols: bool
         for name, ability in ABILITIES.items()
         if engine in ("auto", name)
         and method in ("auto", *ability.methods)
-        and device in ("auto", *ability.devices)
-        and (ability.has_protocols or not needs_protocols)
+        and ability.runs_on(device, is_named=engine == name, needs_protocols=needs_protocols)
     ]
 
 
@@ -102,7 +109,7 @@ def choose_engine(engine: str, method: str, device: str, *, needs_protocols: boo
     able = able_engines(engine, method, device, needs_protocols=needs_protocols)
     if not able:
         has = "; ".join(
-            f"{name!r} has {_quoted(ability.methods)} on {_quoted(ability.devices)}"
+            f"{name!r} has {_quoted(ability.methods)} on {_quoted([*ability.devices, *ability.batch_devices])}"
             for name, ability in ABILITIES.items()
         )
         none = "no engine supports" if engine == "auto" else f"engine={engine!r} does not support"

@@ -54,7 +54,7 @@ def load(text: str, folder: Path | None = None) -> ModuleType:
         if name in sys.modules:
             return sys.modules[name]
         try:
-            _prepare(folder)
+            prepare(folder)
             return _load(name, folder / f"{name}.py", text)
         except OSError as error:
             raise CacheError(
@@ -87,7 +87,8 @@ def _execute(name: str, path: Path) -> ModuleType:
     return module
 
 
-def _prepare(folder: Path) -> None:
+def prepare(folder: Path) -> None:
+    """Make the folder if there is none. Raises `CacheError` if others could write to it."""
     for each in (folder.parent, folder):
         each.mkdir(mode=0o700, parents=True, exist_ok=True)
     parent, found = folder.parent.stat(), folder.lstat()

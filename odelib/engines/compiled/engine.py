@@ -12,6 +12,8 @@ from odelib.arrays import Reals
 from odelib.engines.base import DifferentiateBy, Sensitivities, Solution, SolverOptions, SolveSettings
 from odelib.engines.compiled.kernels import Kernels, Solved, explicit_tableau, kernels_of
 from odelib.engines.compiled.scheduled import Given, ScheduledKernels
+from odelib.engines.cuda.program import gpu_kernels_of
+from odelib.engines.cuda.source import not_on_gpu
 from odelib.engines.tableaus.kvaerno5 import KVAERNO5
 from odelib.errors import SolveError
 from odelib.problem.system import System
@@ -87,7 +89,12 @@ class CompiledEngine:
             parameters = np.concatenate([parameters, np.broadcast_to(constants, (len(states), constants.shape[-1]))], 1)
         times = np.ascontiguousarray(times if times.ndim == 2 else times[None])
         states, parameters = np.ascontiguousarray(states), np.ascontiguousarray(parameters)
-        if settings.protocols is None and not self._system.events:
+        if settings.times.device.type == "cuda":
+            if settings.protocols is not None:
+                raise not_on_gpu("doses, changes, inputs or steady states")
+            gpu = gpu_kernels_of(self._system)
+            solved = gpu.solve(times, states, parameters, differentiate_by, settings.options, settings.stop)
+        elif settings.protocols is None and not self._system.events:
             self.prepare()
             assert self._kernels is not None
             solved = self._kernels.solve(times, states, parameters, differentiate_by, settings.options, settings.stop)

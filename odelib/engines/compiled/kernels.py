@@ -38,7 +38,7 @@ STEPS_PER_CALL = 40_000  # of one equation, between two checks of the stop flag:
 MAX_BLOCK_NUMBERS = 2**22  # of working memory: a larger batch is solved in blocks of members
 _TABLEAUS: Mapping[str, Tableau] = {tableau.name: tableau for tableau in EXPLICIT}
 _INDICES = {tableau.name: index for index, tableau in enumerate(EXPLICIT)}
-_CODES = {
+CODES = {
     step_control.MAX_STEPS: "max_steps",
     step_control.NOT_FINITE: "not_finite",
     step_control.STEP_TOO_SMALL: "step_too_small",
@@ -158,7 +158,7 @@ class Kernels:
             if failed:
                 failures |= {first + member: error for member, error in block.failures().items()}
             grazing |= block.grazing()
-        return Solved(states, sensitivities, failures, _methods(used, options), most_steps, frozenset(grazing))
+        return Solved(states, sensitivities, failures, methods_of(used, options), most_steps, frozenset(grazing))
 
     def _instants(
         self, times: Reals, values: Reals, differentiate_by: DifferentiateBy, schedule: Schedule | None
@@ -198,13 +198,13 @@ def explicit_tableau(options: SolverOptions) -> Tableau:
     return _TABLEAUS.get(options.method) or (DOP853 if options.rtol < TIGHT_RTOL else DOPRI5)
 
 
-def _methods(used: int, options: SolverOptions) -> tuple[str, ...]:
+def methods_of(used: int, options: SolverOptions) -> tuple[str, ...]:
     """The names of the methods whose bits are set."""
     explicit = (explicit_tableau(options).name,) if used & step_control.USED_EXPLICIT else ()
     return (*explicit, KVAERNO5.name) if used & step_control.USED_IMPLICIT else explicit
 
 
-def _limits(options: SolverOptions, n: int) -> Reals:
+def limits_of(options: SolverOptions, n: int) -> Reals:
     """The largest absolute tolerance of each state, (n,); held states, the last ones, have no error."""
     given = options.max_atol if options.atol == AUTO else options.atol
     if not isinstance(given, tuple):
@@ -232,7 +232,7 @@ class _Block:
         self._scalars: tuple[Any, ...] = (
             _INDICES[explicit_tableau(o).name], o.method == AUTO, kernels.rates,
             kernels.rates_with_sensitivities if m else kernels.rates, kernels.jacobian, n, m, o.rtol,
-            _limits(o, n), o.atol == AUTO,
+            limits_of(o, n), o.atol == AUTO,
             values.shape[1] - n if kernels.has_borders else 0, o.max_steps, steps_per_call,
         )  # fmt: skip
         self._arrays = (
@@ -289,7 +289,7 @@ class _Block:
                 state = batch_loop.state_of(self._kept[member], len(self._system.states), self._columns).tolist()
                 values, times = self._values[member].tolist(), self._times[member % len(self._times)]
                 explain = partial(describe_failure, self._system, time, state, values, float(times[-1] - times[0]))
-            code = _CODES[int(statuses[member])]
+            code = CODES[int(statuses[member])]
             last = int(self._counters[member, step_control.LAST_EVENT])
             event = self._names[last] if self._names else None
             failed[member] = SolveError(code, time, self._max_steps, event=event, explain=explain)
@@ -318,7 +318,7 @@ def _event_kernels(source: EventSource | None, module: Any) -> EventKernels:
     )
 
 
-class _Equations:
+class EquationsKey:
     """A system and resets as a cache key: equal if all texts from which kernels are generated are."""
 
     def __init__(self, system: System, resets: tuple[Reset, ...]) -> None:
@@ -338,7 +338,7 @@ class _Equations:
         return hash(self.key)
 
     def __eq__(self, other: object) -> bool:
-        return isinstance(other, _Equations) and self.key == other.key
+        return isinstance(other, EquationsKey) and self.key == other.key
 
 
 def _texts(expressions: Mapping[str, Expression]) -> tuple[tuple[str, str], ...]:
@@ -351,7 +351,7 @@ def _event_key(event: Event) -> tuple[object, ...]:
 
 
 @lru_cache(maxsize=64)
-def _kernels_of(equations: _Equations) -> Kernels | FitError:
+def _kernels_of(equations: EquationsKey) -> Kernels | FitError:
     try:
         return Kernels(equations.system, equations.resets)
     except FitError as error:  # kept as well: it takes seconds to find out
@@ -360,7 +360,7 @@ def _kernels_of(equations: _Equations) -> Kernels | FitError:
 
 def kernels_of(system: System, resets: tuple[Reset, ...] = ()) -> Kernels:
     """The system's kernels, compiled on first use and kept. Raises `FitError` if it is too large to be compiled."""
-    kernels = _kernels_of(_Equations(system, resets))
+    kernels = _kernels_of(EquationsKey(system, resets))
     if isinstance(kernels, FitError):
         raise kernels.with_traceback(None)  # the frames of the first attempt would keep its memory
     return kernels

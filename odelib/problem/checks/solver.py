@@ -19,9 +19,10 @@ def check_solver(raw: Mapping[str, Any], report: MistakeReport) -> None:
     if able_engines(engine, method, device, needs_protocols=needs_protocols):
         return
     if able_engines(engine, method, device):
-        able = ", ".join(repr(name) for name in able_engines("auto", "auto", "auto", needs_protocols=True))
+        able = ", ".join(repr(name) for name in able_engines("auto", "auto", device, needs_protocols=True))
+        on = f" on the device {device!r}" if device != "auto" else ""
         pointer = "/solver/method" if engine == "auto" else "/solver/engine"
-        report.add(pointer, f"inputs, doses, changes, steady states and events need the engine {able}")
+        report.add(pointer, f"inputs, doses, changes, steady states and events need the engine {able}{on}")
         return
     if engine != "auto" and method not in ("auto", *ABILITIES[engine].methods):
         methods = ", ".join(ABILITIES[engine].methods)

@@ -34,5 +34,6 @@ def test_auto_prefers_the_compiled_engine_where_it_can() -> None:
     assert choose("auto", "dopri5")[0].name == "compiled"
     assert choose("auto", "dopri8")[0].name == "torchdiffeq"
     assert choose("auto", "auto", "cuda")[0].name == "torchdiffeq"
-    with pytest.raises(ValueError, match="engine='compiled' does not support method='auto' on device='cuda'"):
-        choose("compiled", "auto", "cuda")
+    assert choose("compiled", "auto", "cuda") == (ENGINES["compiled"], "auto")
+    with pytest.raises(ValueError, match="engine='compiled' does not support method='dopri8' on device='cuda'"):
+        choose("compiled", "dopri8", "cuda")
