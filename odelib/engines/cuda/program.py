@@ -43,10 +43,10 @@ def gpu_program(text: str, threads: int) -> Program:
         handle = torch.cuda.current_stream().cuda_stream
         stream = core.Stream.from_handle(handle) if handle else core.LEGACY_DEFAULT_STREAM
         config = core.LaunchConfig(grid=-(-count // threads), block=threads)
-        core.launch(stream, config, kernel, *arguments)
         try:
+            core.launch(stream, config, kernel, *arguments)
             stream.sync()
-        except Exception as error:  # cuda-core has one class of exceptions for each library
+        except Exception as error:  # cuda-core has a class of exceptions for each library that it calls
             raise FitError("gpu_failed", "The GPU failed", f"the GPU could not run the solver: {error}") from error
 
     return launch
