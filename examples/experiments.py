@@ -7,13 +7,13 @@ that wrote them.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from examples.article import to_text
 from odelib.arrays import Reals
 from odelib.simulation.simulated_data import simulate
 
@@ -27,9 +27,9 @@ def lognormal(sigma: float) -> Scatter:
     return lambda random, truth: truth * np.exp(sigma * random.standard_normal(len(truth)))
 
 
-def normal(sigma: float) -> Scatter:
-    """Return normal noise."""
-    return lambda random, truth: truth + sigma * random.standard_normal(len(truth))
+def normal(sigma: float, proportional: float = 0.0) -> Scatter:
+    """Return normal noise with the standard deviation √(sigma² + (proportional·truth)²)."""
+    return lambda random, truth: truth + np.hypot(sigma, proportional * truth) * random.standard_normal(len(truth))
 
 
 def poisson(random: np.random.Generator, truth: Reals) -> Reals:
@@ -166,7 +166,7 @@ def fed_batch() -> tuple[Request, Mapping[str, float], Scatter]:
         "noise": {name: {"distribution": "normal", "sigma": 0.05, "proportional": "estimate"} for name in ("X", "S")},
         "uncertainty": "covariance",
     }
-    return request, {"mu_max": 0.35, "Ks": 0.8, "Y": 0.5, "X": 0.2}, lognormal(0.03)
+    return request, {"mu_max": 0.35, "Ks": 0.8, "Y": 0.5, "X": 0.2}, normal(0.05, 0.03)
 
 
 def bouncing_ball() -> tuple[Request, Mapping[str, float], Scatter]:
@@ -273,6 +273,81 @@ def shared_rate() -> tuple[Request, Mapping[str, float], Scatter]:
     return request, {"k": 0.15, "catalysed": 0.45}, normal(0.1)
 
 
+def rc_thermal() -> tuple[Request, Mapping[str, float], Scatter]:
+    """A house over a year, heated by day: rooms and walls as two heat capacities behind two resistances.
+
+    The outdoor temperature is measured every hour, and that of the rooms every 4 hours. Units: h, °C, kW, kWh/K, K/kW.
+    """
+    hours = np.arange(8760)
+    weather = np.zeros(len(hours))
+    shocks = np.random.default_rng(2026).standard_normal(len(hours))
+    for hour in hours[1:]:
+        weather[hour] = 0.99 * weather[hour - 1] + 0.5 * shocks[hour]  # lasts some days
+    outdoor = 10 - 9 * np.cos(2 * np.pi * hours / 8760) - 4 * np.cos(2 * np.pi * (hours - 3) / 24) + weather
+    request: Request = {
+        "system": {
+            "states": ["rooms", "walls"],
+            "parameters": ["R_inside", "R_outside", "C_rooms", "C_walls"],
+            "inputs": ["outdoor", "heating"],
+            "definitions": {"into_walls": "(rooms - walls)/R_inside"},
+            "equations": {
+                "rooms": "(heating - into_walls)/C_rooms",
+                "walls": "(into_walls - (walls - outdoor)/R_outside)/C_walls",
+            },
+            "observables": {"rooms": "rooms"},
+        },
+        "data": {
+            "times": hours[::4].tolist(),
+            "inputs": {
+                "outdoor": {"times": hours.tolist(), "values": outdoor.round(1).tolist()},
+                "heating": {
+                    "times": [0, 6, 22, 24],
+                    "values": [0.5, 3.0, 0.5, 0.5],
+                    "interpolation": "previous",
+                    "outside": "repeat",
+                },
+            },
+        },
+        "parameters": positive(R_inside=1.0, R_outside=3.0, C_rooms=2.0, C_walls=10.0),
+        "initial_state": {"rooms": 15.0, "walls": 10.0},
+        "noise": {"rooms": {"distribution": "normal", "sigma": "estimate"}},
+        "uncertainty": "covariance",
+    }
+    truth = {"R_inside": 0.6, "R_outside": 4.0, "C_rooms": 1.5, "C_walls": 20.0, "rooms": 12.0, "walls": 8.0}
+    return request, truth, normal(0.3)
+
+
+def battery() -> tuple[Request, Mapping[str, float], Scatter]:
+    """A cell on a drive cycle: a resistance and an RC pair in series, and an open-circuit voltage of its charge.
+
+    The current is measured every second, 10,000 times, and the voltage every 20 seconds. Units: s, A, V, Ω, Ah.
+    """
+    random = np.random.default_rng(2027)
+    loads = np.repeat(random.choice([-2.0, 0.0, 1.0, 2.5, 5.0], 1000, p=[0.15, 0.25, 0.3, 0.2, 0.1]), 10)
+    current = loads + 0.05 * random.standard_normal(len(loads))
+    seconds = np.arange(len(current))
+    request: Request = {
+        "system": {
+            "states": ["charge", "v"],
+            "parameters": ["R0", "R1", "tau", "capacity"],
+            "inputs": ["current"],
+            "definitions": {"open_circuit": "3.3 + 0.9*charge - 0.35*charge**2*(1 - charge) + 0.05*log(charge)"},
+            "equations": {"charge": "-current/(3600*capacity)", "v": "(R1*current - v)/tau"},
+            "observables": {"voltage": "open_circuit - v - R0*current"},
+        },
+        "data": {
+            "start_time": 0,
+            "times": seconds[20::20].tolist(),
+            "inputs": {"current": {"times": seconds.tolist(), "values": current.round(3).tolist()}},
+        },
+        "parameters": positive(R0=0.02, R1=0.02, tau=20.0, capacity=4.0),
+        "initial_state": {"charge": {"guess": 0.9, "lower": 0.5, "upper": 1}, **fixed(v=0)},
+        "noise": {"voltage": {"distribution": "normal", "sigma": "estimate"}},
+        "uncertainty": "covariance",
+    }
+    return request, {"R0": 0.03, "R1": 0.015, "tau": 35.0, "capacity": 5.0, "charge": 0.95}, normal(0.002)
+
+
 EXPERIMENTS = {
     "multiple-doses": multiple_doses,
     "infusion": infusion,
@@ -282,6 +357,8 @@ EXPERIMENTS = {
     "wash-out": wash_out,
     "weekly-incidence": weekly_incidence,
     "shared-rate": shared_rate,
+    "rc-thermal": rc_thermal,
+    "battery": battery,
 }
 
 
@@ -313,7 +390,7 @@ def main() -> None:
     REQUESTS.mkdir(exist_ok=True)
     for name in EXPERIMENTS:
         request, _ = simulated(name)
-        (REQUESTS / f"{name}.json").write_text(json.dumps(request, indent=1) + "\n", encoding="utf-8")
+        (REQUESTS / f"{name}.json").write_text(to_text(request), encoding="utf-8")
 
 
 if __name__ == "__main__":

@@ -1,0 +1,105 @@
+"""Results of experiments in which something was done: predictions, held-out data, starts and instants."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+
+from odelib import FitProblem, fit
+from odelib.result import FitResult
+
+K = 0.5
+
+
+def level(times: Any, doses: dict[float, float], start: float = 0.0) -> Any:
+    """The closed form of x' = -K*x with doses, each an amount by its time; at its very time a dose has been given."""
+    times = np.asarray(times, dtype=float)
+    given = (amount * np.where(times >= at, np.exp(-K * (times - at)), 0.0) for at, amount in doses.items())
+    return start * np.exp(-K * times) + sum(given)
+
+
+def fitted(**changes: Any) -> FitResult:
+    times = [0.5, 1.0, 2.0, 3.0, 4.5, 6.0]
+    request = {
+        "system": {"states": ["x"], "parameters": ["k"], "equations": {"x": "-k*x"}},
+        "data": {
+            "times": times,
+            "values": {"x": level(times, {0: 4, 2: 4, 4: 4}).tolist()},
+            "doses": [{"into": "x", "amount": 4, "at": 0, "every": 2, "count": 3}],
+        },
+        "parameters": {"k": 0.3},
+        "initial_state": {"x": {"guess": 0, "fixed": True}},
+        "stages": [{"kind": "least_squares"}],
+        "uncertainty": "covariance",
+    } | changes
+    result = fit(FitProblem.model_validate(request))
+    assert result.outcome.code == "converged"
+    assert result.parameters["k"].value == pytest.approx(K, rel=1e-5)
+    return result
+
+
+def test_predictions_take_the_doses_of_the_series_or_their_own() -> None:
+    later = [4.0, 7.0, 9.0]
+    asked: list[dict[str, Any]] = [
+        {"name": "on", "times": later},
+        {"name": "before", "times": later, "observed": "before"},
+        {"name": "none", "times": later, "doses": []},
+        {"name": "more", "times": later, "doses": [{"into": "x", "amount": 2, "at": [0, 1, 8]}]},
+        {"name": "from 3", "times": [3.0, 5.0], "initial_state": {"x": 1.0}},
+    ]
+    predictions = fitted(predictions=asked).predictions or []
+    exact = {
+        "on": level(later, {0: 4, 2: 4, 4: 4}),
+        "before": level(later, {0: 4, 2: 4, 4: 4}) - [4, 0, 0],
+        "none": level(later, {}),
+        "more": level(later, {0: 2, 1: 2, 8: 2}),
+        "from 3": [1.0, np.exp(-K * 2) + 4 * np.exp(-K)],  # without the doses at 0 and 2
+    }
+    assert [prediction.error for prediction in predictions] == [None] * len(asked)
+    for prediction in predictions:
+        assert prediction.values is not None
+        np.testing.assert_allclose(prediction.values["x"], exact[prediction.name], rtol=1e-4, atol=1e-9)
+        assert prediction.lower_95 is not None
+
+
+def test_held_out_measurements_see_the_doses_before_them() -> None:
+    [held_out] = fitted(hold_out={"after": 3.5}).hold_out or []
+    assert held_out.values is not None
+    np.testing.assert_allclose(held_out.values["x"], level([4.5, 6.0], {0: 4, 2: 4, 4: 4}), rtol=1e-4)
+    assert held_out.rmse is not None
+    assert held_out.rmse["x"] < 1e-3
+
+
+def test_the_dense_trajectory_has_each_instant_twice() -> None:
+    [trajectory] = fitted().trajectories
+    dense = trajectory.dense
+    for time, before in ((2.0, 4 * np.exp(-1)), (4.0, 4 * (np.exp(-1) + np.exp(-2)))):
+        rows = [row for row, other in enumerate(dense.times) if other == time]
+        assert len(rows) == 2
+        np.testing.assert_allclose([dense.states["x"][row] for row in rows], [before, before + 4], rtol=1e-4)
+    assert trajectory.initial_state["x"].value == 0
+
+
+def test_the_initial_state_is_the_steady_state() -> None:
+    times = [0.5, 1.0, 2.0, 3.0]
+    result = fitted(
+        system={
+            "states": ["x"],
+            "parameters": ["k"],
+            "inputs": ["supply"],
+            "equations": {"x": "supply - k*x"},
+            "observables": {"x": "x"},
+        },
+        data={
+            "start_time": 0,
+            "times": times,
+            "values": {"x": level(times, {}, start=3.0).tolist()},
+            "inputs": {"supply": 0},
+            "steady_state": {"inputs": {"supply": 2}, "set": {"x": "x - 1"}},
+        },
+    )
+    assert result.initial_state["x"].value == pytest.approx(2 / K - 1, rel=1e-4)
+    assert result.trajectories[0].initial_state["x"].value == result.initial_state["x"].value
+    assert result.trajectories[0].dense.inputs == {"supply": [0.0] * 401}
