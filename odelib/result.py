@@ -369,11 +369,14 @@ class BatchRow(Response):
     """The result of one series of a batch."""
 
     name: Annotated[str | None, Field(description="The name of the series; absent if it has no valid one.")] = None
-    status: Literal["succeeded", "failed"]
-    outcome: OutcomeCode | None = None
+    status: Annotated[str, Field(description="`succeeded`, `failed` or `cancelled`; more may be added.")]
+    outcome: Annotated[
+        OutcomeCode | None, Field(description="The code of the outcome, as in a result; present if there is a result.")
+    ] = None
     loss: float | None = None
     parameters: dict[str, Estimate] | None = None
     initial_state: dict[str, Estimate] | None = None
+    derived: dict[str, Estimate] | None = None
     noise: dict[str, NoiseEstimate] | None = None
     warnings: list[FitWarning] = []
     error: RowError | None = None

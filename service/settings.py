@@ -49,6 +49,8 @@ class ServiceSettings(BaseSettings):
     max_received_bytes: Positive = 256 * 2**20
 
     max_body_bytes: Positive = 16 * 2**20
+    max_batch_bytes: Positive = 2**30
+    max_batch_series: Positive = 100_000
     max_json_depth: Annotated[int, Field(ge=1, le=500)] = 50
     max_observations: Positive = _LIMITS.observations
     max_states: Positive = _LIMITS.states

@@ -15,11 +15,12 @@ from worker.states import Status
 class Ending:
     """The end of a fit: its end state, and result and error as JSON text ("" if there is none).
 
-    stages: JSON text, seconds by kind of stage, for the metrics.
+    stages: JSON text, seconds by kind of stage, for the metrics. For a chunk of a batch `result` has its rows,
+    compressed, and `stages` how many of them have which status and outcome.
     """
 
     status: Status
-    result: str = ""
+    result: str | bytes = ""
     error: str = ""
     stages: str = ""
 

@@ -14,6 +14,10 @@ WorkerError
 ├── FitNotFinished        only a fit that has ended can be deleted
 ├── NoResult              the fit has no result, or not yet
 ├── FitEnded              the fit ended before it was cancelled
+├── BatchNotFound         no batch has this id, or not any more
+├── BatchNotFinished      only a batch that has ended can be deleted, or be had as one file
+├── BatchEnded            the batch ended before it was cancelled
+├── BatchesFull           the maximum number of batches is unfinished
 ├── IdempotencyConflict   the key belongs to a fit with another body
 └── RedisNotStarted       the private Redis server did not start
 """
@@ -119,13 +123,39 @@ class FitEnded(WorkerError):
         super().__init__(f"the fit {fit_id!r:.80} has already ended; its status is {status!r}")
 
 
+class BatchNotFound(WorkerError):
+    """No batch has this id, or not any more."""
+
+    def __init__(self, batch_id: str) -> None:
+        super().__init__(f"no batch has the id {batch_id!r:.80}; it may have expired or been deleted")
+
+
+class BatchNotFinished(WorkerError):
+    """The batch has not ended."""
+
+    def __init__(self, batch_id: str, instead: str) -> None:
+        super().__init__(f"the batch {batch_id!r:.80} has not finished; {instead}")
+
+
+class BatchEnded(WorkerError):
+    """The batch ended before it was cancelled."""
+
+    def __init__(self, batch_id: str, status: str) -> None:
+        super().__init__(f"the batch {batch_id!r:.80} has already ended; its status is {status!r}")
+
+
+class BatchesFull(WorkerError):
+    """The maximum number of batches is unfinished."""
+
+    def __init__(self, limit: int) -> None:
+        super().__init__(f"{limit} batches are unfinished; try again when one of them has ended")
+
+
 class IdempotencyConflict(WorkerError):
     """The idempotency key was used with another body."""
 
     def __init__(self) -> None:
-        super().__init__(
-            "this idempotency key belongs to a fit with another body; use a new key, or send the same body again"
-        )
+        super().__init__("this idempotency key was used with another body; use a new key, or send the same body again")
 
 
 class RedisNotStarted(WorkerError):

@@ -93,6 +93,10 @@ class ProgressUpdates:
         checkpoint = self._monitor.checkpoint or self._saved_checkpoint
         return self._partial_of(checkpoint, code) if checkpoint is not None else ""
 
+    def give_up(self, failure: str) -> bool:
+        """Return False: there is nothing besides the fit."""
+        return False
+
     def _is_due(self, checkpoint: Checkpoint | None) -> bool:
         if checkpoint is None:
             return False

@@ -10,25 +10,45 @@ import time
 from collections.abc import Callable
 from contextlib import suppress
 from types import TracebackType
-from typing import Self
+from typing import Protocol, Self
 
 import structlog
 
 from odelib.errors import StopReason
-from odelib.monitor import Checkpoint, Monitor
-from odelib.problem.request import FitProblem
+from odelib.monitor import Monitor
 from odelib.result import OutcomeCode
 from worker.attempt_endings import Ending, ending_of_stop, out_of_memory
 from worker.errors import WorkerError
 from worker.log import where, where_is_the_main_thread
 from worker.memory import FitMemory
-from worker.progress_updates import ProgressUpdates
 from worker.settings import WorkerSettings
 from worker.store.leases import AttemptUpdate, Claim, LeaseStore, PulseReply, Trace
 
 _LOGGED_FRAMES = 12  # innermost frames of a fit that does not stop
 
 log = structlog.get_logger(__name__)
+
+
+class Updates(Protocol):
+    """What is new in an attempt: `ProgressUpdates` of a fit, `ChunkUpdates` of a chunk of a batch."""
+
+    def build(self, seconds: float, *, everything: bool = False) -> AttemptUpdate:
+        """Return the update after `seconds` of this attempt. everything: include what is not due yet."""
+
+    def mark_saved(self) -> None:
+        """Record that the store has the last update."""
+
+    def progress(self, *, is_done: bool = False) -> str:
+        """Return the latest progress as JSON text, "" if there is none."""
+
+    def trace(self) -> Trace:
+        """Return what listeners see and the store does not have yet."""
+
+    def partial(self, code: OutcomeCode) -> str:
+        """Return what there is of a result as JSON text, "" for what the store has."""
+
+    def give_up(self, failure: str) -> bool:
+        """Give up what runs, with this error (JSON text). Returns False if nothing else is left to do."""
 
 
 class Pulse:
@@ -39,7 +59,7 @@ class Pulse:
 
         with Pulse(…) as pulse:
             problem = …
-            pulse.begin(problem, resume)
+            pulse.limit(problem.time_limit_seconds)
             fit(problem, monitor=monitor, …)
     """
 
@@ -48,6 +68,7 @@ class Pulse:
         store: LeaseStore,
         claim: Claim,
         monitor: Monitor,
+        updates: Updates,
         settings: WorkerSettings,
         memory: FitMemory,
         stopping: Callable[[], bool],
@@ -58,7 +79,7 @@ class Pulse:
         self._settings = settings
         self._memory = memory
         self._stopping = stopping
-        self._updates = ProgressUpdates(monitor, settings.checkpoint_seconds)
+        self._updates = updates
         self._time_left = math.inf
         self._started = time.monotonic()
         self._stop_requested_at: float | None = None
@@ -77,10 +98,9 @@ class Pulse:
         self._is_over.set()
         self._thread.join()
 
-    def begin(self, problem: FitProblem, resume: Checkpoint | None) -> None:
-        """Set the problem and the checkpoint from which the fit resumes."""
-        self._updates.begin(problem, resume, self._claim.losses)
-        self._time_left = problem.time_limit_seconds - self._claim.elapsed
+    def limit(self, seconds: float) -> None:
+        """Set how long the attempt may run."""
+        self._time_left = seconds
 
     def final_update(self) -> AttemptUpdate:
         """Return everything that the store does not have yet."""
@@ -95,7 +115,7 @@ class Pulse:
         return self._updates.trace()
 
     def partial(self, reason: StopReason) -> str:
-        """Return the result of the latest checkpoint as JSON text, "" if there is none."""
+        """Return what there is of a result as JSON text, "" for what the store has."""
         return self._updates.partial(_OUTCOMES[reason])
 
     def _run(self) -> None:
@@ -172,9 +192,12 @@ class Pulse:
         if not self._memory.exceeded():
             return
         log.warning("takes_too_much_memory", fit=self._claim.fit_id, megabytes=self._memory.megabytes)
-        # Computing a partial result would take more memory; the store has that of the last checkpoint.
-        ending = Ending("failed", error=out_of_memory(self._memory.megabytes))
-        self._store.finish(self._claim, ending, self.progress(), self.trace())
+        failure = out_of_memory(self._memory.megabytes)
+        if self._updates.give_up(failure):
+            self._store.hand_back(self._claim, self.final_update())
+        else:
+            # Computing a partial result would take more memory; the store has that of the last checkpoint.
+            self._store.finish(self._claim, Ending("failed", error=failure), self.progress(), self.trace())
         os.kill(os.getpid(), signal.SIGKILL)
 
     def _grace(self, reason: StopReason) -> float:

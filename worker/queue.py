@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import uuid
+from functools import cache
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
@@ -59,7 +60,6 @@ class FitQueue:
         self._fits = FitStore(client, settings)
         self._upkeep = UpkeepStore(client, settings)
         self._messenger = Messenger(settings)
-        self._versions = to_json(_versions())
 
     def submit(
         self,
@@ -88,7 +88,7 @@ class FitQueue:
         fit_id = str(uuid.uuid4())
         return self._fits.submit(
             fit_id,
-            b'{"request":%b,"versions":%b}' % (to_json(request), self._versions),
+            accepted_problem(request),
             system=system,
             labels=to_json(labels),
             queue=queue,
@@ -138,6 +138,12 @@ class FitQueue:
         return self._upkeep.workers()
 
 
+def accepted_problem(request: dict[str, Any]) -> bytes:
+    """Return what is stored of an accepted request, as JSON text: it, and the software versions."""
+    return b'{"request":%b,"versions":%b}' % (to_json(request), to_json(_versions()))
+
+
+@cache
 def _versions() -> dict[str, str]:
     found = {}
     for name in _VERSIONED:

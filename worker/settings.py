@@ -23,6 +23,7 @@ class WorkerSettings(BaseSettings):
     redis_url: Annotated[str, Field(repr=False)] = "redis://127.0.0.1:6379/0"
 
     max_queued_fits: Annotated[int, Field(ge=1)] = 10_000
+    max_unfinished_batches: Annotated[int, Field(ge=1)] = 100
     results_kept_seconds: Seconds = 604_800.0
 
     # Fits that are expected to take longer are long: they wait behind small ones, but only for long_wait_seconds if no

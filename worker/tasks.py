@@ -18,24 +18,20 @@ from odelib.fitting import fit, warm_up
 from odelib.monitor import Checkpoint, Monitor
 from odelib.problem.limits import UNLIMITED
 from odelib.problem.request import parse_problem
-from worker.attempt_endings import (
-    Ending,
-    Unfinished,
-    ending_of_error,
-    ending_of_result,
-    ending_of_stop,
-    internal_error,
-    out_of_memory,
-)
+from worker.attempt_endings import Ending, Unfinished, ending_of_error, ending_of_result, ending_of_stop
+from worker.batches.chunk import ChunkRun
+from worker.batches.updates import SINGLY, ChunkUpdates
 from worker.errors import StoreUnavailable
-from worker.log import where
 from worker.memory import FitMemory, default_megabytes
-from worker.pulse import Pulse
+from worker.progress_updates import ProgressUpdates
+from worker.pulse import Pulse, Updates
 from worker.settings import WorkerSettings
 from worker.shared_flags import SharedFlags
 from worker.states import Queue
+from worker.store.batches import rows_in
 from worker.store.connection import connect
-from worker.store.leases import Claim, LeaseStore
+from worker.store.leases import Claim, ClaimedChunk, LeaseStore
+from worker.unforeseen import failure_of
 
 _MIN_RETRY_PAUSE, _MAX_RETRY_PAUSE = 0.1, 2.0  # seconds
 
@@ -97,16 +93,45 @@ class FitRunner:
 
     def _work(self, queue: Queue, claim: Claim) -> None:
         monitor, memory = Monitor(), FitMemory(self._megabytes)
-        pulse = Pulse(self._store, claim, monitor, self._settings, memory, lambda: self._flags.stopping)
         # A GPU driver maps far more memory than it uses, so the kernel's limit cannot apply.
         ceiling = nullcontext() if queue == "gpu" else memory.limited()
-        ending = _run(claim, monitor, pulse, memory, ceiling)
+        if claim.chunk is None:
+            progress = ProgressUpdates(monitor, self._settings.checkpoint_seconds)
+            pulse = self._pulse(claim, monitor, progress, memory)
+            ending = _run(claim, monitor, progress, pulse, memory, ceiling)
+        else:
+            singly = claim.checkpoint == SINGLY.encode()
+            rows = ChunkUpdates(rows_in(claim.chunk.rows), singly=singly, every=self._settings.checkpoint_seconds)
+            pulse = self._pulse(claim, monitor, rows, memory)
+            ending = self._run_chunk(claim, claim.chunk, monitor, rows, pulse, ceiling)
         if isinstance(ending, Ending):
             self._finish(claim, ending, pulse)
+            if claim.chunk is not None:  # another chunk of the batch may wait now
+                self._wake_others(queue, claim.fit_id)
         elif ending == "hand_back":
             self._hand_back(queue, claim, pulse)
         else:
             log.warning("dropped", fit=claim.fit_id, attempt=claim.token)
+
+    def _pulse(self, claim: Claim, monitor: Monitor, updates: Updates, memory: FitMemory) -> Pulse:
+        return Pulse(self._store, claim, monitor, updates, self._settings, memory, lambda: self._flags.stopping)
+
+    def _run_chunk(
+        self,
+        claim: Claim,
+        chunk: ClaimedChunk,
+        monitor: Monitor,
+        updates: ChunkUpdates,
+        pulse: Pulse,
+        ceiling: AbstractContextManager[None],
+    ) -> Ending | Unfinished:
+        request = json.loads(claim.problem)["request"]
+        run = ChunkRun(request, claim, chunk, updates, self._settings.max_deaths, self._megabytes)
+        try:
+            with pulse, ceiling:
+                return run.run(monitor)
+        except StopRequested as stop:
+            return run.ending() if stop.reason == "cancelled" else ending_of_stop(stop.reason, "")
 
     def _finish(self, claim: Claim, ending: Ending, pulse: Pulse) -> None:
         progress = pulse.progress(is_done=ending.status == "succeeded")
@@ -141,13 +166,19 @@ class FitRunner:
 
 
 def _run(
-    claim: Claim, monitor: Monitor, pulse: Pulse, memory: FitMemory, ceiling: AbstractContextManager[None]
+    claim: Claim,
+    monitor: Monitor,
+    updates: ProgressUpdates,
+    pulse: Pulse,
+    memory: FitMemory,
+    ceiling: AbstractContextManager[None],
 ) -> Ending | Unfinished:
     try:
         with pulse, ceiling:
             problem = parse_problem(json.loads(claim.problem)["request"], UNLIMITED)
             resume = _checkpoint_of(claim)
-            pulse.begin(problem, resume)
+            updates.begin(problem, resume, claim.losses)
+            pulse.limit(problem.time_limit_seconds - claim.elapsed)
             return ending_of_result(fit(problem, monitor=monitor, resume=resume, elapsed=claim.elapsed))
     except StopRequested as stop:
         return ending_of_stop(stop.reason, pulse.partial(stop.reason))
@@ -157,19 +188,8 @@ def _run(
         log.info("cannot_succeed", fit=claim.fit_id, code=error.code)
         return ending_of_error(error, pulse.partial("interrupted"))
     except Exception as error:  # noqa: BLE001  any other exception fails the fit, so that it is not tried for ever
-        if _is_out_of_memory(error):
-            log.warning("out_of_memory", fit=claim.fit_id, megabytes=memory.megabytes)
-            return Ending("failed", pulse.partial("interrupted"), out_of_memory(memory.megabytes))
-        kind = type(error).__name__
-        log.error("unforeseen", fit=claim.fit_id, kind=kind, at=where(error))
-        return Ending("failed", pulse.partial("interrupted"), internal_error(kind))
-
-
-def _is_out_of_memory(error: Exception) -> bool:
-    """Return whether memory ran out: a `MemoryError` of numpy or LLVM, or one of torch's errors."""
-    if isinstance(error, MemoryError | torch.OutOfMemoryError):
-        return True
-    return isinstance(error, RuntimeError) and "allocate memory" in str(error)
+        failure = failure_of(error, claim.fit_id, memory.megabytes)
+        return Ending("failed", pulse.partial("interrupted"), failure)
 
 
 def _checkpoint_of(claim: Claim) -> Checkpoint | None:

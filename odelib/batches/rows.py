@@ -17,6 +17,7 @@ def row_of_result(name: str, result: FitResult) -> BatchRow:
         loss=result.loss,
         parameters=result.parameters,
         initial_state=result.initial_state,
+        derived=result.derived,
         noise=result.noise,
         warnings=result.warnings,
     )

@@ -14,13 +14,16 @@ from odelib.problem.pointers import join
 from odelib.problem.request import FitProblem, parse_problem
 from odelib.problem.system import SystemDefinition
 
+NOT_YET = "not in batches yet; remove this field"
 GUESSES = "parameters"  # the field that a series of a batch has besides those of `data`
 IN_SERIES = "a batch has its series beside the request, each fitted by itself; remove this field"
 NOT_IN_ROWS = "a row of a batch's results has no place for this; remove this field, or fit the series one by one"
-_REFUSED = {
+REFUSED = {
     **dict.fromkeys(("data", "experiments", "per_experiment"), IN_SERIES),
-    **dict.fromkeys(("predictions", "hold_out", "continue_from"), NOT_IN_ROWS),
+    **dict.fromkeys(("predictions", "hold_out"), NOT_IN_ROWS),
+    **dict.fromkeys(("continue_from", "webhook"), NOT_YET),
 }
+"""The fields of a fit request that the request of a batch may not have, and why."""
 
 
 def batch_mistakes(request: Mapping[str, Any], limits: Limits | None = None) -> list[FieldError]:
@@ -35,8 +38,8 @@ def batch_mistakes(request: Mapping[str, Any], limits: Limits | None = None) -> 
     >>> [mistake.pointer for mistake in batch_mistakes(request)]
     ['/hold_out', '/solver/rtol']
     """
-    refused = [FieldError(join("", name), detail) for name, detail in _REFUSED.items() if request.get(name)]
-    shared = {name: value for name, value in request.items() if name not in _REFUSED}
+    refused = [FieldError(join("", name), detail) for name, detail in REFUSED.items() if request.get(name)]
+    shared = {name: value for name, value in request.items() if name not in REFUSED}
     try:
         parse_problem({**shared, "data": _stand_in(shared, limits or Limits())}, limits)
     except ProblemError as error:
@@ -47,19 +50,17 @@ def batch_mistakes(request: Mapping[str, Any], limits: Limits | None = None) -> 
 def member_request(request: Mapping[str, Any], series: Mapping[str, Any]) -> dict[str, Any]:
     """Return the fit request of one series; neither is checked.
 
-    A number among the series' own `parameters` replaces the guess of the request's entry, anything else the entry.
+    A number among the series' own `parameters` replaces the guess of the request's entry, an object its fields.
     """
     data = {name: value for name, value in series.items() if name != GUESSES}
-    shared = {name: value for name, value in request.items() if name not in _REFUSED}
+    shared = {name: value for name, value in request.items() if name not in REFUSED}
     own = series.get(GUESSES)
     if not isinstance(own, Mapping):
         return {**shared, "data": data}
     entries = shared.get(GUESSES)
     entries = dict(entries) if isinstance(entries, Mapping) else {}
     for name, value in own.items():
-        entry = entries.get(name)
-        keeps = isinstance(entry, Mapping) and isinstance(value, int | float)
-        entries[name] = {**entry, "guess": value} if keeps and isinstance(entry, Mapping) else value
+        entries[name] = _replaced(entries.get(name), value)
     return {**shared, GUESSES: entries, "data": data}
 
 
@@ -77,6 +78,19 @@ def parse_member(request: Mapping[str, Any], series: Any, limits: Limits | None 
         return parse_problem(member_request(request, series), limits)
     except ProblemError as error:
         raise ProblemError([_at_series(each, request, own) for each in error.errors]) from None
+
+
+def _replaced(shared: Any, own: Any) -> Any:
+    """Return the entry of an unknown of a series. shared: that of the request, None if it has none."""
+    fields = {"guess": own} if _is_guess(own) else own
+    settings = {"guess": shared} if _is_guess(shared) else shared
+    if not (isinstance(settings, Mapping) and isinstance(fields, Mapping)) or (_is_guess(own) and _is_guess(shared)):
+        return own
+    return {**settings, **fields}
+
+
+def _is_guess(entry: Any) -> bool:
+    return isinstance(entry, int | float)
 
 
 def _at_series(mistake: FieldError, request: Mapping[str, Any], own: Mapping[str, Any]) -> FieldError:

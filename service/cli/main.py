@@ -11,6 +11,7 @@ import typer
 from rich.markup import escape
 
 from service.cli.commands.api import api
+from service.cli.commands.batch import batch
 from service.cli.commands.cancel import cancel
 from service.cli.commands.export import export
 from service.cli.commands.fit import fit
@@ -33,6 +34,7 @@ COMMANDS = (
     serve,
     fit,
     submit,
+    batch,
     simulate,
     import_,
     export,

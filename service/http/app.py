@@ -13,7 +13,7 @@ from service.http.middleware.cross_origin import CrossOriginMiddleware
 from service.http.middleware.head_requests import HeadMiddleware
 from service.http.middleware.request_ids import RequestIdMiddleware
 from service.http.openapi import DESCRIPTION, INTERFACE_VERSION, TITLE, openapi_document, operation_id
-from service.http.routes import events, files, fits, health, metrics, simulations, systems
+from service.http.routes import batches, events, files, fits, health, metrics, simulations, systems
 from service.http.state import attach
 from service.settings import ServiceSettings
 from worker.settings import WorkerSettings
@@ -22,6 +22,7 @@ ROUTERS = (
     fits.router,
     events.router,
     files.router,
+    batches.router,
     simulations.router,
     systems.router,
     health.router,

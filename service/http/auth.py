@@ -16,11 +16,11 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from service.http.callers import Caller
 from service.http.errors import ServiceError, problem_response, queue_error
 from service.http.state import State
-from worker.errors import FitNotFound, WorkerError
+from worker.errors import BatchNotFound, FitNotFound, WorkerError
 from worker.store.api_keys import ApiKey, digest_of
 
 OPEN_PATHS = frozenset({"/health/live", "/health/ready", "/docs", "/openapi.json"})
-_OF_ONE_FIT = re.compile(r"/fits/([^/]+)")
+_OF_ONE = re.compile(r"/(fits|batches)/([^/]+)")
 _KNOWN_SECONDS = 2.0  # a new or revoked key takes effect after this time at the latest
 _MAX_KNOWN = 10_000
 
@@ -58,10 +58,8 @@ class KeyMiddleware:
         needed = "read" if scope["method"] in ("GET", "HEAD", "OPTIONS") else "submit"
         if needed not in caller.scopes:
             raise ServiceError("forbidden", f"this key has not the scope {needed!r}")
-        if caller.owner and (found := _OF_ONE_FIT.match(scope["path"])):
-            record = await state.in_thread(state.queue.get, found[1], result=False)
-            if record.owner != caller.owner:
-                raise FitNotFound(found[1])
+        if caller.owner and (found := _OF_ONE.match(scope["path"])):
+            await _check_owner(state, found[1], found[2], caller.owner)
         return caller
 
     async def _caller(self, state: State, headers: Headers) -> Caller:
@@ -91,6 +89,15 @@ class KeyMiddleware:
             self._are_any = await state.in_thread(state.keys.are_any)
             self._are_any_until = time.monotonic() + _KNOWN_SECONDS
         return self._are_any
+
+
+async def _check_owner(state: State, kind: str, its_id: str, owner: str) -> None:
+    """Raise `FitNotFound` or `BatchNotFound` for a fit or batch of another key."""
+    if kind == "batches":
+        if (await state.in_thread(state.batches.get, its_id)).owner != owner:
+            raise BatchNotFound(its_id)
+    elif (await state.in_thread(state.queue.get, its_id, result=False)).owner != owner:
+        raise FitNotFound(its_id)
 
 
 def _unauthorized() -> ServiceError:

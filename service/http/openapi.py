@@ -16,11 +16,13 @@ from fastapi.openapi.utils import get_openapi
 from fastapi.routing import APIRoute
 from pydantic.json_schema import models_json_schema
 
+from odelib.problem.batches import REFUSED
 from odelib.problem.request import FitProblem
 from odelib.problem.series import Experiment, Series
 from odelib.result import FitResult
 from service.http.parameters import KEY_PATTERN
-from service.http.schemas import FitProblemAnswer, PartialFit, Problem, ValidRequest
+from service.http.schemas import Fit, FitProblemAnswer, PartialFit, Problem, ValidRequest
+from worker.states import STATUSES
 
 INTERFACE_VERSION = "0.3.0"
 TITLE = "odefit"
@@ -32,6 +34,7 @@ DESCRIPTION = (
 )
 _TAGS = [
     {"name": "fits", "description": "Submit, read, list, cancel and delete fits."},
+    {"name": "batches", "description": "Many series of one model, each fitted by itself."},
     {"name": "simulations", "description": "Trajectories at the guesses, at once."},
     {"name": "systems", "description": "The catalogue of systems."},
     {"name": "health", "description": "Whether the service is running and accepts fits. No key needed."},
@@ -42,6 +45,7 @@ _HEADERS = {
     "Retry-After": ("Seconds to wait before the next request.", "integer"),
     "Preference-Applied": ("The `Prefer` that the service applied.", "string"),
     "Idempotency-Replayed": ("`true` if an earlier request with this key submitted the fit.", "string"),
+    "Next-Cursor": ("The `cursor` of the next request; absent after the last row of a batch.", "integer"),
     "ETag": ("Changes with the fit; send it as `If-None-Match` to get 304 while it does not.", "string"),
 }
 _OF_SUBMISSIONS = ("Location", "Retry-After", "Preference-Applied", "Idempotency-Replayed")
@@ -100,6 +104,7 @@ def _build(app: FastAPI) -> Node:
     _describe_submission(document["paths"]["/fits"]["post"])
     _tag_validation(document["paths"]["/fits"]["post"])
     _describe_simulation(document["paths"]["/simulations"]["post"], schemas)
+    _describe_batches(document["paths"], schemas)
     _describe_reading(document["paths"]["/fits/{fit_id}"]["get"])
     _describe_keys(document)
     _describe_error_headers(document)
@@ -119,7 +124,8 @@ def _build(app: FastAPI) -> Node:
 def _add_models(schemas: Node) -> None:
     """Add the models of the request, and those that no route declares as its response model."""
     _, definitions = models_json_schema(
-        [(FitProblem, "validation"), (Problem, "serialization")], ref_template=_REFERENCE + "{model}"
+        [(FitProblem, "validation"), (Problem, "serialization")],
+        ref_template=_REFERENCE + "{model}",
     )
     for name, schema in definitions["$defs"].items():
         if name in schemas and schemas[name] != schema:
@@ -137,9 +143,9 @@ def _add_models(schemas: Node) -> None:
 
 
 def _tag_validation(operation: Node) -> None:
-    """Say how to tell a fit from a valid request: the statuses of fits are open, so that only one of them is mapped."""
+    """Say how to tell a fit from a valid request."""
     schema = operation["responses"]["200"]["content"]["application/json"]["schema"]
-    mapping = {"valid": _REFERENCE + ValidRequest.__name__}
+    mapping = {"valid": _REFERENCE + ValidRequest.__name__} | dict.fromkeys(STATUSES, _REFERENCE + Fit.__name__)
     schema["discriminator"] = {"propertyName": "status", "mapping": mapping}
 
 
@@ -198,6 +204,53 @@ def _describe_simulation(operation: Node, schemas: Node) -> None:
         "required": True,
         "content": {"application/json": {"schema": {"$ref": _REFERENCE + "SimulationRequest"}, "examples": EXAMPLES}},
     }
+
+
+def _describe_batches(paths: Node, schemas: Node) -> None:
+    """Add the body: a fit request without data, and series that may have their own guesses."""
+    request = schemas["BatchFitRequest"] = copy.deepcopy(schemas[FitProblem.__name__])
+    request["title"] = "BatchFitRequest"
+    request["description"] = "What all series of a batch have in common: a fit request without data."
+    for name in REFUSED:
+        del request["properties"][name]
+    series = schemas["BatchSeries"] = copy.deepcopy(schemas[Experiment.__name__])
+    series["title"] = "BatchSeries"
+    series["description"] = "A series of a batch, perhaps with its own guesses."
+    series["properties"]["parameters"] = request["properties"]["parameters"] | {"description": "Its own guesses."}
+    schemas["BatchRequest"] = {
+        "title": "BatchRequest",
+        "description": "The body of `POST /batches`.",
+        "type": "object",
+        "additionalProperties": False,
+        "required": ["request", "series"],
+        "properties": {
+            "request": {"$ref": _REFERENCE + "BatchFitRequest"},
+            "series": {"type": "array", "items": {"$ref": _REFERENCE + "BatchSeries"}, "minItems": 1},
+        },
+    }
+    operation = paths["/batches"]["post"]
+    operation["requestBody"] = {
+        "required": True,
+        "description": "One object; or as `application/x-ndjson` the request, then a series a line.",
+        "content": {
+            "application/json": {"schema": {"$ref": _REFERENCE + "BatchRequest"}},
+        },
+    }
+    _add_parameter(
+        operation,
+        "Idempotency-Key",
+        "A repeated key with the same body returns the same batch.",
+        minLength=1,
+        maxLength=255,
+        pattern=KEY_PATTERN,
+    )
+    for status in ("200", "202"):
+        operation["responses"][status]["headers"] = _headers("Location", "Retry-After", "Idempotency-Replayed")
+    results = paths["/batches/{batch_id}/results"]["get"]
+    # Content types other than those of JSON are described in words: generators of clients reject those that they do not
+    # know, and the whole operation with them.
+    del results["responses"]["200"]["content"]
+    results["responses"]["200"]["headers"] = _headers("Next-Cursor")
 
 
 def _describe_reading(operation: Node) -> None:

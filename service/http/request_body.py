@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import json
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from contextlib import contextmanager
 
 from starlette.requests import ClientDisconnect
@@ -15,21 +15,27 @@ from service.http.errors import ServiceError
 MIN_BYTES_PER_SECOND = 10_000  # slower senders are refused
 
 
-def check_headers(content_type: str | None, content_encoding: str | None) -> None:
-    """Refuse everything but plain JSON in UTF-8 (415)."""
+JSON = "application/json"
+LINES = "application/x-ndjson"
+_LINES_BYTES = 256 * 2**10  # of lines that are processed together
+
+
+def check_headers(content_type: str | None, content_encoding: str | None, allowed: Sequence[str] = (JSON,)) -> str:
+    """Return the media type. Refuses everything but the allowed ones, plain and in UTF-8 (415)."""
     if content_encoding is not None:
         raise ServiceError(
             "unsupported_media_type",
             f"Content-Encoding {content_encoding!r:.80} is not supported; send the JSON unencoded, without this header",
         )
     media_type, _, parameters = (content_type or "").partition(";")
-    if media_type.strip().lower() != "application/json":
+    if media_type.strip().lower() not in allowed:
         received = f"not {media_type.strip()!r:.80}" if media_type.strip() else "and it is missing"
-        raise ServiceError("unsupported_media_type", f"the Content-Type must be application/json, {received}")
+        raise ServiceError("unsupported_media_type", f"the Content-Type must be {' or '.join(allowed)}, {received}")
     for parameter in parameters.split(";"):
         name, _, value = parameter.partition("=")
         if name.strip().lower() == "charset" and value.strip().strip('"').lower() not in ("utf-8", "utf8"):
             raise ServiceError("unsupported_media_type", f"the charset must be utf-8, not {value.strip()!r:.80}")
+    return media_type.strip().lower()
 
 
 class BodyBudget:
@@ -86,14 +92,51 @@ async def read_body(
                 chunks.append(chunk)
                 limit.reschedule(due + size / MIN_BYTES_PER_SECOND)
     except TimeoutError:
-        detail = (
-            f"the body did not arrive within {seconds:g} s plus one second for each {MIN_BYTES_PER_SECOND} bytes; "
-            "send it faster"
-        )
-        raise ServiceError("request_timeout", detail, headers={"Connection": "close"}) from None
+        raise _too_slow(seconds) from None
     except ClientDisconnect:  # nobody reads this answer
         raise ServiceError("bad_request", "the client closed the connection before the whole body arrived") from None
     return b"".join(chunks)
+
+
+async def read_lines(
+    stream: AsyncIterator[bytes], content_length: str | None, max_bytes: int, max_line_bytes: int, seconds: float
+) -> AsyncIterator[list[bytes]]:
+    """Yield the lines of a body as they arrive, many at a time, so that a body of any size takes little memory.
+
+    Refuses more than `max_bytes` (413), a line of more than `max_line_bytes` (413), and a sender that is waited for
+    longer than `seconds` plus one second for each `MIN_BYTES_PER_SECOND` bytes (408).
+    """
+    if content_length is not None and content_length.isdecimal() and int(content_length[:20]) > max_bytes:
+        raise _too_large(max_bytes)
+    clock, size, waited = asyncio.get_running_loop().time, 0, 0.0
+    rest, lines, held = b"", [], 0
+    while True:
+        began = clock()
+        try:
+            async with asyncio.timeout(seconds + size / MIN_BYTES_PER_SECOND - waited):
+                chunk = await anext(stream, None)
+        except TimeoutError:
+            raise _too_slow(seconds) from None
+        except ClientDisconnect:  # nobody reads this answer
+            raise ServiceError("bad_request", "the client closed the connection before the body arrived") from None
+        waited += clock() - began
+        if chunk is None:
+            break
+        size += len(chunk)
+        if size > max_bytes:
+            raise _too_large(max_bytes)
+        first, *others = chunk.split(b"\n")
+        rest += first
+        for line in others:
+            lines.append(rest)
+            held += len(rest)
+            rest = line
+        if len(rest) > max_line_bytes:
+            raise ServiceError("body_too_large", f"a line is longer than the limit of {max_line_bytes} bytes")
+        if held > _LINES_BYTES:
+            yield lines
+            lines, held = [], 0
+    yield [*lines, rest]
 
 
 def digest(body: bytes) -> str:
@@ -104,3 +147,11 @@ def digest(body: bytes) -> str:
 
 def _too_large(max_bytes: int) -> ServiceError:
     return ServiceError("body_too_large", f"the body is larger than the limit of {max_bytes} bytes; send less data")
+
+
+def _too_slow(seconds: float) -> ServiceError:
+    detail = (
+        f"the body did not arrive within {seconds:g} s plus one second for each {MIN_BYTES_PER_SECOND} bytes; "
+        "send it faster"
+    )
+    return ServiceError("request_timeout", detail, headers={"Connection": "close"})

@@ -86,6 +86,53 @@ class FitProblemAnswer(BaseModel):
     versions: dict[str, str]
 
 
+class BatchCounts(BaseModel):
+    """How many series of a batch have which status and outcome."""
+
+    status: Annotated[
+        dict[str, int],
+        Field(description="`queued`, `running`, `succeeded`, `failed` and `cancelled`, where there are any."),
+    ]
+    outcome: Annotated[dict[str, int], Field(description="The outcomes of the series that have a result.")]
+
+
+class BatchProgress(BaseModel):
+    """How far a batch has come."""
+
+    done: Annotated[int, Field(description="Series that have ended.")]
+    series: Annotated[int, Field(description="All series.")]
+    fraction: Annotated[float, Field(description="done / series.")]
+
+
+class Batch(BaseModel):
+    """A batch. Fields that do not exist yet are absent."""
+
+    id: str
+    status: Annotated[
+        str,
+        Field(
+            description="`queued`, `running`, `succeeded` when all series have ended, failed or not, or `cancelled`; "
+            "more may be added."
+        ),
+    ]
+    system: Annotated[str, Field(description="Name of the catalogue system, or `custom` for your own definition.")]
+    created_at: datetime
+    started_at: datetime | None = None
+    finished_at: datetime | None = None
+    expires_at: Annotated[datetime | None, Field(description="When the batch will be deleted.")] = None
+    labels: dict[str, str]
+    series: Annotated[int, Field(description="How many series it has.")]
+    counts: BatchCounts
+    progress: BatchProgress
+
+
+class BatchList(BaseModel):
+    """A page of batches, newest first."""
+
+    batches: list[Batch]
+    next_cursor: Annotated[str | None, Field(description="Absent on the last page.")] = None
+
+
 class SystemExample(BaseModel):
     """Values for which a system shows its typical behaviour."""
 

@@ -18,6 +18,7 @@ from odelib.problem.limits import Limits
 from service.http.callers import Caller
 from service.http.request_body import BodyBudget, check_headers, read_body
 from service.settings import ServiceSettings
+from worker.batch_queue import BatchQueue
 from worker.queue import FitListener, FitQueue
 from worker.settings import WorkerSettings
 from worker.simulations.queue import SimulationQueue
@@ -49,6 +50,7 @@ class State:
     queue: FitQueue
     listener: FitListener
     simulations: SimulationQueue
+    batches: BatchQueue
     body_budget: BodyBudget
     metrics: MetricsStore
     keys: KeyStore
@@ -95,6 +97,7 @@ def attach(app: FastAPI, settings: ServiceSettings, queue_settings: WorkerSettin
         FitQueue(queue_settings),
         FitListener(queue_settings),
         SimulationQueue(queue_settings),
+        BatchQueue(queue_settings),
         BodyBudget(settings.max_received_bytes),
         MetricsStore(queue_settings),
         KeyStore(queue_settings),

@@ -5,7 +5,8 @@ The words after the language of a fenced block say how the tests check it:
     json request            a request that is accepted
     json part               some fields of a request, which is accepted with them
     json refused POINTER …  a request that is rejected with exactly these pointers
-    json fit, json result, json problem    responses
+    json fit, json result, json problem, json batch, json row    responses
+    json many               a batch that is accepted
     python run              code that runs, block after block of its page
 """
 
@@ -25,6 +26,7 @@ from pydantic import BaseModel
 from odelib.errors import ProblemError, SolveError
 from odelib.fitting import fit
 from odelib.optimisers.base import STOP_MESSAGES
+from odelib.problem.batches import batch_mistakes, parse_member
 from odelib.problem.catalogue import CATALOGUE
 from odelib.problem.expressions.vocabulary import FUNCTIONS
 from odelib.problem.hold_out import HoldOut
@@ -39,12 +41,13 @@ from odelib.problem.solver import Solver
 from odelib.problem.stages import AdamStage, LbfgsbStage, LeastSquaresStage, MultipleShootingStage, MultiStartStage
 from odelib.problem.system import SystemDefinition
 from odelib.problem.unknowns import Unknown
-from odelib.result import OUTCOMES, FitResult, OutcomeCode, WarningCode
+from odelib.result import OUTCOMES, BatchRow, FitResult, OutcomeCode, WarningCode
 from service.cli.main import app
 from service.http.errors import ERRORS, invalid_request, problem_response
+from service.http.routes.batches import BatchListQuery, ResultsQuery
 from service.http.routes.files import PlotQuery
 from service.http.routes.fits import FitQuery, ListQuery, SubmitQuery
-from service.http.schemas import Fit, Problem
+from service.http.schemas import Batch, Fit, Problem
 from worker.attempt_endings import died_too_often, internal_error, no_gpu, out_of_memory
 
 ROOT = Path(__file__).parents[2]
@@ -52,8 +55,15 @@ DOCS = ROOT / "docs"
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 PAGES = [
     "index", "tutorial", "command-line", "problem-language", "results", "errors", "routes", "choosing-a-method",
-    "how-to-add-a-system", "how-to-add-an-optimiser",
+    "how-to-add-a-system", "how-to-add-an-optimiser", "batches",
 ]  # fmt: skip
+RESPONSES: dict[str, type[BaseModel]] = {
+    "fit": Fit,
+    "result": FitResult,
+    "problem": Problem,
+    "batch": Batch,
+    "row": BatchRow,
+}
 BASE: dict[str, Any] = {
     "system": "lotka-volterra",
     "data": {"times": [0.0, 0.1, 0.2], "values": {"prey": [1.02, 1.05, 1.11], "predator": [0.97, 0.9, 0.71]}},
@@ -92,8 +102,9 @@ def blocks(info: str) -> list[Block]:
 
 
 def test_every_json_and_python_block_says_how_to_check_it() -> None:
-    known = ("json request", "json part", "json refused", "json fit", "json result", "json problem", "python run")
-    unmarked = [str(b) for b in blocks("json") + blocks("python") if not b.info.startswith(known)]
+    known = ("request", "part", "refused", "fit", "result", "problem", "batch", "row", "many")
+    marked = (*(f"json {word}" for word in known), "python run")
+    unmarked = [str(b) for b in blocks("json") + blocks("python") if not b.info.startswith(marked)]
     assert unmarked == []
     assert len(blocks("json request")) >= 2
     assert len(blocks("python run")) >= 4
@@ -102,6 +113,14 @@ def test_every_json_and_python_block_says_how_to_check_it() -> None:
 @pytest.mark.parametrize("block", blocks("json request"), ids=str)
 def test_requests_are_accepted(block: Block) -> None:
     parse_problem(json.loads(block.text))
+
+
+@pytest.mark.parametrize("block", blocks("json many"), ids=str)
+def test_batches_are_accepted(block: Block) -> None:
+    batch = json.loads(block.text)
+    assert batch_mistakes(batch["request"]) == []
+    for series in batch["series"]:
+        parse_member(batch["request"], series)
 
 
 @pytest.mark.parametrize("block", blocks("json part"), ids=str)
@@ -120,7 +139,7 @@ def test_refused_requests_get_their_pointers(block: Block) -> None:
 
 @pytest.mark.parametrize(
     ("block", "model"),
-    [(b, m) for info, m in (("fit", Fit), ("result", FitResult), ("problem", Problem)) for b in blocks(f"json {info}")],
+    [(b, m) for info, m in RESPONSES.items() for b in blocks(f"json {info}")],
     ids=str,
 )
 def test_responses_have_the_form_of_responses(block: Block, model: type[BaseModel]) -> None:
@@ -284,7 +303,7 @@ def test_error_codes_are_listed_with_their_status() -> None:
 
 
 def test_every_query_parameter_is_described() -> None:
-    for query in (ListQuery, FitQuery, SubmitQuery, PlotQuery):
+    for query in (ListQuery, FitQuery, SubmitQuery, PlotQuery, BatchListQuery, ResultsQuery):
         assert missing(query.model_fields, "routes") == []
 
 

@@ -13,6 +13,7 @@ from tests.failures.requests import decay
 from tests.processes import kill_redis, redis_server, wait_for
 from tests.worker.conftest import Store, open_store
 from worker.memory import FitMemory
+from worker.progress_updates import ProgressUpdates
 from worker.pulse import Pulse
 from worker.store.keys import KEYS
 from worker.store.leases import Claim
@@ -27,8 +28,10 @@ PROBLEM = parse_problem(decay(3))
 
 
 def pulse_of(store: Store, claim: Claim, monitor: Monitor) -> Pulse:
-    pulse = Pulse(store.leases, claim, monitor, store.settings, FitMemory(10_000), lambda: False)
-    pulse.begin(PROBLEM, None)
+    updates = ProgressUpdates(monitor, store.settings.checkpoint_seconds)
+    updates.begin(PROBLEM, None)
+    pulse = Pulse(store.leases, claim, monitor, updates, store.settings, FitMemory(10_000), lambda: False)
+    pulse.limit(PROBLEM.time_limit_seconds)
     return pulse
 
 

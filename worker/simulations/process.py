@@ -1,6 +1,6 @@
 """A simulation process: answers one task after the other, and keeps the compiled equations.
 
-A task is a simulation, or a file of a finished fit (a plot or a table).
+A task is a simulation, or a file of a finished fit (a plot or a table) or batch (a table).
 
     python -m worker.simulations.process PARENT
 
@@ -23,12 +23,15 @@ import structlog
 from odelib.errors import FitError, OdelibError, StopReason, StopRequested
 from odelib.problem.limits import UNLIMITED
 from odelib.result import FitResult
+from worker.batches.columns import parquet
 from worker.errors import WorkerError
 from worker.log import configure_logging, where
 from worker.memory import FitMemory, default_megabytes
 from worker.parent_death import end_with_parent
 from worker.settings import WorkerSettings
 from worker.simulations.queue import FAILED, SUCCEEDED
+from worker.store.batches import BatchStore
+from worker.store.connection import connect
 from worker.store.files import FileStore
 from worker.store.simulations import SimulationStore
 
@@ -101,6 +104,7 @@ class Simulator:
         self._settings = settings
         self._store = SimulationStore(settings)
         self._files = FileStore(settings)
+        self._batches = BatchStore(connect(settings.redis_url, retries=1), settings)
         self._megabytes = settings.fit_memory_mb or default_megabytes(os.cpu_count() or 1)
 
     def run(self) -> None:
@@ -120,20 +124,24 @@ class Simulator:
         memory = FitMemory(self._megabytes)
         try:
             with Watch(self._store, simulation, self._settings, memory) as watch, memory.limited():
-                answer = _perform(task, watch, self._files)
+                answer = _perform(task, watch, self._files, self._batches)
         except StopRequested as stop:
             log.info("simulation_stopped", simulation=simulation, reason=stop.reason)
             return
         self._store.answer(simulation, answer)
 
 
-def _perform(task: bytes, watch: Watch, files: FileStore) -> bytes:
+def _perform(task: bytes, watch: Watch, files: FileStore, batches: BatchStore) -> bytes:
     """Return the answer to a task."""
     try:
         asked = json.loads(task)
-        return SUCCEEDED + (
-            _simulate(asked["request"], watch) if asked["kind"] == "simulation" else _draw(asked, files)
-        )
+        match asked["kind"]:
+            case "simulation":
+                return SUCCEEDED + _simulate(asked["request"], watch)
+            case "batch":
+                return SUCCEEDED + _table(asked["batch"], batches)
+            case _:
+                return SUCCEEDED + _draw(asked, files)
     except (StopRequested, WorkerError):
         raise
     except MemoryError:
@@ -169,6 +177,11 @@ def _draw(asked: dict[str, Any], files: FileStore) -> bytes:
         content = to_svg(plot_kind(problem, result, asked["plot"]))
     files.keep(asked["fit"], asked["name"], content)
     return content
+
+
+def _table(batch_id: str, batches: BatchStore) -> bytes:
+    ready = batches.ready_rows(batch_id, 0)
+    return parquet(json.loads(ready.problem)["request"], batches.rows(ready))
 
 
 def _failure(code: str, detail: str) -> bytes:

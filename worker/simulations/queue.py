@@ -36,6 +36,10 @@ class SimulationQueue:
         """Return a file made of a result: a plot of some kind, or else the table. Raises as `run`."""
         return await self.run(json.dumps({"kind": "file", "fit": fit_id, "name": name, "plot": plot}).encode())
 
+    async def make_batch_table(self, batch_id: str) -> bytes:
+        """Return the rows of a batch as a Parquet file. Raises as `run`."""
+        return await self.run(json.dumps({"kind": "batch", "batch": batch_id}).encode())
+
     async def run(self, task: bytes) -> bytes:
         """Return the answer to a task. If the call is cancelled, so is the task.
         Raises `SimulationsFull`, `NoWorker`, `SimulationTimeout`,

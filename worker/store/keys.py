@@ -51,6 +51,24 @@ KEYS: Final = {
     "MISSING": _PREFIX + "missing:",
     # sorted set of the ids of ended fits whose webhook is to be delivered; score: when
     "WEBHOOKS": _PREFIX + "webhooks",
+    # + id: hash, a batch of series
+    "BATCH": _PREFIX + "batch:",
+    # + id of a batch: hash, chunk → its series, as compressed lines of JSON, until their rows are there
+    "BATCH_SERIES": _PREFIX + "batch-series:",
+    # + id of a batch: list, the place of the first series of each chunk, then the number of all series
+    "BATCH_STARTS": _PREFIX + "batch-starts:",
+    # + id of a batch: hash, chunk → the rows of its series, as compressed lines of JSON
+    "BATCH_ROWS": _PREFIX + "batch-rows:",
+    # + id of a batch: hash, chunk that ended before all rows were there → what happened to the other series (JSON)
+    "BATCH_ENDS": _PREFIX + "batch-ends:",
+    # + id of a batch: hash, status:… and outcome:… → number of series
+    "BATCH_COUNTS": _PREFIX + "batch-counts:",
+    # + id of a batch: set of the ids of its chunks that wait or run
+    "BATCH_OPEN": _PREFIX + "batch-open:",
+    # + id of a key, or empty for all: sorted set of the ids of batches; score: the order of acceptance
+    "BATCH_INDEX": _PREFIX + "batch-index:",
+    # sorted set of the ids of ended batches; score: when they expire
+    "BATCH_EXPIRIES": _PREFIX + "batch-expiries",
     # list of the ids of waiting simulations
     "SIMULATIONS": _PREFIX + "simulations",
     # + id: the request of a simulation, JSON, for as long as its caller waits
@@ -75,5 +93,18 @@ RECORD_FIELDS: Final = (
     "expires_at",
     "progress",
     "error",
+    "owner",
+)
+
+# The fields of a batch that scripts return, in this order, between its id and its counts.
+BATCH_FIELDS: Final = (
+    "status",
+    "system",
+    "created_at",
+    "labels",
+    "series",
+    "started_at",
+    "finished_at",
+    "expires_at",
     "owner",
 )

@@ -16,13 +16,28 @@ from worker.store.scripts import Scripts
 
 
 @dataclass(frozen=True)
+class ClaimedChunk:
+    """What a chunk of a batch has besides a fit.
+
+    first: the place of its first series in the batch. series, rows: as compressed lines of JSON, the rows of earlier
+    attempts, None if there are none. deaths: how often the worker died since the last of them.
+    """
+
+    first: int
+    series: bytes
+    rows: bytes | None
+    deaths: int
+
+
+@dataclass(frozen=True)
 class Claim:
-    """A fit under a lease.
+    """A fit, or a chunk of a batch, under a lease.
 
     token: the fencing token, required for every write; the number of this attempt.
     elapsed: running time of the earlier attempts in seconds.
     problem: JSON text, as accepted. checkpoint: JSON text of the last one, None if there is none. losses: the entries
     of earlier attempts (see `Trace`), None if there are none. request_id: of the HTTP request that submitted it.
+    chunk: None for a fit. The problem of a chunk is that of its batch, without data.
     """
 
     fit_id: str
@@ -32,6 +47,7 @@ class Claim:
     checkpoint: bytes | None
     losses: bytes | None = None
     request_id: str | None = None
+    chunk: ClaimedChunk | None = None
 
 
 @dataclass(frozen=True)
@@ -64,11 +80,11 @@ class AttemptUpdate:
     progress: str = ""
     checkpoint: str = ""
     position: tuple[int, int] = (0, 0)
-    partial: str = ""
+    partial: str | bytes = ""
     partial_outcome: str = ""
     trace: Trace = Trace()
 
-    def arguments(self) -> tuple[str | float, ...]:
+    def arguments(self) -> tuple[str | bytes | float, ...]:
         """Return the arguments of the scripts, in the order of `update_from` in prelude.lua."""
         seconds = f"{self.seconds:.6f}"
         return (
@@ -107,9 +123,13 @@ class LeaseStore:
         fields = self._scripts.run("claim", queue, self._lease, self._patience)
         if not fields:
             return None
-        fit_id, token, elapsed, problem, checkpoint, losses, request = fields
+        fit_id, token, elapsed, problem, checkpoint, losses, request, *of_chunk = fields
+        chunk = None
+        if of_chunk:
+            first, series, rows, deaths = of_chunk
+            chunk = ClaimedChunk(int(first), series, rows, int(deaths))
         request_id = request.decode() if request else None
-        return Claim(fit_id.decode(), token.decode(), float(elapsed), problem, checkpoint, losses, request_id)
+        return Claim(fit_id.decode(), token.decode(), float(elapsed), problem, checkpoint, losses, request_id, chunk)
 
     def pulse(self, claim: Claim, update: AttemptUpdate) -> PulseReply:
         """Renew the lease, or take it back if it lapsed and nobody else has it; save the update."""

@@ -15,6 +15,10 @@
 --   parameters, losses           of the latest progress: the best values, and the entries [step,loss]
 --   webhook, webhook_attempts    url and secret (JSON), until it was delivered
 --   result, outcome              once the fit has ended, if there is a result
+--
+-- A chunk of a batch is a job like a fit, under the id BATCH/NUMBER, which no route shows; see batch_prelude.lua. It has
+--   batch, chunk, size           the id of the batch, its number there, and how many series it has
+--   partial, partial_outcome     the rows of series that are done, and their counts (JSON)
 
 local function now()
   local time = redis.call('TIME')
@@ -89,12 +93,14 @@ end
 -- The only place where a fit changes its status.
 local function move(id, to)
   local fit = FIT .. id
-  local from, system, sequence, owner = unpack(redis.call('HMGET', fit, 'status', 'system', 'sequence', 'owner'))
+  local from, system, sequence, owner, batch =
+    unpack(redis.call('HMGET', fit, 'status', 'system', 'sequence', 'owner', 'batch'))
   if not MOVES[from][to] then
     error('a fit cannot move from ' .. from .. ' to ' .. to)
   end
   if from ~= to then
     redis.call('HSET', fit, 'status', to)
+    if batch then return end
     for _, index in ipairs(indexes(from, system, owner)) do redis.call('ZREM', index, id) end
     for _, index in ipairs(indexes(to, system, owner)) do redis.call('ZADD', index, sequence, id) end
   end
@@ -137,6 +143,8 @@ local function count_end(id, status, outcome, failure, stages, at)
   end
 end
 
+local end_chunk  -- in batch_prelude.lua
+
 -- End a fit, for good. stages: seconds by kind of stage. result, failure (the error), progress: JSON; '' or nil if there is none.
 local function end_fit(id, status, kept, result, failure, progress, stages)
   local fit = FIT .. id
@@ -145,6 +153,7 @@ local function end_fit(id, status, kept, result, failure, progress, stages)
   redis.call('ZREM', CANCELLING, id)
   redis.call('ZREM', READY .. redis.call('HGET', fit, 'queue'), id)
   move(id, status)
+  if redis.call('HEXISTS', fit, 'batch') == 1 then return end_chunk(id, status, kept, result, failure, stages) end
   if not result or result == '' then result = partial_result(id, status) end
   local at = now()
   redis.call('HDEL', fit, 'checkpoint', 'stage', 'step', 'partial', 'partial_outcome', 'deaths')
@@ -231,7 +240,8 @@ local function has_expired(id)
 end
 
 local function exists(id)
-  return redis.call('EXISTS', FIT .. id) == 1 and not has_expired(id)
+  local fit = FIT .. id
+  return redis.call('EXISTS', fit) == 1 and redis.call('HEXISTS', fit, 'batch') == 0 and not has_expired(id)
 end
 
 -- Remove an ended fit, its index entries and its idempotency key.

@@ -90,12 +90,12 @@ def to_record(fields: Sequence[Any]) -> FitRecord:
         id=fit_id.decode(),
         status=status.decode(),
         system=system.decode(),
-        created_at=_iso(created),
+        created_at=iso_time(created),
         labels=json.loads(labels),
         attempts=int(attempts),
-        started_at=_iso(started) if started else None,
-        finished_at=_iso(finished) if finished else None,
-        expires_at=_iso(expires) if expires else None,
+        started_at=iso_time(started) if started else None,
+        finished_at=iso_time(finished) if finished else None,
+        expires_at=iso_time(expires) if expires else None,
         progress=json.loads(progress) if progress else None,
         error=json.loads(error) if error else None,
         result=result,
@@ -107,6 +107,7 @@ def _microseconds(time: datetime | None) -> str:
     return "" if time is None else str((time - _EPOCH) // timedelta(microseconds=1))
 
 
-def _iso(microseconds: bytes) -> str:
+def iso_time(microseconds: bytes) -> str:
+    """Return a time of the store as ISO 8601 text, UTC."""
     time = _EPOCH + timedelta(microseconds=int(microseconds))
     return time.isoformat(timespec="microseconds").replace("+00:00", "Z")

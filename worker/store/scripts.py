@@ -12,10 +12,10 @@ import redis
 from odelib.result import OUTCOMES, Outcome, OutcomeCode
 from worker.states import MOVES
 from worker.store.connection import store_errors
-from worker.store.keys import KEYS, RECORD_FIELDS
+from worker.store.keys import BATCH_FIELDS, KEYS, RECORD_FIELDS
 
 _FOLDER = Path(__file__).parent
-_NOT_SCRIPTS = frozenset({"prelude"})
+_PRELUDES = ("prelude", "batch_prelude")
 
 
 def outcome_json(code: OutcomeCode) -> str:
@@ -45,8 +45,8 @@ class Scripts:
 
 @cache
 def _sources() -> dict[str, str]:
-    prelude = _rendered() + (_FOLDER / "prelude.lua").read_text("utf-8")
-    names = (path.stem for path in _FOLDER.glob("*.lua") if path.stem not in _NOT_SCRIPTS)
+    prelude = _rendered() + "".join((_FOLDER / f"{name}.lua").read_text("utf-8") for name in _PRELUDES)
+    names = (path.stem for path in _FOLDER.glob("*.lua") if path.stem not in _PRELUDES)
     return {name: prelude + (_FOLDER / f"{name}.lua").read_text("utf-8") for name in names}
 
 
@@ -56,6 +56,7 @@ def _rendered() -> str:
         f"{status} = {{ {', '.join(f'{to} = true' for to in sorted(to_all))} }}" for status, to_all in MOVES.items()
     )
     lines.append(f"local RECORD_FIELDS = {_list(map(_text, RECORD_FIELDS))}")
+    lines.append(f"local BATCH_FIELDS = {_list(map(_text, BATCH_FIELDS))}")
     lines.append(f"local MOVES = {_list(moves)}")
     lines.append(f"local CANCELLED = {_text(outcome_json('cancelled'))}")
     return "\n".join(lines) + "\n"

@@ -56,6 +56,14 @@ def build_request(options: RequestOptions) -> BuiltRequest:
     return BuiltRequest(json.dumps(request, ensure_ascii=False, allow_nan=False).encode(), request, origins)
 
 
+def build_series(path: Path, by: str, time_unit: str | None, request: Json) -> list[Json]:
+    """Return the series in a table, one for each value of the column `by`. Raises `CommandError`."""
+    if time_unit is not None and time_unit not in TIME_UNITS:
+        raise CommandError(BAD_REQUEST, f"--time-unit takes {one_of(TIME_UNITS)}, not {time_unit!r:.80}")
+    table = read_table(path, time_unit, _columns(request.get("system")), by)
+    return [{"name": series.name, **_merge(None, table, series)} for series in table.series]
+
+
 def _system(choice: str, origins: Origins) -> Any:
     """Return the name of a catalogue system, or the definition in a file."""
     if is_catalogue_system(choice):

@@ -72,12 +72,15 @@ class SystemColumns:
     inputs: Sequence[str] = ()
 
 
-def read_table(path: Path, time_unit: str | None = None, system: SystemColumns | None = None) -> Table:
+def read_table(
+    path: Path, time_unit: str | None = None, system: SystemColumns | None = None, by: str = EXPERIMENT
+) -> Table:
     """Read a CSV file. Raises `CommandError` with the line and column of every mistake.
 
-    time_unit: the unit of the times, counted from the first row, if the column `time` has dates.
+    time_unit: the unit of the times, counted from the first row, if the column `time` has dates. by: the name of the
+    column whose values tell the series apart.
     """
-    reader = _Reader(path, time_unit, system or SystemColumns())
+    reader = _Reader(path, time_unit, system or SystemColumns(), by)
     try:
         with path.open(newline="", encoding="utf-8-sig") as file:  # spreadsheets write a byte order mark
             series = reader.read(file)
@@ -95,13 +98,13 @@ def read_table(path: Path, time_unit: str | None = None, system: SystemColumns |
 class _Reader:
     """Reads the rows and collects their mistakes."""
 
-    def __init__(self, path: Path, time_unit: str | None, system: SystemColumns) -> None:
-        self.path, self._system = path, system
+    def __init__(self, path: Path, time_unit: str | None, system: SystemColumns, by: str) -> None:
+        self.path, self._system, self._by = path, system, by
         self.dose_column: str | None = None
         self.errors: list[FieldError] = []
         self.columns: list[str] = []
         self.time_column = TIME
-        self._experiment_column = EXPERIMENT
+        self._experiment_column = by
         self._time_unit = time_unit
         self._use(",")
 
@@ -111,7 +114,7 @@ class _Reader:
         rows = csv.reader(chain([header], lines), strict=True, delimiter=delimiter)
         self._use(delimiter)
         self.columns = [name.strip() for name in next(rows, [])]
-        self.time_column, self._experiment_column = self._spelling(TIME), self._spelling(EXPERIMENT)
+        self.time_column, self._experiment_column = self._spelling(TIME), self._spelling(self._by)
         if DOSE not in self._system.observables:
             dose_column = self._spelling(DOSE)
             self.dose_column = dose_column if dose_column in self.columns else None
@@ -143,7 +146,7 @@ class _Reader:
 
     def _spelling(self, name: str) -> str:
         """Return the name in the header of the column `name`, whose capitals do not matter."""
-        return name if name in self.columns else next((c for c in self.columns if c.lower() == name), name)
+        return name if name in self.columns else next((c for c in self.columns if c.lower() == name.lower()), name)
 
     def _check_header(self) -> bool:
         before = len(self.errors)
@@ -151,6 +154,8 @@ class _Reader:
             found = ", ".join(repr(name) for name in self.columns[:12])
             hint = "" if len(self.columns) > 1 else "; separate columns by commas, semicolons or tabs"
             self._add_error(1, None, f"the header has no column {TIME!r}" + (f", only {found}{hint}" if found else ""))
+        elif self._by != EXPERIMENT and self._experiment_column not in self.columns:
+            self._add_error(1, None, f"the header has no column {self._by!r:.80}, which --by names")
         elif not self._observables():
             self._add_error(1, None, "the header has no column for an observable")
         for i, name in enumerate(self.columns):
@@ -169,7 +174,7 @@ class _Reader:
     def _add(self, row: dict[str, str], line: int, series: dict[str | None, TableSeries]) -> None:
         name = row[self._experiment_column].strip() if self._experiment_column in row else None
         if name == "":
-            self._add_error(line, self._experiment_column, "empty; every row needs the name of its experiment")
+            self._add_error(line, self._experiment_column, f"empty; every row needs the name of its {self._by}")
             return
         time = self._read(self._times, row, line, self.time_column)
         values = {column: self._read(self._numbers, row, line, column) for column in self._observables()}
