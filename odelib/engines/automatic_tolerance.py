@@ -61,6 +61,11 @@ class AutomaticTolerance:
         self._is_at_rest = (self._atol == 0.0) & (own == 0.0)
         self._write(self._atol)
 
+    def of_states(self) -> Reals:
+        """The tolerances of the states now, (1, n), or (B, n) for a batch."""
+        rows = self._rows(self.absolute)
+        return rows[:1].copy() if self._has_one_jacobian else rows.copy()
+
     def allow_for_rest(self, rates: Tensor) -> None:
         """Let what is 0 and has no tolerance err by rtol of what this rate gives over the whole solve."""
         if self._is_at_rest.any():

@@ -20,6 +20,7 @@ from odelib.problem.solver import AUTO, AbsoluteTolerance
 from odelib.problem.system import System
 
 ACCURATE_RTOL, ACCURATE_ATOL = 1e-10, 1e-12
+SMALLEST_RTOL = 1e-11  # a hundredth of a smaller one is near the rounding error
 StopCheck = Callable[[], StopReason | None]
 
 
@@ -48,6 +49,14 @@ class SolverOptions:
         limits = np.minimum(given, ACCURATE_ATOL).tolist()
         max_atol = tuple(limits) if isinstance(limits, list) else limits
         return replace(self, rtol=min(self.rtol, ACCURATE_RTOL), atol=AUTO, max_atol=max_atol)
+
+    def at_a_hundredth(self) -> SolverOptions | None:
+        """Options with a hundredth of these tolerances, to find out what depends on them; None where there are none."""
+        if self.rtol < SMALLEST_RTOL:
+            return None
+        given = np.divide(self.max_atol if self.atol == AUTO else self.atol, 100).tolist()
+        max_atol = tuple(given) if isinstance(given, list) else given
+        return replace(self, rtol=self.rtol / 100, atol=AUTO, max_atol=max_atol, max_steps=10 * self.max_steps)
 
 
 @dataclass(frozen=True)
@@ -122,13 +131,15 @@ class Engine(Protocol):
     name: as in `odelib.problem.solver.ABILITIES`, which lists the engine's methods and devices.
     has_forward_sensitivities: gradients come from forward sensitivities, so that the derivatives of every state cost no
     more than the gradient of one loss. most_steps: the most steps that one trajectory took since the caller last set it
-    to 0. grazing_events: the names of events whose condition hardly became true, so that their time is uncertain; the
-    caller may empty it.
+    to 0. atol_used: the absolute tolerances of the states at the end of the latest solve, (B, n); None before one, or
+    if it is not known. grazing_events: the names of events whose condition hardly became true, so that their time is
+    uncertain; the caller may empty it.
     """
 
     name: ClassVar[str]
     has_forward_sensitivities: ClassVar[bool]
     most_steps: int
+    atol_used: Reals | None
     grazing_events: set[str]
 
     def __init__(self, system: System) -> None: ...

@@ -51,6 +51,7 @@ class TorchdiffeqEngine:
         self._system = system
         self._used: dict[str, None] = {}
         self.most_steps = 0
+        self.atol_used: Reals | None = None
         self.grazing_events: set[str] = set()
         self._discontinuities = Discontinuities(system)
         equations = [self._discontinuities.equations[state] for state in system.states]
@@ -180,6 +181,7 @@ class TorchdiffeqEngine:
                 raise right_hand_side.failure(options.max_steps) from error
             finally:
                 self.most_steps = max(self.most_steps, right_hand_side.steps)
+                self.atol_used = automatic.of_states()[:, :count] if automatic else None
             return found, right_hand_side.accepted
 
         return integrate
@@ -285,6 +287,7 @@ class TorchdiffeqEngine:
                 raise right_hand_side.failure(options.max_steps) from error
             finally:
                 self.most_steps = max(self.most_steps, right_hand_side.steps)
+                self.atol_used = automatic.of_states() if automatic else None
 
         if not self._discontinuities.is_moving:
             return solve(start, times).index_select(0, index)

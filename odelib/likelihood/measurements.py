@@ -26,6 +26,7 @@ from odelib.problem.solver import AbsoluteTolerance
 Model = Mapping[str, Tensor]
 Scales = Mapping[str, Reals]  # the estimated scales of each observable that has any
 NO_SCALES: Reals = np.zeros(0)
+RESOLVED, MANY = 10.0, 0.1  # times the solver's error; of the values of an observable
 MAX_SOLVER_ERROR = 1e-6  # of what the data themselves add to a loss
 
 
@@ -41,7 +42,7 @@ class _Observable:
     rows, values, solver_error: (n,). solver_error: of each value, by the solver's tolerances.
     has_sigma: whether the data or the noise give a sigma for every value.
     needs_sigma: whether the noise has one. sigma_column: where the model gives it, if it is an expression.
-    has_estimated_sigma: whether that has a parameter that occurs in noise alone.
+    has_estimated_sigma: whether that has a parameter that occurs in noise alone. is_relative: whether the noise is.
     """
 
     name: str
@@ -52,6 +53,7 @@ class _Observable:
     needs_sigma: bool
     sigma_column: str | None
     has_estimated_sigma: bool
+    is_relative: bool
     noise: NoiseDistribution
 
     def at(self, model: Model) -> tuple[Reals, NoiseDistribution]:
@@ -130,6 +132,7 @@ class Measurements:
                 needs_sigma=settings is not None and settings.needs_sigma,
                 sigma_column=sigma_of(name) if has_expression else None,
                 has_estimated_sigma=name in estimated_sigmas,
+                is_relative=settings is not None and settings.is_relative,
                 noise=noise_distribution(settings, data),
             )
 
@@ -258,9 +261,40 @@ class Measurements:
         """
         return min(self._loss_of_solver_errors(model, scales), MAX_SOLVER_ERROR * self._loss_of_data(model, scales))
 
-    def is_coarse(self, model: Model, scales: Scales, fraction: float) -> bool:
-        """Whether the solver's errors add more than this fraction of what the data themselves would add to a loss."""
-        return self._loss_of_solver_errors(model, scales) > fraction * self._loss_of_data(model, scales)
+    def changes(self, model: Model, other: Model, scales: Scales) -> dict[str, Reals]:
+        """Return how another model's values differ, (n,) of each observable, in units in which 1 is one scale."""
+        found = {}
+        for name, observable in self._observables.items():
+            at, noise = observable.at(model)
+            about_location = noise.information(at, scales.get(name, NO_SCALES))[0]
+            found[name] = (observable.at(other)[0] - at) * about_location.by_model
+        return found
+
+    def differing(self, model: Model, other: Model, scales: Scales, fraction: float) -> list[str]:
+        """Return the observables in which another model differs by more than this fraction of the data or the model.
+
+        By root mean squares over the measurements, as these count in the loss.
+        """
+        changes = self.changes(model, other, scales)
+        found = []
+        for name, observable in self._observables.items():
+            at, noise = observable.at(model)
+            by_model = noise.information(at, scales.get(name, NO_SCALES))[0].by_model
+            size = np.maximum(np.abs(observable.values), np.abs(at)) * by_model
+            if np.square(changes[name]).sum() > fraction**2 * np.square(size).sum():
+                found.append(name)
+        return found
+
+    def unresolved(self) -> list[str]:
+        """Return the observables with relative noise of which the solver hardly resolves a tenth of the values.
+
+        The solver's error is a part of such noise, so that these values hardly count.
+        """
+        return [
+            name
+            for name, each in self._observables.items()
+            if each.is_relative and np.mean(np.abs(each.values) < RESOLVED * each.solver_error) >= MANY
+        ]
 
     def collapsed(self, model: Model, scales: Scales) -> list[str]:
         """Return the observables whose estimated scales are no larger than what the solver's error makes of them."""

@@ -28,7 +28,8 @@ def tolerance_limits(
     for name in noise or {}:
         if noise is not None and noise[name].is_relative and name in states:
             sizes = [size for column in _sizes(slices, name) for size in column if size > 0]
-            additive = noise[name].given_scales.get("sigma", 0.0)
+            settings = noise[name]  # beside a proportional part sigma is in the units of the values
+            additive = settings.given_scales.get("sigma", 0.0) if "proportional" in settings.scales else 0.0
             if sizes:
                 limits[name] = RELATIVE * max(min(sizes), additive)
     return limits

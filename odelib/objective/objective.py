@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from odelib.arrays import Reals
-from odelib.engines.base import Engine, StopCheck, never
+from odelib.engines.base import Engine, SolverOptions, StopCheck, never
 from odelib.engines.layer import ODELayer
 from odelib.engines.missing_values import describe_observable
 from odelib.errors import OdelibError, SolveError
@@ -181,6 +181,15 @@ class Objective:
         model = self.trajectories.observe(states, self.unknowns.values(coordinates)[0])
         observables = {name: model[name] for name in self.layer.system.observables}
         return ModelOutput(model, self.measurements.concentrated_scales(model), observables)
+
+    def states(self, coordinates: Reals, options: SolverOptions) -> Tensor:
+        """The states at a point, (N, n), solved with other options. Raises as `evaluate`."""
+        own = self.layer.options
+        self.layer.options = options
+        try:
+            return self.trajectories.states(*self.unknowns.values(coordinates))
+        finally:
+            self.layer.options = own
 
     def explain(self, states: Tensor, coordinates: Reals) -> Callable[[str, int], str | None]:
         """A function of an observable's name and a row of the states, (N, n): which part has no value, or None."""

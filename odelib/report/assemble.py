@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 
 import torch
 
+from odelib.arrays import Reals
 from odelib.engines.base import StopCheck
 from odelib.report import estimates
 from odelib.report.best_point import BestPoint
@@ -13,7 +14,8 @@ from odelib.report.intervals import NOT_COMPUTED, Intervals, find_intervals
 from odelib.report.outcome import outcome_of
 from odelib.report.predictions import Predictor, unmade_predictions
 from odelib.report.statistics import statistics
-from odelib.report.trajectories import dense_trajectory, fitted_trajectories, steady_start_states
+from odelib.report.tolerance_effect import NO_EFFECT, ToleranceEffect, tolerance_effect
+from odelib.report.trajectories import dense_trajectories, fitted_trajectories, steady_start_states
 from odelib.report.warnings import Findings, all_warnings
 from odelib.result import Dense, Estimate, FitResult, OutcomeCode, PredictionResult
 from odelib.uncertainty.profile_likelihood import ProfileRecord
@@ -30,18 +32,28 @@ def complete_result(best: BestPoint, outcome: OutcomeCode, stop: StopCheck, reco
     best.layer.stop = stop
     intervals = find_intervals(best, outcome, stop, record)
     with torch.no_grad():
-        dense = [dense_trajectory(best, series) for series in best.objective.fitted]
+        dense, atol = dense_trajectories(best)
+        effect = tolerance_effect(best, outcome, intervals, atol)
         predictor = Predictor(best, intervals.errors, stop)
         predictions = [predictor.predict(number, asked) for number, asked in enumerate(best.problem.predictions)]
         held_out = [predictor.predict_held_out(series) for series in best.objective.held_out]
-        return _result(best, outcome, intervals, dense, steady_start_states(best), predictions, held_out)
+        starts = steady_start_states(best)
+        result = _result(best, outcome, intervals, dense, starts, predictions, held_out, effect)
+        return result if atol is None else _with_tolerances(result, best.layer.system.states, atol)
 
 
 def partial_result(best: BestPoint, outcome: OutcomeCode) -> FitResult:
     """Return the result without solving anything: no uncertainty, no predictions, dense trajectories at data times."""
     predictions, held_out = unmade_predictions(best)
     with torch.no_grad():
-        return _result(best, outcome, NOT_COMPUTED, [None] * len(best.objective.fitted), {}, predictions, held_out)
+        dense = [None] * len(best.objective.fitted)
+        return _result(best, outcome, NOT_COMPUTED, dense, {}, predictions, held_out, NO_EFFECT)
+
+
+def _with_tolerances(result: FitResult, states: Sequence[str], atol: Reals) -> FitResult:
+    """The result with the automatic tolerances, (n,), of the dense trajectories."""
+    solver = result.solver.model_copy(update={"atol": dict(zip(states, atol.tolist(), strict=True))})
+    return result.model_copy(update={"solver": solver})
 
 
 def _result(
@@ -52,6 +64,7 @@ def _result(
     start_states: Mapping[int, Mapping[str, Estimate]],
     predictions: list[PredictionResult],
     held_out: list[PredictionResult],
+    effect: ToleranceEffect,
 ) -> FitResult:
     trajectories = fitted_trajectories(best, intervals, dense, start_states)
     derived = estimates.shared_derived(best, intervals)
@@ -61,6 +74,7 @@ def _result(
         best=best,
         outcome=outcome,
         intervals=intervals,
+        effect=effect,
         predictions=predictions + held_out,
         undefined_derived=[name for name in best.layer.system.derived if name not in finite],
     )

@@ -39,14 +39,15 @@ class Intervals:
     covariance's 95 % intervals by unknown, in coordinates; without those that have none. hardly_determined: unknowns
     that have an interval, wider than their value, only because some combination of them is not quite flat.
 
-    errors: standard errors, None if not requested or not available. profiles: by unknown. profile_ends: lower and upper
-    end of the intervals that these give, None for an open end. missing: why something that the request may have asked
-    for is not there.
+    covariance: of the unknowns; None if it was not computed. errors: standard errors, None if not requested or not
+    available. profiles: by unknown. profile_ends: lower and upper end of the intervals that these give, None for an
+    open end. missing: why something that the request may have asked for is not there.
     """
 
     flat: list[str] | None = None
     half_widths: Mapping[str, float] = field(default_factory=dict)
     hardly_determined: Sequence[str] = ()
+    covariance: ParameterCovariance | None = None
     errors: StandardErrors | None = None
     profiles: Mapping[str, Profile] = field(default_factory=dict)
     profile_ends: Mapping[str, tuple[float | None, float | None]] = field(default_factory=dict)
@@ -82,7 +83,7 @@ def find_intervals(best: BestPoint, outcome: OutcomeCode, stop: StopCheck, recor
     noise = noise_deviation(best.objective, best.evaluation)
     covariance = ParameterCovariance(best.unknowns, best.coordinates, blocks, added, best.objective.measurements, noise)
     half_widths = _half_widths(best, covariance)
-    found = Intervals(covariance.flat, half_widths, _hardly_determined(best, covariance, half_widths))
+    found = Intervals(covariance.flat, half_widths, _hardly_determined(best, covariance, half_widths), covariance)
     if not requested:
         return found
     errors = StandardErrors(covariance, best.loss_parts.data)

@@ -5,12 +5,15 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 
+import numpy as np
 import torch
 from torch import Tensor
 
+from odelib.arrays import Reals
 from odelib.errors import SolveError, StopRequested
 from odelib.likelihood.measurements import sigma_of
 from odelib.problem.data_split import SeriesSlice
+from odelib.problem.solver import AUTO
 from odelib.report.best_point import BestPoint
 from odelib.report.estimates import initial_state, own_derived, own_parameters
 from odelib.report.intervals import Intervals
@@ -67,7 +70,22 @@ def steady_start_states(best: BestPoint) -> dict[int, dict[str, Estimate]]:
     }
 
 
-def dense_trajectory(best: BestPoint, series: SeriesSlice) -> Dense | None:
+def dense_trajectories(best: BestPoint) -> tuple[list[Dense | None], Reals | None]:
+    """Solve each fitted series at many times; see `_dense_trajectory`.
+
+    Returns as well the largest absolute tolerance of each state in these solves, (n,), if tolerances are automatic and
+    the engine tells them.
+    """
+    found: list[Dense | None] = []
+    used: list[Reals] = []
+    for series in best.objective.fitted:
+        found.append(_dense_trajectory(best, series))
+        if best.layer.options.atol == AUTO and best.layer.engine.atol_used is not None:
+            used.append(best.layer.engine.atol_used.max(axis=0))
+    return found, np.max(used, axis=0) if used else None
+
+
+def _dense_trajectory(best: BestPoint, series: SeriesSlice) -> Dense | None:
     """Solve a series at `DENSE_POINTS` times, and twice at each dose and change, before and after it.
 
     Returns None if that fails or the time limit is reached.

@@ -15,26 +15,28 @@ import numpy as np
 from odelib.arrays import Reals
 from odelib.likelihood.residual_tests import structured
 from odelib.optimisers.convergence import AS_A_CONSTANT, noise_variance
+from odelib.problem.solver import AUTO
 from odelib.report.best_point import BestPoint
 from odelib.report.intervals import Intervals
 from odelib.report.outcome import collapsed_observables
+from odelib.report.tolerance_effect import ToleranceEffect
 from odelib.result import FitWarning, Outcome, PredictionResult
 
 MIN_STARTS = 5  # with fewer starts, their number at the best loss says little
 DISAGREEMENT = 1.5  # of the distances from an estimate to an end of its interval, by profile and by covariance
-COARSE = 1e-4  # of the sum of the data's squares: a solver error of 1 % of the data
 
 
 @dataclass(frozen=True)
 class Findings:
     """What the warnings of a result are based on.
 
-    undefined_derived: the derived quantities that are finite in no series.
+    effect: of the tolerances. undefined_derived: the derived quantities that are finite in no series.
     """
 
     best: BestPoint
     outcome: Outcome
     intervals: Intervals
+    effect: ToleranceEffect
     predictions: Sequence[PredictionResult]
     undefined_derived: Sequence[str]
 
@@ -135,13 +137,21 @@ def zero_gradient(findings: Findings) -> Iterator[FitWarning]:
 
 
 def coarse_solver(findings: Findings) -> Iterator[FitWarning]:
-    """A solver error that is large compared with the data."""
-    output = findings.best.output
-    if findings.best.objective.measurements.is_coarse(output.model, output.scales, COARSE):
-        message = (
-            "solver.atol is too large compared with the data, so the trajectories and the fit are inaccurate; reduce it"
+    """An answer that is the solver's as much as the model's: it changes with the tolerances."""
+    effect = findings.effect
+    clauses = [
+        (effect.inaccurate, f"the trajectories of {', '.join(effect.inaccurate)} would change by more than 1 %"),
+        (effect.moved, f"{', '.join(effect.moved)} would move by more than a tenth of the 95 % interval's half-width"),
+        (effect.rescaled, f"the estimated noise of {', '.join(effect.rescaled)} would change by more than a tenth"),
+        (effect.unresolved, f"values of {', '.join(effect.unresolved)} would count that are too small to be resolved"),
+    ]
+    if told := [clause for names, clause in clauses if names]:
+        is_given = findings.best.layer.options.atol != AUTO
+        remedy = (
+            "leave out `solver.atol` or reduce it, and reduce `solver.rtol`" if is_given else "reduce `solver.rtol`"
         )
-        yield FitWarning(code="coarse_solver", message=message)
+        message = f"the answer depends on the solver's tolerances: at a hundredth of them, {'; '.join(told)}; {remedy}"
+        yield FitWarning(code="coarse_solver", message=message, names=effect.names)
 
 
 def another_optimum(findings: Findings) -> Iterator[FitWarning]:

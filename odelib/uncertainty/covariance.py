@@ -13,7 +13,7 @@ If a scale is estimated, intervals have the quantile of Student's t, otherwise t
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -93,6 +93,15 @@ class ParameterCovariance:
         if not self.estimates_scale:
             return float(stats.norm.ppf(UPPER_TAIL))
         return float(stats.t.ppf(UPPER_TAIL, self.degrees_of_freedom)) if self.degrees_of_freedom > 0 else None
+
+    def shift(self, changes: Mapping[str, Reals]) -> Reals:
+        """How the estimates move, (count,), if the model's values change: −(JᵀJ)⁻¹·Jᵀc, to first order.
+
+        changes: c, of each observable at its measurements, in the units of its information; see `Measurements.changes`.
+        """
+        rows = {block.name: block.jacobian[: block.measurements] for block in self.blocks}
+        total = sum((rows[name].T @ change for name, change in changes.items()), np.zeros(self.unknowns.count))
+        return np.asarray(-self._inverse @ total)
 
     def matrix(self, data_loss: float) -> Reals | None:
         """The covariance of the coordinates, (count, count), 0 for those at a bound and along flat directions.

@@ -119,6 +119,12 @@ def state_of(kept: Any, n: int, m: int) -> Any:
     return kept[first : first + n]
 
 
+def tolerances_of(kept: Any, n: int, m: int) -> Any:
+    """The absolute tolerances of the states of each member, (B, n), a view of their memory, (B, member_size)."""
+    first = CONTROLLER + padded(m) + 2 * (padded(n) + n * padded(m))  # after the solution and its rate
+    return kept[:, first : first + n]
+
+
 def scratch_size(n: int, m: int, work: int, targets: int, events: int) -> int:
     """How many numbers of memory a thread takes. targets: the numbers of a reset's rows."""
     rows = (4 + MAX_STAGES) * (padded(n) + n * padded(m))

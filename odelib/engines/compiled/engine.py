@@ -31,6 +31,7 @@ class CompiledEngine:
         self._scheduled = ScheduledKernels(system)
         self._used: dict[str, None] = {}
         self.most_steps = 0
+        self.atol_used: Reals | None = None
         self.grazing_events: set[str] = set()
 
     @property
@@ -102,6 +103,7 @@ class CompiledEngine:
             solved = self._scheduled.solve(Given(times, states, parameters), differentiate_by, settings)
             self.grazing_events |= solved.grazing
         self.most_steps = max(self.most_steps, solved.most_steps)
+        self.atol_used = solved.atol
         for method in solved.methods:
             self._used[method] = None
         return solved

@@ -73,7 +73,8 @@ class Solved(NamedTuple):
 
     states: (B, T, n), NaN for members that failed; sensitivities: (B, T, n, m), columns in the order of
     `DifferentiateBy`, 0 for members that failed; failures: by member; methods: those used, in order of first use;
-    most_steps: of one member; grazing: names of events whose time is uncertain.
+    most_steps: of one member; grazing: names of events whose time is uncertain; atol: the absolute tolerances of the
+    states at the end, (B, n), if they are known.
     """
 
     states: Reals
@@ -82,6 +83,7 @@ class Solved(NamedTuple):
     methods: tuple[str, ...]
     most_steps: int
     grazing: frozenset[str]
+    atol: Reals | None = None
 
 
 class Layout(NamedTuple):
@@ -128,6 +130,7 @@ class Kernels:
         """
         count, steps, n = len(initial_state), times.shape[1], self.size
         states, sensitivities = np.empty((count, steps, n)), np.empty((count, steps, n, differentiate_by.count))
+        atol = np.empty((count, n))
         layout = self.layout(differentiate_by, values.shape[1])
         instants = self._instants(times, values, differentiate_by, happenings.schedule)
         if self._discontinuities.shifts or happenings.schedule:  # entries change the constants
@@ -155,10 +158,11 @@ class Kernels:
             failed, used_here = block.solve(stop)
             used |= used_here
             most_steps = max(most_steps, block.most_steps)
+            atol[members] = block.atol
             if failed:
                 failures |= {first + member: error for member, error in block.failures().items()}
             grazing |= block.grazing()
-        return Solved(states, sensitivities, failures, methods_of(used, options), most_steps, frozenset(grazing))
+        return Solved(states, sensitivities, failures, methods_of(used, options), most_steps, frozenset(grazing), atol)
 
     def _instants(
         self, times: Reals, values: Reals, differentiate_by: DifferentiateBy, schedule: Schedule | None
@@ -277,6 +281,12 @@ class _Block:
         steps = self._counters[:, step_control.STEPS]
         # for one member `max` takes a tenth of a small solve
         return int(steps[0] if len(steps) == 1 else steps.max(initial=0))
+
+    @property
+    def atol(self) -> Reals:
+        """The absolute tolerances of the states at each member's time, (B, n)."""
+        atol: Reals = batch_loop.tolerances_of(self._kept, len(self._system.states), self._columns)
+        return atol
 
     def failures(self) -> dict[int, SolveError]:
         """The errors of members that failed; their states become NaN, their sensitivities 0."""

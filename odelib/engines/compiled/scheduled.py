@@ -96,6 +96,7 @@ def _through(
     return solved._replace(
         states=np.ascontiguousarray(solved.states[..., :n]),
         sensitivities=np.ascontiguousarray(solved.sensitivities[:, :, :n]), failures=failures,
+        atol=None if solved.atol is None else solved.atol[:, :n],
     )  # fmt: skip
 
 

@@ -68,8 +68,10 @@ CASES: dict[str, tuple[dict[str, Any], str]] = {
         "the model describes x no better than a constant would",
     ),
     "coarse_solver": (
-        {"solver": {"atol": 0.1}},
-        "solver.atol is too large compared with the data, so the trajectories and the fit are inaccurate; reduce it",
+        {"solver": {"rtol": 1.0, "atol": 1e3}},
+        "the answer depends on the solver's tolerances: at a hundredth of them, the trajectories of x would change by "
+        "more than 1 %; k, x would move by more than a tenth of the 95 % interval's half-width; leave out "
+        "`solver.atol` or reduce it, and reduce `solver.rtol`",
     ),
     "no_uncertainty": (
         {"data": {"times": [0.0, 1.0], "values": {"x": [1.0, 0.5]}}, "uncertainty": "covariance"},
