@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
 from typing import Any
 
+from odelib.batches.least_squares import Plain
+from odelib.batches.members import may_be_plain, read_plain
 from odelib.batches.rows import row_of_error, row_of_mistakes, row_of_result
 from odelib.errors import FitError, ProblemError, StopRequested
 from odelib.fitting import fit
 from odelib.monitor import Monitor
 from odelib.problem.batches import parse_member
 from odelib.problem.limits import Limits
-from odelib.problem.request import FitProblem
 from odelib.result import BatchRow
 
 
@@ -50,18 +52,49 @@ def fit_batch(
     ('failed', '/values/c')
     """
     monitor = monitor or Monitor()
-    for index, each in enumerate(series):
+    rest = []
+    for index, row in _fit_together(request, series, monitor, limits):
+        if row is None:
+            rest.append(index)
+        else:
+            yield index, row
+    for index in sorted(rest):
         if monitor.stop:
             raise StopRequested(monitor.stop)
-        try:
-            problem = parse_member(request, each, limits)
-        except ProblemError as error:
-            yield index, row_of_mistakes(_name(each), error)
-            continue
-        yield index, _fit_alone(problem, monitor)
+        yield index, _fit_alone(request, series[index], monitor, limits)
 
 
-def _fit_alone(problem: FitProblem, monitor: Monitor) -> BatchRow:
+def _fit_together(
+    request: Mapping[str, Any], series: Sequence[Any], monitor: Monitor, limits: Limits | None
+) -> Iterator[tuple[int, BatchRow | None]]:
+    """Fit those series as one batch that can be; yields None for each that needs a fit of its own."""
+    candidates = [index for index, each in enumerate(series) if may_be_plain(each)]
+    plain = next(_shared(request, [series[index] for index in candidates], limits), None)
+    members = []
+    for index, each in enumerate(series):
+        read = plain and may_be_plain(each) and read_plain(index, each, plain.entries, plain.observables)
+        if read:
+            members.append(read)
+        else:
+            yield index, None
+    if plain:
+        yield from plain.fit(members, lambda: monitor.stop)
+
+
+def _shared(request: Mapping[str, Any], candidates: Sequence[Any], limits: Limits | None) -> Iterator[Plain]:
+    """What plain series have in common, from the first one that is valid."""
+    for each in candidates:
+        with suppress(ProblemError):
+            if plain := Plain.of(parse_member(request, each, limits), request):
+                yield plain
+            return
+
+
+def _fit_alone(request: Mapping[str, Any], series: Any, monitor: Monitor, limits: Limits | None) -> BatchRow:
+    try:
+        problem = parse_member(request, series, limits)
+    except ProblemError as error:
+        return row_of_mistakes(_name(series), error)
     name = problem.series[0].name
     try:
         result = fit(problem, monitor=monitor)

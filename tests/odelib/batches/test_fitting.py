@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import math
-from typing import Any
+from typing import Any, ClassVar
 
+import numpy as np
 import pytest
+import torch
 
-from odelib import FitProblem, Monitor, fit, fit_batch
+from odelib import FitProblem, Monitor, ODELayer, fit, fit_batch
+from odelib.batches import fitting
+from odelib.batches.rows import row_of_result
 from odelib.errors import StopRequested
 from odelib.problem.batches import batch_mistakes, member_request
 from odelib.result import BatchRow
@@ -110,3 +114,92 @@ def test_the_request_of_a_batch_is_checked_without_its_series() -> None:
         "/parameters/k/guess",
         "/predictions",
     ]
+
+
+class TestTogether:
+    """Plain series are fitted as one batch, with the results of fits of each alone."""
+
+    TIMES = np.linspace(0.0, 8.0, 21)
+    GUESSES: ClassVar[dict[str, Any]] = {
+        "system": "lotka-volterra",
+        "parameters": {
+            "alpha": 1.5,
+            "beta": {"guess": 1.0, "scale": "log"},
+            "gamma": 1.0,
+            "delta": {"guess": 3.0, "lower": 0},
+        },
+        "initial_state": {"prey": 1.0, "predator": {"guess": 1.0, "upper": 9.0}},
+    }
+
+    @classmethod
+    def plates(cls) -> list[dict[str, Any]]:
+        """Six series with their own truths, noise and guesses; one has gaps, and one a guess in a wrong valley."""
+        rng = np.random.default_rng(5)
+        layer = ODELayer("lotka-volterra", rtol=1e-9)
+        found = []
+        for place in range(6):
+            p, y = np.array([1.5, 1.0, 1.0, 3.0]) * rng.uniform(0.85, 1.15, 4), rng.uniform(0.8, 1.2, 2)
+            states = layer(*map(torch.tensor, (cls.TIMES, y, p))).numpy() + 0.05 * rng.standard_normal((21, 2))
+            prey = [None if place == 1 and i % 4 == 2 else v for i, v in enumerate(states[:, 0].tolist())]
+            own = p * (rng.uniform(0.9, 1.1, 4) if place != 3 else np.array([0.5, 1.0, 1.0, 0.5]))
+            values = {"prey": prey, "predator": states[:, 1].tolist()}
+            found.append({"name": f"plate {place}", "times": cls.TIMES.tolist(), "values": values})
+            found[-1]["parameters"] = dict(zip(("alpha", "beta", "gamma", "delta"), own.tolist(), strict=True))
+        return found
+
+    def test_rows_are_those_of_fits_alone(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        plates = self.plates()
+        alone = [fit(FitProblem.model_validate(member_request(self.GUESSES, each))) for each in plates]
+        monkeypatch.setattr(fitting, "fit", lambda *args, **kwargs: pytest.fail("fitted alone"))
+
+        for row, expected in zip(rows_of(self.GUESSES, plates), alone, strict=True):
+            assert (row.status, row.outcome, row.warnings) == ("succeeded", expected.outcome.code, expected.warnings)
+            variance = expected.loss / (expected.observations - 6)
+            assert row.loss == pytest.approx(expected.loss, abs=1e-3 * variance)
+            for name, estimate in {**expected.parameters, **expected.initial_state}.items():
+                assert {**(row.parameters or {}), **(row.initial_state or {})}[name].value == pytest.approx(
+                    estimate.value, rel=1e-3
+                )
+
+    def test_observables_constants_and_fixed_values(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        system = {
+            "states": ["c"], "parameters": ["k", "gain", "base"], "constants": {"volume": 2.0},
+            "equations": {"c": "-k*c/volume"}, "observables": {"signal": "base + gain*c", "rate": "k*c/volume"},
+        }  # fmt: skip
+        request = {
+            "system": system, "constants": {"volume": 3.0}, "initial_state": {"c": {"guess": 2.0, "fixed": True}},
+            "parameters": {"k": {"guess": 1.0, "scale": "log"}, "gain": {"guess": 1.0, "lower": 0.0}, "base": 0.1},
+        }  # fmt: skip
+        rng, times = np.random.default_rng(2), np.linspace(0.0, 5.0, 16)
+        members = []
+        for k in (0.7, 1.4):
+            c = 2.0 * np.exp(-k * times / 3.0)
+            values = {"signal": 0.3 + 1.7 * c, "rate": k * c / 3.0}
+            noisy = {name: (v + 0.01 * rng.standard_normal(16)).tolist() for name, v in values.items()}
+            members.append({"name": str(k), "times": times.tolist(), "values": noisy})
+        alone = [fit(FitProblem.model_validate(member_request(request, each))) for each in members]
+        monkeypatch.setattr(fitting, "fit", lambda *args, **kwargs: pytest.fail("fitted alone"))
+
+        for row, expected in zip(rows_of(request, members), alone, strict=True):
+            assert row.loss == pytest.approx(expected.loss, rel=1e-6)
+            assert row.initial_state == expected.initial_state
+            for name, estimate in expected.parameters.items():
+                assert (row.parameters or {})[name].value == pytest.approx(estimate.value, rel=1e-4)
+
+    def test_what_is_open_is_left_to_a_fit_alone(self) -> None:
+        """Two unknowns that only their sum determines, one at a bound, residuals with structure, too few values."""
+        system = {"states": ["c"], "parameters": ["k", "j"], "equations": {"c": "-(k + j)*c"}}
+        request = {"system": system, "parameters": {"k": 1.0, "j": 1.0}, "initial_state": {"c": 4.0}}
+        at_bound = {**REQUEST, "parameters": {"k": {"guess": 1.0, "lower": 0.9}}}
+        wave = {**GOOD[0], "times": list(range(20)), "values": {"c": [4 + math.sin(0.3 * i) for i in range(20)]}}
+        few = {**GOOD[0], "times": [0.0, 1.0], "values": {"c": [4.0, 2.0]}}
+
+        for asked, member, code in (
+            (request, GOOD[0], "flat_direction"),
+            (at_bound, GOOD[0], "at_bound"),
+            (REQUEST, wave, "structured_residuals"),
+            (REQUEST, few, None),
+        ):
+            [row], expected = rows_of(asked, [member]), fit(FitProblem.model_validate(member_request(asked, member)))
+            assert row == row_of_result(member["name"], expected)
+            assert code is None or code in [warning.code for warning in row.warnings]

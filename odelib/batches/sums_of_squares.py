@@ -1,0 +1,186 @@
+"""The sums of squares of many series of one model, with their Gauss–Newton matrices, solved as one batch."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from odelib.arrays import Booleans, Integers, Reals
+from odelib.batches.members import Entries, Members
+from odelib.engines.base import DifferentiateBy, StopCheck
+from odelib.engines.layer import ODELayer
+from odelib.objective.observable_sensitivities import observable_sensitivities
+from odelib.optimisers.batched.least_squares import Box, Points
+from odelib.optimisers.evaluator import MIN_TRIAL_STEPS, MIN_TRIAL_STEPS_PER_TIME, TRIAL_STEPS_FACTOR
+from odelib.optimisers.multi_start import GUESS_FACTOR
+from odelib.problem.resolved import ResolvedProblem
+from odelib.problem.solver import AUTO, AUTO_ATOL
+
+TINY = float(np.finfo(np.float64).tiny)
+
+
+class SumsOfSquares:
+    """The fits of some members: their coordinates, and the points that a minimisation asks for.
+
+    problem: of any of the members. observables: the names of the rows of `members.values`. Coordinates are the free
+    entries in their order, or their logarithms.
+    """
+
+    def __init__(
+        self, problem: ResolvedProblem, entries: Entries, members: Members, observables: Sequence[str], stop: StopCheck
+    ) -> None:
+        solver = problem.request.solver
+        self._system, self._members, self._observables, self._entries = problem.system, members, observables, entries
+        self._max_steps, self._border = solver.max_steps, entries.parameters
+        constants = [problem.constants[0].get(name, value) for name, value in problem.system.constants.items()]
+        self._constants = torch.tensor(constants, dtype=torch.float64)
+        self.layer = ODELayer(
+            problem.system, engine=problem.engine, method=problem.method, rtol=solver.rtol, atol=solver.atol,
+            max_steps=solver.max_steps,
+        )  # fmt: skip
+        self.layer.stop = stop
+        free = np.flatnonzero(entries.is_free)
+        self._free, self._log = free, entries.is_log[free]
+        by_state = free[free >= entries.parameters] - entries.parameters
+        by_parameter = free[free < entries.parameters]
+        self.layer.differentiate_by = DifferentiateBy(tuple(by_state.tolist()), tuple(by_parameter.tolist()))
+        lower, upper = (self._to_coordinates(bound[free]) for bound in (entries.lower, entries.upper))
+        self.box = Box(lower, upper)
+        guesses = members.guesses[:, free]
+        self.start = self._to_coordinates(guesses)
+        self._guesses = guesses
+        self._is_measured = np.isfinite(members.values)
+        self._data = np.where(self._is_measured, members.values, 0.0)
+        self.names = [entries.names[place] for place in free]
+
+    @property
+    def solver_error(self) -> Reals:
+        """What the solver's errors add to the loss of a perfect fit, and what the data would, (2, B)."""
+        solver = self.layer.options
+        size = np.abs(self._data).max(axis=2, keepdims=True)
+        absolute = AUTO_ATOL * solver.rtol * size if solver.atol == AUTO else np.full(size.shape, solver.atol)
+        errors = np.where(self._is_measured, absolute + solver.rtol * np.abs(self._data), 0.0)
+        return np.array([np.square(errors).sum(axis=(1, 2)), np.square(self._data).sum(axis=(1, 2))])
+
+    @property
+    def is_measured(self) -> Booleans:
+        """Which values are measured, (B, observables, T)."""
+        return self._is_measured
+
+    @property
+    def data(self) -> Reals:
+        """The measured values, (B, observables, T), 0 where nothing is measured."""
+        return self._data
+
+    def magnitudes(self, members: Integers, coordinates: Reals) -> Reals:
+        """As `Unknowns.magnitudes`, (b, k)."""
+        size = np.maximum(np.abs(coordinates), np.abs(self._guesses[members]) / 100)
+        width = self.box.upper - self.box.lower
+        width = np.where(np.isfinite(width), width, 1.0)
+        size = np.where(size > 0, size, np.where(width > 0, width, 1.0))
+        return np.where(self._log, 1.0, size)
+
+    def values(self, members: Integers, coordinates: Reals) -> Reals:
+        """The values of all entries, (b, p + n), at the members' coordinates."""
+        found = self._members.guesses[members].copy()
+        with np.errstate(over="ignore"):
+            found[:, self._free] = np.where(self._log, np.exp(np.where(self._log, coordinates, 0.0)), coordinates)
+        # exp(log(x)) may differ from x by a rounding error, but a value at a bound must be the bound
+        bounded = np.clip(found[:, self._free], self._entries.lower[self._free], self._entries.upper[self._free])
+        found[:, self._free] = bounded
+        return found
+
+    def linearise(self, members: Integers, coordinates: Reals) -> Points:
+        """The members' points: loss Σ r² with r = model − data, gradient 2·Jᵀr, information 2·JᵀJ."""
+        values = self.values(members, coordinates)
+        parameters, states = values[:, : self._border], values[:, self._border :]
+        times = torch.from_numpy(self._members.times[members])
+        with np.errstate(all="ignore"):
+            state, parameter = torch.from_numpy(states), torch.from_numpy(parameters)
+            found = self.layer.sensitivities(times, state, parameter, self._constants)
+            by_value = np.concatenate([found.by_parameters, found.by_initial_state], axis=3)  # in the entries' order
+            units = np.where(self._log, np.maximum(values[:, self._free], TINY), 1.0)
+            jacobian = by_value * units[:, None, None, :]
+            model, jacobian = self._observed(times, found.states, parameters, jacobian, units)
+            is_measured = self._is_measured[members]
+            residuals = np.where(is_measured, model - self._data[members], 0.0).reshape(len(members), -1)
+            rows = np.where(is_measured[..., None], jacobian, 0.0).reshape(len(members), residuals.shape[1], -1)
+            transposed = rows.transpose(0, 2, 1)
+            loss = np.einsum("br,br->b", residuals, residuals)
+            gradient = 2.0 * (transposed @ residuals[:, :, None])[:, :, 0]
+            information = 2.0 * (transposed @ rows)
+        failed = ~(np.isfinite(loss) & np.isfinite(gradient).all(axis=1) & np.isfinite(information).all(axis=(1, 2)))
+        loss[failed], gradient[failed], information[failed] = np.inf, 0.0, 0.0
+        return Points(coordinates, loss, gradient, information, residuals)
+
+    def losses(self, members: Integers, coordinates: Reals) -> Reals:
+        """The members' losses alone, (b,), infinite where there is none."""
+        values = self.values(members, coordinates)
+        state, parameter = (torch.from_numpy(values[:, s]) for s in (slice(self._border, None), slice(self._border)))
+        times = torch.from_numpy(self._members.times[members])
+        kept, self.layer.differentiate_by = self.layer.differentiate_by, DifferentiateBy()
+        try:
+            with torch.no_grad(), np.errstate(all="ignore"):
+                states = self.layer.sensitivities(times, state, parameter, self._constants).states
+                columns = self.layer.observe(times, torch.from_numpy(states), parameter, self._constants)
+        finally:
+            self.layer.differentiate_by = kept
+        model = np.stack([columns[name].numpy() for name in self._observables], axis=1)
+        residuals = np.where(self._is_measured[members], model - self._data[members], 0.0)
+        losses: Reals = np.square(residuals).sum(axis=(1, 2))
+        losses[~np.isfinite(losses)] = np.inf
+        return losses
+
+    def points_between(self, members: Integers, unit: Reals) -> Reals:
+        """Points, (b, c, k), over the intervals that `candidate_points` searches, from points (c, k) in a unit cube."""
+        guess = self._guesses[members]
+        lower, upper = (bound[self._free] for bound in (self._entries.lower, self._entries.upper))
+        reach = (GUESS_FACTOR - 1) * np.maximum(np.abs(guess), 0.1)
+        is_positive = guess > 0
+        low = np.maximum(np.where(is_positive, guess / GUESS_FACTOR, guess - reach), lower)
+        high = np.minimum(np.where(is_positive, guess * GUESS_FACTOR, guess + reach), upper)
+        is_bounded = np.isfinite(lower) & np.isfinite(upper)
+        low, high = np.where(is_bounded, lower, low)[:, None], np.where(is_bounded, upper, high)[:, None]
+        with np.errstate(divide="ignore", invalid="ignore"):
+            values = np.where(low > 0, low * (high / low) ** unit, low + (high - low) * unit)
+        return self.box.clip(self._to_coordinates(values))
+
+    def limit_steps(self) -> None:
+        """Let trajectories take no more steps than an evaluator's trials, if those so far were of its best points."""
+        engine = self.layer.sensitivity_engine
+        least = MIN_TRIAL_STEPS + MIN_TRIAL_STEPS_PER_TIME * self._members.times.shape[1]
+        limit = max(least, TRIAL_STEPS_FACTOR * engine.most_steps)
+        self.layer.options = replace(self.layer.options, max_steps=min(limit, self._max_steps))
+
+    def _observed(
+        self, times: Tensor, states: Reals, parameters: Reals, jacobian: Reals, units: Reals
+    ) -> tuple[Reals, Reals]:
+        """What is observed of the states (b, T, n), (b, observables, T), and its Jacobian (b, observables, T, k)."""
+        names = self._system.states
+        if all(name in names for name in self._observables):
+            rows = [names.index(name) for name in self._observables]
+            return states[:, :, rows].transpose(0, 2, 1), jacobian[:, :, rows].transpose(0, 2, 1, 3)
+        count, steps, n = states.shape
+        by_parameters = np.zeros((count, parameters.shape[1], units.shape[1]))
+        for column, place in enumerate(self._free[self._free < self._entries.parameters].tolist()):
+            by_parameters[:, place, column] = units[:, column]
+        columns, jacobians = observable_sensitivities(
+            self.layer.observe,
+            times.reshape(-1),
+            torch.from_numpy(states.reshape(-1, n)),
+            torch.from_numpy(np.repeat(parameters, steps, axis=0)),
+            self._constants.expand(count * steps, -1),
+            jacobian.reshape(-1, n, units.shape[1]),
+            [(slice(b * steps, (b + 1) * steps), by_parameters[b]) for b in range(count)],
+        )
+        model = np.stack([columns[name].numpy().reshape(count, steps) for name in self._observables], axis=1)
+        of_observables = [jacobians[name].reshape(count, steps, -1) for name in self._observables]
+        return model, np.stack(of_observables, axis=1)
+
+    def _to_coordinates(self, values: Reals) -> Reals:
+        with np.errstate(divide="ignore"):
+            return np.where(self._log, np.log(np.where(self._log, np.maximum(values, 0), 1.0)), values)
