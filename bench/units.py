@@ -1,0 +1,168 @@
+"""Check that answers do not depend on units: fits of the same problems in many units of states, time and rates.
+
+    python -m bench.units [--results FILE] [--problems WORD ...] [--units WORD ...]
+
+The problems are those of docs/problems.md without counts, and the article's fits of the catalogue's systems, with the
+default plan and `uncertainty: "covariance"`. Each is written in units of states that make the numbers 2^±40 and
+1e±12 times as large, of time and rates 2^±30 and 1e±9 times, both at once, and in a unit for every other state. A fit
+must find the estimates of the fit in the original units: to 1e-6 of their size where all factors are powers of two,
+which change no digit, else to a tenth of a standard error; the standard errors to 2 %; and the same outcome and
+warnings, those that compare other starts left out.
+
+Results are appended to FILE as lines of JSON, and fits that are in it are not done again. The exit status is 0 only if
+all agree.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import math
+import sys
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from examples.problems.collection import problems
+from examples.problems.units import Units, definition, in_units
+from odelib.errors import OdelibError
+from odelib.fitting import fit
+from odelib.problem.request import parse_problem
+
+REQUESTS = Path(__file__).parents[1] / "examples" / "requests"
+CATALOGUE_FITS = ("lotka-volterra", "stuart-landau", "kuramoto", "lorenz")
+BINARY, DECIMAL, BINARY_TIME, DECIMAL_TIME = 2.0**40, 1e12, 2.0**30, 1e9
+EVERY_OTHER = "every other state 2^±40"
+UNITS: Mapping[str, Units] = {
+    "states 2^40": Units(BINARY),
+    "states 2^-40": Units(1 / BINARY),
+    EVERY_OTHER: Units(),
+    "time 2^30": Units(1.0, BINARY_TIME, 1 / BINARY_TIME),
+    "time 2^-30": Units(1.0, 1 / BINARY_TIME, BINARY_TIME),
+    "both 2^-40, 2^30": Units(1 / BINARY, BINARY_TIME, 1 / BINARY_TIME),
+    "states 1e12": Units(DECIMAL),
+    "states 1e-12": Units(1 / DECIMAL),
+    "time 1e9": Units(1.0, DECIMAL_TIME, 1 / DECIMAL_TIME),
+    "time 1e-9": Units(1.0, 1 / DECIMAL_TIME, DECIMAL_TIME),
+    "both 1e-12, 1e-9": Units(1 / DECIMAL, 1 / DECIMAL_TIME, DECIMAL_TIME),
+}
+ORIGINAL = "original"
+EXACT, ERROR_RATIO, OF_ERROR = 1e-6, 0.02, 0.1
+Fitted = dict[str, Any]
+
+
+def main() -> int:
+    """Fit what is not in the file, compare, print."""
+    parser = argparse.ArgumentParser(prog="python -m bench.units", description="the same fits in other units")
+    parser.add_argument("--results", type=Path, default=Path("units.jsonl"))
+    parser.add_argument("--problems", nargs="*", default=[""], help="words of which the name has one")
+    parser.add_argument("--units", nargs="*", default=[""], help="words of which the units have one")
+    options = parser.parse_args()
+    torch.set_num_threads(1)
+    units = [name for name in UNITS if any(word in name for word in options.units)]
+    done = _done(options.results)
+    disagree, compared = [], 0
+    for name, request in requests().items():
+        if not any(word.lower() in name.lower() for word in options.problems):
+            continue
+        original = _fitted(options.results, done, name, ORIGINAL, request)
+        for unit in units:
+            found = _fitted(options.results, done, name, unit, request)
+            compared += 1
+            if differences := differing(original, found, is_exact="2^" in unit):
+                disagree.append(f"{name}, {unit}: {'; '.join(differences)}")
+    print(f"{compared - len(disagree)} of {compared} fits in other units agree with those in the original ones")
+    print("\n".join(disagree))
+    return 1 if disagree else 0
+
+
+def requests() -> dict[str, Any]:
+    """Return the requests by name, with default stages and solver settings."""
+    found = {problem.name: problem.request for problem in problems() if not _is_of_counts(problem.request)}
+    for name in CATALOGUE_FITS:
+        found[f"Article, {name}"] = json.loads((REQUESTS / f"{name}.json").read_text("utf-8"))
+    left_out = ("stages", "solver", "predictions", "penalty")
+    return {
+        name: {key: value for key, value in request.items() if key not in left_out} | {"uncertainty": "covariance"}
+        for name, request in found.items()
+    }
+
+
+def _is_of_counts(request: Mapping[str, Any]) -> bool:
+    return any(noise["distribution"] == "poisson" for noise in request.get("noise", {}).values())
+
+
+def units_of(unit: str, request: Any) -> Units:
+    """Return the units of a name, for the states of a request."""
+    if unit != EVERY_OTHER:
+        return UNITS[unit]
+    states = definition(request)["states"]
+    return Units({state: BINARY if place % 2 else 1 / BINARY for place, state in enumerate(states)})
+
+
+def fitted_in(request: Any, units: Units) -> Fitted:
+    """Fit a request in some units; return estimates and standard errors in the original ones, outcome and warnings."""
+    began = time.perf_counter()
+    result = fit(parse_problem(in_units(request, units)))
+    estimates = {name: (estimate, units.rates) for name, estimate in result.parameters.items()}
+    for trajectory in result.trajectories:
+        own = {name: (estimate, units.rates) for name, estimate in (trajectory.parameters or {}).items()}
+        own |= {name: (estimate, units.of_state(name)) for name, estimate in trajectory.initial_state.items()}
+        estimates |= {f"{trajectory.name}: {name}": each for name, each in own.items()}
+    return {
+        "estimates": {
+            name: [
+                estimate.value / factor,
+                None if estimate.standard_error is None else estimate.standard_error / factor,
+            ]
+            for name, (estimate, factor) in estimates.items()
+        },
+        "outcome": result.outcome.code,
+        "warnings": [[warning.code, warning.names] for warning in result.warnings if warning.code != "best_found_once"],
+        "gradients": sum(stage.gradients for stage in result.stages),
+        "seconds": time.perf_counter() - began,
+    }
+
+
+def differing(original: Fitted, found: Fitted, *, is_exact: bool) -> list[str]:
+    """Return in words where two fits differ."""
+    if "error" in original or "error" in found:
+        return [f"ended with {original.get('error')} and {found.get('error')}"]
+    differences = [f"{key} {found[key]}" for key in ("outcome", "warnings") if original[key] != found[key]]
+    for name, (value, error) in original["estimates"].items():
+        other, other_error = found["estimates"][name]
+        change = abs(other - value)
+        allowed = EXACT * abs(value) if is_exact or error is None else OF_ERROR * error
+        if change > allowed:
+            differences.append(f"{name} {other:.8g} in place of {value:.8g}")
+        if (error is None) != (other_error is None):
+            differences.append(f"standard error of {name} {other_error} in place of {error}")
+        elif error and not math.isclose(error, other_error, rel_tol=ERROR_RATIO):
+            differences.append(f"standard error of {name} {other_error:.4g} in place of {error:.4g}")
+    return differences
+
+
+def _done(path: Path) -> dict[tuple[str, str], Fitted]:
+    if not path.exists():
+        return {}
+    lines = [json.loads(line) for line in path.read_text("utf-8").splitlines()]
+    return {(line["problem"], line["units"]): line["fit"] for line in lines}
+
+
+def _fitted(path: Path, done: dict[tuple[str, str], Fitted], name: str, unit: str, request: Any) -> Fitted:
+    if (name, unit) not in done:
+        try:
+            found = fitted_in(request, Units() if unit == ORIGINAL else units_of(unit, request))
+        except OdelibError as error:
+            found = {"error": f"{type(error).__name__}: {error}"}
+        done[name, unit] = found
+        with path.open("a", encoding="utf-8") as file:
+            file.write(json.dumps({"problem": name, "units": unit, "fit": found}) + "\n")
+    return done[name, unit]
+
+
+if __name__ == "__main__":
+    sys.exit(main())
