@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 from scipy import stats
-from scipy.optimize import least_squares, minimize
+from scipy.optimize import least_squares, minimize, minimize_scalar
 
 from examples.problems.problem import Problem, Reals, Values
 from examples.problems.simulating import values_of
@@ -63,8 +63,7 @@ class Independent:
         values = [value for _, value in self.named(vector)]
         for number, series in enumerate(self.problem.series):
             own = {n: value for (of, n), value in zip(self.keys, values, strict=True) if of in (-1, number)}
-            times = np.array(series["times"])
-            model = self.problem.model(values_of(self.problem, series) | own, series.get("start_time", times[0]), times)
+            model = self.problem.model(values_of(self.problem, series) | own, series)
             for (name, measured), column in zip(series["values"].items(), model, strict=True):
                 found.setdefault(name, []).append((np.array(measured), column))
         return {
@@ -105,7 +104,9 @@ class Independent:
         except ArithmeticError:
             return np.full(sum(len(v) for s in self.problem.series for v in s["values"].values()), FAR)
         return np.concatenate([
-            residual(noise[name] if noise else {}, *pair) / sigmas[name] for name, pair in pairs.items()
+            residual(noise[name] if noise else {}, *pair)
+            / deviation(noise[name] if noise else {}, pair[1], sigmas[name])
+            for name, pair in pairs.items()
         ])  # fmt: skip
 
     def search(self, vector: Reals) -> float:
@@ -124,7 +125,7 @@ class Independent:
             before, least = least, min(least, self.loss(vector, sigmas))
             if not before - least > 1e-7 * abs(least):
                 break
-        return min(least, self.with_priors(vector, sigmas)) if has_priors(self.problem.request) else least
+        return min(least, self.jointly(vector, sigmas)) if needs_joint_search(self.problem.request) else least
 
     def nearest(self, vector: Reals, sigmas: Mapping[str, float], weights: Reals | float) -> Reals:
         """Return the minimum of the sum of squares at these scales and weights, with central differences."""
@@ -138,7 +139,7 @@ class Independent:
 
         return np.asarray(least_squares(weighted, vector, slopes, x_scale="jac", xtol=1e-10, ftol=1e-10).x)
 
-    def with_priors(self, vector: Reals, sigmas: Mapping[str, float]) -> float:
+    def jointly(self, vector: Reals, sigmas: Mapping[str, float]) -> float:
         """Return the lowest loss over all unknowns and the logarithms of the scales together."""
         names = list(sigmas)
 
@@ -168,9 +169,10 @@ def is_free(entry: Any) -> bool:
     return not isinstance(entry, str) and not (isinstance(entry, dict) and entry.get("fixed", False))
 
 
-def has_priors(request: Mapping[str, Any]) -> bool:
-    """Return whether any unknown has a prior."""
-    return any(isinstance(entry, dict) and "prior" in entry for entry in request["parameters"].values())
+def needs_joint_search(request: Mapping[str, Any]) -> bool:
+    """Return whether least squares in turn with the scales end elsewhere: with priors, and with proportional noise."""
+    has_priors = any(isinstance(entry, dict) and "prior" in entry for entry in request["parameters"].values())
+    return has_priors or any("proportional" in entry for entry in request.get("noise", {}).values())
 
 
 def log_prior(prior: Mapping[str, Any], value: float) -> float:
@@ -184,7 +186,7 @@ def log_likelihood(noise: Mapping[str, Any], measured: Reals, model: Reals, sigm
     """Return the log-likelihood of all measurements of one observable."""
     match noise["distribution"]:
         case "normal":
-            return float(stats.norm.logpdf(measured, model, sigma).sum())
+            return float(stats.norm.logpdf(measured, model, deviation(noise, model, sigma)).sum())
         case "lognormal":
             return float(stats.lognorm.logpdf(measured, sigma, scale=model).sum())
         case "student-t":
@@ -204,6 +206,11 @@ def residual(noise: Mapping[str, Any], measured: Reals, model: Reals) -> Reals:
     return measured - model
 
 
+def deviation(noise: Mapping[str, Any], model: Reals, sigma: float) -> Reals | float:
+    """Return the scale of each value's noise. sigma: the estimated one, which may be the proportional part."""
+    return np.hypot(noise["sigma"], sigma * model) if "proportional" in noise else sigma
+
+
 def weight(noise: Mapping[str, Any], measured: Reals, model: Reals, sigma: float) -> Reals:
     """Return the root of each residual's weight, which is below 1 for outliers under Student's t."""
     if noise.get("distribution") != "student-t":
@@ -216,6 +223,11 @@ def scale(noise: Mapping[str, Any], measured: Reals, model: Reals, sigma: float)
     if not noise or noise["distribution"] == "poisson":
         return 1.0
     squares = residual(noise, measured, model) ** 2
+    if "proportional" in noise:
+        found = minimize_scalar(
+            lambda scale: -log_likelihood(noise, measured, model, scale), bounds=(1e-6, 10.0), method="bounded"
+        )
+        return float(found.x)
     if noise["distribution"] != "student-t":
         return float(np.sqrt(squares.mean()))
     for _ in range(200):  # expectation–maximisation, starting from the previous scale

@@ -25,28 +25,34 @@ class Problem:
     """A request, and the same model in plain Python.
 
     name: in the table. source: of the data or of the true values. request: the body of `POST /fits`. slope: from
-    time, states (n,) and all other values by name to the time derivatives (n,). start: true or published values by
-    name, from which the independent search starts. observe: from states (n, T) to the observables, in the order of
-    the request. initial: from the values by name to the initial state; by default the values of the states. exact:
-    the states (n, T) at times since the start in closed form; by default scipy solves for them.
+    time, states (n,) and all other values by name to the time derivatives (n,); None with `treated`. start: true or
+    published values by name, from which the independent search starts. observe: from states (n, T) to the observables,
+    in the order of the request. initial: from the values by name to the initial state; by default the values of the
+    states. exact: the states (n, T) at times since the start in closed form; by default scipy solves for them.
+    treated: from values and series to the observables at its times, if more happens than the time derivatives say.
     """
 
     name: str
     source: str
     request: dict[str, Any]
-    slope: Slope
+    slope: Slope | None
     start: Values
     observe: Callable[[Reals, Values], list[Reals]] = states_themselves
     initial: Callable[[Values], list[float]] | None = None
     exact: Callable[[Reals, Values], list[Reals]] | None = None
+    treated: Callable[[Values, Mapping[str, Any]], list[Reals]] | None = None
 
     @property
     def series(self) -> list[dict[str, Any]]:
         """Return the measured series."""
         return self.request.get("experiments") or [self.request["data"]]
 
-    def model(self, values: Values, begin: float, times: Reals) -> list[Reals]:
-        """Return the observables at the times, computed by scipy. Raises `ArithmeticError` if the solve fails."""
+    def model(self, values: Values, series: Mapping[str, Any]) -> list[Reals]:
+        """Return the observables at a series' times, computed by scipy. Raises `ArithmeticError` if that fails."""
+        if self.treated:
+            return self.treated(values, series)
+        times = np.array(series["times"])
+        begin = series.get("start_time", times[0])
         if self.exact:
             return self.observe(np.array(self.exact(times - begin, values)), values)
         states: list[str] = self.request["system"]["states"]
@@ -54,6 +60,7 @@ class Problem:
         distinct, place = np.unique(times, return_inverse=True)
         if distinct[-1] == begin:
             return self.observe(np.repeat(np.array(initial)[:, None], len(times), axis=1), values)
+        assert self.slope is not None
         solution = solve_ivp(
             self.slope, (begin, distinct[-1]), initial, "LSODA", distinct, args=(values,), rtol=1e-9, atol=1e-12
         )

@@ -23,8 +23,7 @@ def simulated(problem: Problem, observables: str, seed: int, scatter: Noise) -> 
     names = observables.split()
 
     def fill(series: dict[str, Any]) -> dict[str, Any]:
-        times = np.array(series["times"])
-        truth = problem.model(values_of(problem, series), series.get("start_time", times[0]), times)
+        truth = problem.model(values_of(problem, series), series)
         measured = {name: scatter(random, column) for name, column in zip(names, truth, strict=True)}
         return series | {"values": table(measured)}
 
@@ -36,11 +35,12 @@ def simulated(problem: Problem, observables: str, seed: int, scatter: Noise) -> 
 
 
 def values_of(problem: Problem, series: Mapping[str, Any]) -> dict[str, float]:
-    """Return the true values of a series by name: unknowns, fixed initial values and constants."""
-    entries = problem.request["initial_state"] | series.get("initial_state", {})
+    """Return the true values of a series by name: unknowns, fixed values and constants that are numbers."""
+    entries = problem.request["parameters"] | problem.request["initial_state"] | series.get("initial_state", {})
     fixed = {name: entry["guess"] for name, entry in entries.items() if isinstance(entry, dict) and entry.get("fixed")}
     constants = problem.request["system"].get("constants", {}) | series.get("constants", {})
-    return {**constants, **problem.start, **fixed}
+    numbers = {name: value for name, value in constants.items() if not isinstance(value, str)}
+    return {**numbers, **problem.start, **fixed}
 
 
 def normal(share: float) -> Noise:

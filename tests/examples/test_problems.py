@@ -13,12 +13,24 @@ from examples.problems.__main__ import Row, beside_stan
 from examples.problems.collection import problems
 from examples.problems.independent import Independent
 from examples.problems.measured import STAN, rows
+from examples.problems.problem import Problem
+from examples.problems.simulating import values_of
 from odelib.fitting import fit
 from odelib.problem.request import parse_problem
+from odelib.simulation.simulated_data import run_simulations
 
 PROBLEMS = {problem.name: problem for problem in problems()}
 PAGE = Path(__file__).parents[2] / "docs" / "problems.md"
-CHEAP = ["Influenza, SIR", "Michaelis–Menten, 4 progress curves", "Logistic growth, outliers"]
+CHEAP = [
+    "Influenza, SIR",
+    "Michaelis–Menten, 4 progress curves",
+    "Logistic growth, outliers",
+    "Doses by mouth, trough samples",
+    "Infusion with lag and bioavailability",
+    "Bouncing ball",
+    "Rate shared by three of five runs",
+]
+EXPERIMENTS = [problem for problem in PROBLEMS.values() if problem.treated]
 
 
 def test_there_are_enough_of_them_by_default_settings() -> None:
@@ -49,6 +61,18 @@ def test_a_default_fit_reaches_the_independent_best(name: str) -> None:
     assert row.agrees
     assert row.gap > -1e-2  # else the independent one has not found the bottom, and proves nothing
     assert result.outcome.code == "converged"
+
+
+@pytest.mark.parametrize("problem", EXPERIMENTS, ids=lambda problem: problem.name)
+def test_an_experiment_is_solved_as_by_its_independent_model(problem: Problem) -> None:
+    kept = ("system", "parameters", "initial_state", "data", "experiments", "solver")
+    request = {name: part for name, part in problem.request.items() if name in kept} | {"solver": {"rtol": 1e-9}}
+    entries = request["parameters"] | request["initial_state"]
+    guesses = {name: entry["guess"] if isinstance(entry, dict) else entry for name, entry in entries.items()}
+    for series, simulation in zip(problem.series, run_simulations(request), strict=True):
+        values = values_of(problem, series) | guesses | series.get("initial_state", {})
+        for measured, column in zip(simulation.data["values"].values(), problem.model(values, series), strict=True):
+            np.testing.assert_allclose(measured, column, rtol=1e-6, atol=1e-7 * np.abs(column).max())
 
 
 def test_a_loss_above_the_best_does_not_agree() -> None:
