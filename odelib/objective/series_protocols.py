@@ -16,6 +16,7 @@ from odelib.problem.expressions.parser import number_expression
 from odelib.problem.resolved import ResolvedProblem
 
 NOTHING = number_expression(0.0)
+SAME_INSTANT = 1e-12  # relative: times that differ by less are one instant
 
 
 class SeriesProtocols:
@@ -73,7 +74,9 @@ class SeriesProtocols:
         grid = np.linspace(first, last, points) if last > first else np.array([first])
         instants = np.array(self._instants(member, parameters, constants))
         instants = np.unique(instants[(instants >= first) & (instants <= last)]) if len(instants) else np.zeros(0)
-        times = np.concatenate([instants, np.setdiff1d(grid, instants), instants])
+        if len(instants):  # of the grid, leave out what is an instant up to rounding
+            grid = grid[np.abs(grid[:, None] - instants).min(axis=1) > SAME_INSTANT * max(abs(first), abs(last))]
+        times = np.concatenate([instants, grid, instants])
         before = np.arange(len(times)) < len(instants)
         if self.has_steady_states[member] and first not in instants:
             before |= times == first

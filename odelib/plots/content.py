@@ -101,7 +101,8 @@ def _series_section(
     fitted = {trajectory.name: len(trajectory.times) for trajectory in result.trajectories}
     for trajectory in result.trajectories:
         style, dense = styles[trajectory.name], trajectory.dense
-        curves.append(dense_curve(style.fit_label, dense, style.curve_colour))
+        instants = instants_label(style.series.doses, style.series.changes)
+        curves.append(dense_curve(style.fit_label, dense, style.curve_colour, instants and style.label(instants)))
         points.append(_measurements(style, slice(len(trajectory.times))))
         measured = {name: column for name, column in trajectory.residuals.items() if set(column) != {None}}
         residuals.append(Points(style.label("data"), trajectory.times, measured, colour=style.data_colour))
@@ -121,8 +122,13 @@ def _series_section(
     return Section(title, curves, points, residuals)
 
 
-def dense_curve(label: str, dense: Dense, colour: str | None) -> Curve:
-    """Return the curve of a trajectory on a fine grid of times."""
+def instants_label(doses: Sequence[object], changes: Sequence[object]) -> str:
+    """Return what the instants of a series are, for the legend: "dose", "change" or "dose or change"."""
+    return " or ".join(kind for kind, done in (("dose", doses), ("change", changes)) if done)
+
+
+def dense_curve(label: str, dense: Dense, colour: str | None, instants_label: str) -> Curve:
+    """Return the curve of a trajectory on a fine grid of times, with its instants marked under their label."""
     return Curve(
         label,
         dense.times,
@@ -130,7 +136,7 @@ def dense_curve(label: str, dense: Dense, colour: str | None) -> Curve:
         dense.values,
         fixed_colour=colour,
         inputs=dense.inputs or {},
-        has_instants=True,
+        instants_label=instants_label,
     )
 
 

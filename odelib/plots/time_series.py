@@ -32,7 +32,8 @@ class Curve:
 
     label: for the legend, which leaves out a label that begins with "_". dashed: for predictions. lower, upper: the
     ends of the band of each observable that has one. fixed_colour: that of an experiment; None to choose by position.
-    inputs: the system's, at `times`. has_instants: two equal times are an instant at which something was done.
+    inputs: the system's, at `times`. instants_label: if given, two equal times are an instant at which this was done,
+    such as a dose.
     """
 
     label: str
@@ -44,12 +45,12 @@ class Curve:
     upper: Mapping[str, Sequence[float | None]] = field(default_factory=dict)
     fixed_colour: str | None = None
     inputs: Mapping[str, Sequence[float]] = field(default_factory=dict)
-    has_instants: bool = False
+    instants_label: str = ""
 
     @property
     def instants(self) -> list[float]:
-        """The times at which something was done, such as a dose."""
-        pairs = pairwise(self.times) if self.has_instants else ()
+        """The times at which something was done."""
+        pairs = pairwise(self.times) if self.instants_label else ()
         return list(dict.fromkeys(time for time, other in pairs if time == other))
 
     @property
@@ -140,7 +141,7 @@ def _draw_instants(axes: Axes, curves: Sequence[Curve]) -> None:
         instants = curve.instants
         for time in instants if len(instants) <= MAX_INSTANTS else ():
             axes.axvline(
-                time, color=curve.fixed_colour or DATA_COLOUR, lw=0.7, ls=":", zorder=1, label="_dose or change"
+                time, color=curve.fixed_colour or DATA_COLOUR, lw=0.7, ls=":", zorder=1, label=curve.instants_label
             )
 
 
@@ -150,6 +151,7 @@ def draw_residuals(axes: Axes, name: str, residuals: Sequence[Points]) -> None:
     for points in residuals:
         if name in points.values:
             axes.plot(points.times, with_gaps(points.values[name]), label=points.label, **points.marker_style)
+    axes.margins(y=0.12)  # the panel is low: a marker at its edge would be cut
     axes.set_ylabel("residual", fontsize=8)
     style_axes(axes)
 

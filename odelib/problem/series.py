@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Annotated
 
 from pydantic import Discriminator, Field, Tag
@@ -34,6 +35,18 @@ SigmaEntry = TypeAliasType(
         Discriminator(lambda value: "~list" if isinstance(value, list) else "~number"),
     ],
 )
+
+
+def earliest(measured: float, done: Sequence[float | str | Sequence[float | str]]) -> float:
+    """Return when a series without `start_time` starts: at its first measurement, or the first `at` that is a number.
+
+    done: each `at` of its doses and changes.
+
+    >>> earliest(2.0, [[3.0, 1.0], "lag"])
+    1.0
+    """
+    listed = [one for at in done for one in (at if isinstance(at, list) else [at])]
+    return min([measured, *(at for at in listed if isinstance(at, int | float))])
 
 
 class MeasuredSeries(Request):
@@ -91,9 +104,7 @@ class MeasuredSeries(Request):
         """The time at which the initial state holds."""
         if self.start_time is not None:
             return self.start_time
-        given = [at for dose in self.doses for at in (dose.at if isinstance(dose.at, list) else [dose.at])]
-        given += [change.at for change in self.changes]
-        return min([self.times[0], *(at for at in given if not isinstance(at, str))])
+        return earliest(self.times[0], [*(dose.at for dose in self.doses), *(change.at for change in self.changes)])
 
 
 class Series(MeasuredSeries):

@@ -6,6 +6,8 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from odelib.problem.series import earliest
+
 Json = Mapping[str, Any]
 
 HEADINGS = ("name", "value", "error", "relative", "95 % interval", "guess", "bounds", "")
@@ -54,11 +56,19 @@ def _series_section(request: Json, trajectory: Json, at_bound: set[str], *, seve
     bound = {unknown for unknown in own if unknown in at_bound or f"{unknown}[{name}]" in at_bound}
     rows = [_row(unknown, entries.get(unknown), e, bound) for unknown, e in trajectory.get("parameters", {}).items()]
     states = {**request.get("initial_state", {}), **series.get("initial_state", {})}
-    start = series.get("start_time", (series.get("times") or [0])[0])
+    start = _start(series)
     rows += [_row(quantity, None, e, bound) for quantity, e in trajectory.get("derived", {}).items()]
     for state, estimate in trajectory["initial_state"].items():
         rows.append(_row(state, states.get(state), estimate, bound, label=f"{state}({start:g})"))
     return Section(f"experiment {name!r}" if several else "initial state", rows)
+
+
+def _start(series: Json) -> float:
+    """The time at which the initial state of a series holds."""
+    if "start_time" in series:
+        return float(series["start_time"])
+    done = [*series.get("doses", []), *series.get("changes", [])]
+    return earliest((series.get("times") or [0])[0], [one["at"] for one in done])
 
 
 def _series(request: Json, name: str) -> Json:

@@ -53,8 +53,10 @@ def test_doses_are_marked_and_inputs_are_below() -> None:
     dense = found["trajectories"][0]["dense"]
     dense["times"] = [0.0, 0.5, 0.5]
     dense["inputs"] = {"heat": [1.0, 2.0, 2.0]}
-    figure = plot_result(request(), found)
-    marks = [drawn for drawn in panel(figure, "prey").get_lines() if drawn.get_label() == "_dose or change"]
+    asked = request()
+    asked["data"] |= {"doses": [{"into": "prey", "amount": 1, "at": 0.5}]}
+    figure = plot_result(asked, found)
+    marks = [drawn for drawn in panel(figure, "prey").get_lines() if drawn.get_label() == "dose"]
     assert [list(drawn.get_xdata()) for drawn in marks] == [[0.5, 0.5]]
     heat = panel(figure, "heat")
     assert line(heat, "fit") == ([0.0, 0.5, 0.5], [1.0, 2.0, 2.0])

@@ -166,6 +166,19 @@ def test_each_experiment_shows_its_own_values() -> None:
     ]
 
 
+@pytest.mark.parametrize(
+    ("done", "start"),
+    [
+        ({"doses": [{"into": "y", "amount": 1, "at": [0.5, 3]}]}, "0.5"),
+        ({"changes": [{"at": "rho", "set": {"y": 0}}, {"at": 0.25, "set": {"y": 0}}]}, "0.25"),
+        ({"doses": [{"into": "y", "amount": 1, "at": 0.5}], "start_time": -1}, "-1"),
+    ],
+)
+def test_initial_values_are_those_of_the_start(done: dict[str, Any], start: str) -> None:
+    request = {**REQUEST, "data": {"times": [1.0, 2.0], **done}}
+    assert any(line.startswith(f"y({start}) ") for line in printed(request, RESULT))
+
+
 def test_only_strong_correlations_are_shown_the_strongest_first() -> None:
     matrix = [[4.0, 1.85, -0.98], [1.85, 1.0, -0.3], [-0.98, -0.3, 0.25]]
     result = {**RESULT, "covariance": {"names": ["a", "b", "c"], "matrix": matrix}}
