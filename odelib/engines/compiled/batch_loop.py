@@ -3,6 +3,9 @@
 A single trajectory is a batch of one. The loop returns after some steps and is called again, so that Python can check
 the stop flag in between. All memory is the caller's. The GIL is released: several threads may each solve their own
 range of members.
+
+Numba compiles the loop twice from this text: with `None` for the instants of a schedule and for events, it leaves out
+all that is only for these, from a step of a plain solve and from the time that a call takes.
 """
 
 from __future__ import annotations
@@ -152,28 +155,9 @@ def start(
     near = INSTANT * max(abs(t), abs(times[len(times) - 1]))
     controller[TIME] = controller[NEXT_UPDATE] = controller[SINCE] = t
     controller[EVENT_TIME] = -math.inf
-    while counters[PASSED] < len(instants.times) and instants.times[counters[PASSED]] < t - near:
-        counters[PASSED] += 1
-    happens = counters[PASSED] < len(instants.times) and instants.times[counters[PASSED]] <= t + near
-    if len(events.table) > 0:
-        begin_events(equations, events, t, near, memory.z, memory.trial, counters)
-    if happens or len(events.table) > 0:
-        status = let_happen(
-            equations,
-            memory,
-            instants,
-            events,
-            t,
-            t,
-            counters[LOCATED] - 1,
-            times,
-            before,
-            controller,
-            counters,
-            outputs,
-        )
-        if status != RUNNING:
-            return status
+    status = happen_at_start(equations, memory, instants, events, t, near, times, before, controller, counters, outputs)
+    if status != RUNNING:
+        return status
     write_outputs_until(t, equations, memory.z, times, counters, outputs)
     if counters[WRITTEN] == len(times):
         return DONE
@@ -191,6 +175,25 @@ def start(
 
 
 @kernel
+def happen_at_start(
+    equations: Any, memory: Any, instants: Any, events: Any, t: float, near: float, times: Any, before: Any,
+    controller: Any, counters: Any, outputs: Any,
+) -> int:  # fmt: skip
+    """Let happen what happens at the first time; what the schedule has before it is over. Returns as `let_happen`."""
+    if instants is None:
+        return RUNNING
+    while counters[PASSED] < len(instants.times) and instants.times[counters[PASSED]] < t - near:
+        counters[PASSED] += 1
+    if len(events.table) > 0:
+        begin_events(equations, events, t, near, memory.z, memory.trial, counters)
+    elif not next_instant(instants, counters) <= t + near:
+        return RUNNING
+    return let_happen(
+        equations, memory, instants, events, t, t, counters[LOCATED] - 1, times, before, controller, counters, outputs
+    )
+
+
+@kernel
 def advance(  # noqa: C901, PLR0912, PLR0915  calls that take arrays would cost a step a third of its time
     method: int, may_switch: bool, equations: Any, tolerances: Any, memory: Any, max_steps: int,
     steps_per_call: int, times: Any, instants: Any, events: Any, before: Any, controller: Any, counters: Any,
@@ -205,10 +208,10 @@ def advance(  # noqa: C901, PLR0912, PLR0915  calls that take arrays would cost 
     With `may_switch` the implicit method takes over once stability limits the explicit one's steps, and hands back once
     an explicit method could take its steps (Petzold, SIAM J. Sci. Stat. Comput. 4, 1983).
     """
-    end, size, has_events = times[len(times) - 1], equations.size, len(events.table) > 0
+    end, size = times[len(times) - 1], equations.size
     scale, span = max(abs(times[0]), abs(end)), end - times[0]
     gap, near = GAP * scale, INSTANT * scale
-    instant = next_instant(instants.times, counters)
+    instant = next_instant(instants, counters)
     copy(memory.rate, size, memory.stages)
     for _ in range(steps_per_call):
         if counters[STEPS] >= max_steps:
@@ -220,7 +223,7 @@ def advance(  # noqa: C901, PLR0912, PLR0915  calls that take arrays would cost 
         is_last, happens = reaches_target and target == end, reaches_target and instant <= end + near
         h = target - t if reaches_target else h
         reached = end if is_last else (instant + gap if happens else t + h)
-        located, switches = counters[LOCATED] - 1, False
+        located, switches = located_event(events, counters), False
         if located >= 0:  # the step is taken again, to end at an event
             h = controller[EVENT_STEP]
             is_last, happens, reached = False, True, t + h
@@ -240,15 +243,12 @@ def advance(  # noqa: C901, PLR0912, PLR0915  calls that take arrays would cost 
                 switches = may_switch and other_method_suits(
                     method, equations, tolerances, memory, norm_of_jacobian, h, counters
                 )
-                if has_events:
-                    ending = t + h if happens else reached
-                    found = locate_event(
-                        method, equations, tolerances, memory, events, t, h, ending, controller, counters
-                    )
-                    if found == UNRESOLVED:
-                        return ENDLESS_EVENTS
-                    if found != NO_EVENT:
-                        continue
+                ending = t + h if happens else reached
+                found = locate_event(method, equations, tolerances, memory, events, t, h, ending, controller, counters)
+                if found == UNRESOLVED:
+                    return ENDLESS_EVENTS
+                if found != NO_EVENT:
+                    continue
             until = (reached if located >= 0 else instant) - near if happens else reached
             if times[counters[WRITTEN]] <= until:
                 write_dense_outputs(method, equations, memory, t, h, until, times, counters, outputs)
@@ -261,7 +261,7 @@ def advance(  # noqa: C901, PLR0912, PLR0915  calls that take arrays would cost 
             )  # fmt: skip
             if status != RUNNING:
                 return status
-            instant = next_instant(instants.times, counters)
+            instant = next_instant(instants, counters)
             if tolerances.follow and start_anew(equations, tolerances, memory.z):
                 controller[SINCE] = controller[NEXT_UPDATE] = reached
         else:  # first same as last (FSAL)
@@ -276,10 +276,20 @@ def advance(  # noqa: C901, PLR0912, PLR0915  calls that take arrays would cost 
     return RUNNING
 
 
-@kernel
-def next_instant(times: Any, counters: Any) -> float:
+@inline_kernel
+def next_instant(instants: Any, counters: Any) -> float:
     """The time of the next entry of the schedule, or infinity."""
-    return times[counters[PASSED]] if counters[PASSED] < len(times) else math.inf
+    if instants is None:
+        return math.inf
+    return instants.times[counters[PASSED]] if counters[PASSED] < len(instants.times) else math.inf
+
+
+@inline_kernel
+def located_event(events: Any, counters: Any) -> int:
+    """The event at which the next step is to end, or −1."""
+    if events is None:
+        return -1
+    return int(counters[LOCATED] - 1)
 
 
 @kernel
@@ -288,6 +298,8 @@ def let_happen(
     before: Any, controller: Any, counters: Any, outputs: Any,
 ) -> int:  # fmt: skip
     """`pass_instant`; returns DONE if no output is left, or if an event has stopped the solve."""
+    if instants is None:
+        return RUNNING
     status = pass_instant(
         equations, memory, instants, events, time, after, located, times, before, controller, counters,
         outputs,
@@ -309,6 +321,8 @@ def locate_event(
 
     ending: t + h as the caller reaches it.
     """
+    if events is None or len(events.table) == 0:
+        return NO_EVENT
     last_rate = memory.stages + 8 * equations.size * (MAIN[IMPLICIT_METHOD if counters[IMPLICIT] else method] - 1)
     if not counters[IMPLICIT]:
         complete_stages(method, equations, memory, t, h)
@@ -335,6 +349,8 @@ def ends_at_event(
     If not, EVENT_STEP has changed. The interpolant is less accurate than the step: Newton's method corrects the time
     until what is left is linear. A step whose error is too large locates the event anew, from a shorter one.
     """
+    if events is None:
+        return True
     e, event = equations, counters[LOCATED] - 1
     if not norm <= 1.0:
         counters[LOCATED] = 0
@@ -426,10 +442,40 @@ def switch_method(controller: Any, counters: Any) -> None:
 @kernel
 def set_sensitivities(equations: Any, given: Any, z: int) -> None:
     """Write initial sensitivities (n, m) to a row; none if there are none."""
+    if given is None:
+        return
     for i in range(given.shape[0]):
         target = equations.start + i * equations.width
         for j in range(given.shape[1]):
             store_scalar(z, target + j, given[i, j])
+
+
+@inline_kernel
+def held(instants: Any) -> int:
+    """How many of the states are held."""
+    if instants is None:
+        return 0
+    return int(instants.held)
+
+
+@inline_kernel
+def instants_of(instants: Any, member: int) -> Any:
+    """Those of a member of the batch, or None."""
+    if instants is None:
+        return None
+    place = member % len(instants.times)
+    return Instants(
+        instants.times[place], instants.entries[place], instants.values[place], instants.jacobian, instants.pieces,
+        instants.held,
+    )  # fmt: skip
+
+
+@inline_kernel
+def row_of(rows: Any, member: int) -> Any:
+    """The row of a member, its own or the one that all share, or None."""
+    if rows is None:
+        return None
+    return rows[member % len(rows)]
 
 
 @kernel
@@ -449,7 +495,8 @@ def advance_batch(
     times: (B, T), or (1, T), shared. before: (B, T), (1, T) or (1, 0), which outputs have the state before what happens
     at their instant. instants: as `sensitivity_jumps.Instants` says, with a first axis of B, or of 1 if shared, but for
     `jacobian` and `pieces`. initial_sensitivities: (B, n, m); (1, 0, 0) if each initial value is an unknown itself or
-    depends on none. event_kernels: `events.EventKernels`. initial_state: (B, n). values: (B, p + constants +
+    depends on none. event_kernels: `events.EventKernels`. These four are all None in a plain solve, where nothing
+    happens and nothing is to be said of initial sensitivities. initial_state: (B, n). values: (B, p + constants +
     shifts), overwritten where entries change it. unknowns, column_of: see `step_control.initialise` and `codegen`.
     kept: (B, member_size), counters: (B, COUNTERS + NUMBERS_OF_EVENT·E), scratch: (scratch_size,), all zero at first.
     states: (B, T, n), sensitivities: (B, T, n, m).
@@ -471,7 +518,7 @@ def advance_batch(
             memory = Memory(z, z + row, trial, trial + row, trial + 2 * row, trial + 3 * row, stages, newton)
             q = address(values[b])
             equations = Equations(
-                rates, rates_with_sensitivities, jacobian, q, address(column_of), work, n, n - instants.held, start_of,
+                rates, rates_with_sensitivities, jacobian, q, address(column_of), work, n, n - held(instants), start_of,
                 width, size, q + 8 * borders if borders > 0 else 0,
             )  # fmt: skip
             if begin:
@@ -481,14 +528,9 @@ def advance_batch(
                 rtol, address(limits), is_auto, follow, span, z + 2 * row, z + 3 * row, z + 4 * row, magnitudes
             )  # fmt: skip
             outputs = Outputs(address(states[b]), address(sensitivities[b]), m)
-            place = b % len(instants.times)
-            own_instants = Instants(
-                instants.times[place], instants.entries[place], instants.values[place], instants.jacobian,
-                instants.pieces, instants.held,
-            )  # fmt: skip
-            own_before = before[b % len(before)]
+            own_instants, own_before = instants_of(instants, b), row_of(before, b)
             if begin:
-                set_sensitivities(equations, initial_sensitivities[b % len(initial_sensitivities)], z)
+                set_sensitivities(equations, row_of(initial_sensitivities, b), z)
                 initialise_tolerances(equations, tolerances, z)
                 counters[b, STATUS] = start(
                     method, equations, tolerances, memory, own_times, own_instants, events, own_before, controller,

@@ -34,7 +34,9 @@ NUMBERS_OF_EVENT, GRAZED = 3, 2
 
 @kernel
 def events_of(kernels: Any, width: int, memory: int) -> Any:
-    """The events with their working memory, and the address of what follows that."""
+    """The events with their working memory, or None, and the address of what follows that."""
+    if kernels is None:
+        return None, memory
     k, count = kernels, len(kernels.table)
     buffer = memory + 8 * width
     samples = buffer + 8 * k.target_size

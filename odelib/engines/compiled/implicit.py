@@ -85,12 +85,17 @@ def newton_matrix(equations: Any, t: float, z: int, hg: float, matrix: Any, infi
     e = equations
     matrix[:] = 0.0
     call_kernel(e.jacobian, t, z, e.q, 0, e.column_of, e.work, address(matrix))
+    total = 0.0
     for i in range(e.n):
         for j in range(e.n):
-            if math.isinf(matrix[i, j]):
-                matrix[i, j] = math.copysign(infinite, matrix[i, j])
+            total += abs(matrix[i, j])
             matrix[i, j] *= -hg
         matrix[i, i] += 1.0
+    if not math.isfinite(total):
+        for i in range(e.n):
+            for j in range(e.n):
+                if math.isinf(matrix[i, j]):
+                    matrix[i, j] = math.copysign(infinite * hg, matrix[i, j]) + (1.0 if i == j else 0.0)
 
 
 @kernel

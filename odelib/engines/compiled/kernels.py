@@ -68,6 +68,29 @@ NO_BEFORE = np.zeros((1, 0), dtype=np.bool_)
 NO_SENSITIVITIES = np.zeros((1, 0, 0))
 
 
+class Instructions(NamedTuple):
+    """What `advance_batch` is given of what happens in a batch, under its names there; all None in a plain solve."""
+
+    before: NDArray[np.bool_] | None = None
+    instants: Instants | None = None
+    initial_sensitivities: Reals | None = None
+    event_kernels: EventKernels | None = None
+
+    def of_members(self, members: slice) -> Instructions:
+        """Those of some members."""
+        if self.instants is None:
+            return self
+        before, given = self.before, self.initial_sensitivities
+        return self._replace(
+            before=before if before is None or len(before) == 1 else before[members],
+            instants=of_members(self.instants, members),
+            initial_sensitivities=given if given is None or len(given) == 1 else given[members],
+        )
+
+
+PLAIN = Instructions()
+
+
 class Solved(NamedTuple):
     """The solutions of a batch.
 
@@ -118,6 +141,8 @@ class Kernels:
         self._module = module  # keeps its machine code alive
         self._layouts: dict[tuple[DifferentiateBy, int], Layout] = {}
         self._constant: dict[DifferentiateBy, Instants] = {}
+        constant = self._discontinuities.constant
+        self._never_happens = not system.events and constant is not None and constant.times.size == 0
 
     def solve(
         self, times: Reals, initial_state: Reals, values: Reals, differentiate_by: DifferentiateBy,
@@ -132,28 +157,22 @@ class Kernels:
         states, sensitivities = np.empty((count, steps, n)), np.empty((count, steps, n, differentiate_by.count))
         atol = np.empty((count, n))
         layout = self.layout(differentiate_by, values.shape[1])
-        instants = self._instants(times, values, differentiate_by, happenings.schedule)
+        instructions = self._instructions(times, values, differentiate_by, happenings)
         if self._discontinuities.shifts or happenings.schedule:  # entries change the constants
             values = np.concatenate([values, np.zeros((count, len(self._discontinuities.shifts)))], axis=1)
         if self.has_borders:
             tolerances = np.zeros((count, 1 + n))  # the loop writes those of the states
             tolerances[:, 0] = borders.ERRORS * options.rtol
             values = np.concatenate([values, tolerances], axis=1)
-        before = NO_BEFORE if happenings.before is None else happenings.before
-        given = NO_SENSITIVITIES if happenings.sensitivities is None else happenings.sensitivities
-        events = self._events if happenings.is_start else self._events._replace(is_start=False)
         failures: dict[int, SolveError] = {}
         grazing: set[str] = set()
         used, most_steps, block_size = 0, 0, max(1, MAX_BLOCK_NUMBERS // layout.member)
         for first in range(0, count, block_size):
             members = slice(first, first + block_size)
-            own_times, own_before, own_given = (
-                shared if len(shared) == 1 else shared[members] for shared in (times, before, given)
-            )
-            what = (own_times, own_before, of_members(instants, members), own_given, events)
+            own_times = times if len(times) == 1 else times[members]
             block = _Block(
-                self, layout, options, what, initial_state[members], values[members], states[members],
-                sensitivities[members],
+                self, layout, options, own_times, instructions.of_members(members), initial_state[members],
+                values[members], states[members], sensitivities[members],
             )  # fmt: skip
             failed, used_here = block.solve(stop)
             used |= used_here
@@ -163,6 +182,20 @@ class Kernels:
                 failures |= {first + member: error for member, error in block.failures().items()}
             grazing |= block.grazing()
         return Solved(states, sensitivities, failures, methods_of(used, options), most_steps, frozenset(grazing), atol)
+
+    def _instructions(
+        self, times: Reals, values: Reals, differentiate_by: DifferentiateBy, happenings: Happenings
+    ) -> Instructions:
+        """What the loop is to do at instants, if it is to do anything."""
+        schedule, given, before = happenings.schedule, happenings.sensitivities, happenings.before
+        if self._never_happens and schedule is None and given is None:
+            return PLAIN
+        return Instructions(
+            NO_BEFORE if before is None else before,
+            self._instants(times, values, differentiate_by, schedule),
+            NO_SENSITIVITIES if given is None else given,
+            self._events if happenings.is_start else self._events._replace(is_start=False),
+        )
 
     def _instants(
         self, times: Reals, values: Reals, differentiate_by: DifferentiateBy, schedule: Schedule | None
@@ -210,7 +243,11 @@ def methods_of(used: int, options: SolverOptions) -> tuple[str, ...]:
 
 def limits_of(options: SolverOptions, n: int) -> Reals:
     """The largest absolute tolerance of each state, (n,); held states, the last ones, have no error."""
-    given = options.max_atol if options.atol == AUTO else options.atol
+    return _limits(options.max_atol if options.atol == AUTO else options.atol, n)
+
+
+@lru_cache(maxsize=64)  # making an array takes a tenth of a small solve
+def _limits(given: float | tuple[float, ...], n: int) -> Reals:
     if not isinstance(given, tuple):
         return np.full(n, given)
     return np.array([*given, *[np.inf] * (n - len(given))])
@@ -220,12 +257,12 @@ class _Block:
     """The memory of a block of members, and the calls of the compiled loop that solve them."""
 
     def __init__(
-        self, kernels: Kernels, layout: Layout, options: SolverOptions, what: tuple[Any, ...], initial_state: Reals,
-        values: Reals, states: Reals, sensitivities: Reals,
+        self, kernels: Kernels, layout: Layout, options: SolverOptions, times: Reals, instructions: Instructions,
+        initial_state: Reals, values: Reals, states: Reals, sensitivities: Reals,
     ) -> None:  # fmt: skip
         size, n, m, o = len(states), kernels.size, len(layout.unknowns), options
         self._max_steps, self._states, self._sensitivities = o.max_steps, states, sensitivities
-        self._system, self._columns, self._times, self._values = kernels.system, m, what[0], values
+        self._system, self._columns, self._times, self._values = kernels.system, m, times, values
         self._kept = np.zeros((size, layout.member))
         self._names = kernels.event_names
         counters = step_control.COUNTERS + NUMBERS_OF_EVENT * len(self._names)
@@ -240,7 +277,7 @@ class _Block:
             values.shape[1] - n if kernels.has_borders else 0, o.max_steps, steps_per_call,
         )  # fmt: skip
         self._arrays = (
-            *what, initial_state, values, layout.unknowns, layout.column_of, self._kept, self._counters,
+            times, *instructions, initial_state, values, layout.unknowns, layout.column_of, self._kept, self._counters,
         )  # fmt: skip
         self._scratch = layout.scratch
 

@@ -10,7 +10,7 @@ from typing import Any
 
 from odelib.engines.compiled.jit import inline_kernel, kernel
 
-THRESHOLD = 0.1
+THRESHOLD = 10.0  # see `exchange_rows`
 
 
 @kernel
@@ -32,7 +32,8 @@ def factorise(matrix: Any, pivots: Any, weights: Any) -> bool:
                 for j in range(k + 1, n):
                     matrix[i, j] -= factor * matrix[k, j]
     for k in range(n - 1, -1, -1):
-        weights[k], weights[pivots[k]] = weights[pivots[k]], weights[k]
+        if pivots[k] != k:
+            weights[k], weights[pivots[k]] = weights[pivots[k]], weights[k]
     return True
 
 
@@ -40,14 +41,20 @@ def factorise(matrix: Any, pivots: Any, weights: Any) -> bool:
 def exchange_rows(matrix: Any, pivots: Any, weights: Any, k: int) -> bool:
     """Bring the pivot of column k to the diagonal, by threshold pivoting; False if there is none.
 
-    The pivot is the diagonal element unless another of its column is 1/THRESHOLD times as large, measured in `weights`,
+    The pivot is the diagonal element unless another of its column is THRESHOLD times as large, measured in `weights`,
     so that the choice does not depend on the states' units. An exchange mixes rows, and leaves the rounding errors of
     large numbers in small ones. A row without weight is the last choice.
     """
     n = len(matrix)
     if not math.isfinite(matrix[k, k]):
         return False
-    largest, pivot = abs(matrix[k, k]) / THRESHOLD, k
+    pivots[k] = k
+    largest, pivot = THRESHOLD * abs(matrix[k, k]), k
+    suits = largest > 0.0
+    for i in range(k + 1, n):  # mostly nothing has to be exchanged: a loop without branches finds that out
+        suits = suits & (abs(matrix[i, k]) * weights[k] <= largest * weights[i])
+    if suits:
+        return True
     for i in range(k + 1, n):
         size = abs(matrix[i, k])
         if size > 0.0 and (largest == 0.0 or size * weights[k] > largest * weights[i] > 0.0):

@@ -203,6 +203,13 @@ def max_of_lanes(builder: Any, value: Any) -> Any:
     return found
 
 
+@operation(VECTOR4, VECTOR4, VECTOR4, VECTOR4)
+def choose(builder: Any, a: Any, value: Any, other: Any) -> Any:
+    """`value` in the lanes where a is 0, elsewhere `other`."""
+    here = builder.fcmp_ordered("==", a, ir.Constant(LLVM_VECTOR, [0.0] * WIDTH))
+    return builder.select(here, value, other)
+
+
 @operation(VECTOR4, VECTOR4, VECTOR4, VECTOR4, VECTOR4)
 def where_zero(builder: Any, a: Any, b: Any, c: Any, value: Any) -> Any:
     """`value` in the lanes where a, b and c are all 0; elsewhere 0."""

@@ -12,7 +12,19 @@ from typing import Any
 
 from odelib.engines.compiled.jit import kernel
 from odelib.engines.compiled.primitives import call_kernel
-from odelib.engines.compiled.simd import address, load_scalar, store_scalar
+from odelib.engines.compiled.simd import (
+    WIDTH,
+    absolute,
+    address,
+    choose,
+    load,
+    load_scalar,
+    maximum,
+    multiply,
+    splat,
+    store,
+    store_scalar,
+)
 from odelib.engines.symbolic.borders import ERRORS
 from odelib.problem.solver import AUTO_ATOL
 
@@ -53,7 +65,7 @@ def update_tolerances(equations: Any, tolerances: Any, z: int) -> None:
 
     Of state i: atol_i, the one given or AUTO_ATOL·rtol·max|y_i|. Of ∂y_i/∂p_j: atol_i/|p_j|, that is, s_j·∂y/∂p_j
     counts in the states' units with s_j = |p_j| (CVODES's `pbar`), so that the norm does not depend on the units of p.
-    Where p_j is 0, it has no size: see `update_column`.
+    Where p_j is 0, it has no size: see `update_columns`.
     """
     e = equations
     for i in range(e.n):
@@ -61,31 +73,33 @@ def update_tolerances(equations: Any, tolerances: Any, z: int) -> None:
         store_scalar(tolerances.sizes, i, max(size, largest))
         if tolerances.is_auto:
             follow_size(e, tolerances, i, size, largest)
-    for j in range(e.width):
-        if load_scalar(tolerances.magnitudes, j) == 0.0:
-            update_column(e, tolerances, z, j)
+    for j in range(0, e.width, WIDTH):
+        update_columns(e, tolerances, z, j)
 
 
 @kernel
-def update_column(equations: Any, tolerances: Any, z: int, j: int) -> None:
-    """The absolute tolerances of a sensitivity column by an unknown that is 0: as if its entries were states.
+def update_columns(equations: Any, tolerances: Any, z: int, j: int) -> None:
+    """The absolute tolerances of sensitivities by unknowns that are 0, in WIDTH columns: as if they were states.
 
     Linear algebra leaves the rounding errors of the column's large entries, in units of the states, in the small
     ones, which then have no accuracy of their own: ROUNDING is far above that.
     """
-    e, largest = equations, 0.0
+    e, magnitudes, largest, any_is_0 = equations, load(tolerances.magnitudes, j), splat(0.0), False
+    for lane in range(j, j + WIDTH):
+        any_is_0 = any_is_0 | (load_scalar(tolerances.magnitudes, lane) == 0.0)
+    if not any_is_0:
+        return
     for i in range(e.n):
-        k = e.start + i * e.width + j
-        size, state = max(abs(load_scalar(z, k)), load_scalar(tolerances.sizes, k)), load_scalar(tolerances.sizes, i)
-        store_scalar(tolerances.sizes, k, size)
-        if size > largest * state and state > 0.0:
-            largest = size / state
+        k, state = e.start + i * e.width + j, load_scalar(tolerances.sizes, i)
+        size = maximum(absolute(load(z, k)), load(tolerances.sizes, k))
+        store(tolerances.sizes, k, size)
+        if state > 0.0:
+            largest = maximum(multiply(size, splat(1.0 / state)), largest)
     for i in range(e.n):
-        k = e.start + i * e.width + j
-        rounding = ROUNDING * largest * load_scalar(tolerances.sizes, i)
-        store_scalar(
-            tolerances.absolute, k, max(AUTO_ATOL * tolerances.rtol * load_scalar(tolerances.sizes, k), rounding)
-        )
+        k, state = e.start + i * e.width + j, load_scalar(tolerances.sizes, i)
+        own = multiply(load(tolerances.sizes, k), splat(AUTO_ATOL * tolerances.rtol))
+        atol = maximum(own, multiply(largest, splat(ROUNDING * state)))
+        store(tolerances.absolute, k, choose(magnitudes, atol, load(tolerances.absolute, k)))
 
 
 @kernel
@@ -165,7 +179,7 @@ def allow_inherited_errors(
             inherited_sizes(tolerances, e.start + j, e.width, elapsed, jacobian, sizes)
             for i in range(n):
                 k = e.start + i * e.width + j
-                if load_scalar(tolerances.from_zero, k) > 0.0:  # `update_column` keeps AUTO_ATOL·rtol of the size
+                if load_scalar(tolerances.from_zero, k) > 0.0:  # `update_columns` keeps AUTO_ATOL·rtol of the size
                     store_scalar(tolerances.sizes, k, max(load_scalar(tolerances.sizes, k), sizes[i] / AUTO_ATOL))
 
 
