@@ -21,7 +21,7 @@ _UNARY = {
     libsbml.AST_FUNCTION_TAN: "tan", libsbml.AST_FUNCTION_ARCSIN: "asin", libsbml.AST_FUNCTION_ARCCOS: "acos",
     libsbml.AST_FUNCTION_ARCTAN: "atan", libsbml.AST_FUNCTION_SINH: "sinh", libsbml.AST_FUNCTION_COSH: "cosh",
     libsbml.AST_FUNCTION_TANH: "tanh", libsbml.AST_FUNCTION_ARCSINH: "asinh", libsbml.AST_FUNCTION_ARCCOSH: "acosh",
-    libsbml.AST_FUNCTION_ARCTANH: "atanh", libsbml.AST_LOGICAL_NOT: "not",
+    libsbml.AST_FUNCTION_ARCTANH: "atanh",
 }  # fmt: skip
 _OF_RECIPROCAL = {  # the inverse of 1/f is f's of the reciprocal
     libsbml.AST_FUNCTION_ARCSEC: "acos", libsbml.AST_FUNCTION_ARCCSC: "asin", libsbml.AST_FUNCTION_ARCSECH: "acosh",
@@ -35,6 +35,7 @@ _COMPARISONS = {
     libsbml.AST_RELATIONAL_LT: "<", libsbml.AST_RELATIONAL_LEQ: "<=", libsbml.AST_RELATIONAL_GT: ">",
     libsbml.AST_RELATIONAL_GEQ: ">=", libsbml.AST_RELATIONAL_EQ: "==", libsbml.AST_RELATIONAL_NEQ: "!=",
 }  # fmt: skip
+_TRUTHS = frozenset({*_COMPARISONS.values(), "and", "or", "not"})
 MAX_FACTORIAL = 170
 _Build = Callable[[list[Node]], Node | None]
 
@@ -66,6 +67,10 @@ class Converter:
         operands = [self.convert(node.getChild(i), place, local) for i in range(node.getNumChildren())]
         return self._operation(node, kind, operands, place)
 
+    def condition(self, node: Any, place: str) -> Node:
+        """As `convert`, where a truth value is meant."""
+        return _truth(self.convert(node, place))
+
     def _operation(self, node: Any, kind: int, operands: list[Node], place: str) -> Node:
         if kind == libsbml.AST_FUNCTION_PIECEWISE:
             return _piecewise(operands, place)
@@ -92,15 +97,24 @@ class Converter:
         return body
 
 
+def _truth(tree: Node) -> Node:
+    """A number as a condition: true unless it is 0 (SBML Level 3 Version 2, 3.4.9)."""
+    if isinstance(tree, Operation) and tree.operator in _TRUTHS:
+        return tree
+    if isinstance(tree, Number):
+        return FALSE if tree == ZERO else TRUE
+    return Operation(">", (Operation("abs", (tree,)), ZERO))  # `!=` cannot stand in the condition of an event
+
+
 def _piecewise(operands: list[Node], place: str) -> Node:
     if len(operands) % 2 == 0:
-        if operands[-1] == TRUE:  # the last piece always holds
+        if _truth(operands[-1]) == TRUE:  # the last piece always holds
             operands = operands[:-1]
         else:
             raise UnsupportedError(f"{place} has a piecewise formula without `otherwise`")
     tree = operands[-1]
     for value, condition in reversed(list(zip(operands[0:-1:2], operands[1:-1:2], strict=True))):
-        tree = Operation("where", (condition, value, tree))
+        tree = Operation("where", (_truth(condition), value, tree))
     return tree
 
 
@@ -161,8 +175,8 @@ def _negative(operand: Node) -> Node:
 
 
 def _exclusive(operands: list[Node]) -> Node:
-    tree: Node = operands[0] if operands else FALSE
-    for operand in operands[1:]:
+    tree: Node = _truth(operands[0]) if operands else FALSE
+    for operand in map(_truth, operands[1:]):
         neither = Operation("not", (Operation("and", (tree, operand)),))
         tree = Operation("and", (Operation("or", (tree, operand)), neither))
     return tree
@@ -174,6 +188,15 @@ def _named(operator: str) -> _Build:
 
 def _joined(operator: str, neutral: Node) -> _Build:
     return lambda operands: chain(operator, operands, neutral)
+
+
+def _logical(operator: str, neutral: Node) -> _Build:
+    return lambda operands: chain(operator, [_truth(operand) for operand in operands], neutral)
+
+
+def _implies(operands: list[Node]) -> Node:
+    premise, conclusion = map(_truth, operands)
+    return Operation("or", (Operation("not", (premise,)), conclusion))
 
 
 def _reciprocal(function: str) -> _Build:
@@ -195,10 +218,11 @@ _LEAVES: Mapping[int, Node] = {
 _BUILDERS: Mapping[int, _Build] = {
     libsbml.AST_PLUS: _joined("+", ZERO),
     libsbml.AST_TIMES: _joined("*", ONE),
-    libsbml.AST_LOGICAL_AND: _joined("and", TRUE),
-    libsbml.AST_LOGICAL_OR: _joined("or", FALSE),
+    libsbml.AST_LOGICAL_AND: _logical("and", TRUE),
+    libsbml.AST_LOGICAL_OR: _logical("or", FALSE),
+    libsbml.AST_LOGICAL_NOT: lambda operands: Operation("not", (_truth(operands[0]),)),
     libsbml.AST_LOGICAL_XOR: _exclusive,
-    libsbml.AST_LOGICAL_IMPLIES: lambda operands: Operation("or", (Operation("not", (operands[0],)), operands[1])),
+    libsbml.AST_LOGICAL_IMPLIES: _implies,
     libsbml.AST_MINUS: lambda operands: Operation("neg" if len(operands) == 1 else "-", tuple(operands)),
     libsbml.AST_DIVIDE: _named("/"),
     libsbml.AST_POWER: _named("**"),

@@ -161,6 +161,10 @@ class _Reader:
         """Stoichiometries with an identifier may stand in formulas, and be set by rules."""
         for reaction in self._source.getListOfReactions():
             for reference in (*reaction.getListOfReactants(), *reaction.getListOfProducts()):
+                if reference.isSetId() and reference.isSetStoichiometryMath():
+                    self._assigned[self._name(reference.getId())] = self._stoichiometry_formula(
+                        reference, reaction.getId()
+                    )
                 if reference.isSetId():
                     value = reference.getStoichiometry() if reference.isSetStoichiometry() else None
                     if value is None and reference.getId() not in self._started():
@@ -211,9 +215,12 @@ class _Reader:
             is_number = value is not None and reference.getId() not in self._started()
             return value if is_number and value is not None else Name(name)
         if reference.isSetStoichiometryMath():
-            return self._formulas.convert(reference.getStoichiometryMath().getMath(), f"reaction {reaction}")
+            return self._stoichiometry_formula(reference, reaction)
         value = float(reference.getStoichiometry()) if reference.isSetStoichiometry() else 1.0
         return value
+
+    def _stoichiometry_formula(self, reference: Any, reaction: str) -> Node:
+        return self._formulas.convert(reference.getStoichiometryMath().getMath(), f"reaction {reaction}")
 
     def _read_species(self) -> None:
         for species in self._source.getListOfSpecies():
@@ -309,18 +316,22 @@ class _Reader:
                     targets[state] = value
             targets |= self._diluted(targets)
             if targets:
-                when = self._formulas.convert(event.getTrigger().getMath(), f"the trigger of event {name}")
+                when = self._formulas.condition(event.getTrigger().getMath(), f"the trigger of event {name}")
                 at_start = self._source.getLevel() > 2 and not event.getTrigger().getInitialValue()
                 self._model.events.append(ModelEvent(self._name(name), when, targets, at_start))
 
     def _diluted(self, targets: dict[str, Node]) -> dict[str, Node]:
-        """Concentrations with a rate rule in compartments that an event resizes: their amounts stay."""
+        """Concentrations with a rate rule in compartments that an event resizes: their amounts stay.
+
+        One that the event sets as well is set at the size before.
+        """
         found: dict[str, Node] = {}
         for species in self._source.getListOfSpecies():
             name, size = self._name(species.getId()), self._name(species.getCompartment())
             is_concentration = not species.getHasOnlySubstanceUnits()
-            if size in targets and name in self._rated and is_concentration and name not in targets:
-                found[name] = Operation("/", (Operation("*", (Name(name), Name(size))), targets[size]))
+            if size in targets and name in self._rated and is_concentration:
+                amount = Operation("*", (targets.get(name, Name(name)), Name(size)))
+                found[name] = Operation("/", (amount, targets[size]))
         return found
 
     def _event_value(self, assignment: Any, event: str) -> tuple[str, Node]:

@@ -97,6 +97,71 @@ def test_a_species_in_a_growing_compartment_is_diluted(tmp_path: Path) -> None:
     assert simulated(request, [0.0, 2.0], a="A")["a"] == pytest.approx([6.0, 2.0], rel=1e-6)
 
 
+def event(trigger: str, initially: str = "true", **assignments: str) -> str:
+    rows = "".join(
+        f'<eventAssignment variable="{name}">{sbml.math(value)}</eventAssignment>'
+        for name, value in assignments.items()
+    )
+    return (
+        f'<listOfEvents><event id="e" useValuesFromTriggerTime="true"><trigger initialValue="{initially}" '
+        f'persistent="true">{sbml.math(trigger)}</trigger><listOfEventAssignments>{rows}</listOfEventAssignments>'
+        "</event></listOfEvents>"
+    )
+
+
+def test_an_event_sets_a_concentration_at_the_size_before_it_resizes_the_compartment(tmp_path: Path) -> None:
+    """A concentration of 0.2 at the size 2 is an amount of 0.4, which is one of 0.8 at the size 0.5."""
+    content = (
+        sbml.compartment(2.0, constant=False)
+        + f"<listOfSpecies>{sbml.species('A', concentration=1.0, boundary=True)}</listOfSpecies>"
+        + f'<listOfRules><rateRule variable="A">{sbml.math(sbml.cn(0.5))}</rateRule></listOfRules>'
+        + event(sbml.apply("geq", sbml.ci("A"), sbml.cn(1.25)), A=sbml.cn(0.2), cell=sbml.cn(0.5))
+    )
+    request, _ = import_file(sbml.write(tmp_path, content))
+    assert simulated(request, [0.0, 1.0], a="A")["a"] == pytest.approx([1.0, 0.8 + 0.25], rel=1e-6)
+
+
+def test_a_stoichiometry_with_a_name_and_a_formula_follows_the_formula(tmp_path: Path) -> None:
+    product = f'<speciesReference id="n" species="A"><stoichiometryMath>{sbml.math(sbml.ci("p"))}</stoichiometryMath>'
+    content = (
+        '<listOfCompartments><compartment id="cell" size="1"/></listOfCompartments>'
+        '<listOfSpecies><species id="A" compartment="cell" initialConcentration="1"/></listOfSpecies>'
+        '<listOfParameters><parameter id="p" value="3"/></listOfParameters>'
+        "<listOfReactions>"
+        + sbml.reaction("v", "", f"{product}</speciesReference>", sbml.cn(1.0))
+        + "</listOfReactions>"
+    )
+    path = tmp_path / "model.xml"
+    path.write_text(sbml.model(content, level=2, version=4), encoding="utf-8")
+    request, _ = import_file(path)
+    assert simulated(request, [0.0, 2.0], a="A", factor="n") == {
+        "a": pytest.approx([1.0, 7.0], rel=1e-6), "factor": pytest.approx([3.0, 3.0])
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("trigger", "expected"),
+    [
+        (sbml.cn(3.0), [5.0, 19.0]),
+        (sbml.cn(0.0), [1.0, 3.0]),
+        (sbml.apply("minus", sbml.ci("k"), sbml.cn(1.0)), [5.0, 19.0]),
+        (sbml.apply("and", sbml.cn(1.0), sbml.apply("geq", sbml.ci("x"), sbml.cn(2.0))), [1.0, 12.0]),
+        (sbml.apply("not", sbml.ci("k")), [1.0, 3.0]),
+    ],
+)
+def test_a_number_as_a_condition_is_true_unless_it_is_0(trigger: str, expected: list[float], tmp_path: Path) -> None:
+    """The event sets x to 5, and s to 0, where the rate of x is 7 in place of 1."""
+    rate = "<piecewise><piece><cn>1</cn><ci>s</ci></piece><otherwise><cn>7</cn></otherwise></piecewise>"
+    content = (
+        '<listOfParameters><parameter id="k" value="2" constant="true"/><parameter id="x" value="1" constant="false"/>'
+        '<parameter id="s" value="1" constant="false"/></listOfParameters>'
+        f'<listOfRules><rateRule variable="x">{sbml.math(rate)}</rateRule></listOfRules>'
+        + event(trigger, "false", x=sbml.cn(5.0), s=sbml.cn(0.0))
+    )
+    request, _ = import_file(sbml.write(tmp_path, content))
+    assert simulated(request, [0.0, 2.0], x="x")["x"] == pytest.approx(expected, rel=1e-6)
+
+
 @pytest.mark.parametrize(
     ("content", "words"),
     [
