@@ -63,7 +63,8 @@ def _article(name: str) -> Problem:
     )
 
 
-def _problem(name: str, equations: Mapping[str, str], start: Sequence[float], **more: Any) -> Problem:
+def make_problem(name: str, equations: Mapping[str, str], start: Sequence[float], **more: Any) -> Problem:
+    """A problem from equations of states; more: `parameters`, by name, and fields of `Problem`."""
     parameters = more.pop("parameters", {})
     definition = SystemDefinition(
         states=list(equations), parameters=list(parameters), equations={k: str(v) for k, v in equations.items()}
@@ -85,22 +86,22 @@ def detest() -> list[Problem]:
 
 def _single_equations() -> list[Problem]:
     return [
-        _problem("A1", {"y": "-y"}, [1]),
-        _problem("A2", {"y": "-y**3/2"}, [1]),
-        _problem("A3", {"y": "y*cos(t)"}, [1]),
-        _problem("A4", {"y": "y/4*(1 - y/20)"}, [1]),
-        _problem("A5", {"y": "(y - t)/(y + t)"}, [4]),
+        make_problem("A1", {"y": "-y"}, [1]),
+        make_problem("A2", {"y": "-y**3/2"}, [1]),
+        make_problem("A3", {"y": "y*cos(t)"}, [1]),
+        make_problem("A4", {"y": "y/4*(1 - y/20)"}, [1]),
+        make_problem("A5", {"y": "(y - t)/(y + t)"}, [4]),
     ]
 
 
 def _small_systems() -> list[Problem]:
     r = "sqrt(x**2 + y**2)"
     return [
-        _problem("B1", {"x": "2*(x - x*y)", "y": "-(y - x*y)"}, [1, 3]),
-        _problem("B2", {"x": "-x + y", "y": "x - 2*y + z", "z": "y - z"}, [2, 0, 1]),
-        _problem("B3", {"x": "-x", "y": "x - y**2", "z": "y**2"}, [1, 0, 0]),
-        _problem("B4", {"x": f"-y - x*z/{r}", "y": f"x - y*z/{r}", "z": f"x/{r}"}, [3, 0, 0]),
-        _problem("B5", {"x": "y*z", "y": "-x*z", "z": "-0.51*x*y"}, [0, 1, 1]),
+        make_problem("B1", {"x": "2*(x - x*y)", "y": "-(y - x*y)"}, [1, 3]),
+        make_problem("B2", {"x": "-x + y", "y": "x - 2*y + z", "z": "y - z"}, [2, 0, 1]),
+        make_problem("B3", {"x": "-x", "y": "x - y**2", "z": "y**2"}, [1, 0, 0]),
+        make_problem("B4", {"x": f"-y - x*z/{r}", "y": f"x - y*z/{r}", "z": f"x/{r}"}, [3, 0, 0]),
+        make_problem("B5", {"x": "y*z", "y": "-x*z", "z": "-0.51*x*y"}, [0, 1, 1]),
     ]
 
 
@@ -108,10 +109,10 @@ def _moderate_systems() -> list[Problem]:
     chain = {f"y{i}": f"y{i - 1} - y{i}" if i else "-y0" for i in range(10)} | {"y9": "y8"}
     faster = {f"y{i}": f"{i}*y{i - 1} - {i + 1}*y{i}" if i else "-y0" for i in range(10)} | {"y9": "9*y8"}
     return [
-        _problem("C1", chain, [1, *[0] * 9]),
-        _problem("C2", faster, [1, *[0] * 9]),
-        _problem("C3", diffusion(10), [1, *[0] * 9]),
-        _problem("C4", diffusion(51), [1, *[0] * 50]),
+        make_problem("C1", chain, [1, *[0] * 9]),
+        make_problem("C2", faster, [1, *[0] * 9]),
+        make_problem("C3", diffusion(10), [1, *[0] * 9]),
+        make_problem("C4", diffusion(51), [1, *[0] * 50]),
         _five_bodies(),
     ]
 
@@ -161,27 +162,27 @@ def _five_bodies() -> Problem:
 
     equations = {f"x{j}{i}": f"v{j}{i}" for j in bodies for i in axes}
     equations |= {f"v{j}{i}": pull(j, i) for j in bodies for i in axes}
-    return _problem("C5", equations, [*np.ravel(position), *np.ravel(velocity)])
+    return make_problem("C5", equations, [*np.ravel(position), *np.ravel(velocity)])
 
 
 def _orbits() -> list[Problem]:
     cubed = "(x**2 + y**2)**1.5"
     equations = {"x": "vx", "y": "vy", "vx": f"-x/{cubed}", "vy": f"-y/{cubed}"}
     return [
-        _problem(f"D{number}", equations, [1 - e, 0, 0, float(np.sqrt((1 + e) / (1 - e)))])
+        make_problem(f"D{number}", equations, [1 - e, 0, 0, float(np.sqrt((1 + e) / (1 - e)))])
         for number, e in enumerate((0.1, 0.3, 0.5, 0.7, 0.9), start=1)
     ]
 
 
 def _higher_order() -> list[Problem]:
     return [
-        _problem(
+        make_problem(
             "E1", {"x": "v", "v": "-(v/(t + 1) + (1 - 0.25/(t + 1)**2)*x)"}, [0.6713967071418030, 0.0954005144474746]
         ),
-        _problem("E2", {"x": "v", "v": "(1 - x**2)*v - x"}, [2, 0]),
-        _problem("E3", {"x": "v", "v": "x**3/6 - x + 2*sin(2.78535*t)"}, [0, 0]),
-        _problem("E4", {"x": "v", "v": "0.032 - 0.4*v**2"}, [30, 0]),
-        _problem("E5", {"x": "v", "v": "sqrt(1 + v**2)/(25 - t)"}, [0, 0]),
+        make_problem("E2", {"x": "v", "v": "(1 - x**2)*v - x"}, [2, 0]),
+        make_problem("E3", {"x": "v", "v": "x**3/6 - x + 2*sin(2.78535*t)"}, [0, 0]),
+        make_problem("E4", {"x": "v", "v": "0.032 - 0.4*v**2"}, [30, 0]),
+        make_problem("E5", {"x": "v", "v": "sqrt(1 + v**2)/(25 - t)"}, [0, 0]),
     ]
 
 
@@ -192,7 +193,7 @@ def stiff() -> list[Problem]:
 
 def robertson() -> Problem:
     """Three reactions whose rates lie nine decades apart."""
-    return _problem(
+    return make_problem(
         "robertson",
         {"a": "-k1*a + k3*b*c", "b": "k1*a - k2*b**2 - k3*b*c", "c": "k2*b**2"},
         [1, 0, 0],
@@ -204,7 +205,7 @@ def robertson() -> Problem:
 
 
 def _hires() -> Problem:
-    return _problem(
+    return make_problem(
         "HIRES",
         {
             "y1": "-k1*y1 + k2*y2 + k6*y3 + oks",
@@ -228,7 +229,7 @@ def _hires() -> Problem:
 
 
 def _oregonator() -> Problem:
-    return _problem(
+    return make_problem(
         "Oregonator",
         {"x": "s*(y + x*(1 - q*x - y))", "y": "(z - (1 + x)*y)/s", "z": "w*(x - z)"},
         [1, 2, 3],
@@ -240,7 +241,7 @@ def _oregonator() -> Problem:
 
 
 def _van_der_pol() -> Problem:
-    return _problem(
+    return make_problem(
         "van der Pol",
         {"x": "v", "v": "mu*(1 - x**2)*v - x"},
         [2, 0],
@@ -252,7 +253,7 @@ def _van_der_pol() -> Problem:
 
 
 def _e5() -> Problem:
-    return _problem(
+    return make_problem(
         "E5",
         {
             "y1": "-a*y1 - b*y1*y3",

@@ -11,6 +11,7 @@ from bench.systems import Problem, Reals
 from odelib.engines.base import DifferentiateBy, SolverOptions, never
 from odelib.engines.compiled.kernels import Solved, kernels_of
 from odelib.engines.layer import ODELayer
+from odelib.problem.solver import AUTO
 
 MAX_STEPS = 1_000_000
 
@@ -54,6 +55,27 @@ def autograd(problem: Problem, rtol: float, atol: float) -> Callable[[], tuple[f
         return loss.item(), np.concatenate([parameters.grad.numpy(), state.grad.numpy()])
 
     return gradient
+
+
+class Reaching:
+    """All sensitivities with automatic tolerances, for many parameters in turn.
+
+    Called with parameters, it returns the states (T, n), or None if the solve fails.
+    """
+
+    def __init__(self, problem: Problem, rtol: float, max_steps: int) -> None:
+        n, p = len(problem.initial_state), len(problem.parameters)
+        self._kernels, self._constants = kernels_of(problem.system), list(problem.system.constants.values())
+        self._options = SolverOptions(AUTO, rtol, AUTO, max_steps)
+        self._by = DifferentiateBy(tuple(range(n)), tuple(range(p)))
+        self._times, self._start, _ = _batch_of_one(problem)
+        self(problem.parameters)  # its machine code is in memory
+
+    def __call__(self, parameters: Reals) -> Reals | None:
+        """See above."""
+        values = np.array([[*parameters, *self._constants]])
+        solved = self._kernels.solve(self._times, self._start, values, self._by, self._options, never)
+        return None if solved.failures or not np.isfinite(solved.sensitivities).all() else solved.states[0]
 
 
 def solves(problem: Problem) -> dict[str, Callable[[float], Reals]]:
