@@ -38,7 +38,7 @@ $(INSTALLED): pyproject.toml constraints.txt
 
 # Numba looks at a function's own file only: what it calls may have changed, so after a change all are compiled anew.
 $(COMPILED): $(INSTALLED) $(wildcard odelib/engines/compiled/*.py odelib/engines/tableaus/*.py)
-	@echo 'Compiling the solvers (once, about 20 s)'
+	@echo 'Compiling the solvers (once, about a minute)'
 	@rm -f odelib/engines/compiled/__pycache__/*.nb[ci]
 	@$(BIN)/python -c 'from odelib.fitting import warm_up; warm_up()'
 	@touch $@

@@ -22,10 +22,12 @@ from odelib.optimisers.plan import Plan, Position
 from odelib.optimisers.registry import build_optimiser
 from odelib.optimisers.solvable_search import SolvableSearch
 from odelib.problem.catalogue import CATALOGUE
+from odelib.problem.checks.system import build_system
 from odelib.problem.request import FitProblem
 from odelib.problem.resolved import ResolvedProblem, resolve
 from odelib.problem.solver import AUTO, AUTO_ATOL
 from odelib.problem.stages import LeastSquaresStage
+from odelib.problem.system import SystemDefinition
 from odelib.report import assemble
 from odelib.report.best_point import BestPoint
 from odelib.result import FitResult, OutcomeCode, SolverUsed, StageReport, ToleranceUsed
@@ -78,10 +80,13 @@ def warm_up() -> None:
     """Load the compiled solvers and the catalogue, so that the first fit does not have to wait for them."""
     for system in CATALOGUE.values():
         ODELayer(system).engine.prepare()
-    for method in ("dopri5", "kvaerno5"):
-        layer = ODELayer("lotka-volterra", method=method)
-        start = torch.ones(2, dtype=torch.float64, requires_grad=True)
-        layer(torch.tensor([0.0, 0.1]), start, torch.ones(4)).sum().backward()
+    # the compiled loop is compiled twice: for plain solves, and for those in which something happens at given times
+    switched = SystemDefinition(states=["x"], parameters=["k"], equations={"x": "where(t < 0.05, k, 0)"})
+    for system in (CATALOGUE["lotka-volterra"], build_system(switched)):
+        for method in ("dopri5", "kvaerno5"):
+            layer = ODELayer(system, method=method)
+            start = torch.ones(len(system.states), dtype=torch.float64, requires_grad=True)
+            layer(torch.tensor([0.0, 0.1]), start, torch.ones(len(system.parameters))).sum().backward()
 
 
 def partial_result(problem: FitProblem, checkpoint: Checkpoint, code: OutcomeCode) -> FitResult:
