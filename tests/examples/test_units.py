@@ -21,11 +21,23 @@ def test_a_fit_does_not_depend_on_units(name: str) -> None:
         assert differing(original, fitted_in(request, units_of(unit, request)), is_exact="2^" in unit) == []
 
 
-def test_units_that_matter_are_noticed() -> None:
-    """An absolute tolerance that is a number has a unit, and is not written anew."""
-    request: dict[str, Any] = requests()["Influenza, SIR"] | {"solver": {"atol": 100.0}}
-    small = fitted_in(request, Units(2.0**-10))
-    assert differing(fitted_in(request, Units()), small, is_exact=True)
+FIT: dict[str, Any] = {"estimates": {"k": [2.0, 0.1]}, "outcome": "converged", "warnings": []}
+
+
+@pytest.mark.parametrize(
+    ("changed", "is_exact", "words"),
+    [
+        ({"estimates": {"k": [2.00001, 0.1]}}, True, "k 2.00001 in place of 2"),
+        ({"estimates": {"k": [2.02, 0.1]}}, False, "k 2.02 in place of 2"),
+        ({"estimates": {"k": [2.0, 0.103]}}, False, "standard error of k 0.103 in place of 0.1"),
+        ({"estimates": {"k": [2.0, None]}}, True, "standard error of k None in place of 0.1"),
+        ({"outcome": "no_progress"}, False, "outcome no_progress"),
+        ({"warnings": [["at_bound", ["k"]]]}, False, "warnings [['at_bound', ['k']]]"),
+    ],
+)
+def test_what_differs_is_told(changed: dict[str, Any], is_exact: bool, words: str) -> None:
+    assert differing(FIT, FIT, is_exact=is_exact) == []
+    assert differing(FIT, FIT | changed, is_exact=is_exact) == [words]
 
 
 def test_a_request_is_written_in_other_units() -> None:
