@@ -4,7 +4,8 @@
 
 The problems are those of docs/problems.md without counts, and the article's fits of the catalogue's systems, with the
 default plan and `uncertainty: "covariance"`. Each is written in units of states that make the numbers 2^±40 and
-1e±12 times as large, of time and rates 2^±30 and 1e±9 times, both at once, and in a unit for every other state. A fit
+1e±12 times as large, of time and rates 2^±30 and 1e±9 times, both at once, and in a unit for every other state where
+noise is given, because a sum of squares depends on such units. A fit
 must find the estimates of the fit in the original units: to 1e-6 of their size where all factors are powers of two,
 which change no digit, else to a tenth of a standard error; the standard errors to 2 %; and the same outcome and
 warnings, those that compare other starts left out.
@@ -65,15 +66,25 @@ def main() -> int:
     units = [name for name in UNITS if any(word in name for word in options.units)]
     done = _done(options.results)
     disagree, compared = [], 0
+    print(
+        "| problem | agree | binary units: largest change | decimal units: of a standard error | of errors | seconds |"
+    )
+    print("|---|---|---|---|---|---|")
     for name, request in requests().items():
         if not any(word.lower() in name.lower() for word in options.problems):
             continue
         original = _fitted(options.results, done, name, ORIGINAL, request)
-        for unit in units:
-            found = _fitted(options.results, done, name, unit, request)
-            compared += 1
-            if differences := differing(original, found, is_exact="2^" in unit):
-                disagree.append(f"{name}, {unit}: {'; '.join(differences)}")
+        fits = {
+            unit: _fitted(options.results, done, name, unit, request)
+            for unit in units
+            # a sum of the squares of what has different units does depend on them
+            if unit != EVERY_OTHER or _has_scales(request)
+        }
+        differences = {unit: differing(original, found, is_exact="2^" in unit) for unit, found in fits.items()}
+        told = [f"{name}, {unit}: {'; '.join(each)}" for unit, each in differences.items() if each]
+        print(f"| {name} | {len(fits) - len(told)} of {len(fits)} | {_row(original, fits)} |")
+        disagree += told
+        compared += len(fits)
     print(f"{compared - len(disagree)} of {compared} fits in other units agree with those in the original ones")
     print("\n".join(disagree))
     return 1 if disagree else 0
@@ -93,6 +104,10 @@ def requests() -> dict[str, Any]:
 
 def _is_of_counts(request: Mapping[str, Any]) -> bool:
     return any(noise["distribution"] == "poisson" for noise in request.get("noise", {}).values())
+
+
+def _has_scales(request: Any) -> bool:
+    return "noise" in request or len(definition(request)["states"]) == 1
 
 
 def units_of(unit: str, request: Any) -> Units:
@@ -143,6 +158,23 @@ def differing(original: Fitted, found: Fitted, *, is_exact: bool) -> list[str]:
         elif error and not math.isclose(error, other_error, rel_tol=ERROR_RATIO):
             differences.append(f"standard error of {name} {other_error:.4g} in place of {error:.4g}")
     return differences
+
+
+def _row(original: Fitted, fits: Mapping[str, Fitted]) -> str:
+    """The largest changes of estimates and standard errors, and the time of all fits, as cells of a table."""
+    whole = [(unit, found) for unit, found in fits.items() if "error" not in found and "error" not in original]
+    exact = decimal = errors = 0.0
+    for unit, found in whole:
+        for name, (value, error) in original["estimates"].items():
+            other, other_error = found["estimates"][name]
+            if "2^" in unit:
+                exact = max(exact, abs(other - value) / abs(value) if value else 0.0)
+            elif error:
+                decimal = max(decimal, abs(other - value) / error)
+            if error and other_error:
+                errors = max(errors, abs(other_error / error - 1))
+    seconds = sum(found["seconds"] for _, found in whole)
+    return f"{exact:.0e} | {decimal:.0e} | {errors:.0e} | {seconds:.0f}"
 
 
 def _done(path: Path) -> dict[tuple[str, str], Fitted]:

@@ -161,15 +161,21 @@ class _Fit:
         start = unknowns.coordinates(self._resume.best) if self._resume else unknowns.start
         self._plan.position.counts.gradients += unknowns.count > 0
         try:
-            return self._objective.evaluate(start)
+            found = self._objective.evaluate(start)
         except (SolveError, NotFinite) as error:
-            search = SolvableSearch(self._objective, self._request.seed)
-            found = search.run() if unknowns.count and not self._resume else None
-            counts = self._plan.position.counts
-            counts.gradients, counts.failed_solves = counts.gradients + search.tried, search.failed + 1
-            if found is None:
-                raise self._guess_failed(error, search) from error
-            return found
+            found = self._search_solvable(error)
+        self._objective.size_zero_guesses([unknowns.start, found.coordinates])
+        return found
+
+    def _search_solvable(self, error: SolveError | NotFinite) -> Evaluation:
+        """Another point than the guess, which failed. Raises `FitError` if there is none."""
+        search = SolvableSearch(self._objective, self._request.seed)
+        found = search.run() if self._objective.unknowns.count and not self._resume else None
+        counts = self._plan.position.counts
+        counts.gradients, counts.failed_solves = counts.gradients + search.tried, search.failed + 1
+        if found is None:
+            raise self._guess_failed(error, search) from error
+        return found
 
     def _guess_failed(self, error: SolveError | NotFinite, search: SolvableSearch) -> FitError:
         first = self._plan.next_stage if self._objective.unknowns.count else "evaluation"

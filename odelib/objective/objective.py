@@ -28,6 +28,8 @@ from odelib.objective.trajectories import Linearised, Trajectories
 from odelib.objective.unknowns import Unknowns
 from odelib.problem.resolved import ResolvedProblem
 
+ZERO_SIZE = 0.25  # of the data's spread: by how much the size of a guess of 0 changes the model
+
 
 class NotFinite(OdelibError):
     """The loss or a derivative is not a finite number at a point; the message says which, and why if that is known."""
@@ -122,6 +124,27 @@ class Objective:
             yield
         finally:
             self.layer.options = replace(self.layer.options, max_steps=self._max_steps)
+
+    def size_zero_guesses(self, points: Sequence[Reals]) -> None:
+        """Find sizes for unknowns whose guess of 0 has no bounds: what changes the model by a quarter of its data.
+
+        At the first of the points, (count,), that can be evaluated; the change is relative to the data's spread.
+        """
+        if not self.unknowns.needs_size.any():
+            return
+        for coordinates in points:
+            try:
+                _, model, jacobians = self.trajectories.linearise(coordinates)
+                scales = self.measurements.concentrated_scales(model)
+                blocks = self._information(model, jacobians, scales)
+            except (SolveError, NotFinite):
+                continue
+            responses = np.linalg.norm(np.concatenate([block.jacobian for block in blocks]), axis=0)
+            spread = math.sqrt(2 * self.measurements.loss_of_spread(model, scales))
+            with np.errstate(all="ignore"):
+                sizes = ZERO_SIZE * spread / responses
+            self.unknowns.set_sizes(np.where(sizes > 0, sizes, np.nan))
+            return
 
     def evaluate(self, coordinates: Reals) -> Evaluation:
         """Loss, gradient and states at a point, (count,). Raises `SolveError` or `NotFinite`."""

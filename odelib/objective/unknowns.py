@@ -41,7 +41,9 @@ class Unknowns:
     The unknowns of a series of which nothing is fitted are not among them; they stay at their guesses.
 
     log: which coordinates are logarithms. guess: in the caller's units. start, lower, upper: guesses and bounds as
-    coordinates, ±inf if there is no bound; values that a prior excludes are out of bounds. All (count,).
+    coordinates, ±inf if there is no bound; values that a prior excludes are out of bounds. guess_sizes: |guess|; for
+    a guess of 0 the distance between the bounds, and without these 1 until `set_sizes` is called, for those that
+    needs_size tells. All (count,).
     """
 
     def __init__(self, problem: ResolvedProblem, device: torch.device) -> None:
@@ -56,6 +58,10 @@ class Unknowns:
         self.guess = np.array([entry.start for entry in free.values()], dtype=np.float64)
         self.start = self._to_coordinates(self.guess)
         self.lower, self.upper = self._to_coordinates(self._lower_value), self._to_coordinates(self._upper_value)
+        width = np.where(np.isfinite(self.upper - self.lower), self.upper - self.lower, 0.0)
+        sizes = np.where(self.guess != 0, np.abs(self.guess), width)
+        self.needs_size = (sizes == 0) & ~self.log
+        self.guess_sizes = np.where(sizes > 0, sizes, 1.0)
         self._model = ModelValues(problem, self._series, self.names, self._fixed, device)
 
     def _add_entries(self, problem: ResolvedProblem) -> None:
@@ -203,13 +209,19 @@ class Unknowns:
     def magnitudes(self, coordinates: Reals) -> Reals:
         """The size of each coordinate, by which optimisers divide it, (count,).
 
-        max(|x|, |guess|/100); if both are 0 the distance between the bounds, and 1 without bounds. A logarithm has no
-        unit, and its magnitude is 1.
+        max(|x|, s/100), where s is the size of the guess: |guess|, and if that is 0 what `guess_sizes` says, which is
+        the magnitude of 0 too. A logarithm has no unit, and its magnitude is 1.
         """
-        size = np.maximum(np.abs(coordinates), np.abs(self.guess) / 100)
-        width = np.where(np.isfinite(self.upper - self.lower), self.upper - self.lower, 1.0)
-        size = np.where(size > 0, size, np.where(width > 0, width, 1.0))
+        size = np.maximum(np.abs(coordinates), self.guess_sizes / 100)
+        size = np.where((coordinates == 0) & (self.guess == 0), self.guess_sizes, size)
         return np.where(self.log, 1.0, size)
+
+    def set_sizes(self, sizes: Reals) -> None:
+        """Set the sizes of guesses of 0 without bounds, (count,); NaN for those that are not known.
+
+        1 would be small or large depending on the unit.
+        """
+        self.guess_sizes = np.where(self.needs_size & np.isfinite(sizes), sizes, self.guess_sizes)
 
     def names_at_bound(self, coordinates: Reals) -> list[str]:
         """The free unknowns at a bound."""

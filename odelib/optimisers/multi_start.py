@@ -163,14 +163,15 @@ def _search_intervals(unknowns: Unknowns, wide: bool) -> list[tuple[float, float
     """Lower and upper end for each unknown, in the caller's units: its bounds, or a range around its guess in them."""
     factor, intervals = WIDE_GUESS_FACTOR if wide else GUESS_FACTOR, []
     lower, upper = (unknowns.free_values(bound) for bound in (unknowns.lower, unknowns.upper))
-    for name, guess in zip(unknowns.names, unknowns.guess.tolist(), strict=True):
+    guesses = zip(unknowns.names, unknowns.guess.tolist(), unknowns.guess_sizes.tolist(), strict=True)
+    for name, guess, size in guesses:
         low, high = lower[name], upper[name]
         if np.isfinite(low) and np.isfinite(high):
             intervals.append((SMALLEST * high if wide and low == 0 else low, high))
         elif guess > 0:
             intervals.append((max(guess / factor, low), min(guess * factor, high)))
         else:
-            reach = (factor - 1) * max(abs(guess), 0.1)
+            reach = (factor - 1) * size
             intervals.append((max(guess - reach, low), min(guess + reach, high)))
     return intervals
 

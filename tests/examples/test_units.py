@@ -10,7 +10,13 @@ from bench.units import EVERY_OTHER, differing, fitted_in, requests, units_of
 from examples.problems.units import Units, in_units
 
 UNIT_NAMES = ("both 2^-40, 2^30", EVERY_OTHER, "both 1e-12, 1e-9")
-PROBLEMS = ("Influenza, SIR", "Lynx and hare, with priors", "Michaelis–Menten, 4 progress curves", "Robertson")
+PROBLEMS = (
+    "Pendulum, angle alone",
+    "Influenza, SIR",
+    "Lynx and hare, with priors",
+    "Michaelis–Menten, 4 progress curves",
+    "Robertson",
+)
 
 
 @pytest.mark.parametrize("name", PROBLEMS)

@@ -29,6 +29,7 @@ class StateEstimates:
         self._parameters = objective.unknowns.values(coordinates)[0]
         self._constants = objective.unknowns.constants.cpu()
         self._slices = objective.fitted
+        self._sizes = np.zeros(len(self._layer.system.states))  # the largest so far: states have units of their own
         self._measured = [{name: _interpolation(series, name) for name in series.values} for series in self._slices]
 
     @property
@@ -49,7 +50,9 @@ class StateEstimates:
         if not targets:
             return predicted
         spreads = np.array([self._measured[index][name].spread for name in targets])
-        units = np.maximum(np.abs(predicted), 1e-3 * max(float(np.abs(predicted).max()), 1e-6))
+        self._sizes = np.maximum(self._sizes, np.abs(predicted))
+        sizes = np.where(self._sizes > 0, self._sizes, max(float(self._sizes.max()), 1e-6))
+        units = np.maximum(np.abs(predicted), 1e-3 * sizes)
         seen = self._seen(index, time)
         state = best = predicted.copy()
         smallest = np.inf

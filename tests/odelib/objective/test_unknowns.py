@@ -6,6 +6,8 @@ import numpy as np
 import pytest
 import torch
 
+from odelib.fitting import fit
+from odelib.objective.objective import Objective
 from odelib.objective.unknowns import Unknowns
 from odelib.problem.request import parse_problem
 from odelib.problem.resolved import resolve
@@ -130,3 +132,29 @@ def test_an_expression_that_the_last_series_replaces_has_a_gradient() -> None:
     found = Unknowns(resolve(parse_problem(request)), CPU)
     gradient = found.gradient(found.start, np.zeros((2, 1)), np.ones((2, 1)))
     assert dict(zip(found.names, gradient, strict=True)) == {"a": 4.0, "x[two]": 1.0}
+
+
+@pytest.mark.parametrize("unit", [1.0, 2.0**40, 2.0**-40])
+def test_a_guess_of_0_has_the_size_that_changes_the_model_by_a_part_of_the_data(unit: float) -> None:
+    """y' = a − y from 0: the data, whose spread is s, determine a, whose guess is 0 and whose truth is near it."""
+    times = np.linspace(1.0, 5.0, 9)
+    noise = 0.01 * np.random.default_rng(0).standard_normal(len(times))
+    request = {
+        "system": {"states": ["y"], "parameters": ["a"], "equations": {"y": "a - y"}},
+        "data": {"start_time": 0.0, "times": times.tolist(), "values": {"y": (unit * noise).tolist()}},
+        "parameters": {"a": 0.0},
+        "initial_state": {"y": {"guess": 0.0, "fixed": True}},
+        "uncertainty": "covariance",
+    }
+    objective = Objective(resolve(parse_problem(request)), torch.device("cpu"))
+    objective.size_zero_guesses([objective.unknowns.start])
+    response = float(np.linalg.norm(1 - np.exp(-times)))
+    expected = 0.25 * unit * float(np.linalg.norm(noise - noise.mean())) / response
+    assert objective.unknowns.magnitudes(np.zeros(1)) == pytest.approx(expected, rel=1e-4)
+    assert objective.unknowns.magnitudes(np.full(1, 1e-30)) == pytest.approx(expected / 100, rel=1e-4)
+
+    result = fit(parse_problem(request))
+    assert result.outcome.code == "converged"
+    assert "flat_direction" not in [warning.code for warning in result.warnings]
+    exact = float((1 - np.exp(-times)) @ noise) / response**2
+    assert result.parameters["a"].value == pytest.approx(unit * exact, abs=1e-6 * expected)

@@ -98,6 +98,7 @@ def test_candidates_cover_the_bounds_or_the_surroundings_of_the_guess() -> None:
         }
     )
     unknowns = Unknowns(resolve(problem), torch.device("cpu"))
+    unknowns.set_sizes(np.array([np.nan, np.nan, np.nan, 0.1]))
     points = np.array([list(unknowns.free_values(point).values()) for point in candidate_points(unknowns, 256, seed=0)])
     assert points.shape == (256, 4)
     assert points.min(axis=0) == pytest.approx([0.01, -2.0, 0.6, -0.1], rel=0.2)
