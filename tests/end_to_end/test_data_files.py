@@ -193,6 +193,18 @@ def test_init_makes_a_request_of_every_example(name: str) -> None:
     assert len(json.loads(out)["data"]["times"]) == len(example.times)
 
 
+def test_init_starts_empty_before_doses(tmp_path: Path) -> None:
+    model = {**MODEL, "states": ["gut", "c"], "equations": {"gut": "-k*gut", "c": "k*gut"}, "observables": {"c": "c"}}
+    data = written(tmp_path, "time,c,dose,into\n0,,100,gut\n1,2,,\n2,3,,\n", "data.csv")
+
+    status, out, _ = run("init", written(tmp_path, model, "model.json"), "--data", data)
+
+    assert status == 0
+    request = json.loads(out)
+    assert request["initial_state"] == {"gut": {"guess": 0.0, "fixed": True}, "c": 2.0}
+    parse_problem(request)
+
+
 def test_init_starts_at_the_callers_first_values(tmp_path: Path) -> None:
     data = written(tmp_path, "time,prey\n1900,\n1901,47.2\n1902,70.2\n", "data.csv")
 

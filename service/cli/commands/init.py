@@ -58,7 +58,8 @@ def first_request(system: str, data: Path | None, seed: int, time_unit: str | No
     """Return a valid request for `system`, the name of a catalogue system or the path of a definition.
 
     Its data come from the CSV file `data`, or are simulated from the system's example. Its guesses are those of the
-    example, or 1 for a definition; a measured state starts at its first value. Raises `CommandError`.
+    example, or 1 for a definition; a measured state starts at its first value, and if the table has doses, any other at
+    0. Raises `CommandError`.
     """
     from odelib.problem.catalogue import CATALOGUE
     from odelib.problem.request import parse_problem
@@ -73,6 +74,8 @@ def first_request(system: str, data: Path | None, seed: int, time_unit: str | No
         request["data"] = _simulate(system, request, known.example if known else None, seed, given.origins)
     else:
         _start_at_first_values(request)
+        if known is None:
+            _start_empty(request)
     request["uncertainty"] = "covariance"
     try:
         parse_problem(request, ServiceSettings().limits())
@@ -127,6 +130,16 @@ def _start_at_first_values(request: Json) -> None:
     for series in request.get("experiments", []):
         series["initial_state"] = _first_values(series, guesses)
     guesses |= _first_values(request.get("data") or request["experiments"][0], guesses)
+
+
+def _start_empty(request: Json) -> None:
+    """If doses are given, fix the initial value of each state that is not measured at 0, as before a first dose."""
+    listed = request.get("experiments") or [request["data"]]
+    measured = {name for series in listed for name in _first_values(series, request["initial_state"])}
+    if any(series.get("doses") for series in listed):
+        request["initial_state"] |= {
+            name: {"guess": 0.0, "fixed": True} for name in request["initial_state"] if name not in measured
+        }
 
 
 def _first_values(series: Json, states: Json) -> dict[str, float]:
