@@ -102,7 +102,7 @@ class Objective:
         layer.stop, layer.differentiate_by = stop, unknowns.differentiate_by
         layer.needs_protocols = problem.has_protocols
         self.fitted, self.held_out = problem.fitted, problem.held_out
-        self.switches = Switches(problem.solved_system, self.fitted, unknowns)
+        self.switches = Switches(problem, unknowns)
         self.columns = ModelColumns(layer, problem.sigma_expressions)
         self.protocols = SeriesProtocols(problem, device)
         self.trajectories = Trajectories(self.fitted, unknowns, layer, self.columns, self.protocols, device)

@@ -1,34 +1,37 @@
 """Switching times that meet a measurement: there the loss has a kink.
 
-A state is continuous at a switching time τ, but the state at a measurement t changes with τ only while τ < t. So the
-gradient of the loss jumps where τ passes t, and the loss may be least there without a zero gradient.
+The state at a measurement t changes with a switching time τ only while τ < t. So the gradient of the loss jumps where τ
+passes t, as does the loss itself if a dose or an event changes the state at once. The loss may be least there without a
+zero gradient.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from functools import cached_property
 
 import numpy as np
 
 from odelib.arrays import Reals
-from odelib.engines.discontinuities import Discontinuities
+from odelib.engines.schedules.extended_system import NOTHING_DONE, ExtendedSystem
 from odelib.objective.unknowns import Unknowns
-from odelib.problem.data_split import SeriesSlice
-from odelib.problem.system import System
+from odelib.problem.resolved import ResolvedProblem
 
 MEETS = 1e-6  # of a series' duration: times that are this close meet
 
 
 class Switches:
-    """The switching times of the equations in the fitted series."""
+    """The switching times of the equations and of conditions of events, doses and changes in the fitted series.
 
-    def __init__(self, system: System, fitted: Sequence[SeriesSlice], unknowns: Unknowns) -> None:
-        self._system, self._fitted, self._unknowns = system, fitted, unknowns
+    Not those of events whose conditions depend on states.
+    """
+
+    def __init__(self, problem: ResolvedProblem, unknowns: Unknowns) -> None:
+        self._problem, self._unknowns = problem, unknowns
 
     @cached_property
-    def _discontinuities(self) -> Discontinuities:
-        return Discontinuities(self._system)
+    def _extended(self) -> ExtendedSystem:
+        protocols = self._problem.protocols if self._problem.has_protocols else NOTHING_DONE.all
+        return ExtendedSystem(self._problem.solved_system, protocols, with_conditions=True)
 
     def at_measurements(self, coordinates: Reals) -> Reals:
         """The derivatives dτ/dx of the times that meet a measurement and that unknowns move, (times, count).
@@ -36,19 +39,28 @@ class Switches:
         In units of the duration of the series.
         """
         rows: list[Reals] = []
-        if not self._discontinuities.is_moving:
-            return np.zeros((0, self._unknowns.count))
         parameters, by_coordinates = self._unknowns.values(coordinates)[0], self._unknowns.jacobians(coordinates)[0]
-        for series in self._fitted:
+        for series in self._problem.fitted:
             first, last = series.start, series.times[-1]
             if first == last:
                 continue
             own = [parameters[series.index], self._unknowns.constants[series.index]]
             values = np.concatenate([each.detach().cpu().numpy() for each in own])
-            found = self._discontinuities.find(values[None], first, last, with_jacobian=True)
-            distances = np.abs(found.times[0][:, None] - np.array(series.times)).min(axis=1)
+            times, jacobian = self._moving(series.index, values, first, last)
+            distances = np.abs(times[:, None] - np.array(series.times)).min(axis=1, initial=np.inf)
             meets = distances <= MEETS * (last - first)
-            if meets.any():
-                rows += list(found.jacobian[0][meets] @ by_coordinates[series.index] / (last - first))
+            rows += list(jacobian[meets] @ by_coordinates[series.index] / (last - first))
         moved = [row for row in rows if row.any()]
-        return np.array(moved).reshape(len(moved), self._unknowns.count)
+        return np.unique(moved, axis=0) if moved else np.zeros((0, self._unknowns.count))
+
+    def _moving(self, index: int, values: Reals, first: float, last: float) -> tuple[Reals, Reals]:
+        """The times (K,) in a series that depend on parameters, and their derivatives (K, p).
+
+        values: (p + c,). No times if what was done in the series cannot be solved.
+        """
+        member = index if self._problem.has_protocols else 0
+        schedule = self._extended.schedule(
+            [member], values[None], np.array([first]), np.array([last]), is_start=True, with_jacobian=True
+        )
+        moves = (schedule.time_rows[0] >= 0) & np.isfinite(schedule.times[0]) & (not schedule.failures)
+        return schedule.times[0][moves], schedule.jacobian[schedule.time_rows[0][moves]]

@@ -191,7 +191,7 @@ def at_kink(findings: Findings) -> Iterator[FitWarning]:
     if names := [name for name, takes in zip(best.unknowns.names, takes_part.tolist(), strict=True) if takes]:
         message = (
             f"at the optimum a switching time that depends on {', '.join(names)} coincides with a measurement, where "
-            "the loss has a kink: standard errors describe one side of it only; profiles describe both"
+            "the loss has a kink or a jump: standard errors describe one side of it only; profiles describe both"
         )
         yield FitWarning(code="at_kink", message=message, names=names)
 

@@ -52,6 +52,49 @@ def test_a_minimum_at_a_kink_is_an_optimum_with_a_warning(name: str, stages: lis
     assert [warning.names for warning in result.warnings if warning.code == "at_kink"] == [names]
 
 
+# With these, x = max(t − τ, 0), or min(t, τ) where an infusion ends.
+DONE: dict[str, tuple[str, dict[str, Any], list[float]]] = {
+    "dose with a lag": ("0", {"doses": [{"into": "x", "amount": 9, "at": 0, "duration": 9, "lag": "tau"}]}, ONSET),
+    "end of an infusion": (
+        "0", {"doses": [{"into": "x", "amount": "tau", "at": 0, "duration": "tau"}]}, [0.0, 1.0, 2.0, 3.5, 2.9, 2.9],
+    ),
+    "change": ("r", {"changes": [{"at": "tau", "constants": {"r": 1}}]}, ONSET),
+    "input": ("u", {"inputs": {"u": "where(t < tau, 0, 1)"}}, ONSET),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", DONE)
+def test_a_minimum_at_the_kink_of_what_was_done_is_an_optimum_with_a_warning(name: str) -> None:
+    equation, done, values = DONE[name]
+    system = {
+        "states": ["x"],
+        "parameters": ["tau"],
+        "constants": {"r": 0},
+        "inputs": list(done.get("inputs", {})),
+        "equations": {"x": equation},
+        "observables": {"x": "x"},
+    }
+    data = {"times": [0.0, 1.0, 2.0, 3.0, 4.0, 5.0], "values": {"x": values}, **done}
+    result = fit(request(equation, {"tau": 2.3}, values, system=system, data=data))
+    assert result.parameters["tau"].value == pytest.approx(3.0, abs=1e-5)
+    assert result.outcome.code == "converged"
+    assert [warning.names for warning in result.warnings if warning.code == "at_kink"] == [["tau"]]
+
+
+def test_a_minimum_at_the_time_of_an_event_is_an_optimum_with_a_warning() -> None:
+    system = {
+        "states": ["x", "r"],
+        "parameters": ["tau"],
+        "equations": {"x": "r", "r": "0"},
+        "observables": {"x": "x"},
+        "events": [{"name": "onset", "when": "t > tau", "set": {"r": 1}}],
+    }
+    result = fit(request("r", {"tau": 2.3}, ONSET, system=system, initial_state={"x": ZERO, "r": ZERO}))
+    assert result.parameters["tau"].value == pytest.approx(3.0, abs=1e-5)
+    assert result.outcome.code == "converged"
+    assert [warning.names for warning in result.warnings if warning.code == "at_kink"] == [["tau"]]
+
+
 def test_two_unknowns_that_move_the_time_are_both_named() -> None:
     parameters = {
         "a": {"guess": 1.0, "prior": {"distribution": "normal", "mean": 1.0, "standard_deviation": 0.01}},

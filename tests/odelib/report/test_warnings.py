@@ -103,8 +103,8 @@ CASES: dict[str, tuple[dict[str, Any], str]] = {
             "parameters": {"tau": 2.3},
             "initial_state": {"x": {"guess": 0.0, "fixed": True}},
         },
-        "at the optimum a switching time that depends on tau coincides with a measurement, where the loss has a kink: "
-        "standard errors describe one side of it only; profiles describe both",
+        "at the optimum a switching time that depends on tau coincides with a measurement, where the loss has a kink "
+        "or a jump: standard errors describe one side of it only; profiles describe both",
     ),
     "profile_disagrees": (
         {
