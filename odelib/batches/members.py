@@ -60,9 +60,10 @@ class Entries:
         )
 
     def allow(self, guesses: Reals) -> bool:
-        """Whether guesses, (p + n,), are valid."""
+        """Whether guesses, (p + n,), are valid and have a size: those of 0 that are free need bounds for that."""
+        has_no_size = self.is_free & (guesses == 0) & ~np.isfinite(self.upper - self.lower)
         inside = (guesses >= self.lower) & (guesses <= self.upper) & (~self.is_log | (guesses > 0))
-        return bool(np.isfinite(guesses).all() and inside.all())
+        return bool(np.isfinite(guesses).all() and inside.all() and not has_no_size.any())
 
 
 @dataclass(frozen=True)

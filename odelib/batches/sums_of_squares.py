@@ -78,10 +78,11 @@ class SumsOfSquares:
 
     def magnitudes(self, members: Integers, coordinates: Reals) -> Reals:
         """As `Unknowns.magnitudes`, (b, k)."""
-        size = np.maximum(np.abs(coordinates), np.abs(self._guesses[members]) / 100)
-        width = self.box.upper - self.box.lower
-        width = np.where(np.isfinite(width), width, 1.0)
-        size = np.where(size > 0, size, np.where(width > 0, width, 1.0))
+        guesses, width = self._guesses[members], self.box.upper - self.box.lower
+        width = np.where(np.isfinite(width), width, 1.0)  # a guess of 0 has bounds: see `Entries.allow`
+        size_of_guess = np.where(guesses != 0, np.abs(guesses), width)
+        size = np.maximum(np.abs(coordinates), size_of_guess / 100)
+        size = np.where((coordinates == 0) & (guesses == 0), size_of_guess, size)
         return np.where(self._log, 1.0, size)
 
     def values(self, members: Integers, coordinates: Reals) -> Reals:

@@ -8,9 +8,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from odelib.arrays import Reals
+from odelib.arrays import Booleans, Reals
 from odelib.engines.base import DifferentiateBy, Sensitivities, Solution, SolverOptions, SolveSettings
 from odelib.engines.compiled.kernels import Kernels, Solved, explicit_tableau, kernels_of
+from odelib.engines.compiled.lane_kernels import MIN_MEMBERS, lane_kernels_of
 from odelib.engines.compiled.scheduled import Given, ScheduledKernels
 from odelib.engines.cuda.program import gpu_kernels_of
 from odelib.engines.cuda.source import not_on_gpu
@@ -96,9 +97,7 @@ class CompiledEngine:
             gpu = gpu_kernels_of(self._system)
             solved = gpu.solve(times, states, parameters, differentiate_by, settings.options, settings.stop)
         elif settings.protocols is None and not self._system.events:
-            self.prepare()
-            assert self._kernels is not None
-            solved = self._kernels.solve(times, states, parameters, differentiate_by, settings.options, settings.stop)
+            solved = self._solved_plainly(times, states, parameters, differentiate_by, settings)
         else:
             solved = self._scheduled.solve(Given(times, states, parameters), differentiate_by, settings)
             self.grazing_events |= solved.grazing
@@ -107,6 +106,24 @@ class CompiledEngine:
         for method in solved.methods:
             self._used[method] = None
         return solved
+
+    def _solved_plainly(
+        self, times: Reals, states: Reals, values: Reals, differentiate_by: DifferentiateBy, settings: SolveSettings
+    ) -> Solved:
+        """Solve members in which nothing happens, a large batch in lanes."""
+        self.prepare()
+        kernels, options, stop = self._kernels, settings.options, settings.stop
+        assert kernels is not None
+
+        def solve_others(left: Booleans) -> Solved:
+            own = times if len(times) == 1 else times[left]
+            return kernels.solve(own, states[left], values[left], differentiate_by, options, stop)
+
+        if len(states) >= MIN_MEMBERS:
+            lanes = lane_kernels_of(self._system)
+            if lanes.are_able(len(states), differentiate_by, options):
+                return lanes.solve(times, states, values, differentiate_by, options, stop, solve_others)
+        return kernels.solve(times, states, values, differentiate_by, options, stop)
 
 
 class _Solve(torch.autograd.Function):
