@@ -17,7 +17,7 @@ QUICK := $(addprefix tests/,docs test_project.py odelib/problem odelib/likelihoo
 	service/cli service/http/routes service/http/test_openapi.py service/http/test_refusals.py)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo serve examples problems bench bench-engine bench-coverage openapi test test-quick schemathesis lint format docs docs-serve stack stack-gpu stack-down test-stack
+.PHONY: help setup demo serve examples problems bench bench-engine bench-coverage openapi test test-quick schemathesis clients kills lint format docs docs-serve stack stack-gpu stack-down test-stack
 
 help:  ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## */\t/' | expand -t 15
@@ -93,6 +93,13 @@ test-quick: setup  ## run the quick tests, in under a minute on two cores; ARGS=
 
 schemathesis: setup  ## test a running service against its OpenAPI document; CASES=1000
 	@SCHEMATHESIS_CASES=$(or $(CASES),1000) $(BIN)/python -m pytest -s tests/service/http/test_schemathesis.py
+
+clients: setup  ## generate clients in Python and TypeScript, check their types, fit with them; needs node, npm and java
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[clients]' -c constraints.txt
+	@GENERATED_CLIENTS=1 $(BIN)/python -m pytest tests/end_to_end/test_generated_clients.py
+
+kills: setup  ## kill workers, the API and Redis in turn under fits, webhooks and event streams; FITS=300
+	@KILLED_FITS=$(or $(FITS),300) $(BIN)/python -m pytest -s tests/failures/test_everything_killed.py
 
 .env:
 	@umask 077; random() { od -An -N24 -tx1 /dev/urandom | tr -d ' \n'; }; \
