@@ -125,8 +125,10 @@ def _stand_in(request: Mapping[str, Any], limits: Limits) -> dict[str, Any]:
 def _observables(request: Mapping[str, Any], limits: Limits) -> list[str]:
     """Return the names of the system's observables; none if it is invalid, which is a mistake elsewhere."""
     choice = request.get("system")
+    if not isinstance(choice, str | Mapping):
+        return []
     try:
         definition = SystemDefinition.model_validate(choice) if isinstance(choice, Mapping) else choice
-        return list(resolve_system(definition, limits).observables) if definition else []
+        return list(resolve_system(definition, limits).observables)
     except (ValidationError, ProblemError):
         return []

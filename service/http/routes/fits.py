@@ -78,11 +78,11 @@ async def submit_fit(request: Request, query: Annotated[SubmitQuery, Query()]) -
     The service validates it immediately and runs it later. With `Prefer: wait=SECONDS` it responds when the fit ends.
     """
     state, caller = state_of(request), caller_of(request)
+    seconds = _seconds_to_wait(state, request)
+    key = idempotency_key(request.headers.get("idempotency-key"))
     if query.validate_only:
         answer = await read_and_process(state, request, lambda body: _valid(state, body, caller))
         return Response(answer, media_type="application/json")
-    seconds = _seconds_to_wait(state, request)
-    key = idempotency_key(request.headers.get("idempotency-key"))
     await state.admit(caller)
     about = {"idempotency_key": key, "request_id": request.state.request_id}
     submission = await read_and_process(

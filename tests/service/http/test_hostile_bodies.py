@@ -136,3 +136,14 @@ def test_large_bodies_are_parsed_a_few_at_a_time(client: httpx.Client) -> None:
         answers = list(pool.map(lambda body: post(client, body), [large, encoded(DECAY)] * 8))
 
     assert [answer.status_code for answer in answers] == [202] * 16
+
+
+@HTTP
+@given(damaged_requests(), st.lists(JSON_VALUES, max_size=2))
+@example(changed(MINIMAL, "/system", [None]), [])
+def test_no_damaged_batch_gets_a_5xx(client: httpx.Client, request_: Any, more: list[Any]) -> None:
+    parts = dict(request_) if isinstance(request_, dict) else {}
+    series = [parts.pop("data", {}), *more]
+    body = {"request": parts if isinstance(request_, dict) else request_, "series": series}
+    answer = client.post("/batches", content=json.dumps(body).encode(), headers={"Content-Type": "application/json"})
+    check(answer)

@@ -52,6 +52,15 @@ def test_validation_alone_refuses_what_a_submission_would(client: httpx.Client, 
     assert (validated.status_code, validated.json()) == (status, answered.json())
 
 
+def test_the_idempotency_key_is_validated_too(client: httpx.Client) -> None:
+    headers = {"Idempotency-Key": "k" * 256}
+    asked = client.post("/fits", json=MINIMAL, headers=headers)
+    validated = client.post("/fits?validate_only=true", json=MINIMAL, headers=headers)
+
+    assert (validated.status_code, validated.text) == (asked.status_code, asked.text)
+    assert asked.status_code == 422
+
+
 @pytest.mark.parametrize("query", ["validate_only=perhaps", "validate=true", "validate_only="])
 def test_a_bad_query_of_a_submission_is_422(client: httpx.Client, query: str) -> None:
     body = problem(client.post(f"/fits?{query}", json=MINIMAL), 422, "invalid_parameter")
