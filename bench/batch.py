@@ -1,65 +1,205 @@
-"""Measure gradients per second for batches of different sizes, on all cores: the article's fit of Lotka–Volterra.
+"""Measure batches: gradients per second of different sizes, and the fits of many series by one call.
 
-    python -m bench.batch [SIZE ...]
+    python -m bench.batch gradients [SIZE ...] [--device cuda] [--peers]
+    python -m bench.batch fits [--series 10000] [--alone 500]
 
-Every member has its own parameters and initial state, within 10 % of the guess. The loss is the sum over the batch.
-For each size, at least one call is timed, after one that is not.
+gradients: the article's problem, Lotka–Volterra with 101 times and six unknowns. Every member has its own parameters
+and initial state, within 10 % of the guess; the loss is the sum over the batch. One trajectory after the other, and
+eight side by side; on a GPU with `--device cuda`, diffrax under `vmap` with `--peers`.
+
+fits: series of Lotka–Volterra with 21 times and 5 % noise, each with its own truth and guesses, by `fit_batch`; and
+some of them by `fit` alone.
+
+Times are those of the CPUs, in all threads, and so are speeds, given on two of them: they depend less than the clock's
+on what else is running. Where a GPU computes, they are the clock's.
 """
 
 from __future__ import annotations
 
+import argparse
 import os
 import resource
-import statistics
-import sys
 import time
+from collections.abc import Callable
+from typing import Any
 
+import numpy as np
 import torch
 from rich.console import Console
 from rich.table import Table
 
-from bench.systems import article
-from odelib.engines.layer import ODELayer
+from bench.systems import Problem, Reals, article
+from odelib import FitProblem, fit, fit_batch
+from odelib.engines.base import DifferentiateBy, SolverOptions, never
+from odelib.engines.compiled.kernels import kernels_of
+from odelib.engines.compiled.lane_kernels import MIN_MEMBERS, lane_kernels_of
+from odelib.engines.cuda.program import gpu_kernels_of
+from odelib.problem.batches import member_request
 
-SIZES = (1, 10, 100, 1_000, 10_000, 100_000)
+SIZES = (1, 10, 100, 1_000, 10_000)
+OPTIONS = SolverOptions("auto", 1e-6, "auto", 100_000)
+ALL = DifferentiateBy((0, 1), (0, 1, 2, 3))
 SECONDS = 2.0
+CORES = 2
+TRUTH, START = (1.5, 1.0, 1.0, 3.0), (1.0, 1.0)
 
 
 def main() -> None:
     """Measure and print."""
-    sizes = [int(size) for size in sys.argv[1:]] or SIZES
+    parser = argparse.ArgumentParser()
+    commands = parser.add_subparsers(dest="command", required=True)
+    gradients = commands.add_parser("gradients")
+    gradients.add_argument("sizes", nargs="*", type=int, default=SIZES)
+    gradients.add_argument("--device", choices=("cpu", "cuda"), default="cpu")
+    gradients.add_argument("--peers", action="store_true")
+    fits = commands.add_parser("fits")
+    fits.add_argument("--series", type=int, default=10_000)
+    fits.add_argument("--alone", type=int, default=500)
+    asked = parser.parse_args()
+    if asked.command == "gradients":
+        measure_gradients(asked.sizes, asked.device, asked.peers)
+    else:
+        measure_fits(asked.series, asked.alone)
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+    print(f"peak memory {peak:,.0f} MB; load {os.getloadavg()[0]:.1f} of the last minute on {os.cpu_count()} cores")
+
+
+def measure_gradients(sizes: list[int], device: str, peers: bool) -> None:
+    """Print gradients per second for each size and way."""
     problem = article()[0]
-    layer = ODELayer(problem.system, engine="compiled")
-    times, data = torch.tensor(problem.times), torch.tensor(problem.data)
-    table = Table(title=f"{problem.name}: loss and gradient of a batch, {torch.get_num_threads()} threads")
-    for column in ("B", "gradients per second", "µs per gradient", "peak memory, MB"):
+    table = Table(title=f"{problem.name}, {len(problem.times)} times: loss and gradient, per second")
+    for column in ("B", "way", "µs each", "per second", "beside the first"):
         table.add_column(column, justify="right")
     for size in sizes:
-        seconds = timed(layer, times, data, torch.tensor(problem.initial_state), torch.tensor(problem.parameters), size)
-        peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
-        table.add_row(f"{size:,}", f"{size / seconds:,.0f}", f"{1e6 * seconds / size:,.0f}", f"{peak:,.0f}")
+        ways = gpu_ways(problem, size) if device == "cuda" else cpu_ways(problem, size)
+        if peers:
+            ways |= diffrax_ways(problem, size)
+        seconds = timed(ways, time.perf_counter if device == "cuda" else time.process_time)
+        first = next(iter(seconds.values()))
+        for name, each in seconds.items():
+            speed = size / each * (1 if device == "cuda" else CORES)
+            table.add_row(f"{size:,}", name, f"{1e6 * each / size:,.2f}", f"{speed:,.0f}", f"{first / each:.1f} ×")
     Console().print(table)
-    print(f"load {os.getloadavg()[0]:.1f} of the last minute on {os.cpu_count()} cores")
 
 
-def timed(
-    layer: ODELayer, times: torch.Tensor, data: torch.Tensor, state: torch.Tensor, parameters: torch.Tensor, size: int
-) -> float:
-    """The median time of loss and gradient of a batch."""
-    generator = torch.Generator().manual_seed(1)
+def timed(ways: dict[str, Callable[[], object]], clock: Callable[[], float]) -> dict[str, float]:
+    """The least time of each way, all of them in turn."""
+    for way in ways.values():
+        way()
+    found: dict[str, list[float]] = {name: [] for name in ways}
+    began = time.perf_counter()
+    while len(next(iter(found.values()))) < 3 or time.perf_counter() - began < SECONDS * len(ways):
+        for name, way in ways.items():
+            start = clock()
+            way()
+            found[name].append(clock() - start)
+    return {name: min(each) for name, each in found.items()}
 
-    def spread(values: torch.Tensor) -> torch.Tensor:
-        factor = 0.9 + 0.2 * torch.rand(size, len(values), generator=generator, dtype=torch.float64)
-        return (values * factor).requires_grad_()
 
-    states, batch = spread(state), spread(parameters)
-    calls: list[float] = []
-    while len(calls) < 2 or sum(calls) < SECONDS:
-        states.grad = batch.grad = None
-        began = time.perf_counter()
-        (layer(times, states, batch) - data).square().sum().backward()
-        calls.append(time.perf_counter() - began)
-    return statistics.median(calls[1:])
+def members(problem: Problem, size: int) -> tuple[Reals, Reals]:
+    """Initial states (size, n) and parameters (size, p)."""
+    rng = np.random.default_rng(1)
+    states, values = np.array(problem.initial_state), np.array(problem.parameters)
+    spread = 0.9 + 0.2 * rng.random((size, len(states) + len(values)))
+    return states * spread[:, : len(states)], values * spread[:, len(states) :]
+
+
+def cpu_ways(problem: Problem, size: int) -> dict[str, Callable[[], object]]:
+    """By the compiled loop, and in lanes."""
+    states, values = members(problem, size)
+    times = problem.times[None]
+    loop, lanes = kernels_of(problem.system), lane_kernels_of(problem.system)
+
+    def gradient(solved: Any) -> object:
+        residuals = solved.states - problem.data
+        count = len(residuals)
+        return residuals.reshape(count, 1, -1) @ solved.sensitivities.reshape(count, -1, ALL.count)
+
+    def others(left: Any) -> Any:
+        return loop.solve(times, states[left], values[left], ALL, OPTIONS, never)
+
+    ways: dict[str, Callable[[], object]] = {
+        "one by one": lambda: gradient(loop.solve(times, states, values, ALL, OPTIONS, never))
+    }
+    if size >= MIN_MEMBERS:
+        ways["in lanes"] = lambda: gradient(lanes.solve(times, states, values, ALL, OPTIONS, never, others))
+    return ways
+
+
+def gpu_ways(problem: Problem, size: int) -> dict[str, Callable[[], object]]:
+    """On torch's current GPU, from and to its memory."""
+    device = torch.device("cuda")
+    states, values = (torch.from_numpy(each).to(device) for each in members(problem, size))
+    times, data = torch.tensor(problem.times, device=device)[None], torch.tensor(problem.data, device=device)
+    kernels = gpu_kernels_of(problem.system)
+
+    def gradient() -> None:
+        found = kernels.solve_on_device(times, states, values, ALL, OPTIONS)
+        residuals = found.states - data[:, :, None]
+        torch.einsum("tnb,tnmb->bm", residuals, found.sensitivities)
+        torch.cuda.synchronize()
+
+    return {torch.cuda.get_device_name(device): gradient}
+
+
+def diffrax_ways(problem: Problem, size: int) -> dict[str, Callable[[], object]]:
+    """diffrax's gradient by forward differentiation under `vmap`."""
+    from bench.peers.diffrax import batched_gradient  # noqa: PLC0415  its packages come with the bench extra
+
+    states, values = members(problem, size)
+    return {"diffrax, vmap": batched_gradient(problem, 1e-6, 1e-8, np.concatenate([values, states], axis=1))}
+
+
+def measure_fits(series: int, alone: int) -> None:
+    """Print the time of all series as one batch, and that of some of them alone, scaled to all."""
+    request, plates = noisy_series(series)
+    list(fit_batch(request, plates[:100]))  # compiles, or loads what was compiled
+    start, began = time.process_time(), time.perf_counter()
+    rows = dict(fit_batch(request, plates))
+    together, elapsed = time.process_time() - start, time.perf_counter() - began
+    problems = [FitProblem.model_validate(member_request(request, plate)) for plate in plates[:alone]]
+    start = time.process_time()
+    singles = [fit(problem) for problem in problems]
+    scaled = (time.process_time() - start) / max(alone, 1) * series
+    worse = [
+        (rows[i].loss or np.inf) - single.loss > 1e-3 * single.loss / (single.observations - 6)
+        for i, single in enumerate(singles)
+    ]
+    converged = sum(row.outcome == "converged" for row in rows.values())
+    print(f"{series:,} series as one batch: {together:.2f} s of CPU, {elapsed:.2f} s by the clock")
+    print(f"converged: {converged:,}")
+    print(f"{alone:,} of them alone, scaled to all: {scaled:.1f} s of CPU, {scaled / together:.0f} × as long")
+    print(f"losses more than 1e-3·s² above those of fits alone: {sum(worse)} of {alone:,}")
+
+
+def noisy_series(count: int) -> tuple[dict[str, Any], list[dict[str, Any]]]:
+    """A request for Lotka–Volterra, and series with their own truths, noise and guesses."""
+    rng = np.random.default_rng(7)
+    system, times = article()[0].system, np.linspace(0.0, 10.0, 21)
+    truth = np.array(TRUTH) * rng.uniform(0.8, 1.2, (count, 4))
+    start = np.array(START) * rng.uniform(0.8, 1.2, (count, 2))
+    exact = (
+        kernels_of(system)
+        .solve(times[None], start, truth, DifferentiateBy(), SolverOptions("auto", 1e-9, "auto", 100_000), never)
+        .states
+    )
+    measured = exact + 0.05 * rng.standard_normal(exact.shape)
+    guesses = truth * rng.uniform(0.85, 1.15, truth.shape)
+    request = {
+        "system": system.name,
+        "parameters": dict(zip(system.parameters, TRUTH, strict=True)),
+        "initial_state": dict(zip(system.states, START, strict=True)),
+    }
+    plates = [
+        {
+            "name": f"series {i}",
+            "times": times.tolist(),
+            "values": dict(zip(system.states, measured[i].T.tolist(), strict=True)),
+            "parameters": dict(zip(system.parameters, guesses[i].tolist(), strict=True)),
+        }
+        for i in range(count)
+    ]
+    return request, plates
 
 
 if __name__ == "__main__":
