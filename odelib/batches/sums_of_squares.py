@@ -43,6 +43,8 @@ class SumsOfSquares:
             max_steps=solver.max_steps,
         )  # fmt: skip
         self.layer.stop = stop
+        is_shared = bool((members.times == members.times[0]).all())
+        self._shared_times = torch.from_numpy(members.times[0].copy()) if is_shared else None
         free = np.flatnonzero(entries.is_free)
         self._free, self._log = free, entries.is_log[free]
         by_state = free[free >= entries.parameters] - entries.parameters
@@ -99,7 +101,7 @@ class SumsOfSquares:
         """The members' points: loss Σ r² with r = model − data, gradient 2·Jᵀr, information 2·JᵀJ."""
         values = self.values(members, coordinates)
         parameters, states = values[:, : self._border], values[:, self._border :]
-        times = torch.from_numpy(self._members.times[members])
+        times = self._times(members)
         with np.errstate(all="ignore"):
             state, parameter = torch.from_numpy(states), torch.from_numpy(parameters)
             found = self.layer.sensitivities(times, state, parameter, self._constants)
@@ -122,7 +124,7 @@ class SumsOfSquares:
         """The members' losses alone, (b,), infinite where there is none."""
         values = self.values(members, coordinates)
         state, parameter = (torch.from_numpy(values[:, s]) for s in (slice(self._border, None), slice(self._border)))
-        times = torch.from_numpy(self._members.times[members])
+        times = self._times(members)
         kept, self.layer.differentiate_by = self.layer.differentiate_by, DifferentiateBy()
         try:
             with torch.no_grad(), np.errstate(all="ignore"):
@@ -171,7 +173,7 @@ class SumsOfSquares:
             by_parameters[:, place, column] = units[:, column]
         columns, jacobians = observable_sensitivities(
             self.layer.observe,
-            times.reshape(-1),
+            times.expand(count, steps).reshape(-1),
             torch.from_numpy(states.reshape(-1, n)),
             torch.from_numpy(np.repeat(parameters, steps, axis=0)),
             self._constants.expand(count * steps, -1),
@@ -181,6 +183,10 @@ class SumsOfSquares:
         model = np.stack([columns[name].numpy().reshape(count, steps) for name in self._observables], axis=1)
         of_observables = [jacobians[name].reshape(count, steps, -1) for name in self._observables]
         return model, np.stack(of_observables, axis=1)
+
+    def _times(self, members: Integers) -> Tensor:
+        """The members' times, (b, T), or (T,) where all have the same: one tensor, which the layer checks once."""
+        return torch.from_numpy(self._members.times[members]) if self._shared_times is None else self._shared_times
 
     def _to_coordinates(self, values: Reals) -> Reals:
         with np.errstate(divide="ignore"):

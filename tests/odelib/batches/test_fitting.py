@@ -133,17 +133,18 @@ class TestTogether:
 
     @classmethod
     def plates(cls) -> list[dict[str, Any]]:
-        """Six series with their own truths, noise and guesses; one has gaps, and one a guess in a wrong valley."""
+        """Six series with their own truths, noise and guesses; one has gaps, one other times, one a guess far away."""
         rng = np.random.default_rng(5)
         layer = ODELayer("lotka-volterra", rtol=1e-9)
         found = []
         for place in range(6):
             p, y = np.array([1.5, 1.0, 1.0, 3.0]) * rng.uniform(0.85, 1.15, 4), rng.uniform(0.8, 1.2, 2)
-            states = layer(*map(torch.tensor, (cls.TIMES, y, p))).numpy() + 0.05 * rng.standard_normal((21, 2))
+            times = cls.TIMES * (1.1 if place == 4 else 1.0)
+            states = layer(*map(torch.tensor, (times, y, p))).numpy() + 0.05 * rng.standard_normal((21, 2))
             prey = [None if place == 1 and i % 4 == 2 else v for i, v in enumerate(states[:, 0].tolist())]
             own = p * (rng.uniform(0.9, 1.1, 4) if place != 3 else np.array([0.5, 1.0, 1.0, 0.5]))
             values = {"prey": prey, "predator": states[:, 1].tolist()}
-            found.append({"name": f"plate {place}", "times": cls.TIMES.tolist(), "values": values})
+            found.append({"name": f"plate {place}", "times": times.tolist(), "values": values})
             found[-1]["parameters"] = dict(zip(("alpha", "beta", "gamma", "delta"), own.tolist(), strict=True))
         return found
 
