@@ -41,9 +41,8 @@ def at_nominal(problem: PetabProblem) -> dict[str, Any]:
     nominal = {parameter.name: parameter.nominal for parameter in problem.parameters}
     for name, entry in request["parameters"].items():
         value = nominal.get(name, nominal.get(name.rstrip("_")))
-        request["parameters"][name] = {"guess": value, "fixed": True}
-        if "prior" in entry:
-            request["parameters"][name]["prior"] = entry["prior"]
+        kept = {field: entry[field] for field in ("lower", "upper", "prior") if field in entry}  # bounds cut a prior
+        request["parameters"][name] = {"guess": value, "fixed": True, **kept}
     return request | {"solver": TIGHT}
 
 

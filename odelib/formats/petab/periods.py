@@ -7,9 +7,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from odelib.formats.errors import UnsupportedError
-from odelib.formats.expression_text import folded, names_of, replace_names
+from odelib.formats.expression_text import folded, replace_names
+from odelib.formats.petab.inputs import Inputs
 from odelib.problem.expressions.parser import TIME, Expression, Name, Node, Number, Operation
-from odelib.problem.protocol import Dose, Knots, Protocol
+from odelib.problem.protocol import Dose, Protocol, SteadyState
 from odelib.problem.resolved import ResolvedProblem
 
 INFUSION = "infusion_into_"  # of the constant that is the rate of infusions into a state
@@ -26,7 +27,8 @@ class Period:
 class Periods:
     """The periods of each series.
 
-    constants: further constants of the model: rates of infusions. rates: what they add to the equations, by state.
+    constants: further constants of the model: rates of infusions, and what inputs consist of. definitions: inputs that
+    are formulas. rates: what infusions add to the equations, by state.
     """
 
     def __init__(self, problem: ResolvedProblem) -> None:
@@ -38,46 +40,45 @@ class Periods:
             if dose.duration is not None or dose.rate is not None
         ]
         self.rates: dict[str, Node] = {state: Name(INFUSION + state) for state in dict.fromkeys(infused)}
-        self.constants = dict.fromkeys((INFUSION + state for state in self.rates), 0.0)
+        self._inputs = Inputs(problem)
+        self.constants = dict.fromkeys((INFUSION + state for state in self.rates), 0.0) | self._inputs.constants
+        self.definitions = self._inputs.definitions
 
-    def of(self, index: int, first: Mapping[str, Node]) -> list[Period]:
-        """The periods of a series; first: what is set at its start besides."""
+    def of(self, index: int, first: Mapping[str, Node], initial_state: Mapping[str, Node]) -> list[Period]:
+        """The periods of a series.
+
+        first: what is set at its start besides; initial_state: the values that the model has for states.
+        """
         series, protocol = self._problem.series[index], self._problem.protocols[index]
         if protocol.observed == "before":
             raise UnsupportedError(f"{series.name} is observed before doses and changes, which PEtab cannot express")
-        start: dict[str, Node] = {**self._constants(index), **first}
-        found: dict[float, dict[str, Node]] = {}
+        constants = self._known_constants(index)
+        first = {name: replace_names(tree, constants) for name, tree in first.items()}
+        found = self._inputs.of(index, {**constants, **first})
         self._add_changes(protocol, found)
         for dose in protocol.doses:
             self._add_dose(series.name, dose, found)
-        periods = [Period(time, targets) for time, targets in sorted(found.items())]
-        self._check_inputs(series.name, protocol)
-        at_start = [period for period in periods if period.time <= series.start]
-        for period in at_start:  # computed from the initial values
-            start |= {name: replace_names(tree, self._known(start, tree)) for name, tree in period.targets.items()}
-        later = [period for period in periods if period.time > series.start]
-        if protocol.steady_state is None:
-            return [Period(series.start, start), *later]
-        return [*self._steady(index, protocol, start, first), *later]
-
-    def _known(self, start: Mapping[str, Node], tree: Node) -> dict[str, Node]:
-        """Initial values that stand for states in what happens at the start."""
-        known: dict[str, Node] = {}
-        for name in names_of(tree):
-            if name in self._problem.system.states:
-                entry = self._problem.request.initial_state.get(name)
-                shared = self._problem.expressions[entry].tree if isinstance(entry, str) else None
-                known[name] = start.get(name) or shared or Name(name)
-        return known
+        at_start = [found.pop(time) for time in sorted(found) if time <= series.start]
+        later = [Period(time, targets) for time, targets in sorted(found.items())]
+        if protocol.steady_state is not None:
+            return [*self._steady(index, protocol.steady_state, first, at_start), *later]
+        starts = {name: replace_names(tree, constants) for name, tree in initial_state.items()}
+        known = {**constants, **starts, **first}
+        return [Period(series.start, {**self._constants(index), **first, **_in_turn(at_start, known)}), *later]
 
     def _constants(self, index: int) -> dict[str, Node]:
         given = self._problem.constants[index]
         return {name: v.tree if isinstance(v, Expression) else Number(v) for name, v in given.items()}
 
+    def _known_constants(self, index: int) -> dict[str, Node]:
+        """What each constant is at the start of a series: what is set there may name parameters alone."""
+        of_model = {**self._problem.system.constants, **self.constants}
+        return {name: Number(value) for name, value in of_model.items()} | self._constants(index)
+
     def _add_changes(self, protocol: Protocol, found: dict[float, dict[str, Node]]) -> None:
         for change in protocol.changes:
-            if change.inputs:
-                raise UnsupportedError("a change of inputs cannot be expressed in PEtab")
+            if not (change.set or change.add or change.constants):
+                continue  # of inputs alone
             targets = found.setdefault(_number(change.at, "a change"), {})
             targets |= {name: value.tree for name, value in {**change.constants, **change.set}.items()}
             for name, value in change.add.items():
@@ -101,24 +102,28 @@ class Periods:
             _raise(found.setdefault(time, {}), INFUSION + dose.into, rate)
             _raise(found.setdefault(time + duration, {}), INFUSION + dose.into, Operation("neg", (rate,)))
 
-    def _check_inputs(self, series: str, protocol: Protocol) -> None:
-        for name, value in protocol.inputs.items():
-            what = "knots" if isinstance(value, Knots) else "an expression"
-            raise UnsupportedError(f"the input {name} of {series}, {what}, cannot be expressed in PEtab")
-
     def _steady(
-        self, index: int, protocol: Protocol, start: dict[str, Node], first: Mapping[str, Node]
+        self, index: int, steady: SteadyState, first: Mapping[str, Node], at_start: list[dict[str, Node]]
     ) -> list[Period]:
         """The period that ends in a steady state, and the one that begins with it."""
-        steady = protocol.steady_state
-        assert steady is not None
-        constants = self._constants(index)
-        before = {**constants, **{name: value.tree for name, value in steady.constants.items()}, **first}
-        after = {name: tree for name, tree in start.items() if name not in first or name in steady.set}
-        for name in steady.constants:
-            after.setdefault(name, Number(self._problem.system.constants[name]))
-        after |= {name: value.tree for name, value in steady.set.items()}
+        known, constants = self._known_constants(index), self._constants(index)
+        settling = {name: replace_names(value.tree, known) for name, value in steady.constants.items()}
+        before = {**constants, **settling, **first}
+        before |= self._inputs.settled(index, {**known, **before})
+        again = {name: Number(self._problem.system.constants[name]) for name in steady.constants}
+        set_then = {name: value.tree for name, value in steady.set.items()}
+        after = {**again, **constants, **set_then, **_in_turn(at_start, {**known, **set_then})}
         return [Period(-math.inf, before), Period(self._problem.series[index].start, after)]
+
+
+def _in_turn(at_start: list[dict[str, Node]], known: Mapping[str, Node]) -> dict[str, Node]:
+    """What is set at the start in all, each of it computed from the values before; known: what they are there."""
+    values = dict(known)
+    found: dict[str, Node] = {}
+    for targets in at_start:
+        found |= {name: folded(replace_names(tree, values)) for name, tree in targets.items()}
+        values |= found
+    return found
 
 
 def _raise(targets: dict[str, Node], name: str, amount: Node) -> None:

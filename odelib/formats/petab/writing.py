@@ -57,7 +57,7 @@ class _Writer:
         self._is_several = bool(problem.request.experiments)
         self._identifiers: dict[str, str] = {}
         self._model_names = {*self._system.states, *self._system.parameters, *self._system.constants,
-                             *self._system.definitions}  # fmt: skip
+                             *self._system.definitions, *self._system.inputs}  # fmt: skip
         self._periods = Periods(problem)
 
     def write(self, folder: Path) -> list[str]:
@@ -69,8 +69,9 @@ class _Writer:
                 self._add_parameter(name, self._problem.request.parameters[name], self._values.parameter(name, 0))
         initial_state = self._add_initial_state()
         self._add_observables()
+        starts = {name: Number(v) if isinstance(v, float) else v.tree for name, v in initial_state.items()}
         for index, series in enumerate(self._problem.series):
-            self._add_experiment(index, series)
+            self._add_experiment(index, series, starts)
             self._add_measurements(series)
         self._add_uniform_priors()
         folder.mkdir(parents=True, exist_ok=True)
@@ -164,8 +165,8 @@ class _Writer:
         self._add_parameter(name, entry, self._values.initial_value(state, index))
         return parse_expression(name)
 
-    def _add_experiment(self, index: int, series: MeasuredSeries) -> None:
-        """The periods of an experiment: what is set at its start, and what is done later."""
+    def _add_experiment(self, index: int, series: MeasuredSeries, starts: Mapping[str, Node]) -> None:
+        """The periods of an experiment: what is set at its start, and what is done later; starts: of the model."""
         first: dict[str, Node] = {}
         for name in self._problem.request.per_experiment:
             own = self._of_experiment(name, series)
@@ -181,7 +182,7 @@ class _Writer:
                 first[state] = self._free_start(state, entry, index).tree
             elif self._is_several or state in series.initial_state:
                 first[state] = Number(self._values.initial_value(state, index))
-        periods = self._periods.of(index, first)
+        periods = self._periods.of(index, first, starts)
         if not self._is_several and len(periods) == 1 and not periods[0].targets and periods[0].time == 0.0:
             return
         for number, period in enumerate(periods):
@@ -247,7 +248,8 @@ class _Writer:
 
     def _add_scale(self, name: str, scale: str, noise: AnyNoise | None) -> str:
         parameter = f"{scale}_{name}"
-        entry = Unknown(guess=1.0, lower=0.0, prior=getattr(noise, "prior", None))
+        prior = getattr(noise, "prior", None)
+        entry = Unknown(guess=1.0, lower=0.0) if prior is None else Unknown(guess=1.0, lower=0.0, prior=prior)
         self._add_parameter(parameter, entry, self._values.scale(name, scale))
         return parameter
 
@@ -286,6 +288,7 @@ class _Writer:
                 values={**of_model, **of_starts, **constants},
                 initial_state=initial_state,
                 rates=self._periods.rates,
+                inputs=self._periods.definitions,
                 changing=frozenset(targets),
             ),
             path,

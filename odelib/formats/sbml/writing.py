@@ -22,7 +22,7 @@ class SbmlContent:
     """What a model consists of.
 
     values: of parameters and constants. initial_state: of each state, a number or an expression. rates: further terms
-    of equations, by state. changing: constants that something changes during a simulation.
+    of equations, by state. changing: constants that something changes during a simulation. inputs: their formulas.
     """
 
     system: System
@@ -30,6 +30,7 @@ class SbmlContent:
     initial_state: Mapping[str, float | Expression]
     rates: Mapping[str, Node] = field(default_factory=dict)
     changing: frozenset[str] = frozenset()
+    inputs: Mapping[str, Node] = field(default_factory=dict)
 
 
 def write_sbml(content: SbmlContent, path: Path) -> None:
@@ -52,14 +53,15 @@ class _Writer:
     def write(self) -> None:
         """Add everything to the model."""
         content, system = self._content, self._content.system
-        if reserved := RESERVED & {*content.values, *system.states, *system.definitions}:
+        if reserved := RESERVED & {*content.values, *system.states, *system.definitions, *content.inputs}:
             raise UnsupportedError(f"{', '.join(sorted(reserved))} means something else in SBML; rename it")
         self._model.setId(system.name.replace("-", "_") or "model")
         for name, value in content.values.items():
             self._add_parameter(name, value, is_constant=name not in content.changing)
-        for name, expression in system.definitions.items():
+        formulas = {**content.inputs, **{name: each.tree for name, each in system.definitions.items()}}
+        for name, tree in formulas.items():
             self._add_parameter(name, None, is_constant=False)
-            self._set_rule(self._model.createAssignmentRule(), name, expression.tree)
+            self._set_rule(self._model.createAssignmentRule(), name, tree)
         for state, equation in system.equations.items():
             tree = equation.tree
             if state in content.rates:

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from scipy.optimize import minimize_scalar
 
 from odelib.formats.errors import UnsupportedError
 from odelib.formats.exporting import to_petab
@@ -37,6 +38,14 @@ SUBJECTS = [
     {"name": "subject 2", "times": [1.0, 2.0], "values": {"level": [2.5, 1.0]}, "constants": {"v": 3.0}},
 ]
 SEVERAL = {**{k: v for k, v in REQUEST.items() if k != "data"}, "experiments": SUBJECTS, "per_experiment": ["k"]}
+
+FED = {**DECAY, "inputs": ["feed"], "equations": {"drug": "feed - k*drug"}}
+RISING = {"times": [0.0, 1.3, 2.0, 3.5], "values": [0.5, 2.0, 1.0, 4.0]}
+
+
+def fed(system: dict[str, Any] = FED, **fields: Any) -> dict[str, Any]:
+    """The request with an input; fields: of its series."""
+    return {**REQUEST, "system": system, "data": {**REQUEST["data"], **fields}}
 
 
 def objective(request: dict[str, Any]) -> Objective:
@@ -76,6 +85,60 @@ CASES: dict[str, tuple[dict[str, Any], dict[str, str]]] = {
         {"drug": "initial_drug"},
     ),
     "an initial value that is an expression": ({**REQUEST, "initial_state": {"drug": "20*k"}}, {}),
+    "a bolus and an infusion at the start": (
+        fed(DECAY, doses=[{"into": "drug", "amount": "2*v", "at": 0.0},
+                          {"into": "drug", "amount": 3.0, "at": 0.0, "duration": 0.5}]),
+        {"drug": "initial_drug"},
+    ),
+    "a dose on a steady state": (
+        fed(
+            {**DECAY, "equations": {"drug": "1 - k*drug"}},
+            steady_state={"constants": {"v": 1.5}},
+            doses=[{"into": "drug", "amount": "2*v", "at": 0.0}],
+        ),
+        {"drug": "initial_drug"},
+    ),
+    "linear knots": (fed(inputs={"feed": RISING}), {"drug": "initial_drug"}),
+    "pchip beyond the knots": (
+        fed(inputs={"feed": {**RISING, "times": [0.2, 0.5, 1.1, 1.4], "interpolation": "pchip", "outside": "zero"}}),
+        {"drug": "initial_drug"},
+    ),
+    "knots that repeat": (
+        fed(inputs={"feed": {"times": [0.1, 0.4, 0.9], "values": [1, 3, 1], "interpolation": "previous",
+                             "outside": "repeat"}}),
+        {"drug": "initial_drug"},
+    ),
+    "a spline through expressions": (
+        fed(inputs={"feed": {**RISING, "values": ["k", 2.0, "3*k/v", 4.0], "interpolation": "cubic"}}),
+        {"drug": "initial_drug"},
+    ),
+    "an input of time": (fed(inputs={"feed": "2*exp(-t/v)"}), {"drug": "initial_drug"}),
+    "an input that is observed, and named as its coefficients": (
+        fed(
+            {**FED, "constants": {"v": 2.0, "feed_1": 3.0}, "observables": {"level": "drug/v + feed_1*feed"}},
+            inputs={"feed": RISING},
+        ),
+        {"drug": "initial_drug"},
+    ),
+    "an input that changes": (
+        fed(inputs={"feed": 1.0},
+            changes=[{"at": 0.7, "inputs": {"feed": RISING}}, {"at": 2.2, "inputs": {"feed": "k"}}]),
+        {"drug": "initial_drug"},
+    ),
+    "knots after a steady state": (
+        fed(inputs={"feed": RISING}, steady_state={"inputs": {"feed": "4*k"}}), {"drug": "initial_drug"}
+    ),
+    "knots of several": (
+        {
+            **SEVERAL,
+            "system": FED,
+            "experiments": [
+                {**SUBJECTS[0], "inputs": {"feed": RISING}}, {**SUBJECTS[1], "inputs": {"feed": "k*v"}}
+            ],
+        },
+        {"k[subject 1]": "k__subject_1", "k[subject 2]": "k__subject_2", "drug[subject 1]": "initial_drug__subject_1",
+         "drug[subject 2]": "initial_drug__subject_2"},
+    ),
 }  # fmt: skip
 
 
@@ -116,6 +179,18 @@ def test_least_squares_become_normal_noise_and_differ_by_a_constant_that_is_told
     assert differences[0] == pytest.approx(-2 * math.log(2 * math.pi), abs=1e-9)
 
 
+def test_an_estimated_scale_becomes_a_parameter(tmp_path: Path) -> None:
+    request = {**REQUEST, "noise": {"level": {"distribution": "normal", "sigma": "estimate"}}}
+    to_petab(parse_problem(request), tmp_path)
+    back, _ = import_file(tmp_path / "problem.yaml")
+    back["solver"] = request["solver"]
+    found = minimize_scalar(
+        lambda scale: loss_at(back, {"k": 0.4, "initial_drug": 7.0, "sigma_level": scale}),
+        bounds=(0.01, 10.0), method="bounded", options={"xatol": 1e-8},
+    )  # fmt: skip
+    assert found.fun == pytest.approx(loss_at(request, {"k": 0.4, "drug": 7.0}), rel=1e-9)
+
+
 @pytest.mark.parametrize(
     ("changes", "words"),
     [
@@ -126,6 +201,13 @@ def test_least_squares_become_normal_noise_and_differ_by_a_constant_that_is_told
             {"parameters": {"k": {"guess": 0.5, "prior": {"distribution": "half-normal", "scale": 1.0}}}},
             "half-normal",
         ),
+        (fed(inputs={"feed": {**RISING, "interpolation": "next"}}), "the input feed: .* until its knot"),
+        (fed(inputs={"feed": {**RISING, "values": ["k", 1, 2, 3], "interpolation": "pchip"}}), "feed: .* pchip"),
+        (
+            fed(inputs={"feed": "2*v"}, changes=[{"at": 1.0, "constants": {"v": 3.0}}]),
+            "feed depends on v, which changes",
+        ),
+        (fed(inputs={"feed": "t"}, changes=[{"at": 1.0, "inputs": {"feed": 3.0}}]), "feed is an expression of time"),
     ],
 )
 def test_what_petab_cannot_express_is_refused_by_name(changes: dict[str, Any], words: str, tmp_path: Path) -> None:
