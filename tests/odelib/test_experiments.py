@@ -346,3 +346,30 @@ class TestStopping:
         assert result.outcome.code == "cancelled"
         assert [trajectory.name for trajectory in result.trajectories] == ["one", "two"]
         assert result.stages[0].steps == 3
+
+
+def test_a_conservation_law_may_depend_on_constants() -> None:
+    # Two compartments: a/v exchanges with b/w, and v·a + w·b stays what it was, whatever the rates of exchange are.
+    system = {
+        "states": ["a", "b"],
+        "parameters": ["k"],
+        "constants": {"v": 2.0, "w": 0.5, "back": 0.3},
+        "equations": {"a": "(back*b - k*a)/v", "b": "(k*a - back*b)/w"},
+    }
+    k, amount = 0.6, 2.0 * 1.0 + 0.5 * 4.0
+    a = amount / (2.0 + 0.5 * k / 0.3)
+    result = fit(
+        parse_problem(
+            {
+                "system": system,
+                "data": {
+                    "times": [0.0, 1.0],
+                    "values": {"a": [a, a], "b": [k * a / 0.3, k * a / 0.3]},
+                    "steady_state": True,
+                },
+                "parameters": {"k": {"guess": 0.2, "lower": 0.01, "upper": 5.0}},
+                "initial_state": {"a": {"guess": 1.0, "fixed": True}, "b": {"guess": 4.0, "fixed": True}},
+            }
+        )
+    )
+    assert result.parameters["k"].value == pytest.approx(k, rel=1e-6)
