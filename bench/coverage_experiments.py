@@ -59,4 +59,4 @@ def experiments() -> Iterator[Experiment]:
             yield Experiment(name, "profile")
 
 
-PROFILED = ("minimal-glucose-model", "wash-out")
+PROFILED = ("minimal-glucose-model",)
