@@ -2,20 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from typing import TypeVar
 
+from odelib.plots.input_lines import Line, input_lines
 from odelib.plots.time_series import DATA_COLOUR, Curve, Points, experiment_colours
 from odelib.problem.predictions import Prediction
 from odelib.problem.request import FitProblem
 from odelib.problem.series import MeasuredSeries
 from odelib.problem.system import System
-from odelib.result import Dense, FitResult, PredictionResult
+from odelib.result import Dense, FitResult, PredictionResult, Trajectory
 
 MAX_PANELS = 12  # of a section
 MAX_NAMED = 12  # experiments in a legend
 RESIDUAL_HEIGHT = 0.45  # of a panel's
 INPUT_HEIGHT = 0.6
+Value = TypeVar("Value")
 
 
 @dataclass(frozen=True)
@@ -100,9 +103,12 @@ def _series_section(
     curves, points, residuals = [], [], []
     fitted = {trajectory.name: len(trajectory.times) for trajectory in result.trajectories}
     for trajectory in result.trajectories:
-        style, dense = styles[trajectory.name], trajectory.dense
+        style, dense = styles[trajectory.name], _with_measured_times(trajectory)
         instants = instants_label(style.series.doses, style.series.changes)
-        curves.append(dense_curve(style.fit_label, dense, style.curve_colour, instants and style.label(instants)))
+        changed = {name for change in style.series.changes for name in change.inputs}
+        inputs = input_lines(trajectory.dense, problem.inputs | style.series.inputs, changed)
+        label = instants and style.label(instants)
+        curves.append(dense_curve(style.fit_label, dense, style.curve_colour, label, inputs))
         points.append(_measurements(style, slice(len(trajectory.times))))
         measured = {name: column for name, column in trajectory.residuals.items() if set(column) != {None}}
         residuals.append(Points(style.label("data"), trajectory.times, measured, colour=style.data_colour))
@@ -127,7 +133,28 @@ def instants_label(doses: Sequence[object], changes: Sequence[object]) -> str:
     return " or ".join(kind for kind, done in (("dose", doses), ("change", changes)) if done)
 
 
-def dense_curve(label: str, dense: Dense, colour: str | None, instants_label: str) -> Curve:
+def _with_measured_times(trajectory: Trajectory) -> Dense:
+    """The trajectory on its fine grid and, if it has inputs, at the times of the data: inputs may change faster."""
+    dense = trajectory.dense
+    if not dense.inputs:
+        return dense
+    on_grid = set(dense.times)
+    rows = [row for row, time in enumerate(trajectory.times) if time not in on_grid]
+    times = [*dense.times, *(trajectory.times[row] for row in rows)]
+    order = sorted(range(len(times)), key=times.__getitem__)
+
+    def merged(fine: Sequence[Value], measured: Sequence[Value]) -> list[Value]:
+        column = [*fine, *(measured[row] for row in rows)]
+        return [column[place] for place in order]
+
+    return Dense(
+        times=merged(dense.times, trajectory.times),
+        states={name: merged(column, trajectory.states[name]) for name, column in dense.states.items()},
+        values={name: merged(column, trajectory.values[name]) for name, column in dense.values.items()},
+    )
+
+
+def dense_curve(label: str, dense: Dense, colour: str | None, instants_label: str, inputs: Mapping[str, Line]) -> Curve:
     """Return the curve of a trajectory on a fine grid of times, with its instants marked under their label."""
     return Curve(
         label,
@@ -135,7 +162,7 @@ def dense_curve(label: str, dense: Dense, colour: str | None, instants_label: st
         dense.states,
         dense.values,
         fixed_colour=colour,
-        inputs=dense.inputs or {},
+        inputs=inputs,
         instants_label=instants_label,
     )
 

@@ -18,6 +18,7 @@ from matplotlib.figure import Figure, SubFigure
 from matplotlib.text import Text
 
 from odelib.plots.content import Section, dense_curve, fit_sections, instants_label
+from odelib.plots.input_lines import input_lines
 from odelib.plots.phase_plane import draw_plane, planes_of
 from odelib.plots.profiles import draw_profile, profile_panels
 from odelib.plots.time_series import (
@@ -116,7 +117,8 @@ def plot_simulations(simulations: Sequence[SimulatedSeries], *, subtitle: str = 
         dense, data = simulation.dense, simulation.data
         label = data["name"] if several else "without noise"
         instants = instants_label(data.get("doses", []), data.get("changes", []))
-        curves.append(dense_curve(label, dense, colour, instants and several * "_" + instants))
+        label_of_instants = instants and several * "_" + instants
+        curves.append(dense_curve(label, dense, colour, label_of_instants, input_lines(dense, {}, set())))
         data_label = "_simulated data" if several else "simulated data"
         points.append(Points(data_label, data["times"], data["values"], colour=colour if several else DATA_COLOUR))
     notes = [subtitle] if subtitle else []

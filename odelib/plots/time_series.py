@@ -32,8 +32,8 @@ class Curve:
 
     label: for the legend, which leaves out a label that begins with "_". dashed: for predictions. lower, upper: the
     ends of the band of each observable that has one. fixed_colour: that of an experiment; None to choose by position.
-    inputs: the system's, at `times`. instants_label: if given, two equal times are an instant at which this was done,
-    such as a dose.
+    inputs: the times and values of each of the system's. instants_label: if given, two equal times are an instant at
+    which this was done, such as a dose.
     """
 
     label: str
@@ -44,7 +44,7 @@ class Curve:
     lower: Mapping[str, Sequence[float | None]] = field(default_factory=dict)
     upper: Mapping[str, Sequence[float | None]] = field(default_factory=dict)
     fixed_colour: str | None = None
-    inputs: Mapping[str, Sequence[float]] = field(default_factory=dict)
+    inputs: Mapping[str, tuple[Sequence[float], Sequence[float]]] = field(default_factory=dict)
     instants_label: str = ""
 
     @property
@@ -114,7 +114,9 @@ def draw_series(axes: Axes, name: str, curves: Sequence[Curve], points: Sequence
         if name not in curve.values:
             continue
         colour, values = curve.colour(i), with_gaps(curve.values[name])
-        axes.plot(curve.times, values, curve.line_style, color=colour, lw=1.7, label=curve.label, zorder=3)
+        axes.plot(
+            curve.times, values, curve.line_style, color=colour, lw=line_width(1.7, values), label=curve.label, zorder=3
+        )
         if name in curve.lower and name in curve.upper:
             ends = with_gaps(curve.lower[name]), with_gaps(curve.upper[name])
             band = axes.fill_between(curve.times, *ends, color=colour, alpha=0.2, lw=0)
@@ -130,7 +132,9 @@ def draw_input(axes: Axes, name: str, curves: Sequence[Curve]) -> None:
     """Draw an input over time."""
     for i, curve in enumerate(curves):
         if name in curve.inputs:
-            axes.plot(curve.times, curve.inputs[name], color=curve.colour(i), lw=1.2, label=curve.label, zorder=3)
+            times, values = curve.inputs[name]
+            width = line_width(1.2, values)
+            axes.plot(times, values, color=curve.colour(i), lw=width, label=curve.label, zorder=3)
     axes.set_ylabel(shortened(name), fontsize=8)
     style_axes(axes)
 
@@ -165,6 +169,11 @@ def _draw_measurements(axes: Axes, name: str, points: Points) -> None:
         )
     else:
         axes.plot(points.times, values, label=points.label, **points.marker_style)
+
+
+def line_width(usual: float, values: Sequence[float]) -> float:
+    """Return the width of a line in points: thinner if there are many values, which would run into each other."""
+    return usual * min(1.0, max(0.3, math.sqrt(500 / (len(values) + 1))))
 
 
 def with_gaps(values: Values) -> list[float]:

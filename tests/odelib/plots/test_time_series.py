@@ -48,6 +48,18 @@ def test_sigmas_are_drawn_as_error_bars() -> None:
     assert segments[0][:, 1].tolist() == [0.75, 1.25]
 
 
+def test_a_trajectory_with_inputs_is_drawn_at_the_times_of_the_data_too() -> None:
+    found = result()
+    ends = {"prey": [1.1, 1.4], "predator": [2.1, 3.1]}
+    found["trajectories"][0]["dense"] = {
+        "times": [TIMES[0], TIMES[-1]],
+        "states": ends,
+        "values": ends,
+        "inputs": {"heat": [1.0, 1.0]},
+    }
+    assert line(panel(plot_result(request(), found), "prey"), "fit") == (TIMES, [1.1, 1.2, 1.4])
+
+
 def test_doses_are_marked_and_inputs_are_below() -> None:
     found = result()
     dense = found["trajectories"][0]["dense"]
