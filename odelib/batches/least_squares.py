@@ -74,17 +74,34 @@ class Plain:
             ends.is_settled[doubtful[lower]] = better.is_settled[lower]
             settled = beyond_doubt(sums, ends, observations)
         values = sums.values(everyone, ends.points.coordinates)
+        errors = sums.errors(ends.points, observations, settled) if self.asks_errors else None
         for place, index in enumerate(members.indices.tolist()):
-            row = self._row(members.names[place], ends.points.loss[place], values[place]) if settled[place] else None
+            row = None
+            if settled[place]:
+                own = None if errors is None else errors[place]
+                row = self._row(members.names[place], ends.points.loss[place], values[place], own)
             yield index, row
+
+    @property
+    def asks_errors(self) -> bool:
+        """Whether the request asks for standard errors."""
+        return self.problem.request.uncertainty == "covariance"
 
     def _candidates(self, sums: SumsOfSquares, members: Integers) -> Reals:
         """Points around the guesses of members, or within their bounds, (b, CANDIDATES, k): see `candidate_points`."""
         sampler = qmc.Sobol(sums.start.shape[1], rng=np.random.default_rng(self.problem.request.seed))
         return sums.points_between(members, sampler.random_base2(CANDIDATES.bit_length() - 1))
 
-    def _row(self, name: str, loss: float, values: Reals) -> BatchRow:
-        estimates, border = self._estimates(values), self.entries.parameters
+    def _row(self, name: str, loss: float, values: Reals, errors: Reals | None) -> BatchRow:
+        """errors: of the free unknowns, as `SumsOfSquares.errors` has them, if they are asked for."""
+        estimates: list[tuple[str, Estimate]] = []
+        left = iter([] if errors is None else errors.tolist())
+        for entry, value, is_free in zip(self.entries.names, values.tolist(), self.entries.is_free, strict=True):
+            error, lower, upper = next(left) if errors is not None and is_free else (None, None, None)
+            fixed = None if is_free else True
+            estimate = Estimate(value=value, fixed=fixed, standard_error=error, lower_95=lower, upper_95=upper)
+            estimates.append((entry, estimate))
+        border = self.entries.parameters
         return BatchRow(
             name=name,
             status="succeeded",
@@ -93,13 +110,6 @@ class Plain:
             parameters=dict(estimates[:border]),
             initial_state=dict(estimates[border:]),
         )
-
-    def _estimates(self, values: Reals) -> list[tuple[str, Estimate]]:
-        entries = zip(self.entries.names, values.tolist(), self.entries.is_free.tolist(), strict=True)
-        return [
-            (name, Estimate(value=value) if is_free else Estimate(value=value, fixed=True))
-            for name, value, is_free in entries
-        ]
 
 
 def _minimise(sums: SumsOfSquares, members: Integers, start: Reals, observations: Integers) -> Ends:
@@ -137,7 +147,7 @@ def _is_sum_of_squares(problem: ResolvedProblem) -> bool:
     return (
         request.noise is None
         and request.penalty is None
-        and request.uncertainty == "none"
+        and request.uncertainty != "profile"
         and request.starts is None
         and request.stages == default_plan(None)
         and not problem.has_protocols

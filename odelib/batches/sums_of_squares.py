@@ -7,6 +7,7 @@ from dataclasses import replace
 
 import numpy as np
 import torch
+from scipy import stats
 from torch import Tensor
 
 from odelib.arrays import Booleans, Integers, Reals
@@ -19,6 +20,7 @@ from odelib.optimisers.evaluator import MIN_TRIAL_STEPS, MIN_TRIAL_STEPS_PER_TIM
 from odelib.optimisers.multi_start import GUESS_FACTOR
 from odelib.problem.resolved import ResolvedProblem
 from odelib.problem.solver import AUTO, AUTO_ATOL
+from odelib.uncertainty.covariance import UPPER_TAIL
 
 TINY = float(np.finfo(np.float64).tiny)
 
@@ -119,6 +121,28 @@ class SumsOfSquares:
         failed = ~(np.isfinite(loss) & np.isfinite(gradient).all(axis=1) & np.isfinite(information).all(axis=(1, 2)))
         loss[failed], gradient[failed], information[failed] = np.inf, 0.0, 0.0
         return Points(coordinates, loss, gradient, information, residuals)
+
+    def errors(self, points: Points, observations: Integers, chosen: Booleans) -> Reals:
+        """Standard errors and ends of 95 % intervals of the chosen members' unknowns, (B, k, 3), in the caller's units.
+
+        As `uncertainty.covariance` has them without a sigma: the covariance is 2·s²·H⁻¹ with s² = loss/(n − k) and the
+        information H = 2·JᵀJ, and the quantile is that of Student's t. NaN for the others.
+        """
+        count, size = points.coordinates.shape
+        found = np.full((count, size, 3), np.nan)
+        here = np.flatnonzero(chosen)
+        units = self.magnitudes(here, points.coordinates[here])
+        scaled = points.information[here] * (units[:, :, None] * units[:, None, :])
+        freedom = observations[here] - size
+        variances = np.diagonal(np.linalg.inv(scaled), axis1=1, axis2=2) * units**2
+        errors = np.sqrt(variances * (2 * points.loss[here] / freedom)[:, None])
+        reach = stats.t.ppf(UPPER_TAIL, freedom)[:, None] * errors
+        values = self.values(here, points.coordinates[here])[:, self._free]
+        factor = np.exp(np.where(self._log, reach, 0.0))  # an interval is symmetric in its coordinate
+        found[here, :, 0] = np.where(self._log, values * errors, errors)
+        found[here, :, 1] = np.where(self._log, values / factor, values - reach)
+        found[here, :, 2] = np.where(self._log, values * factor, values + reach)
+        return found
 
     def losses(self, members: Integers, coordinates: Reals) -> Reals:
         """The members' losses alone, (b,), infinite where there is none."""

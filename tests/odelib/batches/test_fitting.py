@@ -149,18 +149,18 @@ class TestTogether:
         return found
 
     def test_rows_are_those_of_fits_alone(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        plates = self.plates()
-        alone = [fit(FitProblem.model_validate(member_request(self.GUESSES, each))) for each in plates]
+        plates, asked = self.plates(), {**self.GUESSES, "uncertainty": "covariance"}
+        alone = [fit(FitProblem.model_validate(member_request(asked, each))) for each in plates]
         monkeypatch.setattr(fitting, "fit", lambda *args, **kwargs: pytest.fail("fitted alone"))
 
-        for row, expected in zip(rows_of(self.GUESSES, plates), alone, strict=True):
+        for row, expected in zip(rows_of(asked, plates), alone, strict=True):
             assert (row.status, row.outcome, row.warnings) == ("succeeded", expected.outcome.code, expected.warnings)
             variance = expected.loss / (expected.observations - 6)
             assert row.loss == pytest.approx(expected.loss, abs=1e-3 * variance)
             for name, estimate in {**expected.parameters, **expected.initial_state}.items():
-                assert {**(row.parameters or {}), **(row.initial_state or {})}[name].value == pytest.approx(
-                    estimate.value, rel=1e-3
-                )
+                own = {**(row.parameters or {}), **(row.initial_state or {})}[name]
+                for field in ("value", "standard_error", "lower_95", "upper_95"):
+                    assert getattr(own, field) == pytest.approx(getattr(estimate, field), rel=1e-3), (name, field)
 
     def test_observables_constants_and_fixed_values(self, monkeypatch: pytest.MonkeyPatch) -> None:
         system = {
