@@ -129,7 +129,7 @@ def happen(
                     return TOO_MANY_EVENTS
         if counters[STOPPED]:
             break
-        evaluate(equations, events, time, z, events.samples)
+        evaluate_now(equations, events, time, near, -1, z, rates)
         for k in range(count):  # what the resets do not touch stays true, whatever rounding says
             if load_scalar(old, count + k) > 0.5 and load_scalar(events.samples, k) == load_scalar(old, k):
                 store_scalar(events.samples, count + k, 1.0)
@@ -212,8 +212,10 @@ def add_derivatives(equations: Any, size: int, row: int, source: int, out: int, 
 def differentiate_time(
     equations: Any, events: Any, number: int, time: float, grazing_rate: float, m: int, z: int, rates: int,
     counters: Any,
-) -> None:  # fmt: skip
+) -> float:  # fmt: skip
     """dτ/dp = −(g_x·S + g_p)/(g_x·f + g_t) into `events.direction`, for a condition's function g that crosses 0 here.
+
+    Returns ġ = g_x·f + g_t.
 
     A crossing that is hardly one, with ġ below `grazing_rate`, grazes: whether it happens is uncertain, and dτ/dp is as
     large as it likes. Where the function jumps it has no derivative, which counts as grazing too. rates: the address of
@@ -226,7 +228,7 @@ def differentiate_time(
         store_scalar(row, k, 0.0)
     call_kernel(e.rates, time, z, e.q, 0, e.column_of, e.work, rates)
     call_kernel(events.rows, time, z, e.q, number, e.column_of, e.work, row)
-    slope = load_scalar(row, 1)
+    slope: float = load_scalar(row, 1)
     for i in range(e.n):
         slope += load_scalar(row, 2 + i) * load_scalar(rates, i)
     if not slope > grazing_rate:
@@ -235,3 +237,4 @@ def differentiate_time(
         add_derivatives(e, size, row, z, events.direction, 0, m)
         for j in range(m):
             store_scalar(events.direction, j, -load_scalar(events.direction, j) / slope)
+    return slope

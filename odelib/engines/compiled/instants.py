@@ -9,12 +9,14 @@ from odelib.engines.compiled.jit import kernel
 from odelib.engines.compiled.sensitivity_jumps import KIND, ROW, TARGET, TIME_ROW, jump, move
 from odelib.engines.compiled.simd import WIDTH, address, load, load_scalar, multiply_add, splat, store, store_scalar
 from odelib.engines.compiled.step_control import (
+    CROSSING_RATE,
     CROWDED,
     ENDLESS_EVENTS,
     EVENT_TIME,
     GRAZING_RATE,
     HAPPENED,
     INTERVAL,
+    LAST_CROSSING_RATE,
     LAST_EVENT,
     PASSED,
     RUNNING,
@@ -54,7 +56,7 @@ def pass_instant(
     if has_output or is_first:
         copy(z, e.size, memory.buffer)
     if located >= 0:
-        direction = move_to_event(e, memory, events, located, time, controller[GRAZING_RATE], m, counters)
+        direction = move_to_event(e, memory, events, located, time, m, controller, counters)
     else:
         direction = apply_entries(e, memory, instants, events, first, last, GAP * scale, m)
         counters[PASSED] = last
@@ -79,20 +81,26 @@ def pass_instant(
 def count_crowding(time: float, scale: float, is_same: bool, controller: Any, counters: Any) -> None:
     """Count how many times in a row one event happens again at ever shorter intervals, as those of a bouncing ball.
 
-    Far above rounding: below it, the ball would be under the floor. is_same: whether it is the last event again.
+    Far above rounding: below it, the ball would be under the floor. The rate at which it crosses the floor shrinks in
+    proportion to the intervals. If it does not, as where a reset takes a state halfway back from a threshold that comes
+    closer, the condition is true in the limit and stays so: the solution goes on once rounding has reached that.
+    is_same: whether it is the last event again.
     """
-    interval = time - controller[EVENT_TIME]
-    shrinks = interval <= CROWDED_INTERVAL * scale and interval <= 0.999 * controller[INTERVAL]
+    interval, rate = time - controller[EVENT_TIME], controller[CROSSING_RATE]
+    ratio, slows = interval / controller[INTERVAL], rate / controller[LAST_CROSSING_RATE]
+    shrinks = interval <= CROWDED_INTERVAL * scale and ratio <= 0.999 and not slows * slows > ratio
     counters[CROWDED] = counters[CROWDED] + 1 if is_same and (shrinks or interval <= INSTANT * scale) else 0
-    controller[EVENT_TIME], controller[INTERVAL] = time, interval
+    controller[EVENT_TIME], controller[INTERVAL], controller[LAST_CROSSING_RATE] = time, interval, rate
 
 
 @kernel
 def move_to_event(
-    equations: Any, memory: Any, events: Any, located: int, time: float, grazing_rate: float, m: int, counters: Any
-) -> int:  # fmt: skip
+    equations: Any, memory: Any, events: Any, located: int, time: float, m: int, controller: Any, counters: Any
+) -> int:
     """Move z to the instant of an event that has been located; returns the address of dτ/dp, or 0."""
-    differentiate_time(equations, events, located, time, grazing_rate, m, memory.z, memory.trial, counters)
+    controller[CROSSING_RATE] = differentiate_time(
+        equations, events, located, time, controller[GRAZING_RATE], m, memory.z, memory.trial, counters
+    )
     if m == 0:
         return 0
     move(equations, time, memory.z, 1.0, events.direction, m, memory.trial)

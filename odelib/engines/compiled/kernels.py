@@ -155,7 +155,6 @@ class Kernels:
         """
         count, steps, n = len(initial_state), times.shape[1], self.size
         states, sensitivities = np.empty((count, steps, n)), np.empty((count, steps, n, differentiate_by.count))
-        atol = np.empty((count, n))
         layout = self.layout(differentiate_by, values.shape[1])
         instructions = self._instructions(times, values, differentiate_by, happenings)
         if self._discontinuities.shifts or happenings.schedule:  # entries change the constants
@@ -166,22 +165,23 @@ class Kernels:
             values = np.concatenate([values, tolerances], axis=1)
         failures: dict[int, SolveError] = {}
         grazing: set[str] = set()
+        atol: list[Reals] = []
         used, most_steps, block_size = 0, 0, max(1, MAX_BLOCK_NUMBERS // layout.member)
+        batch = _Batch(times, instructions, initial_state, values, states, sensitivities)
         for first in range(0, count, block_size):
-            members = slice(first, first + block_size)
-            own_times = times if len(times) == 1 else times[members]
-            block = _Block(
-                self, layout, options, own_times, instructions.of_members(members), initial_state[members],
-                values[members], states[members], sensitivities[members],
-            )  # fmt: skip
+            own = batch if count <= block_size else batch.of_members(slice(first, first + block_size))
+            block = _Block(self, layout, options, own)
             failed, used_here = block.solve(stop)
             used |= used_here
             most_steps = max(most_steps, block.most_steps)
-            atol[members] = block.atol
+            atol.append(block.atol)
             if failed:
                 failures |= {first + member: error for member, error in block.failures().items()}
             grazing |= block.grazing()
-        return Solved(states, sensitivities, failures, methods_of(used, options), most_steps, frozenset(grazing), atol)
+        return Solved(
+            states, sensitivities, failures, methods_of(used, options), most_steps, frozenset(grazing),
+            np.concatenate(atol) if atol else np.empty((0, n)),
+        )  # fmt: skip
 
     def _instructions(
         self, times: Reals, values: Reals, differentiate_by: DifferentiateBy, happenings: Happenings
@@ -216,7 +216,8 @@ class Kernels:
 
     def layout(self, differentiate_by: DifferentiateBy, values: int) -> Layout:
         """The layout for this many parameters and constants; made once."""
-        if (differentiate_by, values) not in self._layouts:
+        known = self._layouts.get((differentiate_by, values))
+        if known is None:
             n, m = self.size, differentiate_by.count
             parameters = np.array(differentiate_by.parameters, dtype=np.int64)
             unknowns = np.concatenate([np.array(differentiate_by.states, dtype=np.int64), n + parameters])
@@ -226,8 +227,8 @@ class Kernels:
                 batch_loop.member_size(n, m),
                 batch_loop.scratch_size(n, m, self.work_size, self._events.target_size, len(self.event_names)),
             )
-            self._layouts[differentiate_by, values] = Layout(unknowns, column_of, *sizes)
-        return self._layouts[differentiate_by, values]
+            known = self._layouts[differentiate_by, values] = Layout(unknowns, column_of, *sizes)
+        return known
 
 
 def explicit_tableau(options: SolverOptions) -> Tableau:
@@ -253,13 +254,28 @@ def _limits(given: float | tuple[float, ...], n: int) -> Reals:
     return np.array([*given, *[np.inf] * (n - len(given))])
 
 
+class _Batch(NamedTuple):
+    """What a batch is solved from, and where its solutions go: see `Kernels.solve` and `Solved`."""
+
+    times: Reals
+    instructions: Instructions
+    initial_state: Reals
+    values: Reals
+    states: Reals
+    sensitivities: Reals
+
+    def of_members(self, members: slice) -> _Batch:
+        """That of some members, views of this one's arrays."""
+        times, instructions, *own = self
+        times = times if len(times) == 1 else times[members]
+        return _Batch(times, instructions.of_members(members), *(array[members] for array in own))
+
+
 class _Block:
     """The memory of a block of members, and the calls of the compiled loop that solve them."""
 
-    def __init__(
-        self, kernels: Kernels, layout: Layout, options: SolverOptions, times: Reals, instructions: Instructions,
-        initial_state: Reals, values: Reals, states: Reals, sensitivities: Reals,
-    ) -> None:  # fmt: skip
+    def __init__(self, kernels: Kernels, layout: Layout, options: SolverOptions, batch: _Batch) -> None:
+        times, instructions, initial_state, values, states, sensitivities = batch
         size, n, m, o = len(states), kernels.size, len(layout.unknowns), options
         self._max_steps, self._states, self._sensitivities = o.max_steps, states, sensitivities
         self._system, self._columns, self._times, self._values = kernels.system, m, times, values

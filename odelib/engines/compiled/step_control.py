@@ -34,9 +34,12 @@ from odelib.engines.compiled.simd import (
 RUNNING, DONE, MAX_STEPS, NOT_FINITE, STEP_TOO_SMALL, TOO_MANY_EVENTS, ENDLESS_EVENTS = range(7)
 # indices into `controller`: time, step size, log of the error of the last accepted step, largest factor by which the
 # next step may grow, when tolerances are updated next, since when the youngest size has grown, time of the last event
-# and its interval from the one before; of an event that has been located, its distance from the step's start, and below
-# which rate of its condition's function it grazes
-TIME, STEP, LOG_LAST_ERROR, MAX_GROWTH, NEXT_UPDATE, SINCE, EVENT_TIME, INTERVAL, EVENT_STEP, GRAZING_RATE = range(10)
+# and its interval from the one before; of an event that has been located, its distance from the step's start, below
+# which rate of its condition's function it grazes, and this rate where it crosses 0; and that of the event before
+(
+    TIME, STEP, LOG_LAST_ERROR, MAX_GROWTH, NEXT_UPDATE, SINCE, EVENT_TIME, INTERVAL, EVENT_STEP, GRAZING_RATE,
+    CROSSING_RATE, LAST_CROSSING_RATE,
+) = range(12)  # fmt: skip
 # indices into `counters`: status, steps tried, outputs written, whether the implicit method is active, methods used
 # (bits), whether the last rejected step had an error that is not finite; steps in a row: of the implicit method where
 # the system is not stiff, of an explicit one limited by stability, of an explicit one limited by accuracy; and

@@ -67,6 +67,15 @@ def test_bounces_without_end_are_an_error(when: str, e: float) -> None:
     assert raised.value.time == pytest.approx(end, rel=1e-4)
 
 
+@pytest.mark.parametrize("method", METHODS)
+def test_a_condition_stays_true_once_its_threshold_has_come_to_the_level_of_the_reset(method: str) -> None:
+    """x falls, y rises and is set to 0 whenever it is above x: ever sooner until x is 0, at t = x(0), and no more."""
+    sinking = system({"x": "-1", "y": "1"}, [], events=[event("back", "y > x", {"y": "0"})])
+    states, derivatives = one(sinking, [0.0, 1.5], [1.0, 0.25], [], method=method)
+    assert states[-1] == pytest.approx([-0.5, 0.5], abs=1e-9)
+    assert derivatives[-1, 1] == pytest.approx([-1.0, 0.0], abs=1e-9)
+
+
 def test_more_than_most_is_an_error() -> None:
     with pytest.raises(SolveError, match="'bounce' had happened as often") as raised:
         one(ball(most=3), [0.0, 3.0], [1.0, 0.0], [G, E])
