@@ -1,4 +1,4 @@
-"""Derivatives through every kind of input, dose, change, event and steady state, in pairs.
+"""Derivatives through every kind of input, dose, change, event and steady state, alone and in pairs.
 
 All kinds stand in one system, so that it is compiled once. An event that a case does not ask for never happens: a
 constant keeps its condition false. Times of measurements are never those of anything that moves.
@@ -6,6 +6,7 @@ constant keeps its condition false. Times of measurements are never those of any
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -14,6 +15,7 @@ import numpy as np
 import pytest
 
 from odelib.engines.base import DifferentiateBy, Engine
+from odelib.engines.compiled.engine import CompiledEngine
 from odelib.engines.schedules.schedule import Protocols
 from odelib.engines.torchdiffeq import TorchdiffeqEngine
 from odelib.problem.protocol import Protocol
@@ -112,6 +114,17 @@ KINDS = {
         )
     ),
 }  # fmt: skip
+STEADY = [name for name in KINDS if "steady" in name]
+INPUTS = list(KINDS)[:8]
+UNSETTLED = {"low", "late", "chain"}  # events that recur for ever or stop everything: nothing settles
+PAIRS = [
+    pair
+    for pair in itertools.combinations(KINDS, 2)
+    if not set(pair) <= set(STEADY)  # one start
+    and not set(pair) <= set(INPUTS)  # one input
+    and not (set(pair) & set(STEADY) and set(pair) & UNSETTLED)
+    and not ("steady state" in pair and set(pair) & set(INPUTS[1:]))  # constant inputs
+]
 EVERY = DifferentiateBy(tuple(range(len(STATES))), tuple(range(len(PARAMETERS))))
 VALUES = np.array([*STATES.values(), *PARAMETERS.values()])
 
@@ -144,6 +157,26 @@ class Solves:
         found = self._engine.sensitivities(values[:, : len(STATES)], values[:, len(STATES) :], what)
         assert not {place: str(found.failures[row]) for row, place in enumerate(places) if row in found.failures}
         return found.states, np.concatenate([found.by_initial_state, found.by_parameters], axis=-1)
+
+    def differences(self, places: list[int]) -> Array:
+        """The derivatives by central differences of order 4, (B, T, n, m)."""
+        count, m = len(places), len(VALUES)
+        steps = 5e-4 * VALUES[None] * np.eye(m)
+        values = np.tile(np.concatenate([VALUES + factor * steps for factor in (-2, -1, 1, 2)]), (count, 1))
+        states, _ = self.at(values, DifferentiateBy(), [place for place in places for _ in range(4 * m)])
+        far_below, below, above, far_above = states.reshape(count, 4, m, *states.shape[1:]).transpose(1, 0, 3, 4, 2)
+        difference: Array = (far_below - far_above + 8 * (above - below)) / (6e-3 * VALUES)
+        return difference
+
+
+def test_alone_and_in_pairs_in_the_compiled_engine() -> None:
+    names: list[tuple[str, ...]] = [(name,) for name in KINDS] + PAIRS[::6]
+    solves, places = Solves(CompiledEngine, cases_of(names), rtol=1e-11), list(range(len(names)))
+    _, found = solves.at(np.tile(VALUES, (len(names), 1)), EVERY, places)
+    expected = solves.differences(places)
+    size = np.abs(expected).max(axis=(1, 2), keepdims=True).clip(0.1)
+    errors = (np.abs(found - expected) / size).max(axis=(1, 2, 3))
+    assert not {names[place]: errors[place] for place in np.flatnonzero(~(errors <= 1e-6))}
 
 
 @pytest.mark.parametrize(
