@@ -23,6 +23,7 @@ WarningCode = Literal[
     "another_optimum",
     "profile_disagrees",
     "at_kink",
+    "grazing_event",
 ]
 
 OUTCOMES: dict[OutcomeCode, str] = {

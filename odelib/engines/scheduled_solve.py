@@ -16,6 +16,7 @@ from odelib.engines.base import DifferentiateBy, SolverOptions, SolveSettings
 from odelib.engines.scheduled_trajectory import Given, Integrate, ScheduledPrograms, ScheduledTrajectory
 from odelib.engines.schedules.extended_system import ExtendedSystem, ExtendedSystems, Phase
 from odelib.engines.steady_state import StartStates
+from odelib.engines.switching_times import GRAZING
 from odelib.engines.symbolic import borders
 from odelib.errors import SolveError
 from odelib.problem.system import System
@@ -26,12 +27,13 @@ Ended = tuple[Reals, Reals]
 
 
 class ScheduledSolver:
-    """Trajectories of one system and their sensitivities."""
+    """Trajectories of one system and their sensitivities; grazing_events: see `Engine`."""
 
     def __init__(self, system: System) -> None:
         self._system = system
         self._systems = ExtendedSystems(system)
         self._parts: dict[int, _Parts] = {}
+        self.grazing_events: set[str] = set()
 
     def solve(
         self, states: Reals, parameters: Reals, settings: SolveSettings, make_integrate: MakeIntegrate
@@ -118,11 +120,14 @@ class ScheduledSolver:
             max_steps=settings.options.max_steps,
             is_start=settings.is_start,
             tolerances=_tolerances(extended.system, settings.options),
+            grazing=GRAZING * math.sqrt(settings.options.rtol),
         )
         sizes = np.abs(np.concatenate([state[list(by.states)], values[list(by.parameters)]]))
         with torch.no_grad(), dual_level():
             integrate = make_integrate(settings, torch.from_numpy(sizes).to(device))
-            solved = ScheduledTrajectory(self._of(extended).programs, given, integrate).solve()
+            trajectory = ScheduledTrajectory(self._of(extended).programs, given, integrate)
+            solved = trajectory.solve()
+        self.grazing_events |= trajectory.grazed
         found: Reals = solved[..., :count].transpose(1, 2).cpu().numpy()
         return found
 

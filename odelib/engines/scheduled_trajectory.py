@@ -78,7 +78,8 @@ class Given:
 
     start: (1 + m, n), held states included. times: (T,), from the start; before: (T,), see `SolveSettings`. directions:
     by parameter its derivatives by the unknowns, (m,). jacobian: (R, m), the schedule's by the unknowns. tolerances:
-    see `TorchProgram.bind`.
+    see `TorchProgram.bind`. grazing: the part of the largest rate of a condition's function in a step below which it
+    grazes.
     """
 
     schedule: Schedule
@@ -91,6 +92,7 @@ class Given:
     max_steps: int
     is_start: bool
     tolerances: Mapping[str, float]
+    grazing: float
 
 
 @dataclass
@@ -102,7 +104,10 @@ class _Group:
 
 
 class ScheduledTrajectory:
-    """Solves one member. Made and used within `torch.no_grad()` and one `dual_level`."""
+    """Solves one member. Made and used within `torch.no_grad()` and one `dual_level`.
+
+    grazed: the events whose condition hardly became true.
+    """
 
     def __init__(self, programs: ScheduledPrograms, given: Given, integrate: Integrate) -> None:
         self._programs, self._given, self._integrate = programs, given, integrate
@@ -117,6 +122,7 @@ class ScheduledTrajectory:
         self._truths = [False] * len(self._events)
         self._happened = [0] * len(self._events)
         self._stopped = False
+        self.grazed: set[str] = set()
         self._crowded, self._last_event = 0, -math.inf
         self._program: Program | None = None
         self._rows: list[Tensor] = []
@@ -419,7 +425,9 @@ class ScheduledTrajectory:
         for (begin, start), (end, reached) in zip(steps, ends, strict=True):
             crossing = self._crossing(begin, start, end, reached)
             if crossing is not None:
-                return self._located(begin, start, end, *crossing)
+                found = self._located(begin, start, end, *crossing)
+                self._note_grazing(crossing[0], [(begin, start), (end, reached)], found)
+                return found
         return solved[-1], stop, None
 
     def _crossing(self, begin: float, start: Tensor, end: float, reached: Tensor) -> tuple[int, float] | None:
@@ -455,6 +463,12 @@ class ScheduledTrajectory:
             else:
                 low = middle
         return high
+
+    def _note_grazing(self, event: int, ends: list[tuple[float, Tensor]], found: tuple[Tensor, float, int]) -> None:
+        """A crossing that is hardly one, compared with the rates at the step's ends: its time is uncertain."""
+        slopes = [float(self._functions(time, rows)[1][event]) for time, rows in [*ends, (found[1], found[0])]]
+        if not slopes[-1] > self._given.grazing * max(map(abs, slopes)):
+            self.grazed.add(self._events[event].name)
 
     def _located(self, begin: float, start: Tensor, end: float, event: int, about: float) -> tuple[Tensor, float, int]:
         """The rows at the instant at which a condition becomes true: the step is taken again, to end there."""

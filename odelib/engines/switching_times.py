@@ -19,6 +19,9 @@ from odelib.engines.torch_program import TorchProgram
 
 GAP = 2.0**-50  # around a discontinuity, relative to the largest time: a few roundings
 INSTANT = 1e-12  # times that differ by no more, relative to the largest, are one instant
+# An event grazes if the rate of its condition's function is below this, times √rtol, of the largest in the step: then
+# the function's extremum is near 0 within the solver's error.
+GRAZING = 10.0
 MAX_FLOORS = 100_000  # steps of one floor(…) in a solve
 GRID, BISECTIONS = 1025, 60  # points over a solve, and halvings between two of them
 _SAMPLES = (0.0, 1.0, 3.25)  # times; a difference whose values there lie on a line counts as linear

@@ -52,11 +52,11 @@ class TorchdiffeqEngine:
         self._used: dict[str, None] = {}
         self.most_steps = 0
         self.atol_used: Reals | None = None
-        self.grazing_events: set[str] = set()
         self._discontinuities = Discontinuities(system)
         equations = [self._discontinuities.equations[state] for state in system.states]
         self._program = TorchProgram(equations, variables_of(system.states), self._discontinuities.definitions)
         self._scheduled = ScheduledSolver(system)
+        self.grazing_events = self._scheduled.grazing_events
 
     @property
     def methods_used(self) -> tuple[str, ...]:

@@ -15,9 +15,14 @@ from odelib.report.outcome import outcome_of
 from odelib.report.predictions import Predictor, unmade_predictions
 from odelib.report.statistics import statistics
 from odelib.report.tolerance_effect import NO_EFFECT, ToleranceEffect, tolerance_effect
-from odelib.report.trajectories import dense_trajectories, fitted_trajectories, steady_start_states
+from odelib.report.trajectories import (
+    DenseTrajectories,
+    dense_trajectories,
+    fitted_trajectories,
+    steady_start_states,
+)
 from odelib.report.warnings import Findings, all_warnings
-from odelib.result import Dense, Estimate, FitResult, OutcomeCode, PredictionResult
+from odelib.result import Estimate, FitResult, OutcomeCode, PredictionResult
 from odelib.uncertainty.profile_likelihood import ProfileRecord
 
 
@@ -32,21 +37,21 @@ def complete_result(best: BestPoint, outcome: OutcomeCode, stop: StopCheck, reco
     best.layer.stop = stop
     intervals = find_intervals(best, outcome, stop, record)
     with torch.no_grad():
-        dense, atol = dense_trajectories(best)
-        effect = tolerance_effect(best, outcome, intervals, atol)
+        dense = dense_trajectories(best)
+        effect = tolerance_effect(best, outcome, intervals, dense.atol)
         predictor = Predictor(best, intervals.errors, stop)
         predictions = [predictor.predict(number, asked) for number, asked in enumerate(best.problem.predictions)]
         held_out = [predictor.predict_held_out(series) for series in best.objective.held_out]
         starts = steady_start_states(best)
         result = _result(best, outcome, intervals, dense, starts, predictions, held_out, effect)
-        return result if atol is None else _with_tolerances(result, best.layer.system.states, atol)
+        return result if dense.atol is None else _with_tolerances(result, best.layer.system.states, dense.atol)
 
 
 def partial_result(best: BestPoint, outcome: OutcomeCode) -> FitResult:
     """Return the result without solving anything: no uncertainty, no predictions, dense trajectories at data times."""
     predictions, held_out = unmade_predictions(best)
     with torch.no_grad():
-        dense = [None] * len(best.objective.fitted)
+        dense = DenseTrajectories([None] * len(best.objective.fitted), None, [])
         return _result(best, outcome, NOT_COMPUTED, dense, {}, predictions, held_out, NO_EFFECT)
 
 
@@ -60,13 +65,13 @@ def _result(
     best: BestPoint,
     code: OutcomeCode,
     intervals: Intervals,
-    dense: Sequence[Dense | None],
+    dense: DenseTrajectories,
     start_states: Mapping[int, Mapping[str, Estimate]],
     predictions: list[PredictionResult],
     held_out: list[PredictionResult],
     effect: ToleranceEffect,
 ) -> FitResult:
-    trajectories = fitted_trajectories(best, intervals, dense, start_states)
+    trajectories = fitted_trajectories(best, intervals, dense.trajectories, start_states)
     derived = estimates.shared_derived(best, intervals)
     finite = set(derived).union(*(trajectory.derived or {} for trajectory in trajectories))
     outcome = outcome_of(best, code)
@@ -75,6 +80,7 @@ def _result(
         outcome=outcome,
         intervals=intervals,
         effect=effect,
+        grazing_events=dense.grazing_events,
         predictions=predictions + held_out,
         undefined_derived=[name for name in best.layer.system.derived if name not in finite],
     )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -70,19 +71,29 @@ def steady_start_states(best: BestPoint) -> dict[int, dict[str, Estimate]]:
     }
 
 
-def dense_trajectories(best: BestPoint) -> tuple[list[Dense | None], Reals | None]:
-    """Solve each fitted series at many times; see `_dense_trajectory`.
+class DenseTrajectories(NamedTuple):
+    """The solutions of the fitted series at many times.
 
-    Returns as well the largest absolute tolerance of each state in these solves, (n,), if tolerances are automatic and
-    the engine tells them.
+    trajectories: see `_dense_trajectory`. atol: the largest absolute tolerance of each state, (n,), if tolerances are
+    automatic and the engine tells them. grazing_events: see `Engine`.
     """
+
+    trajectories: Sequence[Dense | None]
+    atol: Reals | None
+    grazing_events: Sequence[str]
+
+
+def dense_trajectories(best: BestPoint) -> DenseTrajectories:
+    """Solve each fitted series at many times."""
     found: list[Dense | None] = []
     used: list[Reals] = []
+    best.layer.engine.grazing_events.clear()
     for series in best.objective.fitted:
         found.append(_dense_trajectory(best, series))
         if best.layer.options.atol == AUTO and best.layer.engine.atol_used is not None:
             used.append(best.layer.engine.atol_used.max(axis=0))
-    return found, np.max(used, axis=0) if used else None
+    names = [event.name for event in best.layer.system.events if event.name in best.layer.engine.grazing_events]
+    return DenseTrajectories(found, np.max(used, axis=0) if used else None, names)
 
 
 def _dense_trajectory(best: BestPoint, series: SeriesSlice) -> Dense | None:

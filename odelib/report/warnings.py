@@ -30,13 +30,15 @@ DISAGREEMENT = 1.5  # of the distances from an estimate to an end of its interva
 class Findings:
     """What the warnings of a result are based on.
 
-    effect: of the tolerances. undefined_derived: the derived quantities that are finite in no series.
+    effect: of the tolerances. grazing_events: see `Engine`. undefined_derived: the derived quantities that are finite
+    in no series.
     """
 
     best: BestPoint
     outcome: Outcome
     intervals: Intervals
     effect: ToleranceEffect
+    grazing_events: Sequence[str]
     predictions: Sequence[PredictionResult]
     undefined_derived: Sequence[str]
 
@@ -196,6 +198,16 @@ def at_kink(findings: Findings) -> Iterator[FitWarning]:
         yield FitWarning(code="at_kink", message=message, names=names)
 
 
+def grazing_event(findings: Findings) -> Iterator[FitWarning]:
+    """Events whose condition hardly becomes true at the optimum."""
+    if names := list(findings.grazing_events):
+        message = (
+            f"at the optimum the condition of {', '.join(names)} hardly becomes true: a small change of the unknowns "
+            "decides whether and when it happens, and standard errors may be far too large or too small"
+        )
+        yield FitWarning(code="grazing_event", message=message, names=names)
+
+
 def profile_disagrees(findings: Findings) -> Iterator[FitWarning]:
     """Unknowns whose profile ends elsewhere than the interval of the covariance."""
     best, intervals = findings.best, findings.intervals
@@ -307,6 +319,7 @@ WARNINGS: tuple[Callable[[Findings], Iterator[FitWarning]], ...] = (
     coarse_solver,
     another_optimum,
     at_kink,
+    grazing_event,
     profile_disagrees,
     collapsed_scale,
     no_uncertainty,

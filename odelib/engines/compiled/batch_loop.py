@@ -85,7 +85,7 @@ from odelib.engines.compiled.tolerances import (
     tolerances_follow,
     update_tolerances,
 )
-from odelib.engines.switching_times import GAP, INSTANT
+from odelib.engines.switching_times import GAP, GRAZING, INSTANT
 from odelib.engines.tableaus.registry import METHODS
 
 CONTROLLER = 3 * WIDTH  # numbers of a member's memory that are its `controller`
@@ -94,7 +94,6 @@ ORDERS = np.array([tableau.order for tableau in METHODS])
 ERROR_ORDERS = np.array([tableau.error_order for tableau in METHODS])
 MAIN = np.array([tableau.main for tableau in METHODS])
 RETAKES = 5  # of a step, to end it at an event
-GRAZING = 10.0  # times √rtol of the largest rate in the step: then the extremum is near 0 within the solver's error
 MAX_STAGES = max(len(tableau.c) for tableau in METHODS)
 
 # Addresses of rows: the solution z and its rate, kept between calls; the others are used within a step only.

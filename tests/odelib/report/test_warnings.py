@@ -15,6 +15,11 @@ TIMES = np.linspace(0, 4, 40)
 CLEAN = np.exp(-0.7 * TIMES) + 0.02 * np.random.default_rng(0).standard_normal(len(TIMES))
 SYSTEM = {"states": ["x"], "parameters": ["k"], "equations": {"x": "-k*x"}}
 TWO_PARAMETERS = {"states": ["x"], "parameters": ["a", "b"], "equations": {"x": "-a*b*x"}}
+# x = sin t, whose peak is just above where the event happens
+PEAK = {
+    "states": ["x", "v", "n"], "parameters": ["k"], "equations": {"x": "v", "v": "-k*x", "n": "0"},
+    "events": [{"name": "peak", "when": "x > 0.99997", "add": {"n": "1"}}],
+}  # fmt: skip
 ONE_IDLE = {"states": ["x"], "parameters": ["a", "b"], "equations": {"x": "-a*x + 0*b"}}
 # sin(3a) + a²/50 has many local minima, and each start stays in its own
 MANY_MINIMA = {
@@ -105,6 +110,19 @@ CASES: dict[str, tuple[dict[str, Any], str]] = {
         },
         "at the optimum a switching time that depends on tau coincides with a measurement, where the loss has a kink "
         "or a jump: standard errors describe one side of it only; profiles describe both",
+    ),
+    "grazing_event": (
+        {
+            "system": PEAK,
+            "values": np.sin(TIMES),
+            "solver": {"rtol": 1e-4},
+            "parameters": {"k": {"guess": 1.0, "fixed": True}},
+            "initial_state": {
+                name: {"guess": guess, "fixed": True} for name, guess in (("x", 0.0), ("v", 1.0), ("n", 0.0))
+            },
+        },
+        "at the optimum the condition of peak hardly becomes true: a small change of the unknowns decides whether and "
+        "when it happens, and standard errors may be far too large or too small",
     ),
     "profile_disagrees": (
         {

@@ -1,0 +1,31 @@
+"""Events whose condition hardly becomes true are named, by both engines."""
+
+from __future__ import annotations
+
+import pytest
+
+from odelib.engines.base import Engine
+from odelib.engines.compiled.engine import CompiledEngine
+from odelib.engines.torchdiffeq import TorchdiffeqEngine
+from tests.odelib.engines.protocols import event, protocol, solved, system
+
+# torch's forward mode, when it is first used
+pytestmark = pytest.mark.filterwarnings("ignore:.torch.jit.script. is deprecated:DeprecationWarning")
+
+
+def happening(engine: type[Engine], level: float) -> tuple[float, set[str]]:
+    """How often sin t comes above a level, and what grazes."""
+    equations = {"x": "v", "v": "-x", "n": "0*level"}
+    of = system(equations, ["level"], events=[event("peak", "x > level", add={"n": "1"})])
+    solver = engine(of)
+    found = solved(solver, of, [protocol()], [0.0, 3.0], [0.0, 1.0, 0.0], [level], rtol=1e-4)
+    assert not found.failures
+    return float(found.states[0, -1, 2]), solver.grazing_events
+
+
+# torchdiffeq's engine misses what is shorter than a part of a step
+@pytest.mark.parametrize(("engine", "peak"), [(CompiledEngine, 1 - 1e-4), (TorchdiffeqEngine, 1 - 5e-4)])
+def test_a_peak_that_just_reaches_a_level_grazes(engine: type[Engine], peak: float) -> None:
+    assert happening(engine, 0.5) == (1.0, set())
+    assert happening(engine, 0.9) == (1.0, set())
+    assert happening(engine, peak) == (1.0, {"peak"})
