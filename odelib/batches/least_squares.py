@@ -152,6 +152,7 @@ def _is_sum_of_squares(problem: ResolvedProblem) -> bool:
         and request.stages == default_plan(None)
         and not problem.has_protocols
         and not problem.system.events
+        and not problem.system.derived
         and not any(isinstance(entry, str) for entry in entries)
         and not any(isinstance(value, Expression) for own in problem.constants for value in own.values())
         and ENGINES[problem.engine].has_forward_sensitivities

@@ -22,6 +22,7 @@ from service.cli.options import TimeUnit
 if TYPE_CHECKING:
     from worker.batches.rows import Row
 
+MAX_TOGETHER = 200  # the progress bar moves when a process has fitted as many
 FORMATS = (".csv", ".ndjson", ".parquet")
 _ONE_THREAD = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NUMBA_NUM_THREADS"), "1")
 
@@ -72,25 +73,27 @@ def _fitted(request: dict[str, Any], series: list[dict[str, Any]], jobs: int) ->
     os.environ.update(_ONE_THREAD)  # read by the processes when they load the numerics
     columns = (TextColumn("fitting"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
     context = multiprocessing.get_context("spawn")
-    size = max(1, min(50, len(series) // (4 * jobs)))
+    size = max(1, min(MAX_TOGETHER, len(series) // (4 * jobs)))  # series that a process fits together
+    places = range(0, len(series), size)
+    parts = [series[first : first + size] for first in places]
     with (
         Progress(*columns, console=ERR, transient=True) as progress,
         ProcessPoolExecutor(min(jobs, len(series)), context) as pool,
     ):
         task = progress.add_task("", total=len(series))
-        for row in pool.map(_row, [request] * len(series), series, range(len(series)), chunksize=size):
-            progress.advance(task)
-            yield row
+        for rows in pool.map(_rows, [request] * len(parts), parts, places):
+            progress.advance(task, len(rows))
+            yield from rows
 
 
-def _row(request: dict[str, Any], series: dict[str, Any], place: int) -> Row:
-    """Fit one series, in a process of the pool."""
+def _rows(request: dict[str, Any], series: list[dict[str, Any]], first: int) -> list[Row]:
+    """Fit series together, in a process of the pool. first: the place of the first one."""
     from odelib.batches.fitting import fit_batch
     from service.settings import ServiceSettings
     from worker.batches.rows import to_row
 
-    ((_, row),) = fit_batch(request, [series], limits=ServiceSettings().limits())
-    return to_row(row, place)
+    found = dict(fit_batch(request, series, limits=ServiceSettings().limits()))
+    return [to_row(found[place], first + place) for place in range(len(series))]
 
 
 def _write(request: Mapping[str, Any], rows: list[Row], out: Path | None) -> None:

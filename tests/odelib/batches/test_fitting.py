@@ -188,7 +188,10 @@ class TestTogether:
                 assert (row.parameters or {})[name].value == pytest.approx(estimate.value, rel=1e-4)
 
     def test_what_is_open_is_left_to_a_fit_alone(self) -> None:
-        """Two unknowns that only their sum determines, one at a bound, residuals with structure, too few values."""
+        """Two unknowns that only their sum determines, one at a bound, residuals with structure, too few values; and
+        quantities that are derived from the parameters.
+        """
+        with_derived = {**REQUEST, "system": {**REQUEST["system"], "derived": {"half_life": "0.693/k"}}}
         system = {"states": ["c"], "parameters": ["k", "j"], "equations": {"c": "-(k + j)*c"}}
         request = {"system": system, "parameters": {"k": 1.0, "j": 1.0}, "initial_state": {"c": 4.0}}
         at_bound = {**REQUEST, "parameters": {"k": {"guess": 1.0, "lower": 0.9}}}
@@ -200,6 +203,7 @@ class TestTogether:
             (at_bound, GOOD[0], "at_bound"),
             (REQUEST, wave, "structured_residuals"),
             (REQUEST, few, None),
+            (with_derived, GOOD[0], None),
         ):
             [row], expected = rows_of(asked, [member]), fit(FitProblem.model_validate(member_request(asked, member)))
             assert row == row_of_result(member["name"], expected)
