@@ -19,10 +19,16 @@ POINTS = 64  # over each kind of interval
 ENOUGH = 8  # points that could be evaluated, of which the best is kept
 STEPS_FACTOR = 5  # times the least that a trial may take, as there is no good point to compare with
 
-_REASONS = {
+REASONS = {  # by the code of a `SolveError`
     "max_steps": "the solver used all the steps allowed in this search",
     "step_too_small": "the solver's step became too small",
     "not_finite": "the solution, an observable, the loss or its derivative was not finite",
+    "too_many_events": "an event happened more often than its 'most' allows",
+    "endless_events": "an event happened at ever shorter intervals",
+    "not_settled": "no steady state was reached before the start",
+    "before_start": "a dose or change lay before the start of its experiment",
+    "dose": "a dose had a time, amount, duration, rate or interval without meaning",
+    "change": "a change had a time that was not finite",
 }
 
 
@@ -61,5 +67,5 @@ class SolvableSearch:
         code, count = self._codes.most_common(1)[0]
         return (
             f"None of {self.tried} other points within the bounds, or around the guesses where there are no bounds, "
-            f"can be evaluated either; at {count} of them {_REASONS[code]}. "
+            f"can be evaluated either; at {count} of them {REASONS[code]}. "
         )

@@ -12,6 +12,7 @@ from odelib.errors import FitError, SolveError
 from odelib.fitting import fit
 from odelib.objective.objective import Objective
 from odelib.optimisers.evaluator import Evaluator, TrialFailed, trial_steps
+from odelib.optimisers.solvable_search import REASONS
 from odelib.problem.request import parse_problem
 from odelib.problem.resolved import resolve
 
@@ -97,3 +98,7 @@ def test_where_good_points_take_many_steps_trials_may_take_more() -> None:
     assert evaluator.evaluate(np.array([1e4])).steps > 5 * best.steps
     with pytest.raises(TrialFailed):
         Evaluator(objective, best, lambda: None).evaluate(np.array([2e5]))
+
+
+def test_the_search_for_a_point_has_words_for_every_failure() -> None:
+    assert set(REASONS) == set(SolveError.MESSAGES)
