@@ -13,7 +13,7 @@ TIME_UNITS: Mapping[str, timedelta] = {
     "days": timedelta(days=1),
     "weeks": timedelta(weeks=1),
 }
-_MISSING = frozenset({"", "na", "nan"})  # in lower case: R writes NA, Python and Julia write NaN
+_MISSING = frozenset({"", "na", "nan", "."})  # in lower case: R writes NA, Python and Julia NaN, SAS and NONMEM a point
 _NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?", re.ASCII)
 _DECIMAL_COMMA = re.compile(r"[+-]?(\d+,\d*|,\d+)([eE][+-]?\d+)?", re.ASCII)
 _DATE = re.compile(r"\d{4}-\d\d-\d\d(\D.*)?", re.ASCII)

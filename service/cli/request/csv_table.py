@@ -1,7 +1,7 @@
 """Tables of measurements: CSV files with columns `time`, one for each observable, and optionally `experiment`.
 
 Columns `dose`, `into` and `duration` say what was given, and a column with the name of an input has its values. A row
-without a measurement then needs none.
+without a measurement then needs none. A table with a column `AMT` is an event table: `service.cli.request.event_table`.
 
 Columns are separated by commas, semicolons or tabs, whichever the header has. Between semicolons or tabs, numbers may
 have decimal commas.
@@ -20,6 +20,7 @@ from typing import Any
 from odelib.errors import FieldError
 from service.cli.errors import BAD_REQUEST, FAILED, CommandError
 from service.cli.request.cells import InvalidCell, NumberReader, TimeReader
+from service.cli.request.event_table import AMOUNT, COLUMNS, COMPARTMENT, FIELDS, IDENTITY, VALUE, EventRow, state_of
 
 TIME, EXPERIMENT = "time", "experiment"
 DOSE, INTO, DURATION = "dose", "into", "duration"
@@ -49,13 +50,16 @@ class TableSeries:
 class Table:
     """The series of a file: one for each name in the column `experiment`, or a single one without a name.
 
-    time_column: the name of the column `time` as the file spells it. has_doses: whether the file has a column `dose`.
+    time_column: the name of the column `time` as the file spells it. has_doses: whether the file has doses.
+    columns: the columns of observables that have another name. dose_columns: those of the fields of a dose.
     """
 
     path: Path
     series: list[TableSeries]
     time_column: str = TIME
     has_doses: bool = False
+    columns: Mapping[str, str] = field(default_factory=dict)
+    dose_columns: Mapping[str, str] = field(default_factory=lambda: {"amount": DOSE})
 
     @property
     def has_experiments(self) -> bool:
@@ -92,7 +96,10 @@ def read_table(
         raise CommandError(BAD_REQUEST, f"{path} is not a CSV table: {error}") from None
     if reader.errors:
         raise CommandError(BAD_REQUEST, f"{path} is not a valid table of measurements:", reader.errors_to_report())
-    return Table(path, series, reader.time_column, reader.dose_column is not None)
+    columns = {name: column for column, name in reader.renamed.items()}
+    if reader.has_events:
+        return Table(path, series, reader.time_column, True, columns, FIELDS)
+    return Table(path, series, reader.time_column, reader.dose_column is not None, columns)
 
 
 class _Reader:
@@ -101,6 +108,8 @@ class _Reader:
     def __init__(self, path: Path, time_unit: str | None, system: SystemColumns, by: str) -> None:
         self.path, self._system, self._by = path, system, by
         self.dose_column: str | None = None
+        self.has_events = False
+        self.renamed: dict[str, str] = {}  # the observable of a column that has another name
         self.errors: list[FieldError] = []
         self.columns: list[str] = []
         self.time_column = TIME
@@ -118,6 +127,8 @@ class _Reader:
         if DOSE not in self._system.observables:
             dose_column = self._spelling(DOSE)
             self.dose_column = dose_column if dose_column in self.columns else None
+        if self.dose_column is None and AMOUNT not in self._system.observables:
+            self._find_events()
         if not self._check_header():
             return []
         series: dict[str | None, TableSeries] = {}
@@ -133,6 +144,22 @@ class _Reader:
         if not any(each.times for each in series.values()) and not self.errors:
             self._add_error(rows.line_num, None, "the table has no rows of measurements")
         return list(series.values())
+
+    def _find_events(self) -> None:
+        """Find out whether this is an event table, and what its columns mean."""
+        self.has_events = self._spelling(AMOUNT) in self.columns
+        if not self.has_events:
+            return
+        if self._by == EXPERIMENT and self._experiment_column not in self.columns:
+            self._experiment_column = self._spelling(IDENTITY)
+        value = self._spelling(VALUE)
+        if value in self.columns and value not in self._system.observables:
+            if len(self._system.observables) == 1:
+                self.renamed[value] = self._system.observables[0]
+            else:
+                self._add_error(
+                    1, value, f"which observable is it? Name the column {_or(self._system.observables)} instead"
+                )
 
     def errors_to_report(self) -> list[FieldError]:
         """Return the first mistakes, and the number of the others."""
@@ -169,6 +196,8 @@ class _Reader:
         others = {self.time_column, self._experiment_column, *self._system.inputs}
         if self.dose_column is not None:
             others |= {self.dose_column, self._spelling(INTO), self._spelling(DURATION)}
+        if self.has_events:
+            others |= {self._spelling(name) for name in COLUMNS}
         return [name for name in self.columns if name not in others]
 
     def _add(self, row: dict[str, str], line: int, series: dict[str | None, TableSeries]) -> None:
@@ -177,11 +206,18 @@ class _Reader:
             self._add_error(line, self._experiment_column, f"empty; every row needs the name of its {self._by}")
             return
         time = self._read(self._times, row, line, self.time_column)
-        values = {column: self._read(self._numbers, row, line, column) for column in self._observables()}
+        values = {
+            self.renamed.get(column, column): self._read(self._numbers, row, line, column)
+            for column in self._observables()
+        }
         if time is None:
             return
         rows = series.setdefault(name, TableSeries(name, values={observable: [] for observable in values}))
-        does_more = self._add_dose(row, line, time, rows) | self._add_inputs(row, line, time, rows)
+        if self.has_events:
+            does_more = self._add_event(row, line, time, rows, values)
+        else:
+            does_more = self._add_dose(row, line, time, rows)
+        does_more |= self._add_inputs(row, line, time, rows)
         if does_more and all(value is None for value in values.values()):
             return
         rows.times.append(time)
@@ -203,6 +239,31 @@ class _Reader:
         rows.doses.append(dose)
         rows.dose_lines.append(line)
         return True
+
+    def _add_event(
+        self, row: dict[str, str], line: int, time: float, rows: TableSeries, values: dict[str, float | None]
+    ) -> bool:
+        """Add the dose of a row of an event table; return whether the row needs no measurement."""
+        numbers = {
+            name: self._read(self._numbers, row, line, column)
+            for name in COLUMNS
+            if name != COMPARTMENT and (column := self._spelling(name)) in row
+        }
+        event = EventRow(numbers, lambda column, detail: self._add_error(line, self._spelling(column), detail))
+        into, column = "", self._spelling(COMPARTMENT)
+        if event.is_dose:
+            text = row[column].strip() if column in row else ""
+            into = state_of(text, self._system.states) or ""
+            if not into:
+                states = _or(self._system.states)
+                detail = f"{text or 'empty'} is no state; it is one of {states}, or its number from 1 on"
+                self._add_error(line, column, detail)
+        if dose := event.dose(time, into):
+            rows.doses.append(dose)
+            rows.dose_lines.append(line)
+        if not event.is_measurement:
+            values.update(dict.fromkeys(values))
+        return not event.is_measurement
 
     def _into(self, row: dict[str, str], line: int) -> str:
         column = self._spelling(INTO)
@@ -238,6 +299,10 @@ class _Reader:
 
     def _add_error(self, line: int, column: str | None, detail: str) -> None:
         self.errors.append(FieldError(cell_name(self.path, line, column), detail))
+
+
+def _or(names: Sequence[str]) -> str:
+    return " or ".join(map(repr, names[:12])) if names else "a name of the system's"
 
 
 def _delimiter(header: str) -> str:

@@ -12,7 +12,7 @@ from typing import Any
 
 from odelib.errors import FieldError
 from odelib.problem.pointers import split
-from service.cli.request.csv_table import DOSE, Table, TableSeries, cell_name
+from service.cli.request.csv_table import Table, TableSeries, cell_name
 
 Json = dict[str, Any]
 
@@ -53,7 +53,8 @@ class Origins:
 
 
 def _cell(table: Table, series: TableSeries, parts: Sequence[str]) -> str:
-    column = table.time_column if parts[0] == "times" else parts[1] if len(parts) > 1 else None
+    name = parts[1] if len(parts) > 1 else None
+    column = table.time_column if parts[0] == "times" else table.columns.get(name or "", name)
     row = parts[-1] if len(parts) > (1 if parts[0] == "times" else 2) else ""
     return cell_name(table.path, series.lines[int(row)] if row.isdigit() else None, column)
 
@@ -62,7 +63,8 @@ def _other_cell(table: Table, series: TableSeries, parts: Sequence[str]) -> str 
     """The cell of a dose's field or of an input's knot, None if the table does not have it."""
     field, name, *rest = parts
     if field == "doses":
-        column = {"amount": DOSE, "at": table.time_column}.get(rest[0], rest[0]) if rest else DOSE
+        columns = {**table.dose_columns, "at": table.time_column}
+        column = columns.get(rest[0], rest[0]) if rest else columns["amount"]
         return (
             cell_name(table.path, series.dose_lines[int(name)], column) if int(name) < len(series.dose_lines) else None
         )

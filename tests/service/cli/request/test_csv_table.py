@@ -251,3 +251,58 @@ def test_mistakes_in_doses_and_inputs(tmp_path: Path) -> None:
         "  data.csv, line 2, column 'heat': 'c' is not a number; leave the cell empty if the value is missing",
     ]
     assert "no rows of measurements" in refusal(tmp_path, "time,c,dose\n0,,5\n", ONE_STATE)[1]
+
+
+ORAL = SystemColumns(["gut", "blood"], ["c"])
+
+
+def test_an_event_table_has_doses_and_one_observable(tmp_path: Path) -> None:
+    text = (
+        "ID,TIME,AMT,DV,EVID,CMT,RATE,II,ADDL,MDV,SS\n"
+        "1,0,100,.,1,1,.,12,3,1,0\n"
+        "1,2,.,2.5,0,2,.,.,.,0,.\n"
+        "1,3,.,9.9,0,2,.,.,.,1,.\n"
+        "2,0,50,.,1,blood,25,8,0,1,1\n"
+        "2,4,.,.,2,.,.,.,.,1,.\n"
+        "2,6,0,1.5,0,2,0,0,0,0,0\n"
+    )
+    found = table(tmp_path, text, ORAL)
+
+    one, two = found.series
+    assert (one.name, one.times, one.values, one.lines) == ("1", [2.0], {"c": [2.5]}, [3])
+    assert one.doses == [{"into": "gut", "amount": 100.0, "at": 0.0, "every": 12.0, "count": 4}]
+    assert (two.times, two.values) == ([6.0], {"c": [1.5]})
+    assert two.doses == [
+        {"into": "blood", "amount": 50.0, "at": 0.0, "rate": 25.0, "every": 8.0, "count": 1, "steady": True}
+    ]
+    assert found.has_doses
+
+
+def test_an_event_table_needs_only_times_amounts_and_values(tmp_path: Path) -> None:
+    [series] = table(tmp_path, "time,amt,dv\n0,10,\n1,,4\n", ORAL).series
+
+    assert series.doses == [{"into": "gut", "amount": 10.0, "at": 0.0}]
+    assert (series.times, series.values) == ([1.0], {"c": [4.0]})
+
+
+@pytest.mark.parametrize(
+    ("row", "words"),
+    [
+        ("0,10,,4,1,,,,", "line 2, column 'EVID': 4 is a reset with a dose, which cannot be expressed"),
+        ("0,10,,0,1,,,,", "line 2, column 'AMT': an amount, but EVID is 0"),
+        ("0,0,,1,1,,,,", "line 2, column 'AMT': 0 or empty, but EVID is 1"),
+        ("0,10,,1,3,,,,", "line 2, column 'CMT': 3 is no state; it is one of 'gut' or 'blood'"),
+        ("0,10,,1,1,-2,,,", "line 2, column 'RATE': -2: its rate or duration is a parameter"),
+        ("0,10,,1,1,,,2,", "line 2, column 'II': 0, but doses that repeat need an interval"),
+        ("0,10,,1,1,,12,1.5,", "line 2, column 'ADDL': 1.5 is not a number of further doses"),
+        ("0,10,,1,1,,12,,2", "line 2, column 'SS': 2 cannot be expressed"),
+    ],
+)
+def test_mistakes_of_an_event_table_name_the_cell(row: str, words: str, tmp_path: Path) -> None:
+    found = refusal(tmp_path, f"TIME,AMT,DV,EVID,CMT,RATE,II,ADDL,SS\n{row}\n1,,4,0,,,,,\n", ORAL)
+    assert words in "\n".join(found)
+
+
+def test_a_value_of_an_event_table_needs_its_observable(tmp_path: Path) -> None:
+    found = refusal(tmp_path, "TIME,AMT,DV\n0,10,\n1,,4\n", SystemColumns(["a"], ["c", "d"]))
+    assert "column 'DV': which observable is it? Name the column 'c' or 'd' instead" in "\n".join(found)
