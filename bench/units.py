@@ -2,10 +2,10 @@
 
     python -m bench.units [--results FILE] [--problems WORD ...] [--units WORD ...]
 
-The problems are those of docs/problems.md without counts, and the article's fits of the catalogue's systems, with the
-default plan and `uncertainty: "covariance"`. Each is written in units of states that make the numbers 2^±40 and
-1e±12 times as large, of time and rates 2^±30 and 1e±9 times, both at once, and in a unit for every other state where
-noise is given, because a sum of squares depends on such units. A fit
+The problems are those of docs/problems.md without counts and without anything done in experiments, and the article's
+fits of the catalogue's systems, with the default plan and `uncertainty: "covariance"`. Each is written in units of
+states that make the numbers 2^±40 and 1e±12 times as large, of time and rates 2^±30 and 1e±9 times, both at once, and
+in a unit for every other state where noise is given, because a sum of squares depends on such units. A fit
 must find the estimates of the fit in the original units: to 1e-6 of their size where all factors are powers of two,
 which change no digit, else to a tenth of a standard error; the standard errors to 2 %; and the same outcome and
 warnings, those that compare other starts left out.
@@ -51,6 +51,7 @@ UNITS: Mapping[str, Units] = {
     "both 1e-12, 1e-9": Units(1 / DECIMAL, 1 / DECIMAL_TIME, DECIMAL_TIME),
 }
 ORIGINAL = "original"
+DONE = ("doses", "inputs", "changes", "events", "steady_state", "observed")
 EXACT, ERROR_RATIO, OF_ERROR = 1e-6, 0.02, 0.1
 Fitted = dict[str, Any]
 
@@ -92,7 +93,7 @@ def main() -> int:
 
 def requests() -> dict[str, Any]:
     """Return the requests by name, with default stages and solver settings."""
-    found = {problem.name: problem.request for problem in problems() if not _is_of_counts(problem.request)}
+    found = {problem.name: problem.request for problem in problems() if _can_be_rewritten(problem.request)}
     for name in CATALOGUE_FITS:
         found[f"Article, {name}"] = json.loads((REQUESTS / f"{name}.json").read_text("utf-8"))
     left_out = ("stages", "solver", "predictions", "penalty")
@@ -102,8 +103,12 @@ def requests() -> dict[str, Any]:
     }
 
 
-def _is_of_counts(request: Mapping[str, Any]) -> bool:
-    return any(noise["distribution"] == "poisson" for noise in request.get("noise", {}).values())
+def _can_be_rewritten(request: Mapping[str, Any]) -> bool:
+    """Whether it has no counts, and nothing was done in its experiments."""
+    series = [request, request["system"], *request.get("experiments", []), request.get("data", {})]
+    if any(key in each for each in series if isinstance(each, dict) for key in DONE):
+        return False
+    return all(noise["distribution"] != "poisson" for noise in request.get("noise", {}).values())
 
 
 def _has_scales(request: Any) -> bool:

@@ -81,9 +81,12 @@ class Accuracy:
     slow: float
 
 
-def levenberg_marquardt(evaluator: Evaluator, at: Evaluation, gauss_newton: GaussNewton, *, steps: int) -> EndPoint:
-    """Minimise the loss from a point, in at most so many accepted steps."""
-    minimisation = minimise(evaluator.objective, evaluator.unknowns, (at, gauss_newton), steps, on_step=evaluator.step)
+def levenberg_marquardt(
+    evaluator: Evaluator, at: Evaluation, gauss_newton: GaussNewton, *, steps: int, accuracy: Accuracy | None = None
+) -> EndPoint:
+    """Minimise the loss from a point, in at most so many accepted steps. accuracy: see `minimise`."""
+    objective, start = evaluator.objective, (at, gauss_newton)
+    minimisation = minimise(objective, evaluator.unknowns, start, steps, accuracy=accuracy, on_step=evaluator.step)
     try:
         point = next(minimisation)
         while True:

@@ -16,9 +16,9 @@ from odelib.arrays import Reals
 from odelib.objective.objective import Evaluation
 from odelib.objective.unknowns import Unknowns
 from odelib.optimisers.base import StopCode
-from odelib.optimisers.convergence import explains_nothing, is_trustworthy, may_be_local_minimum
+from odelib.optimisers.convergence import explains_nothing, gain_threshold, is_trustworthy, may_be_local_minimum
 from odelib.optimisers.evaluator import Evaluator, TrialFailed
-from odelib.optimisers.least_squares import levenberg_marquardt
+from odelib.optimisers.least_squares import Accuracy, levenberg_marquardt
 from odelib.optimisers.multiple_shooting.optimiser import ShootingSolver
 from odelib.problem.stages import MultiStartStage
 from odelib.result import OtherOptimum, has_reached
@@ -31,6 +31,8 @@ SHOOTING_STEPS = 50
 # Starts at the best loss that settle a doubt. The guess and the best point so far end where they did before; three more
 # then agree.
 ENOUGH_AGREEING = 5
+REFINED = 1e-10  # of the predicted gain at which a fit has converged: estimates are then exact to 1e-6 of their errors
+REFINING_STEPS = 20  # where the loss is flat to second order they never end
 MAX_OTHER_OPTIMA = 10
 ELSEWHERE = 0.01  # of an unknown's magnitude: the least distance between two ends that are reported as two
 
@@ -69,7 +71,23 @@ class MultiStart:
                     "other_optima": [other.model_dump() for other in evaluator.other_optima],
                 }
             )
-        return "finished" if evaluator.start_losses else "solve_failed"
+        if not evaluator.start_losses:
+            return "solve_failed"
+        self._refine(evaluator)
+        return "finished"
+
+    def _refine(self, evaluator: Evaluator) -> None:
+        """Minimise on from the best of the ends, until rounding errors end it.
+
+        Ends at one optimum lie anywhere within what counts as converged, and which of them is the best depends on
+        rounding errors, as those of other units.
+        """
+        try:
+            start = evaluator.linearise(evaluator.best.coordinates)
+        except TrialFailed:
+            return
+        accuracy = Accuracy(negligible=REFINED * gain_threshold(evaluator.objective, evaluator.best), slow=0.0)
+        levenberg_marquardt(evaluator.nested(), *start, steps=REFINING_STEPS, accuracy=accuracy)
 
     def _is_settled(self, evaluator: Evaluator) -> bool:
         """Whether so many starts have reached the best loss that a doubt is settled.

@@ -178,3 +178,29 @@ def test_a_fit_with_a_value_far_out_under_its_prior_is_doubtful() -> None:
     alone = fit(parse_problem(EXCHANGED | {"stages": stages}))
     assert alone.parameters["V"].value < 4  # 2.4 standard deviations of the prior below its median
     assert result.loss < alone.loss - 1
+
+
+def test_starts_from_other_points_end_at_the_same_estimates() -> None:
+    """Where residuals are large, least squares comes near the optimum by ever smaller steps, and stops somewhere."""
+    times = np.linspace(0.0, 6.0, 25)
+    values = 2 * np.exp(-0.6 * times) + 0.6 * np.cos(2 * times)
+    found = [
+        fit(
+            parse_problem(
+                {
+                    "system": {"states": ["x"], "parameters": ["k", "n"], "equations": {"x": "-k*abs(x)**n"}},
+                    "data": {"times": times.tolist(), "values": {"x": values.tolist()}},
+                    "parameters": {"k": 1.0, "n": 1.5},
+                    "initial_state": {"x": 1.0},
+                    "stages": [{"kind": "multi_start", "starts": 3}],
+                    "uncertainty": "covariance",
+                    "seed": seed,
+                }
+            )
+        )
+        for seed in (1, 2, 3)
+    ]
+    for name, estimate in found[0].parameters.items():
+        assert estimate.standard_error is not None
+        for other in found[1:]:
+            assert abs(other.parameters[name].value - estimate.value) < 3e-6 * estimate.standard_error
