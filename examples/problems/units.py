@@ -124,6 +124,11 @@ def _series(series: Json, written: _Writer, factors: Mapping[str, float]) -> Jso
     changed["times"] = [time * written.units.time for time in series["times"]]
     if "start_time" in series:
         changed["start_time"] = series["start_time"] * written.units.time
+    if "constants" in series:
+        changed["constants"] = {
+            name: written.expression(value) if isinstance(value, str) else value
+            for name, value in series["constants"].items()
+        }
     if "initial_state" in series:
         changed["initial_state"] = written.initial_state(series["initial_state"])
     return changed
