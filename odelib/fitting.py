@@ -30,6 +30,7 @@ from odelib.problem.stages import LeastSquaresStage
 from odelib.problem.system import SystemDefinition
 from odelib.report import assemble
 from odelib.report.best_point import BestPoint
+from odelib.report.networks import with_networks
 from odelib.result import FitResult, OutcomeCode, SolverUsed, StageReport, ToleranceUsed
 from odelib.uncertainty.profile_likelihood import BetterOptimumFound, ProfiledUnknown, ProfileRecord
 
@@ -73,7 +74,8 @@ def fit(
     >>> result.outcome.code, round(result.parameters["k"].value, 4)
     ('converged', 0.6931)
     """
-    return _Fit(resolve(problem), monitor or Monitor(), resume, elapsed).run()
+    resolved = resolve(problem)
+    return with_networks(_Fit(resolved, monitor or Monitor(), resume, elapsed).run(), resolved)
 
 
 def warm_up() -> None:
@@ -101,8 +103,8 @@ def partial_result(problem: FitProblem, checkpoint: Checkpoint, code: OutcomeCod
         torch.cat([torch.tensor(columns, dtype=torch.float64).T for columns in states]),
     )
     reports = [StageReport.model_validate(report) for report in checkpoint.reports]
-    point = BestPoint.of(problem, objective, best, reports, lambda: _solver_used(resolved, objective, best))
-    return assemble.partial_result(point, code)
+    point = BestPoint.of(resolved.request, objective, best, reports, lambda: _solver_used(resolved, objective, best))
+    return with_networks(assemble.partial_result(point, code), resolved)
 
 
 def _solver_used(problem: ResolvedProblem, objective: Objective, best: Evaluation) -> SolverUsed:

@@ -24,6 +24,7 @@ WarningCode = Literal[
     "profile_disagrees",
     "at_kink",
     "grazing_event",
+    "penalty_determines",
 ]
 
 OUTCOMES: dict[OutcomeCode, str] = {
@@ -295,6 +296,42 @@ class SimulationResult(Response):
         return self.model_dump_json(exclude_none=True)
 
 
+class TrainedLayer(Response):
+    """A layer of a network: W·h + b."""
+
+    weight: Annotated[list[list[float]], Field(description="W, a row for each unit of this layer.")]
+    bias: Annotated[list[float], Field(description="b, a number for each unit of this layer.")]
+
+
+class TrainedScaling(Response):
+    """How inputs or outputs of a network are scaled: value = offset + scale·(what the layers see)."""
+
+    offset: list[float]
+    scale: list[float]
+
+
+class SampledNetwork(Response):
+    """What a network gives along the fitted trajectories."""
+
+    inputs: Annotated[list[list[float]], Field(description="A list for each point, in the order of `inputs`.")]
+    outputs: Annotated[dict[str, list[float]], Field(description="For each output its value at each point.")]
+
+
+class TrainedNetwork(Response):
+    """A network with its weights; a request takes it as a `start`."""
+
+    inputs: Annotated[list[str], Field(description="The expressions of the inputs.")]
+    outputs: list[str]
+    activation: str
+    layers: Annotated[
+        list[TrainedLayer],
+        Field(description="From the inputs to the outputs; each but the last is followed by the activation."),
+    ]
+    input_scaling: Annotated[TrainedScaling, Field(description="(x − offset)/scale goes in.")]
+    output_scaling: Annotated[TrainedScaling, Field(description="offset + scale·y comes out.")]
+    sampled: SampledNetwork | None = None
+
+
 class FitResult(Response):
     """The result of a fit: the `result` of a response.
 
@@ -323,6 +360,10 @@ class FitResult(Response):
     noise: Annotated[
         dict[str, NoiseEstimate] | None,
         Field(description="The noise parameters of each observable; present if `noise` was given."),
+    ] = None
+    networks: Annotated[
+        dict[str, TrainedNetwork] | None,
+        Field(description="The trained networks, with everything that is needed to compute them elsewhere."),
     ] = None
     stages: list[StageReport]
     trajectories: list[Trajectory]

@@ -55,6 +55,7 @@ class ServiceSettings(BaseSettings):
     max_observations: Positive = _LIMITS.observations
     max_states: Positive = _LIMITS.states
     max_unknowns: Positive = _LIMITS.unknowns
+    max_weights: Positive = _LIMITS.weights
     max_expression_characters: Positive = _LIMITS.expression_characters
     max_expression_levels: Annotated[int, Field(ge=1, le=500)] = _LIMITS.expression_levels
     max_definition_characters: Positive = _LIMITS.definition_characters
@@ -72,6 +73,7 @@ class ServiceSettings(BaseSettings):
             observations=self.max_observations,
             states=self.max_states,
             unknowns=self.max_unknowns,
+            weights=self.max_weights,
             expression_characters=self.max_expression_characters,
             expression_levels=self.max_expression_levels,
             definition_characters=self.max_definition_characters,

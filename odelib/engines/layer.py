@@ -90,6 +90,8 @@ class ODELayer(nn.Module):
     ) -> None:
         super().__init__()
         self.system = _system(system)
+        if self.system.networks:
+            raise ValueError("a layer has no weights for networks; fit the system, or write the network in torch")
         chosen, method = choose(engine, method, device)
         self.engine = chosen(self.system)
         self.options = SolverOptions(method, rtol, atol, max_steps)

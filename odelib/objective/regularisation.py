@@ -24,7 +24,7 @@ class RegularisationTerms:
 
 
 class Regularisation:
-    """The penalty l1·Σ|x − x₀| + l2·Σ(x − x₀)² and the priors of a problem, in the caller's units.
+    """The penalty l1·Σ|x − x₀| + l2·Σ(x − x₀)², the decay of weights, and the priors, in the caller's units.
 
     is_empty: there is neither. Fixed unknowns contribute constants.
     """
@@ -33,7 +33,8 @@ class Regularisation:
         self._unknowns = unknowns
         self._set_penalty(problem.request.penalty)
         self._set_priors()
-        self.is_empty = problem.request.penalty is None and not any(e.prior for e in unknowns.entries.values())
+        has_terms = problem.request.penalty is not None or bool(np.any(unknowns.weight_decay))
+        self.is_empty = not has_terms and not any(e.prior for e in unknowns.entries.values())
 
     def _set_penalty(self, penalty: Penalty | None) -> None:
         unknowns = self._unknowns
@@ -72,6 +73,9 @@ class Regularisation:
         if len(self._penalised):
             penalty += float(self._l1 * np.abs(deviation).sum() + self._l2 * np.square(deviation).sum())
             gradient[self._penalised] += self._l1 * np.sign(deviation) + 2 * self._l2 * deviation
+        decay = self._unknowns.weight_decay
+        penalty += float(decay @ np.square(values))
+        gradient += 2 * decay * values
         with_prior = values[self._with_prior]
         gradient[self._with_prior] += self._priors.gradient(with_prior)
         prior = self._constant_prior + self._priors.loss(with_prior)
@@ -84,7 +88,7 @@ class Regularisation:
     def information(self, coordinates: Reals) -> Reals:
         """The information that the terms add about each coordinate, (count,): the diagonal of a matrix."""
         values = self._values(coordinates)
-        found = np.zeros(len(values))
+        found = 2 * self._unknowns.weight_decay
         found[self._penalised] += 2 * self._l2
         found[self._with_prior] += self._priors.information(values[self._with_prior])
         derivative = self._unknowns.coordinate_derivative(coordinates)

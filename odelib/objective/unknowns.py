@@ -43,7 +43,8 @@ class Unknowns:
     log: which coordinates are logarithms. guess: in the caller's units. start, lower, upper: guesses and bounds as
     coordinates, ±inf if there is no bound; values that a prior excludes are out of bounds. guess_sizes: |guess|; for
     a guess of 0 the distance between the bounds, and without these 1 until `set_sizes` is called, for those that
-    needs_size tells. All (count,).
+    needs_size tells. is_weight: which ones are weights of networks, weight_decay: their l2, 0 for others,
+    learning_rate: theirs, NaN for others. All (count,).
     """
 
     def __init__(self, problem: ResolvedProblem, device: torch.device) -> None:
@@ -58,9 +59,14 @@ class Unknowns:
         self.guess = np.array([entry.start for entry in free.values()], dtype=np.float64)
         self.start = self._to_coordinates(self.guess)
         self.lower, self.upper = self._to_coordinates(self._lower_value), self._to_coordinates(self._upper_value)
+        of_networks = {name: network for network in problem.networks for name in network.weights}
+        found = [of_networks.get(name) for name in self.names]
+        self.is_weight = np.array([network is not None for network in found], dtype=bool)
+        self.weight_decay = np.array([network.l2 if network else 0.0 for network in found], dtype=np.float64)
+        self.learning_rate = np.array([network.learning_rate if network else np.nan for network in found])
         width = np.where(np.isfinite(self.upper - self.lower), self.upper - self.lower, 0.0)
         sizes = np.where(self.guess != 0, np.abs(self.guess), width)
-        self.needs_size = (sizes == 0) & ~self.log
+        self.needs_size = (sizes == 0) & ~self.log & ~self.is_weight
         self.guess_sizes = np.where(sizes > 0, sizes, 1.0)
         self._model = ModelValues(problem, self._series, self.names, self._fixed, device)
 
@@ -210,11 +216,11 @@ class Unknowns:
         """The size of each coordinate, by which optimisers divide it, (count,).
 
         max(|x|, s/100), where s is the size of the guess: |guess|, and if that is 0 what `guess_sizes` says, which is
-        the magnitude of 0 too. A logarithm has no unit, and its magnitude is 1.
+        the magnitude of 0 too. Logarithms and the weights of networks have no unit, and their magnitude is 1.
         """
         size = np.maximum(np.abs(coordinates), self.guess_sizes / 100)
         size = np.where((coordinates == 0) & (self.guess == 0), self.guess_sizes, size)
-        return np.where(self.log, 1.0, size)
+        return np.where(self.log | self.is_weight, 1.0, size)
 
     def set_sizes(self, sizes: Reals) -> None:
         """Set the sizes of guesses of 0 without bounds, (count,); NaN for those that are not known.

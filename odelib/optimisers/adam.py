@@ -36,6 +36,8 @@ class Adam:
         if state:
             first, second = np.array(state["first_moment"]), np.array(state["second_moment"])
             current = _resumed_point(evaluator, np.array(state["coordinates"]))
+        unknowns = evaluator.unknowns
+        learning_rate = np.where(unknowns.is_weight, unknowns.learning_rate, self.learning_rate)
         while evaluator.counts.steps < self.steps:
             # m = β₁·m + (1 − β₁)·g and v = β₂·v + (1 − β₂)·g², both divided by 1 − βᵗ because they start at 0
             t = evaluator.counts.steps + 1
@@ -43,7 +45,7 @@ class Adam:
             with np.errstate(over="ignore"):  # where g² overflows, v is infinite and the unknown does not move
                 second = BETA_2 * second + (1 - BETA_2) * current.gradient**2
             mean, variance = first / (1 - BETA_1**t), second / (1 - BETA_2**t)
-            step = self.learning_rate * mean / (np.sqrt(variance) + EPSILON)
+            step = learning_rate * mean / (np.sqrt(variance) + EPSILON)
             moved = _evaluate_towards(evaluator, current, evaluator.unknowns.clip(current.coordinates - step))
             if moved is None:
                 return "solve_failed"

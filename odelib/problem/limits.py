@@ -14,7 +14,8 @@ class Limits:
 
     observations: int = 200_000
     states: int = 1_000
-    unknowns: int = 2_000
+    unknowns: int = 2_000  # besides the weights of networks
+    weights: int = 50_000
     expression_characters: int = parser.MAX_CHARACTERS
     expression_levels: int = parser.MAX_LEVELS
     definition_characters: int = 500_000  # in all expressions together; parsing takes about 2 µs for each

@@ -33,6 +33,7 @@ from odelib.problem.fields import Count, Key, Omittable, PositiveNumber, Quantit
 from odelib.problem.hold_out import HoldOut
 from odelib.problem.inputs import Inputs
 from odelib.problem.limits import Limits
+from odelib.problem.networks import NetworkSettings
 from odelib.problem.noise import Noise
 from odelib.problem.penalty import Penalty
 from odelib.problem.plan import default_plan, with_starts
@@ -104,6 +105,9 @@ class FitProblem(Request):
             "log-likelihood. If omitted, the loss is the sum of (residual/sigma)²."
         ),
     ] = None
+    networks: Annotated[
+        dict[Key, NetworkSettings], Field(description="How the networks of the system are trained; all optional.")
+    ] = {}
     penalty: Annotated[Omittable[Penalty], Field(description="Penalty on unknowns, added to the loss.")] = None
     starts: Annotated[
         Omittable[Count],

@@ -15,13 +15,15 @@ from odelib.problem.series import MeasuredSeries
 from odelib.problem.solver import choose_engine
 from odelib.problem.system import System
 from odelib.problem.unknowns import Unknown
+from odelib.problem.weights import ExpandedNetwork, expanded
 
 
 @dataclass(frozen=True)
 class ResolvedProblem:
     """What a fit, a simulation or a report needs to know of a request.
 
-    request: as it was validated. fitted, held_out: the slices of the series that are fitted and held out.
+    request: as it was validated, with networks as expressions (see `odelib.problem.weights`). networks: what these were
+    made of. fitted, held_out: the slices of the series that are fitted and held out.
     system: the caller's. solved_system: it with those constants that any series gives as an expression as further
     parameters, after its own. constants: of each series, in place of the system's. expressions: the parsed expression
     of each text outside the system.
@@ -44,6 +46,7 @@ class ResolvedProblem:
     has_protocols: bool
     sigma_expressions: Mapping[str, Expression]
     noise_parameters: Mapping[str, frozenset[str]]
+    networks: tuple[ExpandedNetwork, ...]
     engine: str
     method: str
     device: str
@@ -79,6 +82,7 @@ def _solved_system(system: System, constants: Sequence[Mapping[str, float | Expr
 
 def resolve(problem: FitProblem) -> ResolvedProblem:
     """Resolve a validated request. Raises `ValueError` if no engine has the method on the device."""
+    problem, networks = expanded(problem)
     settings = problem.solver
     device = "cpu" if settings.device == "auto" else settings.device
     fitted, held_out = split_series(problem)
@@ -106,6 +110,7 @@ def resolve(problem: FitProblem) -> ResolvedProblem:
         has_protocols=has_protocols,
         sigma_expressions=problem.sigma_expressions,
         noise_parameters=_noise_parameters(problem),
+        networks=networks,
         engine=engine,
         method=method,
         device=device,

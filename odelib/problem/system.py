@@ -17,6 +17,7 @@ from odelib.problem import fields
 from odelib.problem.events import EventDefinition
 from odelib.problem.expressions.parser import Expression, Number
 from odelib.problem.fields import Key, Request, Text, json_type
+from odelib.problem.networks import NetworkDefinition
 
 
 class SystemDefinition(Request):
@@ -43,6 +44,10 @@ class SystemDefinition(Request):
         Field(description="Expressions of parameters and constants, reported in the result like parameters."),
     ] = {}
     events: Annotated[list[EventDefinition], Field(description="What happens when conditions become true.")] = []
+    networks: Annotated[
+        dict[Key, NetworkDefinition],
+        Field(description="Trainable networks, whose outputs other expressions can use by name."),
+    ] = {}
 
 
 SystemChoice = TypeAliasType(
@@ -104,7 +109,8 @@ class System:
     equations: in the order of `states`. angles: maps a state that is an angle to the state that is its radius, for
     polar plots. definitions: expressions that others use by name, each after those that it uses. inputs: the names of
     known functions of time, which each experiment gives: see `odelib.problem.protocol`. held: names of constants that
-    change during a solve; only engines make such systems.
+    change during a solve; only engines make such systems. networks: by name; `definitions` then has each output as a
+    stand-in that shows what it depends on, and no engine can solve the system: see `odelib.problem.weights`.
     """
 
     name: str
@@ -121,6 +127,12 @@ class System:
     inputs: tuple[str, ...] = ()
     events: tuple[Event, ...] = ()
     held: frozenset[str] = frozenset()
+    networks: Mapping[str, NetworkDefinition] = field(default_factory=dict)
+
+    @property
+    def network_outputs(self) -> frozenset[str]:
+        """The names of the outputs of all networks."""
+        return frozenset(name for network in self.networks.values() for name in network.outputs)
 
     def definition(self) -> SystemDefinition:
         """Return the definition that a caller would write for this system."""
@@ -130,9 +142,10 @@ class System:
             parameters=list(self.parameters),
             constants=dict(self.constants),
             inputs=list(self.inputs),
-            definitions={n: e.text for n, e in self.definitions.items()},
+            definitions={n: e.text for n, e in self.definitions.items() if n not in self.network_outputs},
             equations={n: e.text for n, e in self.equations.items()},
             observables={} if own == {s: s for s in self.states} else own,
             derived={n: e.text for n, e in self.derived.items()},
             events=[event.definition() for event in self.events],
+            networks=dict(self.networks),
         )

@@ -100,6 +100,6 @@ def _result(
         covariance=estimates.covariance(intervals),
         profiles=dict(intervals.profiles) or None,
         warnings=all_warnings(findings),
-        statistics=statistics(best),
+        statistics=statistics(best, intervals),
         solver=best.solver(),
     )

@@ -112,7 +112,11 @@ def _with_profiles(
     degrees_of_freedom = covariance.degrees_of_freedom if covariance.estimates_scale else None
     names, missing = best.unknowns.names, found.missing
     record.publish(record.done)
-    left = {place: found.half_widths.get(name) for place, name in enumerate(names) if name not in record.done}
+    left = {
+        place: found.half_widths.get(name)
+        for place, name in enumerate(names)
+        if name not in record.done and not best.unknowns.is_weight[place]
+    }
     try:
         if left:
             profiler = Profiler(Evaluator(best.objective, best.evaluation, stop), degrees_of_freedom)
@@ -121,7 +125,9 @@ def _with_profiles(
     except StopRequested as request:
         if request.reason != "time_limit":
             raise
-        missing = Missing("profile_time_limit", ", ".join(name for name in names if name not in record.done))
+        missing = Missing(
+            "profile_time_limit", ", ".join(names[place] for place in left if names[place] not in record.done)
+        )
     done = {name: record.done[name] for name in names if name in record.done}
     return replace(
         found,

@@ -128,6 +128,7 @@ def zero_gradient(findings: Findings) -> Iterator[FitWarning]:
     if findings.intervals.flat is not None or evaluation.loss == 0:
         return
     held = unknowns.at_bound(evaluation.coordinates)
+    held |= unknowns.is_weight
     entries = zip(unknowns.names, evaluation.gradient, held, strict=True)
     if names := [name for name, derivative, is_held in entries if derivative == 0.0 and not is_held]:
         pronoun = "it" if len(names) == 1 else "them"
@@ -258,13 +259,31 @@ def no_uncertainty(findings: Findings) -> Iterator[FitWarning]:
         yield FitWarning(code="no_uncertainty", message=message)
 
 
+def penalty_determines(findings: Findings) -> Iterator[FitWarning]:
+    """Standard errors beside a network whose weights only their penalty determines."""
+    unknowns, errors = findings.best.unknowns, findings.intervals.errors
+    names = findings.intervals.covariance.names if findings.intervals.covariance else []
+    if errors and errors.available and names and np.any(unknowns.weight_decay):
+        message = (
+            f"the intervals of {', '.join(names)} rest on the `l2` of the network's weights: another one may change "
+            "them"
+        )
+        yield FitWarning(code="penalty_determines", message=message, names=names)
+
+
 def flat_direction(findings: Findings) -> Iterator[FitWarning]:
     """Unknowns that take part in a direction in which the loss does not change, or hardly changes."""
     yield from _hardly_determined(findings)
     names = findings.intervals.flat
     if not names:
         return
-    if len(names) == 1:
+    if findings.best.unknowns.is_weight.any():
+        message = (
+            f"the data do not determine {', '.join(names)} beside the network, which can imitate what "
+            f"{'it does' if len(names) == 1 else 'they do'}: give the network an `l2`, make it smaller, or fix "
+            f"{'it' if len(names) == 1 else 'one of them'}"
+        )
+    elif len(names) == 1:
         message = (
             f"the data do not determine {names[0]}: changing it leaves the fit unchanged; fix it, or add measurements "
             "that depend on it"
@@ -323,6 +342,7 @@ WARNINGS: tuple[Callable[[Findings], Iterator[FitWarning]], ...] = (
     profile_disagrees,
     collapsed_scale,
     no_uncertainty,
+    penalty_determines,
     flat_direction,
     open_interval,
     not_converged,

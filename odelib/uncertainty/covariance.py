@@ -43,9 +43,10 @@ class ParameterCovariance:
     blocks: the information of each observable's measurements. regularisation: that of priors and penalty, (count,).
     noise: the standard deviation of the noise in the units of the residuals, 1 under a likelihood.
 
-    determined: the unknowns that have a standard error, (count,): not at a bound and in no flat direction. names: their
-    names. flat: the names in flat directions. flat_directions: in coordinates, (directions, count). quantile: of 95 %
-    intervals; None without a degree of freedom. variance_inflation: by observable, n/(n − p).
+    determined: the unknowns that have a standard error, (count,): not at a bound, in no flat direction, and no weights
+    of networks, which are nuisances. names: their names. effective_count: the degrees of freedom that all unknowns
+    take, the trace of the hat matrix. flat: the names in flat directions. flat_directions: in coordinates, (directions,
+    count). quantile: of 95 % intervals; None without a degree of freedom. variance_inflation: by observable, n/(n − p).
     """
 
     def __init__(
@@ -66,9 +67,9 @@ class ParameterCovariance:
         found = fisher_information(np.concatenate([*jacobians.values(), of_regularisation]), free, noise)
         in_flat = found.in_flat_direction()
         names = np.array(unknowns.names, dtype=object)
-        self.flat: list[str] = names[in_flat].tolist()
+        self.flat: list[str] = names[in_flat & ~unknowns.is_weight].tolist()
         self.flat_directions = found.flat * units
-        self.determined = free & ~in_flat
+        self.determined = free & ~in_flat & ~unknowns.is_weight
         self.names: list[str] = names[self.determined].tolist()
 
         estimated = [b for b in blocks if not self.is_likelihood or measurements.has_estimated_scale(b.name)]
@@ -76,8 +77,11 @@ class ParameterCovariance:
         # Degrees of freedom are pooled over the observables whose scale is estimated. If these are all, every free
         # unknown takes one of them; otherwise the unknowns take as many as these observables determine of them.
         # Parameters that occur in noise alone take none, as estimated scales take none.
+        # Weights of networks, of which there may be more than measurements, take as many as the measurements determine.
         of_model = free & ~unknowns.in_noise_alone
-        unknown_count = float(of_model.sum()) if len(estimated) == len(blocks) else sum(traces.values())
+        counts_all = len(estimated) == len(blocks) and not unknowns.is_weight.any()
+        unknown_count = float(of_model.sum()) if counts_all else sum(traces.values())
+        self.effective_count = sum(_hat_matrix_trace(block, found.inverse, units) for block in blocks)
         self.degrees_of_freedom = sum(block.measurements for block in estimated) - unknown_count
         self.quantile = self._quantile()
         self.variance_inflation = dict.fromkeys(jacobians, 1.0)

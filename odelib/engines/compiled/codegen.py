@@ -182,8 +182,8 @@ class KernelSource:
     def _entries(self, names: Iterable[str]) -> list[tuple[int, int, int]]:
         found = [
             (row, column, node)
-            for column, name in enumerate(names)
-            for row, node in self._graph.derivatives(self._outputs, name).items()
+            for column, derivatives in enumerate(self._graph.derivatives_by_many(self._outputs, list(names)))
+            for row, node in derivatives.items()
         ]
         return sorted(found)
 

@@ -21,10 +21,6 @@ OUT_OF_RANGE = "the number is outside the range of double precision"
 
 Location = tuple[int | str, ...]
 
-_NOT_AVAILABLE = "is not available in this version"
-_LATER_FIELDS: Mapping[str, tuple[str, ...]] = {  # object → its fields that a later version will have
-    "system": ("networks",),
-}
 _ENTRIES: Mapping[str, str] = {  # for values that can have several JSON types
     "system": "must be the name of a catalogue system or a definition",
     "parameters": "must be a number or an object with a guess or bounds",
@@ -222,12 +218,7 @@ def _quantity_at(loc: Location) -> str | None:
 
 
 def _extra_field(loc: Location) -> str:
-    match loc:
-        case ("system", _):
-            later = _LATER_FIELDS["system"]
-        case _:
-            later = ()
-    return f"{loc[-1]!r} {_NOT_AVAILABLE}" if loc[-1] in later else f"unknown field {str(loc[-1])!r:.80}"
+    return f"unknown field {str(loc[-1])!r:.80}"
 
 
 def _errors_in_lists(raw: Mapping[str, Any]) -> Iterator[FieldError]:

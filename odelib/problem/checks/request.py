@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 
 from odelib.problem.checks.expressions import ExpressionReader
 from odelib.problem.checks.hold_out import check_hold_out
+from odelib.problem.checks.networks import check_network_settings
 from odelib.problem.checks.noise import check_noise
 from odelib.problem.checks.penalty import check_penalty
 from odelib.problem.checks.predictions import check_predictions
@@ -47,6 +48,7 @@ def check_request(
     if declared:
         check_unknowns(raw, declared, reader, limits, report)
         check_penalty(raw, declared, report)
+    check_network_settings(raw, report)
     if "continue_from" in raw:  # a service has replaced it by guesses
         report.add("/continue_from", "only a service knows earlier fits: submit the request to one")
     check_all_series(raw, declared, limits, report)

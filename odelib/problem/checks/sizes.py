@@ -100,7 +100,7 @@ def _owners(raw: Mapping[str, Any]) -> Iterator[tuple[str, Mapping[str, Any]]]:
 def _expressions(raw: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
     """Every part of the request whose strings are expressions, with its pointer."""
     system = as_object(raw.get("system"))
-    for name in ("equations", "observables", "derived", "definitions", "events"):
+    for name in ("equations", "observables", "derived", "definitions", "events", "networks"):
         yield join("/system", name), system.get(name)
     for base, owner in _owners(raw):
         for name in ("initial_state", "inputs", "constants", "doses", "changes", "steady_state"):

@@ -11,6 +11,7 @@ from typing import Any
 from odelib.errors import ProblemError
 from odelib.problem.checks.events import check_events, well_formed_events
 from odelib.problem.checks.expressions import check_expression
+from odelib.problem.checks.networks import check_networks, well_formed_networks
 from odelib.problem.checks.raw import MAX_NAMES, MistakeReport
 from odelib.problem.expressions.definitions import in_order
 from odelib.problem.expressions.names import name_error
@@ -28,7 +29,8 @@ Parsed = dict[str, Expression | None]  # None in place of an expression that is 
 class DeclaredNames:
     """The names of a system, in order.
 
-    value_definitions: the definitions made of parameters and constants alone; all of them if some are invalid.
+    definitions: with the outputs of networks. value_definitions: those made of parameters and constants alone; all of
+    them if some are invalid.
     """
 
     states: Mapping[str, None]
@@ -42,14 +44,16 @@ class DeclaredNames:
     @classmethod
     def of(cls, system: System | SystemDefinition) -> DeclaredNames:
         """Return the names in `system`, whether or not its expressions are valid."""
+        outputs = (name for network in system.networks.values() for name in network.outputs)
+        definitions = dict.fromkeys((*system.definitions, *outputs))
         return cls(
             dict.fromkeys(system.states),
             dict.fromkeys(system.parameters),
             dict.fromkeys(system.constants),
             dict.fromkeys(system.observables or system.states),
             dict.fromkeys(system.inputs),
-            dict.fromkeys(system.definitions),
-            dict.fromkeys(_value_definitions(system) if isinstance(system, System) else system.definitions),
+            definitions,
+            dict.fromkeys(_value_definitions(system)) if isinstance(system, System) else definitions,
         )
 
     @cached_property
@@ -99,6 +103,7 @@ def well_formed_definition(raw: Mapping[str, Any]) -> SystemDefinition | None:
         definitions=dict(definitions),
         inputs=inputs,
         events=well_formed_events(raw.get("events")),
+        networks=well_formed_networks(raw.get("networks")),
     )
 
 
@@ -123,7 +128,8 @@ def build_system(
     report = MistakeReport()
     _check_names(definition, limits, report)
     known = DeclaredNames.of(definition).of_model
-    definitions = _definitions(definition, known, limits, report)
+    networks = check_networks(definition.networks, known, limits, report)
+    definitions = _definitions(definition, networks, known, limits, report)
     equations = _equations(definition, known, limits, report)
     observables = _observables(definition, known, limits, report)
     events = check_events(definition.events, definition.states, known, limits, report)
@@ -144,6 +150,7 @@ def build_system(
         definitions=definitions,
         inputs=tuple(definition.inputs),
         events=events,
+        networks=dict(definition.networks),
     )
 
 
@@ -158,6 +165,14 @@ def _check_names(definition: SystemDefinition, limits: Limits, report: MistakeRe
         "observables": [(join("/observables", name), name) for name in definition.observables],
         "derived": [(join("/derived", name), name) for name in definition.derived],
         "events": [(f"/events/{i}/name", event.name) for i, event in enumerate(definition.events)],
+        "networks": [
+            (pointer, name)
+            for network, fields in definition.networks.items()
+            for pointer, name in (
+                (join("/networks", network), network),
+                *((join("/networks", network, "outputs", i), output) for i, output in enumerate(fields.outputs)),
+            )
+        ],
     }
     for field, entries in names.items():
         limit = limits.states if field == "states" else limits.names
@@ -181,16 +196,23 @@ def _check_names(definition: SystemDefinition, limits: Limits, report: MistakeRe
 
 
 def _definitions(
-    definition: SystemDefinition, known: Mapping[str, None], limits: Limits, report: MistakeReport
+    definition: SystemDefinition,
+    outputs: Mapping[str, Expression],
+    known: Mapping[str, None],
+    limits: Limits,
+    report: MistakeReport,
 ) -> dict[str, Expression]:
+    """Return the definitions, and the stand-ins for the outputs of networks, each after those that it uses."""
     found = _expressions(definition.definitions, "/definitions", known, limits, report)
-    valid = {name: expression for name, expression in found.items() if expression}
+    valid = {**{name: expression for name, expression in found.items() if expression}, **outputs}
+    of_network = {name: network for network, fields in definition.networks.items() for name in fields.outputs}
     ordered, circle = in_order(valid)
     while circle:
         valid = {name: expression for name, expression in valid.items() if name not in circle}
         ordered, next_circle = in_order(valid)
         way = " → ".join(name[:80] for name in (*circle[:MAX_NAMES], circle[0]))
-        report.add(join("/definitions", circle[0]), f"the definition uses itself: {way}")
+        place = join("/networks", of_network[circle[0]]) if circle[0] in of_network else join("/definitions", circle[0])
+        report.add(place, f"the {'network' if circle[0] in of_network else 'definition'} uses itself: {way}")
         circle = next_circle
     return ordered
 

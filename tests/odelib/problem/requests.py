@@ -50,11 +50,13 @@ DEFINITION: dict[str, Any] = {
             "most": 5,
         }
     ],
+    "networks": {"guess": {"inputs": ["prey", "t"], "outputs": ["unused"], "hidden": [2], "activation": "relu"}},
 }
 
 # A request with every field, none at its default.
 FULL: dict[str, Any] = {
     "system": DEFINITION,
+    "networks": {"guess": {"l2": 0.1, "learning_rate": 0.02}},
     "data": {
         "name": "field",
         "times": [0.0, 0.1, 0.1, 0.2],

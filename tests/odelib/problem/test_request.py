@@ -31,6 +31,7 @@ def test_the_minimal_request_with_all_defaults() -> None:
             "observed": "after",
         },
         "inputs": {},
+        "networks": {},
         "constants": {},
         "parameters": {"alpha": 1.2, "beta": 1.0, "gamma": 1.1, "delta": 2.9},
         "initial_state": {"prey": 0.8, "predator": 1.2},

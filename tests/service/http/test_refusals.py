@@ -183,7 +183,6 @@ def test_422_reports_all_mistakes_at_once(client: httpx.Client) -> None:
     [
         (("/system/parameters", ["lambda"]), "lambda_"),
         (("/system/equations/x", "-k*x^2"), "**"),
-        (("/system/networks", {}), "not available in this version"),
     ],
 )
 def test_422_proposes_a_fix(client: httpx.Client, changes: tuple[Any, ...], way_out: str) -> None:

@@ -254,17 +254,6 @@ def test_a_name_with_half_of_a_surrogate_pair_gives_errors_that_can_be_sent(part
         (pointer + detail).encode("utf-8")
 
 
-@pytest.mark.parametrize(
-    ("pointer", "value"),
-    [
-        ("/system/networks", {}),
-    ],
-)
-def test_fields_of_later_versions_are_refused_by_name(pointer: str, value: Any) -> None:
-    name = pointer.rpartition("/")[2]
-    assert_refused({pointer: value}, pointer, body=FULL, detail=f"{name!r} is not available in this version")
-
-
 @pytest.mark.parametrize("pointer", ["/solver/events", "/data/webhook", "/stages/0/inputs", "/predictions/0/networks"])
-def test_a_field_of_a_later_version_in_the_wrong_place_is_unknown(pointer: str) -> None:
+def test_a_field_in_the_wrong_place_is_unknown(pointer: str) -> None:
     assert_refused({pointer: 1}, pointer, body=FULL, detail="unknown field")
