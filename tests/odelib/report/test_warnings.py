@@ -101,6 +101,25 @@ CASES: dict[str, tuple[dict[str, Any], str]] = {
         "another optimum fits equally well, at k = -0.8415 (here 0.8415); exclude one of the two with bounds or a "
         "prior",
     ),
+    "penalty_determines": (
+        {
+            "system": {
+                "states": ["x"],
+                "parameters": ["k"],
+                "equations": {"x": "-k*x + u"},
+                "networks": {"unknown": {"inputs": ["x"], "outputs": ["u"], "hidden": [2]}},
+            },
+            "data": {
+                "times": [0.0, 0.5, 1.0, 1.5, 2.0, 3.0],
+                "values": {"x": [2.01, 1.20, 0.74, 0.45, 0.26, 0.11]},
+            },
+            "parameters": {"k": 1.0},
+            "initial_state": {"x": {"guess": 2.0, "fixed": True}},
+            "networks": {"unknown": {"l2": 1.0}},
+            "uncertainty": "covariance",
+        },
+        "the intervals of k rest on the `l2` of the network's weights: another one may change them",
+    ),
     "at_kink": (
         {
             "system": {"states": ["x"], "parameters": ["tau"], "equations": {"x": "where(t < tau, 0, 1)"}},
