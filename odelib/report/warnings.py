@@ -16,6 +16,7 @@ from odelib.arrays import Reals
 from odelib.likelihood.residual_tests import structured
 from odelib.optimisers.convergence import AS_A_CONSTANT, noise_variance
 from odelib.problem.solver import AUTO
+from odelib.report.absorbed_misfits import absorbed_misfits
 from odelib.report.best_point import BestPoint
 from odelib.report.intervals import Intervals
 from odelib.report.outcome import collapsed_observables
@@ -110,6 +111,17 @@ def structured_residuals(findings: Findings) -> Iterator[FitWarning]:
         message = (
             f"the residuals of {', '.join(names)} are correlated in time: the model may miss an effect, or a better "
             "fit may exist"
+        )
+        yield FitWarning(code="structured_residuals", message=message, names=names)
+
+
+def absorbed_misfit(findings: Findings) -> Iterator[FitWarning]:
+    """Observables whose residuals are far larger than the measurements scatter, whatever scale was estimated."""
+    told = {name for warning in structured_residuals(findings) for name in warning.names or []}
+    if names := [name for name in absorbed_misfits(findings.best) if name not in told]:
+        message = (
+            f"the residuals of {', '.join(names)} are far larger than the measurements scatter around a smooth curve: "
+            "the model may miss an effect, or a better fit may exist"
         )
         yield FitWarning(code="structured_residuals", message=message, names=names)
 
@@ -333,6 +345,7 @@ WARNINGS: tuple[Callable[[Findings], Iterator[FitWarning]], ...] = (
     not_finite,
     best_found_once,
     structured_residuals,
+    absorbed_misfit,
     no_better_than_constant,
     zero_gradient,
     coarse_solver,
