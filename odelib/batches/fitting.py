@@ -6,6 +6,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from typing import Any
 
+import numpy as np
+
 from odelib.batches.least_squares import Plain
 from odelib.batches.members import may_be_plain, read_plain
 from odelib.batches.rows import row_of_error, row_of_mistakes, row_of_result
@@ -78,7 +80,17 @@ def _fit_together(
         else:
             yield index, None
     if plain:
-        yield from plain.fit(members, lambda: monitor.stop)
+        yield from _without_warnings(plain.fit(members, lambda: monitor.stop))
+
+
+def _without_warnings(rows: Iterator[tuple[int, BatchRow | None]]) -> Iterator[tuple[int, BatchRow | None]]:
+    """Yield rows; numbers that overflow while they are made belong to series that are then fitted alone."""
+    while True:
+        with np.errstate(over="ignore", invalid="ignore"):  # not around the yield: callers have their own settings
+            row = next(rows, None)
+        if row is None:
+            return
+        yield row
 
 
 def _shared(request: Mapping[str, Any], candidates: Sequence[Any], limits: Limits | None) -> Iterator[Plain]:

@@ -193,4 +193,4 @@ def test_exact_data_with_an_estimated_scale_have_a_likelihood_without_a_maximum(
     result = fitted(request)
     assert result.parameters["k"].value == pytest.approx(0.5, abs=1e-5)
     told = [warning for warning in result.warnings if "the likelihood has no maximum" in warning.message]
-    assert [warning.names for warning in told] == [["x"]]
+    assert [(warning.code, warning.names) for warning in told] == [("coarse_solver", ["x"]), ("not_converged", None)]

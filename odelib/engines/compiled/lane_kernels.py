@@ -18,7 +18,7 @@ from odelib.engines.compiled import cache, lane_operations, step_control
 from odelib.engines.compiled.kernels import EquationsKey, Solved, explicit_tableau, limits_of, methods_of
 from odelib.engines.compiled.lane_operations import LANES
 from odelib.engines.compiled.lane_source import lane_source
-from odelib.engines.compiled.lanes import COUNTS, LEFT, advance_lanes, memory_size
+from odelib.engines.compiled.lanes import COUNTS, LEFT, advance_lanes, can_run_in_lanes, memory_size
 from odelib.engines.tableaus.kvaerno5 import KVAERNO5
 from odelib.engines.tableaus.registry import EXPLICIT
 from odelib.errors import StopRequested
@@ -51,7 +51,7 @@ class LaneKernels:
             and count >= MIN_MEMBERS
             and self._states * (1 + differentiate_by.count) <= MAX_NUMBERS
             and options.method != KVAERNO5.name
-            and not tableau.error_low.any()
+            and can_run_in_lanes(tableau)
         )
 
     def solve(

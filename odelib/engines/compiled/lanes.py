@@ -15,6 +15,7 @@ from typing import Any
 
 import numpy as np
 
+from odelib.arrays import Reals
 from odelib.engines.compiled.explicit import CHECK_EVERY, MAIN, NODES, RESET_AFTER, STABILITY_BOUND, STIFF_AFTER
 from odelib.engines.compiled.jit import inline_kernel, kernel
 from odelib.engines.compiled.lane_operations import (
@@ -52,6 +53,7 @@ from odelib.engines.compiled.step_control import (
     TINY,
 )
 from odelib.engines.tableaus.registry import EXPLICIT
+from odelib.engines.tableaus.tableau import Tableau
 from odelib.problem.solver import AUTO_ATOL
 
 # status of a member: to be solved, or left to `batch_loop`; else DONE
@@ -67,8 +69,25 @@ WAITING, LEFT = 0, -1
 # rows of `counts`: member, outputs written, steps in a row limited by stability and by accuracy, 1 if it has just
 # begun; and, in the first lane, whether stability has limited a step in any lane
 MEMBER, WRITTEN, STABILITY_LIMITED, ACCURACY_LIMITED, FRESH, IS_LIMITED, COUNTS = range(7)
-_WITH_ONE_ESTIMATE = [tableau for tableau in EXPLICIT if not tableau.error_low.any()]
-INTERPOLANTS = np.array([tableau.interpolant for tableau in _WITH_ONE_ESTIMATE])  # of order 4, with seven stages each
+DEGREE = 4  # of an interpolant, at most
+
+
+def can_run_in_lanes(tableau: Tableau) -> bool:
+    """Whether lanes know the error estimate and the interpolant of a method."""
+    return not tableau.error_low.any() and tableau.interpolant.shape[1] <= DEGREE
+
+
+def _interpolants() -> Reals:
+    """The interpolants of all methods, (methods, stages, degree); 0 for those that cannot run in lanes."""
+    found = np.zeros((len(EXPLICIT), max(tableau.main for tableau in EXPLICIT), DEGREE))
+    for coefficients, tableau in zip(found, EXPLICIT, strict=True):
+        if can_run_in_lanes(tableau):
+            stages, degree = tableau.interpolant.shape
+            coefficients[:stages, :degree] = tableau.interpolant
+    return found
+
+
+INTERPOLANTS = _interpolants()
 ORDERS, ERROR_ORDERS = np.array([t.order for t in EXPLICIT]), np.array([t.error_order for t in EXPLICIT])
 
 # The problem in lanes. rates: address of the generated kernel; q, column_of, absolute (n), sizes (n), inverse (m),
@@ -315,7 +334,7 @@ def interpolate(e: Any, rows: Any, method: int, theta: Any, h: Any, weights: int
     main, row = MAIN[method], 8 * LANES * e.row
     for j in range(main):
         weight = same(0.0)
-        for d in range(3, -1, -1):
+        for d in range(DEGREE - 1, -1, -1):
             weight = multiply(add(weight, same(INTERPOLANTS[method, j, d])), theta)
         store_lanes(weights, j, multiply(weight, h))
     for k in range(e.row):
