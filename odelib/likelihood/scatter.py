@@ -16,6 +16,7 @@ from odelib.arrays import Reals
 
 MIN_RATIO = 4.0  # of the variances: the scale is twice what the measurements scatter by
 LEVEL = 1e-4  # the probability that the residuals of independent noise exceed its scatter
+NEGLIGIBLE = 1e-4  # residuals relative to the values, as those of exact data are, which the solver's error makes
 MIN_NEIGHBOURS = 6  # pseudo-residuals, with fewer of which the scatter is not known
 
 
@@ -42,6 +43,9 @@ def exceeds_scatter(columns: Sequence[Column]) -> bool:
     pseudo = np.concatenate([pseudo_residuals(each.times, each.values) / each.sizes[1:-1] for each in columns])
     residuals = np.concatenate([each.residuals / each.sizes for each in columns])
     if len(pseudo) < MIN_NEIGHBOURS:
+        return False
+    values = np.concatenate([each.values / each.sizes for each in columns])
+    if np.mean(np.square(residuals)) <= NEGLIGIBLE**2 * np.mean(np.square(values)):
         return False
     limit = max(MIN_RATIO, float(stats.f.isf(LEVEL, len(residuals), len(pseudo) / 2)))
     return bool(np.mean(np.square(residuals)) > limit * np.mean(np.square(pseudo)))
