@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import uuid
 from collections.abc import Iterator, Sequence
 from typing import Any
@@ -10,7 +9,7 @@ from typing import Any
 from pydantic_core import to_json
 
 from worker.celery_app import Messenger, broker_list
-from worker.queue import accepted_problem
+from worker.queue import accepted_problem, hash_of_key
 from worker.settings import WorkerSettings
 from worker.states import Queue
 from worker.store.batches import (
@@ -30,9 +29,9 @@ _WOKEN_CHUNKS = 64  # as many as batch_prelude.lua lets wait at once
 class BatchQueue:
     """The queue of batches, safe for threads. Every method may raise `StoreUnavailable`."""
 
-    def __init__(self, settings: WorkerSettings) -> None:
+    def __init__(self, settings: WorkerSettings, messenger: Messenger) -> None:
         self._store = BatchStore(connect(settings.redis_url, retries=1), settings)
-        self._messenger = Messenger(settings)
+        self._messenger = messenger
         self._long = settings.long_seconds
 
     def begin(self) -> str:
@@ -71,7 +70,6 @@ class BatchQueue:
         as for a fit. Raises `BatchesFull`, `IdempotencyConflict`, `StoreFull`.
         """
         waiting = min(chunks, _WOKEN_CHUNKS)
-        key = hashlib.sha256(f"batch\n{owner}\n{idempotency_key}".encode()).hexdigest() if idempotency_key else ""
         return self._store.accept(
             batch_id,
             accepted_problem(request),
@@ -81,7 +79,7 @@ class BatchQueue:
             lane="small" if seconds <= self._long else "long",
             series=series,
             chunks=chunks,
-            idempotency=key,
+            idempotency=hash_of_key("batch", owner, idempotency_key) if idempotency_key else "",
             digest=body_digest,
             owner=owner,
             messages=(broker_list(queue), [self._messenger.message(queue, batch_id) for _ in range(waiting)]),

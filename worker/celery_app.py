@@ -27,7 +27,7 @@ from redis.exceptions import RedisError
 
 from worker.errors import StoreUnavailable, WorkerError
 from worker.log import configure_logging
-from worker.on_demand import OnDemandProcesses, simulators
+from worker.on_demand import ONE_THREAD, OnDemandProcesses, simulators
 from worker.settings import WorkerSettings
 from worker.shared_flags import SharedFlags
 from worker.states import QUEUES, Queue
@@ -145,8 +145,7 @@ def run_next_fit(queue: Queue, fit_id: str) -> None:
 def _runner() -> FitRunner:
     # Imported here because the parent also imports this file but must not load the numerics before it forks: their
     # thread pools do not survive a fork. The number of threads is set before they are loaded.
-    os.environ.update(dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), "1"))
-    os.environ.update(NUMBA_NUM_THREADS="1", NUMBA_THREADING_LAYER="workqueue")
+    os.environ.update(ONE_THREAD)
     from worker.tasks import FitRunner  # noqa: PLC0415
 
     return FitRunner(settings, Messenger(settings).wake, flags, processes=_processes)

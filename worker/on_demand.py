@@ -12,6 +12,11 @@ import structlog
 
 from worker.errors import WorkerError
 
+# The environment of processes that each have one thread, read when they load the numerics.
+ONE_THREAD: Mapping[str, str] = {
+    **dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NUMBA_NUM_THREADS"), "1"),
+    "NUMBA_THREADING_LAYER": "workqueue",
+}
 _BETWEEN_STARTS = 5.0  # seconds; a process first loads what it needs
 
 log = structlog.get_logger(__name__)
@@ -73,6 +78,4 @@ class OnDemandProcesses:
 
 def simulators(has_work: Callable[[], bool], maximum: int) -> OnDemandProcesses:
     """Return the processes that simulate, each with one thread."""
-    one_thread = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), "1")
-    threads = one_thread | {"NUMBA_NUM_THREADS": "1", "NUMBA_THREADING_LAYER": "workqueue"}
-    return OnDemandProcesses("worker.simulations.process", has_work, maximum, environment=threads)
+    return OnDemandProcesses("worker.simulations.process", has_work, maximum, environment=ONE_THREAD)

@@ -53,13 +53,16 @@ _VERSIONED = ("odefit", "torch", "torchdiffeq", "numpy", "scipy")
 
 
 class FitQueue:
-    """The queue of fits, safe for threads. Every method may raise `StoreUnavailable`."""
+    """The queue of fits, safe for threads. Every method may raise `StoreUnavailable`.
+
+    messenger: builds the messages that wake a worker.
+    """
 
     def __init__(self, settings: WorkerSettings) -> None:
         client = connect(settings.redis_url, retries=1)
         self._fits = FitStore(client, settings)
         self._upkeep = UpkeepStore(client, settings)
-        self._messenger = Messenger(settings)
+        self.messenger = Messenger(settings)
 
     def submit(
         self,
@@ -92,9 +95,9 @@ class FitQueue:
             system=system,
             labels=to_json(labels),
             queue=queue,
-            idempotency=hashlib.sha256(f"{owner}\n{idempotency_key}".encode()).hexdigest() if idempotency_key else "",
+            idempotency=hash_of_key(owner, idempotency_key) if idempotency_key else "",
             digest=body_digest or "",
-            message=(broker_list(queue), self._messenger.message(queue, fit_id)),
+            message=(broker_list(queue), self.messenger.message(queue, fit_id)),
             webhook=to_json(webhook) if webhook else b"",
             request_id=request_id,
             owner=owner,
@@ -140,15 +143,21 @@ class FitQueue:
 
 def accepted_problem(request: dict[str, Any]) -> bytes:
     """Return what is stored of an accepted request, as JSON text: it, and the software versions."""
-    return b'{"request":%b,"versions":%b}' % (to_json(request), to_json(_versions()))
+    return b'{"request":%b,"versions":%b}' % (to_json(request), _versions())
+
+
+def hash_of_key(*parts: str) -> str:
+    """Return the hash by which the store knows an idempotency key. parts: what it is unique within, and the key."""
+    return hashlib.sha256("\n".join(parts).encode()).hexdigest()
 
 
 @cache
-def _versions() -> dict[str, str]:
+def _versions() -> bytes:
+    """The software versions, as JSON text."""
     found = {}
     for name in _VERSIONED:
         try:
             found[name] = version(name)
         except PackageNotFoundError:  # the service can be installed without the numerics
             continue
-    return found
+    return to_json(found)

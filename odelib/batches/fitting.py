@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import suppress
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -70,8 +69,7 @@ def _fit_together(
     request: Mapping[str, Any], series: Sequence[Any], monitor: Monitor, limits: Limits | None
 ) -> Iterator[tuple[int, BatchRow | None]]:
     """Fit those series as one batch that can be; yields None for each that needs a fit of its own."""
-    candidates = [index for index, each in enumerate(series) if may_be_plain(each)]
-    plain = next(_shared(request, [series[index] for index in candidates], limits), None)
+    plain = _shared(request, filter(may_be_plain, series), limits)
     members = []
     for index, each in enumerate(series):
         read = plain and may_be_plain(each) and read_plain(index, each, plain.entries, plain.observables)
@@ -93,13 +91,15 @@ def _without_warnings(rows: Iterator[tuple[int, BatchRow | None]]) -> Iterator[t
         yield row
 
 
-def _shared(request: Mapping[str, Any], candidates: Sequence[Any], limits: Limits | None) -> Iterator[Plain]:
-    """What plain series have in common, from the first one that is valid."""
+def _shared(request: Mapping[str, Any], candidates: Iterable[Any], limits: Limits | None) -> Plain | None:
+    """What plain series have in common, from the first one that is valid; None if they cannot be fitted together."""
     for each in candidates:
-        with suppress(ProblemError):
-            if plain := Plain.of(parse_member(request, each, limits), request):
-                yield plain
-            return
+        try:
+            problem = parse_member(request, each, limits)
+        except ProblemError:
+            continue
+        return Plain.of(problem, request)
+    return None
 
 
 def _fit_alone(request: Mapping[str, Any], series: Any, monitor: Monitor, limits: Limits | None) -> BatchRow:

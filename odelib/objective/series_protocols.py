@@ -10,13 +10,13 @@ import torch
 from torch import Tensor
 
 from odelib.engines.layer import ProtocolSettings
+from odelib.engines.schedules.interpolation import SAME_INSTANT
 from odelib.engines.schedules.schedule import Protocols
 from odelib.engines.torch_program import TorchProgram
 from odelib.problem.expressions.parser import number_expression
 from odelib.problem.resolved import ResolvedProblem
 
 NOTHING = number_expression(0.0)
-SAME_INSTANT = 1e-12  # relative: times that differ by less are one instant
 
 
 class SeriesProtocols:

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any
 
+from odelib.problem.expressions.definitions import needed
 from odelib.problem.expressions.evaluation import value_at
 from odelib.problem.expressions.parser import Expression, parse_expression
 from odelib.problem.limits import UNLIMITED
@@ -201,15 +202,7 @@ def _output_scale(output: str, system: System, series: Sequence[MeasuredSeries])
 
 def _uses(expression: Expression, output: str, system: System) -> bool:
     """Whether an expression uses an output of a network, also through definitions."""
-    pending, seen = list(expression.names), set[str]()
-    while pending:
-        name = pending.pop()
-        if name == output:
-            return True
-        if name in system.definitions and name not in seen:
-            seen.add(name)
-            pending.extend(system.definitions[name].names)
-    return False
+    return output in needed(expression.names, system.definitions)
 
 
 def _rates(series: MeasuredSeries, state: str) -> Iterator[float]:

@@ -104,21 +104,17 @@ def best_found_once(findings: Findings) -> Iterator[FitWarning]:
 
 
 def structured_residuals(findings: Findings) -> Iterator[FitWarning]:
-    """Observables whose residuals are correlated in time."""
+    """Observables whose residuals are correlated in time, or far larger than the measurements scatter."""
     output = findings.best.output
     residuals = findings.best.objective.measurements.residuals(output.model)
-    if names := structured([column for series in residuals for column in series.items()]):
+    correlated = structured([column for series in residuals for column in series.items()])
+    if correlated:
         message = (
-            f"the residuals of {', '.join(names)} are correlated in time: the model may miss an effect, or a better "
-            "fit may exist"
+            f"the residuals of {', '.join(correlated)} are correlated in time: the model may miss an effect, or a "
+            "better fit may exist"
         )
-        yield FitWarning(code="structured_residuals", message=message, names=names)
-
-
-def absorbed_misfit(findings: Findings) -> Iterator[FitWarning]:
-    """Observables whose residuals are far larger than the measurements scatter, whatever scale was estimated."""
-    told = {name for warning in structured_residuals(findings) for name in warning.names or []}
-    if names := [name for name in absorbed_misfits(findings.best) if name not in told]:
+        yield FitWarning(code="structured_residuals", message=message, names=correlated)
+    if names := [name for name in absorbed_misfits(findings.best) if name not in correlated]:
         message = (
             f"the residuals of {', '.join(names)} are far larger than the measurements scatter around a smooth curve: "
             "the model may miss an effect, or a better fit may exist"
@@ -345,7 +341,6 @@ WARNINGS: tuple[Callable[[Findings], Iterator[FitWarning]], ...] = (
     not_finite,
     best_found_once,
     structured_residuals,
-    absorbed_misfit,
     no_better_than_constant,
     zero_gradient,
     coarse_solver,

@@ -44,9 +44,9 @@ class ParameterCovariance:
     noise: the standard deviation of the noise in the units of the residuals, 1 under a likelihood.
 
     determined: the unknowns that have a standard error, (count,): not at a bound, in no flat direction, and no weights
-    of networks, which are nuisances. names: their names. effective_count: the degrees of freedom that all unknowns
-    take, the trace of the hat matrix. flat: the names in flat directions. flat_directions: in coordinates, (directions,
-    count). quantile: of 95 % intervals; None without a degree of freedom. variance_inflation: by observable, n/(n − p).
+    of networks, which are nuisances. names: their names. flat: the names in flat directions. flat_directions: in
+    coordinates, (directions, count). quantile: of 95 % intervals; None without a degree of freedom. variance_inflation:
+    by observable, n/(n − p).
     """
 
     def __init__(
@@ -81,7 +81,7 @@ class ParameterCovariance:
         of_model = free & ~unknowns.in_noise_alone
         counts_all = len(estimated) == len(blocks) and not unknowns.is_weight.any()
         unknown_count = float(of_model.sum()) if counts_all else sum(traces.values())
-        self.effective_count = sum(_hat_matrix_trace(block, found.inverse, units) for block in blocks)
+        self._units, self._before_inflation = units, found.inverse
         self.degrees_of_freedom = sum(block.measurements for block in estimated) - unknown_count
         self.quantile = self._quantile()
         self.variance_inflation = dict.fromkeys(jacobians, 1.0)
@@ -92,6 +92,11 @@ class ParameterCovariance:
             inflated = [jacobian / np.sqrt(self.variance_inflation[name]) for name, jacobian in jacobians.items()]
             found = fisher_information(np.concatenate([*inflated, of_regularisation]), free, noise)
         self._inverse = found.inverse * np.outer(units, units)
+
+    @property
+    def effective_count(self) -> float:
+        """The degrees of freedom that all unknowns take: the trace of the hat matrix."""
+        return sum(_hat_matrix_trace(block, self._before_inflation, self._units) for block in self.blocks)
 
     def _quantile(self) -> float | None:
         if not self.estimates_scale:

@@ -160,6 +160,11 @@ def _add_parameter(operation: Node, name: str, description: str, **schema: Any) 
     )
 
 
+def _add_idempotency_key(operation: Node, what: str) -> None:
+    description = f"A repeated key with the same body returns the same {what}."
+    _add_parameter(operation, "Idempotency-Key", description, minLength=1, maxLength=255, pattern=KEY_PATTERN)
+
+
 def _shorten_description(schema: Node) -> None:
     """Keep the first paragraph of a model's docstring: the others are about Python."""
     if "description" in schema:
@@ -174,14 +179,7 @@ def _describe_submission(operation: Node) -> None:
         },
     }
     _add_parameter(operation, "Prefer", "`wait=SECONDS`: respond when the fit ends, or after this time.")
-    _add_parameter(
-        operation,
-        "Idempotency-Key",
-        "A repeated key with the same body returns the same fit.",
-        minLength=1,
-        maxLength=255,
-        pattern=KEY_PATTERN,
-    )
+    _add_idempotency_key(operation, "fit")
     for status in ("200", "202"):
         operation["responses"][status]["headers"] = _headers(*_OF_SUBMISSIONS)
         operation["responses"][status]["links"] = {
@@ -236,14 +234,7 @@ def _describe_batches(paths: Node, schemas: Node) -> None:
             "application/json": {"schema": {"$ref": _REFERENCE + "BatchRequest"}},
         },
     }
-    _add_parameter(
-        operation,
-        "Idempotency-Key",
-        "A repeated key with the same body returns the same batch.",
-        minLength=1,
-        maxLength=255,
-        pattern=KEY_PATTERN,
-    )
+    _add_idempotency_key(operation, "batch")
     for status in ("200", "202"):
         operation["responses"][status]["headers"] = _headers("Location", "Retry-After", "Idempotency-Replayed")
     results = paths["/batches/{batch_id}/results"]["get"]

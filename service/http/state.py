@@ -91,13 +91,14 @@ class State:
 
 def attach(app: FastAPI, settings: ServiceSettings, queue_settings: WorkerSettings, responses: Counter[int]) -> None:
     """Give `app` its state, and keep the listener running while the app runs."""
+    queue = FitQueue(queue_settings)
     app.state.service = State(
         settings,
         settings.limits(),
-        FitQueue(queue_settings),
+        queue,
         FitListener(queue_settings),
         SimulationQueue(queue_settings),
-        BatchQueue(queue_settings),
+        BatchQueue(queue_settings, queue.messenger),
         BodyBudget(settings.max_received_bytes),
         MetricsStore(queue_settings),
         KeyStore(queue_settings),

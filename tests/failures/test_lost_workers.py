@@ -118,7 +118,7 @@ def test_a_lost_message_is_sent_again(shared: Shared) -> None:
 
 def test_doubled_messages_change_nothing(shared: Shared) -> None:
     stack, _ = shared
-    message = stack.queue._messenger.message("cpu", "a fit that is gone")
+    message = stack.queue.messenger.message("cpu", "a fit that is gone")
     stack.redis.lpush("cpu", message, message, message)
     fit_id = stack.submit(decay(2))
     stack.redis.lpush("cpu", message, message, message)

@@ -36,6 +36,13 @@ def names(rows: list[Row]) -> list[str]:
     return [entry["name"] for entry in rows]
 
 
+def save(store: Store, claim: Claim, name: str) -> None:
+    """Save the row of the first series, as the pulse of a running chunk does."""
+    updates = ChunkUpdates({}, singly=False, every=0.0)
+    updates.add(0, row(name))
+    store.leases.pulse(claim, updates.build(1.0))
+
+
 def test_a_batch_runs_chunk_by_chunk(store: Store, batches: BatchStore) -> None:
     record = accept(batches, [[well("a"), well("b")], [well("c")]]).record
     assert (record.status, record.series, record.statuses, record.done) == ("queued", 3, {"queued": 3}, 0)
@@ -94,10 +101,7 @@ def test_only_so_many_chunks_wait_at_a_time(store: Store, batches: BatchStore) -
 def test_a_chunk_whose_worker_died_goes_on_from_its_rows(store: Store, batches: BatchStore) -> None:
     record = accept(batches, [[well("a"), well("b"), well("c")]]).record
     claim = store.claim()
-    updates = ChunkUpdates({}, singly=False, every=0.0)
-    updates.add(0, row("a"))
-    store.leases.pulse(claim, updates.build(1.0))
-    updates.mark_saved()
+    save(store, claim, "a")
     store.lapse(claim.fit_id)
     store.upkeep.sweep_leases("{}")
 
@@ -113,9 +117,7 @@ def test_a_chunk_whose_worker_died_goes_on_from_its_rows(store: Store, batches: 
 def test_a_chunk_that_is_given_up_keeps_its_rows(store: Store, batches: BatchStore) -> None:
     record = accept(batches, [[well("a"), well("b"), well("c")]]).record
     claim = store.claim()
-    updates = ChunkUpdates({}, singly=False, every=0.0)
-    updates.add(0, row("a"))
-    store.leases.pulse(claim, updates.build(1.0))
+    save(store, claim, "a")
     for _ in range(store.settings.max_deaths):
         store.lapse(claim.fit_id)
         store.upkeep.sweep_leases(died_too_often(3))

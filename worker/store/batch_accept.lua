@@ -7,15 +7,8 @@ local id, problem, system, labels, queue, lane, series, chunks, idempotency, dig
 if redis.call('EXISTS', BATCH .. id) == 1 then
   return { 'created', batch_record(id) }  -- repeated because the reply was lost
 end
-if idempotency ~= '' then
-  local first = redis.call('GET', IDEMPOTENCY .. idempotency)
-  if first and batch_has_expired(first) then
-    remove_batch(first)
-  elseif first then
-    if redis.call('HGET', BATCH .. first, 'digest') ~= digest then return { 'conflict' } end
-    return { 'repeated', batch_record(first) }
-  end
-end
+local verdict, first = earlier_with_key(idempotency, digest, BATCH, remove_batch)
+if verdict then return { verdict, first and batch_record(first) } end
 if redis.call('ZCARD', BATCH_INDEX) - redis.call('ZCARD', BATCH_EXPIRIES) >= tonumber(limit) then return { 'full' } end
 if redis.call('HLEN', BATCH_SERIES .. id) ~= tonumber(chunks) then return { 'lost' } end
 

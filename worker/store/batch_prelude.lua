@@ -11,13 +11,8 @@
 
 local OPEN_CHUNKS = 64
 
-local function batch_has_expired(id)
-  local expires_at = redis.call('HGET', BATCH .. id, 'expires_at')
-  return expires_at and tonumber(expires_at) <= now()
-end
-
 local function batch_exists(id)
-  return redis.call('EXISTS', BATCH .. id) == 1 and not batch_has_expired(id)
+  return redis.call('EXISTS', BATCH .. id) == 1 and not has_expired(BATCH .. id)
 end
 
 local function size_of_chunk(batch, chunk)

@@ -20,7 +20,7 @@ from worker.errors import (
     StoreUnavailable,
 )
 from worker.settings import WorkerSettings
-from worker.states import Queue, Status
+from worker.states import ENDED, Queue, Status
 from worker.store.connection import store_errors
 from worker.store.fits import microseconds
 from worker.store.keys import KEYS
@@ -55,7 +55,7 @@ class BatchRecord:
     @property
     def done(self) -> int:
         """The number of series that have ended."""
-        return sum(self.statuses.get(status, 0) for status in ("succeeded", "failed", "cancelled"))
+        return sum(self.statuses.get(status, 0) for status in ENDED)
 
 
 @dataclass(frozen=True)
@@ -215,8 +215,8 @@ class BatchStore:
         status, problem, starts, chunks, endings = found
         starts = [int(place) for place in starts]
         ends = {int(chunk): json.loads(text) for chunk, text in zip(endings[::2], endings[1::2], strict=True)}
-        has_ended = status in (b"succeeded", b"cancelled")
-        stop = starts[-1] if has_ended else starts[_first_gap({int(chunk) for chunk in chunks} | ends.keys())]
+        answered = {int(chunk) for chunk in chunks} | ends.keys()
+        stop = starts[-1] if status.decode() in ENDED else starts[_first_gap(answered)]
         if limit is not None:
             stop = min(stop, start + limit)
         return ReadyRows(batch_id, status.decode(), problem, starts, ends, start, max(start, min(stop, starts[-1])))

@@ -26,7 +26,7 @@ for i = 1, math.min(#found, 2 * scan), 2 do
   local id, sequence = found[i], found[i + 1]
   -- Fits are accepted one after the other, so all that follow are older still.
   if after and tonumber(redis.call('HGET', FIT .. id, 'created_at')) < after then return { fits, last, 1 } end
-  if not has_expired(id) and is_wanted(id) then
+  if not has_expired(FIT .. id) and is_wanted(id) then
     if #fits == limit then return { fits, last, 0 } end
     fits[#fits + 1] = record(id, false)
   end

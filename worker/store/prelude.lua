@@ -234,14 +234,25 @@ local function make_ready(id)
   return queue
 end
 
-local function has_expired(id)
-  local expires_at = redis.call('HGET', FIT .. id, 'expires_at')
+-- Whether a fit or batch has expired. key: FIT or BATCH, and its id.
+local function has_expired(key)
+  local expires_at = redis.call('HGET', key, 'expires_at')
   return expires_at and tonumber(expires_at) <= now()
 end
 
 local function exists(id)
   local fit = FIT .. id
-  return redis.call('EXISTS', fit) == 1 and redis.call('HEXISTS', fit, 'batch') == 0 and not has_expired(id)
+  return redis.call('EXISTS', fit) == 1 and redis.call('HEXISTS', fit, 'batch') == 0 and not has_expired(fit)
+end
+
+-- What an idempotency key belongs to. prefix: FIT or BATCH. forget: removes what has expired.
+-- Returns 'repeated' and its id, 'conflict' if it came with another body, or nothing.
+local function earlier_with_key(idempotency, digest, prefix, forget)
+  local first = idempotency ~= '' and redis.call('GET', IDEMPOTENCY .. idempotency)
+  if not first then return end
+  if has_expired(prefix .. first) then return forget(first) end
+  if redis.call('HGET', prefix .. first, 'digest') ~= digest then return 'conflict' end
+  return 'repeated', first
 end
 
 -- Remove an ended fit, its index entries and its idempotency key.

@@ -10,15 +10,8 @@ local id, problem, system, labels, queue, limit, idempotency, digest, list, mess
 if redis.call('EXISTS', FIT .. id) == 1 then
   return { 'created', record(id, false) }  -- repeated because the reply was lost
 end
-if idempotency ~= '' then
-  local first = redis.call('GET', IDEMPOTENCY .. idempotency)
-  if first and has_expired(first) then
-    remove(first)
-  elseif first then
-    if redis.call('HGET', FIT .. first, 'digest') ~= digest then return { 'conflict' } end
-    return { 'repeated', record(first, true) }
-  end
-end
+local verdict, first = earlier_with_key(idempotency, digest, FIT, remove)
+if verdict then return { verdict, first and record(first, true) } end
 if redis.call('ZCARD', READY .. 'cpu') + redis.call('ZCARD', READY .. 'gpu') >= tonumber(limit) then
   return { 'full' }
 end

@@ -159,8 +159,8 @@ class KernelSource:
             first = len(self._names) - 1 - len(states)
             self._names |= {name: f"q[{first + i}]" for i, name in enumerate(tolerances)}
         # entries (row, column, node) of ∂f/∂y and ∂f/∂p that are not structurally zero
-        self._by_state = self._entries(states)
-        self._by_parameter = self._entries(parameters)
+        self._by_state = self._graph.jacobian_entries(self._outputs, states)
+        self._by_parameter = self._graph.jacobian_entries(self._outputs, parameters)
         if self.events:
             self._names |= self.events.names
 
@@ -178,14 +178,6 @@ class KernelSource:
     def work_size(self) -> int:
         """How many numbers of working space the kernels need."""
         return max(len(self._by_state) + len(self._by_parameter), 1)
-
-    def _entries(self, names: Iterable[str]) -> list[tuple[int, int, int]]:
-        found = [
-            (row, column, node)
-            for column, derivatives in enumerate(self._graph.derivatives_by_many(self._outputs, list(names)))
-            for row, node in derivatives.items()
-        ]
-        return sorted(found)
 
     def _rates(self) -> list[Statement]:
         return [Statement(f"out[{i}]", node) for i, node in enumerate(self._outputs)]

@@ -6,7 +6,7 @@ row: z[N + i·M + j] is the derivative of state i by unknown j. `q` holds the pa
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from importlib import resources
 
@@ -75,8 +75,8 @@ class CudaSource:
             raise not_on_gpu("events, inputs or comparisons with time")
         self._graph = Graph(discontinuities.definitions, system.states)
         self._outputs = [self._graph.add(discontinuities.equations[state]) for state in system.states]
-        self._by_state = self._entries(system.states)
-        self._by_parameter = self._entries(system.parameters)
+        self._by_state = self._graph.jacobian_entries(self._outputs, system.states)
+        self._by_parameter = self._graph.jacobian_entries(self._outputs, system.parameters)
         self.has_borders = self._graph.has_borders
         self.values = len(system.parameters) + len(system.constants)
         self._names = {TIME: "t"} | {state: f"z[{i}]" for i, state in enumerate(system.states)}
@@ -115,14 +115,6 @@ class CudaSource:
                 generated = name == "equations"
                 parts.append("\n".join(equations) if generated else (folder / f"{name}.cuh").read_text("utf-8"))
         return "\n".join(parts)
-
-    def _entries(self, names: Iterable[str]) -> list[tuple[int, int, int]]:
-        """Row, column and node of each derivative that is not structurally zero."""
-        return sorted(
-            (row, column, node)
-            for column, name in enumerate(names)
-            for row, node in self._graph.derivatives(self._outputs, name).items()
-        )
 
     def _equations(self, differentiate_by: DifferentiateBy) -> list[str]:
         n = len(self.system.states)

@@ -118,6 +118,11 @@ class Graph:
                     found[name][index] = adjoints[node]
         return [found[name] for name in names]
 
+    def jacobian_entries(self, outputs: Sequence[int], names: Sequence[str]) -> list[tuple[int, int, int]]:
+        """Row, column and node of each ∂output/∂name that is not structurally zero, in order."""
+        columns = enumerate(self.derivatives_by_many(outputs, names))
+        return sorted((row, column, node) for column, rows in columns for row, node in rows.items())
+
     def _is_cheaper_backwards(self, outputs: Sequence[int], names: Sequence[str]) -> bool:
         """Whether derivatives by each name would walk far more nodes than those of each output, backwards."""
         mask = sum(1 << self._bits[name] for name in names if name in self._bits)

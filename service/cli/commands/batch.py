@@ -24,7 +24,6 @@ if TYPE_CHECKING:
 
 MAX_TOGETHER = 200  # the progress bar moves when a process has fitted as many
 FORMATS = (".csv", ".ndjson", ".parquet")
-_ONE_THREAD = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NUMBA_NUM_THREADS"), "1")
 
 File = Annotated[Path, typer.Argument(metavar="FILE.json", help="The fit request that all groups share, without data.")]
 DataTable = Annotated[
@@ -70,7 +69,9 @@ def _check(request: dict[str, Any], path: Path) -> None:
 
 def _fitted(request: dict[str, Any], series: list[dict[str, Any]], jobs: int) -> Iterator[Row]:
     """Yield the rows in the order of the series, with a progress bar."""
-    os.environ.update(_ONE_THREAD)  # read by the processes when they load the numerics
+    from worker.on_demand import ONE_THREAD
+
+    os.environ.update(ONE_THREAD)
     columns = (TextColumn("fitting"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
     context = multiprocessing.get_context("spawn")
     size = max(1, min(MAX_TOGETHER, len(series) // (4 * jobs)))  # series that a process fits together

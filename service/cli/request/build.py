@@ -43,8 +43,9 @@ def build_request(options: RequestOptions) -> BuiltRequest:
     origins = Origins(request, has_file=options.file is not None)
     if options.system is not None:
         request["system"] = _system(options.system, origins)
-    if options.time_unit is not None:
-        _check_time_unit(options)
+    _check_time_unit(options.time_unit)
+    if options.time_unit is not None and options.data is None:
+        raise CommandError(BAD_REQUEST, "--time-unit is for the dates of a table: pass --data FILE.csv too")
     if options.data is not None:
         _set_data(request, read_table(options.data, options.time_unit, _columns(request.get("system"))), origins)
     if options.start_time is not None:
@@ -58,8 +59,7 @@ def build_request(options: RequestOptions) -> BuiltRequest:
 
 def build_series(path: Path, by: str, time_unit: str | None, request: Json) -> list[Json]:
     """Return the series in a table, one for each value of the column `by`. Raises `CommandError`."""
-    if time_unit is not None and time_unit not in TIME_UNITS:
-        raise CommandError(BAD_REQUEST, f"--time-unit takes {one_of(TIME_UNITS)}, not {time_unit!r:.80}")
+    _check_time_unit(time_unit)
     table = read_table(path, time_unit, _columns(request.get("system")), by)
     return [{"name": series.name, **_merge(None, table, series)} for series in table.series]
 
@@ -76,12 +76,9 @@ def _system(choice: str, origins: Origins) -> Any:
     return definition
 
 
-def _check_time_unit(options: RequestOptions) -> None:
-    if options.time_unit not in TIME_UNITS:
-        message = f"--time-unit takes {one_of(TIME_UNITS)}, not {options.time_unit!r:.80}"
-        raise CommandError(BAD_REQUEST, message)
-    if options.data is None:
-        raise CommandError(BAD_REQUEST, "--time-unit is for the dates of a table: pass --data FILE.csv too")
+def _check_time_unit(time_unit: str | None) -> None:
+    if time_unit is not None and time_unit not in TIME_UNITS:
+        raise CommandError(BAD_REQUEST, f"--time-unit takes {one_of(TIME_UNITS)}, not {time_unit!r:.80}")
 
 
 def _set_data(request: Json, table: Table, origins: Origins) -> None:

@@ -23,11 +23,11 @@ from service.http.schemas import Batch, BatchList, error_responses
 from service.http.state import State, state_of
 from worker.batches.columns import csv_text
 from worker.errors import BatchNotFinished
+from worker.states import ENDED
 from worker.store.batches import BatchRecord, ReadyRows, Rows
 
 CSV, PARQUET = "text/csv", "application/vnd.apache.parquet"
 _RETRY_AFTER = "1"
-_ENDED = ("succeeded", "cancelled")
 _ERRORS_OF_ONE = ("unauthorized", "batch_not_found", "invalid_parameter", "store_unavailable")
 
 log = structlog.get_logger(__name__)
@@ -71,7 +71,7 @@ async def submit_batch(request: Request) -> Response:
         await state.in_thread(intake.discard)
         raise
     log.info("batch_submitted", batch=accepted.record.id, series=accepted.record.series, created=accepted.created)
-    response = _batch_response(accepted.record, 202 if accepted.record.status not in _ENDED else 200)
+    response = _batch_response(accepted.record, 202 if accepted.record.status not in ENDED else 200)
     response.headers["Location"] = f"/batches/{accepted.record.id}"
     if not accepted.created:
         response.headers["Idempotency-Replayed"] = "true"
@@ -207,13 +207,13 @@ async def get_batch_results(request: Request, batch_id: str, query: Annotated[Re
         detail = f"the batch has {ready.series} series; use the Next-Cursor of the previous response"
         raise invalid_parameters([ParameterError("cursor", detail)])
     if media_type == PARQUET:
-        if ready.status not in _ENDED:
+        if ready.status not in ENDED:
             raise BatchNotFinished(batch_id, f"{PARQUET} is made when it has; {LINES} and {CSV} can be read meanwhile")
         if query.cursor or query.limit is not None:
             raise invalid_parameters([ParameterError("cursor", f"{PARQUET} has all rows; leave out cursor and limit")])
         table = await while_connected(request, state.simulations.make_batch_table(batch_id))
         return Response(table, media_type=PARQUET)
-    headers = {} if ready.has_all and ready.status in _ENDED else {"Next-Cursor": str(ready.stop)}
+    headers = {} if ready.has_all and ready.status in ENDED else {"Next-Cursor": str(ready.stop)}
     render = _csv_text(ready) if media_type == CSV else _lines_text
     return StreamingResponse(_stream(state, ready, render), media_type=media_type, headers=headers)
 
@@ -277,6 +277,6 @@ def _fields(record: BatchRecord) -> dict[str, Any]:
 
 def _batch_response(record: BatchRecord, status: int) -> Response:
     response = Response(json.dumps(_fields(record)), status, media_type="application/json")
-    if record.status not in _ENDED:
+    if record.status not in ENDED:
         response.headers["Retry-After"] = _RETRY_AFTER
     return response
