@@ -2,8 +2,8 @@
 -- has waited for some time comes first if no long one has started meanwhile.
 -- Arguments: queue, length of the lease, the time after which a long fit comes first.
 -- Returns id, token, running time of earlier attempts in seconds, problem, checkpoint and losses
--- or false, id of the request or false; for a chunk of a batch also the place of its first series, its series, the rows that are done or
--- false, and the number of deaths since the last of them. Returns false if no fit waits.
+-- or false, id of the request or false; for a chunk of a batch also the place of its first series, its series, the rows
+-- that are done or false, and the number of deaths since the last of them. Returns false if no fit waits.
 local queue, lease, patience = ARGV[1], tonumber(ARGV[2]), tonumber(ARGV[3])
 local id = redis.call('ZRANGE', READY .. queue, 0, 0)[1]
 if not id then return false end
