@@ -15,6 +15,7 @@ from service.http.middleware.request_ids import RequestIdMiddleware
 from service.http.openapi import DESCRIPTION, INTERFACE_VERSION, TITLE, openapi_document, operation_id
 from service.http.routes import batches, events, files, fits, health, metrics, simulations, systems
 from service.http.state import attach
+from service.page import routes as page
 from service.settings import ServiceSettings
 from worker.settings import WorkerSettings
 
@@ -27,6 +28,7 @@ ROUTERS = (
     systems.router,
     health.router,
     metrics.router,
+    page.router,
 )
 
 
@@ -37,8 +39,8 @@ def create_app(settings: ServiceSettings | None = None, queue_settings: WorkerSe
         title=TITLE,
         version=INTERFACE_VERSION,
         description=DESCRIPTION,
+        docs_url=None,
         redoc_url=None,
-        swagger_ui_oauth2_redirect_url=None,
         redirect_slashes=False,
         generate_unique_id_function=operation_id,
     )

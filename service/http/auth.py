@@ -19,7 +19,8 @@ from service.http.state import State
 from worker.errors import BatchNotFound, FitNotFound, WorkerError
 from worker.store.api_keys import ApiKey, digest_of
 
-OPEN_PATHS = frozenset({"/health/live", "/health/ready", "/docs", "/openapi.json"})
+OPEN_PATHS = frozenset({"/", "/health/live", "/health/ready", "/docs", "/openapi.json"})
+PAGE_FILES = "/assets/"
 _OF_ONE = re.compile(r"/(fits|batches)/([^/]+)")
 _KNOWN_SECONDS = 2.0  # a new or revoked key takes effect after this time at the latest
 _MAX_KNOWN = 10_000
@@ -40,7 +41,7 @@ class KeyMiddleware:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Pass the request on, or refuse it."""
-        if scope["type"] == "http" and scope["path"] not in OPEN_PATHS:
+        if scope["type"] == "http" and not _is_open(scope["path"]):
             state: State = scope["app"].state.service
             try:
                 scope["state"]["caller"] = await self._permitted(state, scope)
@@ -89,6 +90,10 @@ class KeyMiddleware:
             self._are_any = await state.in_thread(state.keys.are_any)
             self._are_any_until = time.monotonic() + _KNOWN_SECONDS
         return self._are_any
+
+
+def _is_open(path: str) -> bool:
+    return path in OPEN_PATHS or path.startswith(PAGE_FILES)
 
 
 async def _check_owner(state: State, kind: str, its_id: str, owner: str) -> None:

@@ -25,7 +25,9 @@ def guarded(_shared_redis: EmbeddedRedis) -> Iterator[httpx.Client]:
         yield client
 
 
-@pytest.mark.parametrize("path", ["/health/live", "/health/ready", "/docs", "/openapi.json"])
+@pytest.mark.parametrize(
+    "path", ["/", "/health/live", "/health/ready", "/docs", "/openapi.json", "/assets/api/start.js"]
+)
 def test_health_and_documentation_need_no_key(guarded: httpx.Client, path: str) -> None:
     assert guarded.get(path).status_code == 200
 
