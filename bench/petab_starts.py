@@ -1,18 +1,19 @@
 """Count how often the default request finds the optimum of two published problems from random points of their bounds.
 
-    python -m bench.petab_starts [--shared DIRECTORY] [--points 20] [--seed 1] [--processes 2] [--verbose] [PROBLEM ...]
+    python -m bench.petab_starts FOLDER [--points 20] [--only NAME] [--seed 1] [--processes N] [--results FILE]
 
 The problems are Boehm et al. (J. Proteome Res. 13, 2014) and Crauste et al. (Cell Systems 4, 2017) of the PEtab
-benchmark collection. The directory has their tables in `petab/benchmark`; by default it is `../shared`, or what the
-environment's ODEFIT_SHARED says. The equations are written by hand here; data and bounds are read from the tables. All
-rates are on a log scale, with the bounds of the table, and each guess is log-uniform within them. A fit has found the
-optimum if its loss, −log-likelihood, is at most 0.1 above the published one.
+benchmark collection, and FOLDER is a checkout of its problems, with a folder for each. The equations are written by
+hand here; data and bounds are read from the tables. All rates are on a log scale, with the bounds of the table, and
+each guess is log-uniform within them. A fit has found the optimum if its loss, −log-likelihood, is at most 0.1 above
+the published one. Each fit appends a line to the file of results; those in it are not run again.
 """
 
 from __future__ import annotations
 
 import argparse
 import csv
+import json
 import os
 import statistics
 import time
@@ -43,13 +44,16 @@ class Published(NamedTuple):
 
 
 class Try(NamedTuple):
-    """Where one fit ended. failure: the error, if it ended without a result."""
+    """Where one fit ended.
+
+    outcome: the error, if it has no result. stages: kind, gradients, seconds and loss of each.
+    """
 
     loss: float
     seconds: float
     outcome: str
     warnings: tuple[str, ...]
-    stages: tuple[tuple[str, float, float], ...] = ()
+    stages: tuple[tuple[str, int, float, float], ...] = ()
 
 
 def boehm(folder: Path) -> dict[str, Any]:
@@ -133,16 +137,34 @@ def main() -> None:
     print("| problem | optimum | found | median time | longest | warned where missed |\n|---|---|---|---|---|---|")
     with ProcessPoolExecutor(options.processes, get_context("spawn"), torch.set_num_threads, (1,)) as pool:
         for number, problem in enumerate(PROBLEMS):
-            if not options.problems or problem.name in options.problems:
-                request = problem.request(options.shared / "petab" / "benchmark" / problem.name)
-                rng = np.random.default_rng([options.seed, number])
-                requests = [_from_random_point(request, rng) for _ in range(options.points)]
-                tries = list(pool.map(_try, requests))
-                if options.verbose:
-                    for index, one in enumerate(tries):
-                        print(index, one)
-                print(_row(problem, tries), flush=True)
+            if options.only in problem.name:
+                print(_row(problem, _tries(number, problem, options, pool)), flush=True)
     print(f"\nload {os.getloadavg()[0]:.1f} of the last minute on {os.cpu_count()} cores")
+
+
+def _tries(number: int, problem: Published, options: argparse.Namespace, pool: ProcessPoolExecutor) -> list[Try]:
+    """The fits from all points of a problem. Those that are not among the results yet are run and added."""
+    request = problem.request(options.folder / problem.name)
+    saved = _saved(options.results, problem.name, options.seed)
+    missing = [point for point in range(options.points) if point not in saved]
+    points = [_from_random_point(request, np.random.default_rng([options.seed, number, point])) for point in missing]
+    for point, one in zip(missing, pool.map(_try, points), strict=True):
+        saved[point] = one
+        entry = {"problem": problem.name, "seed": options.seed, "point": point, **one._asdict()}
+        with options.results.open("a", encoding="utf-8") as file:
+            file.write(json.dumps(entry) + "\n")
+    return [saved[point] for point in range(options.points)]
+
+
+def _saved(results: Path, name: str, seed: int) -> dict[int, Try]:
+    """The fits of a problem in the file of results, by the number of the point."""
+    lines = results.read_text("utf-8").splitlines() if results.exists() else []
+    entries = [json.loads(line) for line in lines]
+    return {
+        entry["point"]: Try(*(entry[field] for field in Try._fields))
+        for entry in entries
+        if (entry["problem"], entry["seed"]) == (name, seed)
+    }
 
 
 def _row(problem: Published, tries: list[Try]) -> str:
@@ -157,13 +179,12 @@ def _row(problem: Published, tries: list[Try]) -> str:
 
 def _options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    shared = os.environ.get("ODEFIT_SHARED") or Path(__file__).resolve().parents[2] / "shared"
-    parser.add_argument("--shared", type=Path, default=Path(shared))
+    parser.add_argument("folder", type=Path)
     parser.add_argument("--points", type=int, default=20)
+    parser.add_argument("--only", default="", help="a part of the name of the problem to fit")
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--processes", type=int, default=os.cpu_count())
-    parser.add_argument("--verbose", action="store_true", help="print where each fit ended")
-    parser.add_argument("problems", nargs="*", metavar="PROBLEM")
+    parser.add_argument("--results", type=Path, default=Path("petab_starts.jsonl"))
     return parser.parse_args()
 
 
@@ -182,7 +203,7 @@ def _try(request: dict[str, Any]) -> Try:
         result = fit(parse_problem(request))
     except OdelibError as error:
         return Try(float("inf"), time.monotonic() - began, str(error), ())
-    stages = tuple((stage.kind, round(stage.seconds, 2), round(stage.loss, 3)) for stage in result.stages)
+    stages = tuple((stage.kind, stage.gradients, round(stage.seconds, 2), stage.loss) for stage in result.stages)
     codes = tuple(warning.code for warning in result.warnings)
     return Try(result.loss, time.monotonic() - began, result.outcome.code, codes, stages)
 
