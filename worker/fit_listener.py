@@ -21,8 +21,8 @@ from worker.states import ENDED
 from worker.store.connection import connect_async
 from worker.store.keys import KEYS
 from worker.store.scripts import script_text
+from worker.subscription import RECONNECT_SECONDS, Subscription, end
 
-_RECONNECT_SECONDS = 0.5
 _ENDED = frozenset(status.encode() for status in ENDED)
 
 log = structlog.get_logger(__name__)
@@ -74,24 +74,27 @@ class FitListener:
         self._feeds: dict[str, Feed] = {}
         self._stale: dict[str, None] = {}  # followed fits whose state is to be read, in this order
         self._has_stale = asyncio.Event()
-        self._tasks: list[asyncio.Task[None]] = []
+        self._reading: asyncio.Task[None] | None = None
         self._is_stopped = False
+        channels = (KEYS["ENDED_CHANNEL"], KEYS["PROGRESS_CHANNEL"])
+        self._subscription = Subscription(
+            self._client, channels, receive=self._receive, subscribed=self._read_what_was_missed
+        )
 
     async def start(self) -> None:
         """Begin to listen, whether Redis is available yet or not."""
         self._is_stopped = False
-        if not self._tasks:
-            self._tasks = [asyncio.create_task(self._listen()), asyncio.create_task(self._read_stale())]
+        self._subscription.start()
+        if self._reading is None:
+            self._reading = asyncio.create_task(self._read_stale())
 
     async def stop(self) -> None:
         """Stop listening; remaining waiters wait until their timeout."""
         self._is_stopped = True
-        for task in self._tasks:
-            while not task.done():
-                # More than once: redis-py swallows a cancellation that arrives while it connects.
-                task.cancel()
-                await asyncio.wait([task], timeout=0.1)
-        self._tasks = []
+        await self._subscription.stop()
+        if self._reading is not None:
+            await end(self._reading)
+        self._reading = None
         await self._client.aclose()
 
     async def wait(self, fit_id: str, timeout: float) -> None:
@@ -130,24 +133,20 @@ class FitListener:
         for feed in list(self._feeds.values()):
             feed.wake()
 
-    async def _listen(self) -> None:
-        while not self._is_stopped:
-            try:
-                async with self._client.pubsub(ignore_subscribe_messages=True) as subscription:
-                    await subscription.subscribe(KEYS["ENDED_CHANNEL"], KEYS["PROGRESS_CHANNEL"])
-                    self._mark_stale(self._feeds)
-                    await self._check(list(self._waiters))
-                    async for message in subscription.listen():
-                        fit_id = message["data"].decode()
-                        self._mark_stale([fit_id])
-                        if message["channel"].decode() == KEYS["ENDED_CHANNEL"]:
-                            self._notify(fit_id)
-            except (RedisError, OSError) as error:
-                log.warning("fit_listener_lost", reason=type(error).__name__)
-            await asyncio.sleep(_RECONNECT_SECONDS)
+    def _receive(self, channel: str, fit_id: str) -> None:
+        self._mark_stale([fit_id])
+        if channel == KEYS["ENDED_CHANNEL"]:
+            self._notify(fit_id)
+
+    async def _read_what_was_missed(self) -> None:
+        self._mark_stale(self._feeds)
+        await self._check(list(self._waiters))
 
     async def _check(self, fit_ids: Iterable[str]) -> None:
-        """Notify the waiters of fits that have ended already. If Redis does not respond, `_listen` checks again."""
+        """Notify the waiters of fits that have ended already.
+
+        If Redis does not respond, they are checked with the next subscription.
+        """
         try:
             for fit_id in fit_ids:
                 if self._is_stopped:
@@ -183,7 +182,7 @@ class FitListener:
             except (RedisError, OSError) as error:
                 log.warning("fit_listener_cannot_look", reason=type(error).__name__)
                 self._stale[fit_id] = None
-                await asyncio.sleep(_RECONNECT_SECONDS)
+                await asyncio.sleep(RECONNECT_SECONDS)
                 continue
             feed.state, feed.is_gone = _state_of(fields), not fields
             feed.wake()

@@ -112,11 +112,12 @@ def attach(app: FastAPI, settings: ServiceSettings, queue_settings: WorkerSettin
 async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
     state: State = app.state.service
     await state.listener.start()
+    await state.simulations.start()
     try:
         yield
     finally:
         await state.listener.stop()
-        await state.simulations.close()
+        await state.simulations.stop()
         state.threads.shutdown(wait=False, cancel_futures=True)
 
 

@@ -109,6 +109,7 @@ class Simulator:
 
     def run(self) -> None:
         """Answer simulations until none has come for `simulator_idle_seconds`."""
+        _warm_up()
         last = time.monotonic()
         while time.monotonic() - last < self._settings.simulator_idle_seconds:
             try:
@@ -153,7 +154,18 @@ def _perform(task: bytes, watch: Watch, files: FileStore, batches: BatchStore) -
         return _failure("internal", "an unexpected error occurred; the worker's log has the details")
 
 
-# The numerics and matplotlib are loaded with the first task that needs them.
+# The numerics are loaded by the process itself, and matplotlib with the first plot.
+
+
+def _warm_up() -> None:
+    """Load the numerics and the compiled loop before taking a task, which another process may answer sooner."""
+    from odelib.problem.request import parse_problem  # noqa: PLC0415
+    from odelib.simulation.trajectories import simulate_trajectories  # noqa: PLC0415
+
+    decay = {"states": ["x"], "parameters": ["k"], "equations": {"x": "-k*x"}}
+    data = {"times": [0, 1], "values": {"x": [1, 1]}}
+    request = {"system": decay, "data": data, "parameters": {"k": 1}, "initial_state": {"x": 1}}
+    simulate_trajectories(parse_problem(request, UNLIMITED))
 
 
 def _simulate(request: dict[str, Any], watch: Watch) -> bytes:

@@ -71,10 +71,16 @@ KEYS: Final = {
     "BATCH_EXPIRIES": _PREFIX + "batch-expiries",
     # list of the ids of waiting simulations
     "SIMULATIONS": _PREFIX + "simulations",
-    # + id: the request of a simulation, JSON, for as long as its caller waits
+    # + id: hash, the task of a simulation (JSON) and its caller's channel, for as long as the caller waits
     "SIMULATION": _PREFIX + "simulation:",
-    # + id: list with the answer to a simulation
+    # + id: the answer to a simulation
     "SIMULATED": _PREFIX + "simulated:",
+    # sorted set of the channels of the processes that wait for a simulation; score: since when
+    "IDLE_SIMULATORS": _PREFIX + "idle-simulators",
+    # + process: pub/sub channel of a process that simulates; it publishes the ids of simulations that wait for it
+    "SIMULATOR_CHANNEL": _PREFIX + "simulator:",
+    # + process: pub/sub channel of a process of the API; it publishes the ids of its simulations that were answered
+    "SIMULATED_CHANNEL": _PREFIX + "simulated-for:",
     # pub/sub channel that publishes the ids of fits when their progress was saved
     "PROGRESS_CHANNEL": _PREFIX + "progress",
     # pub/sub channel that publishes the ids of fits when they end

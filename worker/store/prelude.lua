@@ -35,6 +35,12 @@ local function write_even_when_full()
   redis.call('DEL', SWEEP_TURN .. ':nothing')
 end
 
+-- Keep what this script writes in memory only, not on disk: no caller waits for a simulation once Redis has restarted,
+-- and each write to disk takes some milliseconds.
+local function transient()
+  redis.set_repl(redis.REPL_NONE)
+end
+
 local function indexes(status, system, owner)
   local found = {}
   for _, prefix in ipairs(owner and { INDEX, OWNER_INDEX .. owner .. ':' } or { INDEX }) do

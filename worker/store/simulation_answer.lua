@@ -1,0 +1,9 @@
+-- Answer a simulation, and tell its caller; nothing happens if the caller has gone away.
+-- Arguments: id, answer, seconds to keep it.
+transient()
+local id, answer, kept = unpack(ARGV)
+local channel = redis.call('HGET', SIMULATION .. id, 'channel')
+if not channel then return end
+redis.call('SET', SIMULATED .. id, answer, 'EX', kept)
+redis.call('DEL', SIMULATION .. id)
+redis.call('PUBLISH', channel, id)
