@@ -17,7 +17,7 @@ QUICK := $(addprefix tests/,docs test_project.py odelib/problem odelib/likelihoo
 	service/cli service/http/routes service/http/test_openapi.py service/http/test_refusals.py)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo serve examples problems bench bench-engine bench-coverage openapi test test-quick schemathesis clients kills lint format docs docs-serve stack stack-gpu stack-down test-stack
+.PHONY: help setup demo serve examples problems bench bench-engine bench-coverage openapi page test test-quick schemathesis clients kills lint format docs docs-serve stack stack-gpu stack-down test-stack
 
 help:  ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## */\t/' | expand -t 15
@@ -68,6 +68,9 @@ bench-coverage: setup  ## count how often 95 % intervals contain the truth, and 
 
 openapi: setup  ## regenerate openapi.json
 	@$(BIN)/python -m service.http.export_openapi > openapi.json.new && mv openapi.json.new openapi.json
+
+page:  ## build the page into service/page/built/; needs node 20.19 or later
+	@cd page && npm ci --no-fund --no-audit --loglevel=error && npm run --silent check && npm run --silent build
 
 docs: setup  ## build the documentation site into site/
 	@NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --strict --quiet
