@@ -101,8 +101,9 @@ clients: setup  ## generate clients in Python and TypeScript, check their types,
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[clients]' -c constraints.txt
 	@GENERATED_CLIENTS=1 $(BIN)/python -m pytest tests/end_to_end/test_generated_clients.py
 
-kills: setup  ## kill workers, the API and Redis in turn under fits, webhooks and event streams; FITS=300
-	@KILLED_FITS=$(or $(FITS),300) $(BIN)/python -m pytest -s tests/failures/test_everything_killed.py
+kills: setup  ## kill workers, the API and Redis under fits, webhooks, event streams and a batch; FITS=300 SERIES=5000
+	@KILLED_FITS=$(or $(FITS),300) KILLED_SERIES=$(or $(SERIES),5000) $(BIN)/python -m pytest -s \
+		tests/failures/test_everything_killed.py tests/failures/test_batches.py
 
 .env:
 	@umask 077; random() { od -An -N24 -tx1 /dev/urandom | tr -d ' \n'; }; \

@@ -2,6 +2,7 @@
 
     python -m bench.batch gradients [SIZE ...] [--device cuda] [--peers]
     python -m bench.batch fits [--series 10000] [--alone 500]
+    python -m bench.batch service [--series 100000] [--answered 10000]
 
 gradients: the article's problem, Lotka–Volterra with 101 times and six unknowns. Every member has its own parameters
 and initial state, within 10 % of the guess; the loss is the sum over the batch. One trajectory after the other, and
@@ -10,6 +11,9 @@ eight side by side; on a GPU with `--device cuda`, diffrax under `vmap` with `--
 fits: series of Lotka–Volterra with 21 times and 5 % noise, each with its own truth and guesses, by `fit_batch`; and
 some of them by `fit` alone.
 
+service: the same series by `POST /batches` to `odefit serve` with two workers. A batch of `--series` is sent as lines
+while the memory of the API is watched, then cancelled, and one of `--answered` is read to its end.
+
 Times are those of the CPUs, in all threads, and so are speeds, given on two of them: they depend less than the clock's
 on what else is running. Where a GPU computes, they are the clock's.
 """
@@ -17,17 +21,21 @@ on what else is running. Where a GPU computes, they are the clock's.
 from __future__ import annotations
 
 import argparse
+import json
 import os
 import resource
+import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
+import httpx
 import numpy as np
 import torch
 from rich.console import Console
 from rich.table import Table
 
+from bench.service import api_megabytes, service
 from bench.systems import Problem, Reals, article
 from odelib import FitProblem, fit, fit_batch
 from odelib.engines.base import DifferentiateBy, SolverOptions, never
@@ -55,11 +63,16 @@ def main() -> None:
     fits = commands.add_parser("fits")
     fits.add_argument("--series", type=int, default=10_000)
     fits.add_argument("--alone", type=int, default=500)
+    over_http = commands.add_parser("service")
+    over_http.add_argument("--series", type=int, default=100_000)
+    over_http.add_argument("--answered", type=int, default=10_000)
     asked = parser.parse_args()
     if asked.command == "gradients":
         measure_gradients(asked.sizes, asked.device, asked.peers)
-    else:
+    elif asked.command == "fits":
         measure_fits(asked.series, asked.alone)
+    else:
+        measure_service(asked.series, asked.answered)
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
     print(f"peak memory {peak:,.0f} MB; load {os.getloadavg()[0]:.1f} of the last minute on {os.cpu_count()} cores")
 
@@ -170,6 +183,72 @@ def measure_fits(series: int, alone: int) -> None:
     print(f"converged: {converged:,}")
     print(f"{alone:,} of them alone, scaled to all: {scaled:.1f} s of CPU, {scaled / together:.0f} × as long")
     print(f"losses more than 1e-3·s² above those of fits alone: {sum(worse)} of {alone:,}")
+
+
+def measure_service(count: int, answered: int) -> None:
+    """Print what a service takes to accept, cancel, refuse and answer batches."""
+    with (
+        service(workers=2, max_batch_series=count) as (url, process),
+        httpx.Client(base_url=url, timeout=600) as client,
+    ):
+        idle = api_megabytes(process)
+        watch = Watch(lambda: api_megabytes(process))
+        began = time.perf_counter()
+        accepted = post_lines(client, count)
+        seconds = time.perf_counter() - began
+        print(f"{count:,} series accepted in {seconds:.1f} s; API {idle:.0f} MB before, at most {watch.stop():.0f} MB")
+        path = f"/batches/{accepted.raise_for_status().json()['id']}"
+        began = time.perf_counter()
+        client.post(f"{path}/cancel")
+        while client.get(path).json()["status"] not in ("cancelled", "succeeded"):
+            time.sleep(0.02)
+        print(f"cancelled after {time.perf_counter() - began:.2f} s")
+        refused = post_lines(client, count + 1)
+        print(f"{count + 1:,} series: {refused.status_code} {refused.json()['detail']}")
+        began = time.perf_counter()
+        path = f"/batches/{post_lines(client, answered).raise_for_status().json()['id']}"
+        rows, first = 0, 0.0
+        cursor: str | None = "0"
+        while cursor is not None:
+            page = client.get(f"{path}/results", params={"cursor": cursor})
+            read = len(page.text.splitlines())
+            first = first or (time.perf_counter() - began if read else 0.0)
+            rows, cursor = rows + read, page.headers.get("next-cursor")
+            time.sleep(0 if read else 0.05)
+        print(f"{rows:,} rows read while they were made: the first after {first:.1f} s, all after", end=" ")
+        print(f"{time.perf_counter() - began:.1f} s; {client.get(path).json()['counts']['outcome']}")
+
+
+def post_lines(client: httpx.Client, count: int) -> httpx.Response:
+    """Submit a batch as lines, which are made as they are sent."""
+    request, plates = noisy_series(min(count, 10_000))
+
+    def lines() -> Iterator[bytes]:
+        yield json.dumps(request).encode() + b"\n"
+        for i in range(count):
+            yield json.dumps(plates[i % len(plates)] | {"name": f"series {i}"}).encode() + b"\n"
+
+    return client.post("/batches", content=lines(), headers={"Content-Type": "application/x-ndjson"})
+
+
+class Watch(threading.Thread):
+    """The largest of a figure until `stop`."""
+
+    def __init__(self, figure: Callable[[], float]) -> None:
+        super().__init__(daemon=True)
+        self._figure, self._is_over, self._largest = figure, threading.Event(), 0.0
+        self.start()
+
+    def run(self) -> None:
+        """Look ten times a second."""
+        while not self._is_over.wait(0.1):
+            self._largest = max(self._largest, self._figure())
+
+    def stop(self) -> float:
+        """Return the largest."""
+        self._is_over.set()
+        self.join()
+        return self._largest
 
 
 def noisy_series(count: int) -> tuple[dict[str, Any], list[dict[str, Any]]]:

@@ -84,10 +84,13 @@ def test_a_batch_from_a_table(tmp_path: Path) -> None:
         lines += [f"{name},{time},{value}" for time, value in zip(TIMES, series["values"]["x"], strict=True)]
     plates.write_text("\n".join(lines))
 
-    process = command("batch", request, "--data", plates, "--by", "well", "--out", out, "--jobs", "1")
+    picture = tmp_path / "fits.svg"
+    arguments = ("batch", request, "--data", plates, "--by", "well", "--out", out, "--plot", picture, "--jobs", "1")
+    process = command(*arguments)
     _, errors = process.communicate(timeout=SECONDS)
     assert process.returncode == 0, errors
     assert "3 fits: 3 converged" in errors
+    assert picture.read_text().startswith("<?xml")
     check_table(list(csv.DictReader(io.StringIO(out.read_text()))))
 
 

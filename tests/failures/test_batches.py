@@ -1,9 +1,16 @@
-"""Batches whose workers die: every series is answered once, in order."""
+"""Batches whose workers die: every series is answered once, in order.
+
+make kills [SERIES=5000]
+"""
 
 from __future__ import annotations
 
+import os
+import sys
 import time
 from typing import Any
+
+import pytest
 
 from tests.failures.conftest import END_SECONDS, Stack
 from tests.processes import kill_redis, wait_for, wait_for_end
@@ -22,6 +29,10 @@ SLOW: dict[str, Any] = {
 }
 
 
+SERIES = int(os.environ.get("KILLED_SERIES", "60"))
+CHUNK = 5 if SERIES < 1000 else 50
+
+
 def batches_of(stack: Stack) -> BatchStore:
     return BatchStore(stack.redis, WorkerSettings(redis_url=stack.server.url))
 
@@ -38,15 +49,16 @@ def ended(batches: BatchStore, batch_id: str) -> BatchRecord:
         record = state(batches, batch_id)
         return record if record and record.status in ("succeeded", "cancelled") else None
 
-    found = wait_for(look, END_SECONDS, "the end of the batch")
+    found = wait_for(look, END_SECONDS + SERIES, "the end of the batch")
     assert found is not None
     return found
 
 
+@pytest.mark.timeout(3600)
 def test_workers_and_redis_are_killed_in_the_middle(stack: Stack) -> None:
     batches = batches_of(stack)
-    names = [f"w{i}" for i in range(60)]
-    chunks = [[well(name, 0.3) for name in names[i : i + 5]] for i in range(0, 60, 5)]
+    names = [f"w{i}" for i in range(SERIES)]
+    chunks = [[well(name, 0.3) for name in names[i : i + CHUNK]] for i in range(0, SERIES, CHUNK)]
     with stack.worker(concurrency=2) as worker:
         batch_id = accept(batches, chunks, request=SLOW, message_list=NOBODY).record.id
 
@@ -54,13 +66,13 @@ def test_workers_and_redis_are_killed_in_the_middle(stack: Stack) -> None:
             record = state(batches, batch_id)
             return record is not None and record.done >= share * len(names)
 
-        wait_for(lambda: done(0.1), END_SECONDS, "the first rows")
+        wait_for(lambda: done(0.1), END_SECONDS + SERIES, "the first rows")
         for child in worker.children():
             child.kill()
-        wait_for(lambda: done(0.3), END_SECONDS, "rows after the death of the children")
+        wait_for(lambda: done(0.3), END_SECONDS + SERIES, "rows after the death of the children")
         kill_redis(stack.server)
         stack.server.start()
-        wait_for(lambda: done(0.5), END_SECONDS, "rows after the death of Redis")
+        wait_for(lambda: done(0.5), END_SECONDS + SERIES, "rows after the death of Redis")
         children = worker.children()
         worker.kill()
         wait_for_end(*children)
@@ -68,6 +80,7 @@ def test_workers_and_redis_are_killed_in_the_middle(stack: Stack) -> None:
         record = ended(batches, batch_id)
         rows = rows_of(batches, batch_id)
 
+    sys.stdout.write(f"{SERIES} series under kills: {record.statuses}, {len(rows)} rows\n")
     assert (record.status, record.statuses) == ("succeeded", {"succeeded": len(names)})
     assert [row["name"] for row in rows] == names
 

@@ -17,7 +17,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from service.cli.consoles import ERR
 from service.cli.errors import BAD_REQUEST, FAILED, SUCCEEDED, CommandError
-from service.cli.options import TimeUnit
+from service.cli.options import PlotPath, TimeUnit
 
 if TYPE_CHECKING:
     from worker.batches.rows import Row
@@ -41,12 +41,22 @@ Jobs = Annotated[
 ]
 
 
-def batch(path: File, data: DataTable, by: By, out: Out = None, time_unit: TimeUnit = None, jobs: Jobs = None) -> None:
+def batch(
+    path: File,
+    data: DataTable,
+    by: By,
+    out: Out = None,
+    plot: PlotPath = None,
+    time_unit: TimeUnit = None,
+    jobs: Jobs = None,
+) -> None:
     """Fit each group of rows of a table by itself."""
     from service.cli.files import check_writable, read_request_object
+    from service.cli.report.outputs import check_plot_path
     from service.cli.request.build import build_series
 
-    check_writable(out)
+    check_writable(out, plot)
+    check_plot_path(plot)
     if out is not None and out.suffix not in FORMATS:
         raise CommandError(BAD_REQUEST, f"--out takes a file that ends in {', '.join(FORMATS)}, not {out.name!r:.80}")
     request = read_request_object(path)
@@ -54,6 +64,8 @@ def batch(path: File, data: DataTable, by: By, out: Out = None, time_unit: TimeU
     series = build_series(data, by, time_unit, request)
     rows = list(_fitted(request, series, jobs or os.cpu_count() or 1))
     _write(request, rows, out)
+    if plot is not None and any("loss" in row for row in rows):
+        _draw(request, series, rows, plot)
     counts = Counter(row["status"] if row["status"] != "succeeded" else row["outcome"] for row in rows)
     ERR.print(f"{len(rows)} fits: " + ", ".join(f"{count} {name}" for name, count in counts.most_common()))
     raise typer.Exit(SUCCEEDED if any(row["status"] == "succeeded" for row in rows) else FAILED)
@@ -111,3 +123,11 @@ def _write(request: Mapping[str, Any], rows: list[Row], out: Path | None) -> Non
             out.write_text(csv_text(request, rows), encoding="utf-8")
     except OSError as error:
         raise CommandError(FAILED, f"{out} cannot be written: {error.strerror}") from None
+
+
+def _draw(request: Mapping[str, Any], series: list[dict[str, Any]], rows: list[Row], plot: Path) -> None:
+    from odelib.batches.pictures import draw_batch
+    from odelib.plots.figures import save
+    from odelib.result import BatchRow
+
+    save(draw_batch(request, series, [BatchRow.model_validate(row) for row in rows]), plot)
