@@ -7,7 +7,7 @@
 export function latest<A, R>(
   work: (argument: A, signal: AbortSignal) => Promise<R>,
   done: (result: R, argument: A) => void,
-  failed: (error: unknown) => void,
+  failed: (error: unknown, argument: A) => void,
 ): { run: (argument: A) => void; stop: () => void } {
   let waiting: { argument: A } | null = null;
   let controller: AbortController | null = null;
@@ -21,7 +21,7 @@ export function latest<A, R>(
         const result: R = await work(next.argument, signal);
         if (!signal.aborted) done(result, next.argument);
       } catch (error) {
-        if (!signal.aborted) failed(error);
+        if (!signal.aborted) failed(error, next.argument);
       }
       if (signal.aborted) return;
       next = waiting;

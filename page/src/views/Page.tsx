@@ -6,6 +6,7 @@ import { isDark, switchTheme } from "../parts/theme";
 import { route } from "../parts/route";
 import { FitView } from "./FitView";
 import { Gallery } from "./Gallery";
+import { Workbench } from "./Workbench";
 
 export function Page() {
   return (
@@ -33,6 +34,7 @@ function focusMain(event: MouseEvent): void {
 
 const LINKS: [string, string][] = [
   ["", "Examples"],
+  ["model", "Workbench"],
 ];
 
 function Header() {
@@ -66,5 +68,6 @@ function Header() {
 function View() {
   const { view, argument } = route.value;
   if (view === "fits" && argument) return <FitView key={argument} id={argument} />;
+  if (view === "model") return <Workbench source={argument} />;
   return <Gallery />;
 }

@@ -1,0 +1,52 @@
+/** The editor of the model's text. CodeMirror is loaded when it is first shown; until then a plain field stands there. */
+import { useEffect, useRef, useState } from "preact/hooks";
+import type { LocalMistake } from "../../language/model";
+import type { EditorHandle } from "./codeMirror";
+
+interface Props {
+  text: string;
+  onText: (text: string) => void;
+  mistakes: LocalMistake[];
+  names: string[];
+}
+
+export function Editor({ text, onText, mistakes, names }: Props) {
+  const place = useRef<HTMLDivElement>(null);
+  const handle = useRef<EditorHandle | null>(null);
+  const latest = useRef({ onText, names });
+  latest.current = { onText, names };
+  const [isLoaded, setLoaded] = useState(false);
+  useEffect(() => {
+    let isGone = false;
+    import("./codeMirror").then(({ createEditor }) => {
+      if (isGone || !place.current) return;
+      handle.current = createEditor(place.current, text, {
+        onText: (next) => latest.current.onText(next),
+        names: () => latest.current.names,
+      });
+      setLoaded(true);
+    }, () => undefined); // the plain field goes on working
+    return () => {
+      isGone = true;
+      handle.current?.destroy();
+      handle.current = null;
+    };
+  }, []);
+  useEffect(() => handle.current?.setText(text), [text, isLoaded]);
+  useEffect(() => handle.current?.setMistakes(mistakes), [mistakes, isLoaded]);
+  return (
+    <>
+      <div ref={place} class="editor" />
+      {!isLoaded && (
+        <textarea
+          class="editor-plain"
+          aria-label="Equations"
+          rows={Math.max(4, text.split("\n").length + 1)}
+          spellcheck={false}
+          value={text}
+          onInput={(event) => onText(event.currentTarget.value)}
+        />
+      )}
+    </>
+  );
+}
