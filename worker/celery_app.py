@@ -26,6 +26,7 @@ from pydantic_core import to_json
 from redis.exceptions import RedisError
 
 from worker.errors import StoreUnavailable, WorkerError
+from worker.loading import loading
 from worker.log import configure_logging
 from worker.on_demand import ONE_THREAD, OnDemandProcesses, simulators
 from worker.settings import WorkerSettings
@@ -161,7 +162,8 @@ def _worker_starts(sender: Any, **_: Any) -> None:
 
 
 def _child_starts(**_: Any) -> None:
-    _runner().warm_up()
+    with loading():
+        _runner().warm_up()
     flags.set_ready()
 
 

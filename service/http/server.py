@@ -11,6 +11,7 @@ from service.http.app import create_app
 from service.http.guarded_protocol import ServerConfig
 from service.http.state import State
 from service.settings import ServiceSettings, require_key_beyond_loopback
+from worker.loading import loading
 from worker.log import configure_logging
 from worker.settings import WorkerSettings
 
@@ -38,7 +39,8 @@ def run_api(settings: ServiceSettings, listener: socket.socket | None = None) ->
     require_key_beyond_loopback(settings)
     queue_settings = WorkerSettings()
     configure_logging(queue_settings.redis_url, logging.INFO if settings.access_log else logging.WARNING)
-    app = create_app(settings, queue_settings)
+    with loading():
+        app = create_app(settings, queue_settings)
     config = ServerConfig(
         app, settings, host=settings.host, port=settings.port, timeout_graceful_shutdown=_SHUTDOWN_SECONDS
     )

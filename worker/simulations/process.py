@@ -25,6 +25,7 @@ from odelib.problem.limits import UNLIMITED
 from odelib.result import FitResult
 from worker.batches.columns import parquet
 from worker.errors import WorkerError
+from worker.loading import loading
 from worker.log import configure_logging, where
 from worker.memory import FitMemory, default_megabytes
 from worker.parent_death import end_with_parent
@@ -109,7 +110,8 @@ class Simulator:
 
     def run(self) -> None:
         """Answer simulations until none has come for `simulator_idle_seconds`."""
-        _warm_up()
+        with loading():
+            _warm_up()
         last = time.monotonic()
         while time.monotonic() - last < self._settings.simulator_idle_seconds:
             try:

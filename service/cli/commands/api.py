@@ -9,6 +9,7 @@ import typer
 
 from service.cli.errors import BAD_REQUEST, CommandError
 from service.cli.options import Host, ParentPid, load_settings
+from worker.loading import loading
 from worker.parent_death import end_with_parent
 
 
@@ -24,8 +25,9 @@ def api(
     if with_parent is not None:
         end_with_parent(with_parent)
     settings = load_settings(host, port)
-    from service.http.server import run_api  # reads the worker's settings, which are valid by now
-    from service.settings import UnprotectedHost
+    with loading():
+        from service.http.server import run_api  # reads the worker's settings, which are valid by now
+        from service.settings import UnprotectedHost
 
     try:
         run_api(settings, None if socket_fd is None else socket.socket(fileno=socket_fd))

@@ -10,6 +10,7 @@ import typer
 
 from service.cli.errors import BAD_REQUEST, CommandError
 from service.cli.options import ParentPid, check_worker_settings
+from worker.loading import loading
 from worker.parent_death import end_with_parent
 
 _QUEUES = ("cpu", "gpu")
@@ -31,7 +32,8 @@ def worker(
     if with_parent is not None:
         end_with_parent(with_parent)
     check_worker_settings()
-    from worker.celery_app import WORKER_OPTIONS, app
+    with loading():
+        from worker.celery_app import WORKER_OPTIONS, app
 
     # Celery warns root of pickled messages; ours are JSON.
     warnings.filterwarnings("ignore", message="You're running the worker with superuser privileges")
