@@ -6,6 +6,8 @@ the activation.
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+from itertools import pairwise
 from typing import Annotated, Literal
 
 from pydantic import Field
@@ -88,3 +90,27 @@ class NetworkSettings(Request):
     start: Annotated[
         Omittable[NetworkStart], Field(description="Where the training starts: a network of an earlier result.")
     ] = None
+
+
+@dataclass(frozen=True)
+class Perceptron:
+    """A network whose weights are parameters of its system, and whose units are definitions.
+
+    inputs, units, outputs: the names of the definitions that are its scaled inputs, its hidden units and its outputs,
+    which are offset + scale·(last layer). widths: the numbers of inputs, of units of each hidden layer, and of outputs.
+    weights: the names of the parameters, for each layer those of W by row, then of b.
+    """
+
+    inputs: tuple[str, ...]
+    units: tuple[str, ...]
+    outputs: tuple[str, ...]
+    widths: tuple[int, ...]
+    activation: Activation
+    weights: tuple[str, ...]
+    offset: tuple[float, ...]
+    scale: tuple[float, ...]
+
+    @property
+    def layers(self) -> tuple[tuple[int, int], ...]:
+        """The numbers of inputs and of units of each layer."""
+        return tuple(pairwise(self.widths))

@@ -86,7 +86,8 @@ def resolve(problem: FitProblem) -> ResolvedProblem:
     settings = problem.solver
     device = "cpu" if settings.device == "auto" else settings.device
     fitted, held_out = split_series(problem)
-    system, parsed = problem.resolved_system, RequestProtocols(problem)
+    system = replace(problem.resolved_system, perceptrons=tuple(network.perceptron for network in networks))
+    parsed = RequestProtocols(problem)
     constants = [parsed.constants(series) for series in problem.series]
     protocols = [parsed.of_series(series) for series in problem.series]
     names = [series.name for series in problem.series]

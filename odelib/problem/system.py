@@ -17,7 +17,7 @@ from odelib.problem import fields
 from odelib.problem.events import EventDefinition
 from odelib.problem.expressions.parser import Expression, Number
 from odelib.problem.fields import Key, Request, Text, json_type
-from odelib.problem.networks import NetworkDefinition
+from odelib.problem.networks import NetworkDefinition, Perceptron
 
 
 class SystemDefinition(Request):
@@ -111,6 +111,7 @@ class System:
     known functions of time, which each experiment gives: see `odelib.problem.protocol`. held: names of constants that
     change during a solve; only engines make such systems. networks: by name; `definitions` then has each output as a
     stand-in that shows what it depends on, and no engine can solve the system: see `odelib.problem.weights`.
+    perceptrons: what definitions say of networks, for engines that compute these layer by layer.
     """
 
     name: str
@@ -128,6 +129,7 @@ class System:
     events: tuple[Event, ...] = ()
     held: frozenset[str] = frozenset()
     networks: Mapping[str, NetworkDefinition] = field(default_factory=dict)
+    perceptrons: tuple[Perceptron, ...] = ()
 
     @property
     def network_outputs(self) -> frozenset[str]:

@@ -18,7 +18,7 @@ from odelib.problem.expressions.definitions import needed
 from odelib.problem.expressions.evaluation import value_at
 from odelib.problem.expressions.parser import Expression, parse_expression
 from odelib.problem.limits import UNLIMITED
-from odelib.problem.networks import NetworkDefinition, NetworkSettings, NetworkStart
+from odelib.problem.networks import NetworkDefinition, NetworkSettings, NetworkStart, Perceptron
 from odelib.problem.request import FitProblem, parse_problem, request_of
 from odelib.problem.series import MeasuredSeries
 from odelib.problem.system import System
@@ -41,10 +41,12 @@ class Scaling:
 class ExpandedNetwork:
     """A network whose weights are parameters.
 
-    layers: for each the names of W, by row, and of b. l2, learning_rate: as in the request.
+    prefix: of the names of its parameters and definitions. layers: for each the names of W, by row, and of b. l2,
+    learning_rate: as in the request.
     """
 
     name: str
+    prefix: str
     definition: NetworkDefinition
     layers: tuple[tuple[tuple[tuple[str, ...], ...], tuple[str, ...]], ...]
     input_scaling: Scaling
@@ -56,6 +58,27 @@ class ExpandedNetwork:
     def weights(self) -> list[str]:
         """The names of all weights and biases."""
         return [name for rows, bias in self.layers for name in (*(entry for row in rows for entry in row), *bias)]
+
+    @property
+    def perceptron(self) -> Perceptron:
+        """The network in terms of the names of its parameters and definitions."""
+        widths = self.definition.widths
+        units = [
+            f"{self.prefix}_{kind}{layer}_{i}"
+            for layer, width in enumerate(widths[1:-1])
+            for i in range(width)
+            for kind in "sh"
+        ]
+        return Perceptron(
+            inputs=tuple(f"{self.prefix}_x{i}" for i in range(widths[0])),
+            units=tuple(units),
+            outputs=tuple(self.definition.outputs),
+            widths=tuple(widths),
+            activation=self.definition.activation,
+            weights=tuple(self.weights),
+            offset=self.output_scaling.offset,
+            scale=self.output_scaling.scale,
+        )
 
 
 def expanded(problem: FitProblem) -> tuple[FitProblem, tuple[ExpandedNetwork, ...]]:
@@ -110,7 +133,7 @@ def _expand(
         )
         for layer, (before, after) in enumerate(pairwise(widths))
     )
-    return ExpandedNetwork(name, network, layers, *scalings, settings.l2, settings.learning_rate)
+    return ExpandedNetwork(name, prefix, network, layers, *scalings, settings.l2, settings.learning_rate)
 
 
 def _definitions(prefix: str, network: ExpandedNetwork) -> Iterator[tuple[str, str]]:

@@ -171,7 +171,8 @@ class KernelSource:
         is_large = len(self._graph.needed([*self._outputs, *derivatives])) > PIECE_OPERATIONS
         lines = self._in_pieces(derivatives) if is_large else self._in_one_piece(derivatives)
         if self.events:
-            lines += self.events.text(lambda part: self._lines([Statement(*assigned) for assigned in part]), _kernel)
+            of_events = self.events.text
+            lines += of_events(lambda part: self._lines([Statement(*assigned) for assigned in part]), kernel_text)
         return "\n".join([PREAMBLE, *lines]) + "\n"
 
     @property
@@ -187,9 +188,9 @@ class KernelSource:
         matrix = [Statement(f"out[{row * self.size + column}]", node) for row, column, node in self._by_state]
         local = [Statement(f"s{i}", node) for i, node in enumerate(derivatives)]
         return [
-            *_kernel("rates", self._lines(self._rates())),
-            *_kernel("jacobian", self._lines(matrix)),
-            *_kernel("rates_with_sensitivities", [*self._lines(self._rates() + local), *self._sensitivities()]),
+            *kernel_text("rates", self._lines(self._rates())),
+            *kernel_text("jacobian", self._lines(matrix)),
+            *kernel_text("rates_with_sensitivities", [*self._lines(self._rates() + local), *self._sensitivities()]),
         ]
 
     def _in_pieces(self, derivatives: list[int]) -> list[str]:
@@ -208,9 +209,9 @@ class KernelSource:
         return [
             *self._indices(),
             *texts,
-            *_kernel("rates", calls["f"]),
-            *_kernel("jacobian", [*calls["by_state"], *STORE_JACOBIAN.format(n=n).splitlines()]),
-            *_kernel(
+            *kernel_text("rates", calls["f"]),
+            *kernel_text("jacobian", [*calls["by_state"], *STORE_JACOBIAN.format(n=n).splitlines()]),
+            *kernel_text(
                 "rates_with_sensitivities",
                 [
                     *chain(*calls.values()),
@@ -261,30 +262,42 @@ class KernelSource:
             yield group
 
     def _lines(self, statements: list[Statement]) -> list[str]:
-        written: dict[int, str] = {}
-        lines = []
         needed = self._graph.needed([statement.node for statement in statements])
         self._operations += len(needed)  # pieces repeat common subexpressions
         if self._operations > MAX_OPERATIONS:
             raise too_many_operations()
-        for node in needed:
-            entry = self._graph.entries[node]
-            if entry.operator == "number":
-                written[node] = f"({entry.value!r})" if entry.value != float("inf") else "math.inf"
-            elif entry.operator == "name":
-                written[node] = f"x{node}"
-                lines.append(f"x{node} = {self._names[str(entry.value)]}")
-            else:
-                written[node] = f"v{node}"
-                lines.append(f"v{node} = {self._operation(entry.operator, [written[o] for o in entry.operands])}")
+        lines, written = written_nodes(self._graph, needed, self._names)
         return lines + [f"{statement.target} = {written[statement.node]}" for statement in statements]
 
-    def _operation(self, operator: str, operands: list[str]) -> str:
-        if operator in _INFIX:
-            return f"{operands[0]} {operator} {operands[1]}"
-        if operator == "**":
-            return _power(*operands)
-        return _CALLS[operator].format(*operands)
+
+def written_nodes(
+    graph: Graph, needed: Iterable[int], names: Mapping[str, str], known: Mapping[int, str] | None = None
+) -> tuple[list[str], dict[int, str]]:
+    """The lines that compute nodes, each after its operands, and what each node is called after them.
+
+    names: what the graph's names are called. known: what nodes are called that have been computed before.
+    """
+    written = dict(known or {})
+    lines = []
+    for node in needed:
+        entry = graph.entries[node]
+        if entry.operator == "number":
+            written[node] = f"({entry.value!r})" if entry.value != float("inf") else "math.inf"
+        elif entry.operator == "name":
+            written[node] = f"x{node}"
+            lines.append(f"x{node} = {names[str(entry.value)]}")
+        else:
+            written[node] = f"v{node}"
+            lines.append(f"v{node} = {_operation(entry.operator, [written[o] for o in entry.operands])}")
+    return lines, written
+
+
+def _operation(operator: str, operands: list[str]) -> str:
+    if operator in _INFIX:
+        return f"{operands[0]} {operator} {operands[1]}"
+    if operator == "**":
+        return _power(*operands)
+    return _CALLS[operator].format(*operands)
 
 
 def _definitions(
@@ -299,7 +312,8 @@ def _definitions(
     return {**discontinuities.definitions, **{n: e for n, e in others.items() if n not in discontinuities.definitions}}
 
 
-def _kernel(name: str, body: list[str]) -> list[str]:
+def kernel_text(name: str, body: list[str]) -> list[str]:
+    """The lines of a C function with these arguments and this body."""
     signature = "types.void(types.float64, reals, reals, types.int64, integers, reals, reals)"
     head = [
         f'@cfunc({signature}, cache=True, error_model="numpy", fastmath={{"contract"}})',

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import cached_property
 from typing import Any, ClassVar
 
 import numpy as np
@@ -10,6 +11,9 @@ from torch import Tensor
 
 from odelib.arrays import Booleans, Reals
 from odelib.engines.base import DifferentiateBy, Sensitivities, Solution, SolverOptions, SolveSettings
+from odelib.engines.compiled.adjoint.autograd import SolveOnTape
+from odelib.engines.compiled.adjoint.choice import is_cheaper
+from odelib.engines.compiled.adjoint.kernels import AdjointKernels, Recording, adjoint_of
 from odelib.engines.compiled.kernels import Kernels, Solved, explicit_tableau, kernels_of
 from odelib.engines.compiled.lane_kernels import MIN_MEMBERS, lane_kernels_of
 from odelib.engines.compiled.scheduled import Given, ScheduledKernels
@@ -54,6 +58,9 @@ class CompiledEngine:
 
     def solve(self, initial_state: Tensor, parameters: Tensor, settings: SolveSettings) -> Solution:
         """See `Engine.solve`. The members of a batch are solved side by side, on as many threads as torch has."""
+        wanted = _wanted(initial_state, parameters, settings)
+        if self._takes_adjoint(wanted, settings):
+            return self._solve_on_tape(initial_state, parameters, wanted, settings)
         failures: dict[int, SolveError] = {}
 
         def solve(states: Reals, values: Reals, differentiate_by: DifferentiateBy) -> Solved:
@@ -64,6 +71,40 @@ class CompiledEngine:
         states: Tensor = _Solve.apply(  # type: ignore[no-untyped-call]
             initial_state.cpu(), parameters.cpu(), solve, settings.differentiate_by
         ).to(initial_state.device)
+        if failures and states.dim() == 2:
+            raise failures[0]
+        return Solution(states, failures)
+
+    @cached_property
+    def _adjoint(self) -> AdjointKernels:
+        return adjoint_of(self._system)
+
+    def _takes_adjoint(self, wanted: DifferentiateBy, settings: SolveSettings) -> bool:
+        """Whether a gradient comes by going back through the steps; what happens during a solve has no adjoint yet."""
+        if not is_cheaper(wanted.count) or settings.times.device.type == "cuda":
+            return False
+        return settings.protocols is None and not self._system.events and self._adjoint.is_able
+
+    def _solve_on_tape(
+        self, initial_state: Tensor, parameters: Tensor, wanted: DifferentiateBy, settings: SolveSettings
+    ) -> Solution:
+        failures: dict[int, SolveError] = {}
+
+        def solve(states: Reals, values: Reals) -> Recording:
+            given = _given(states, values, settings)
+            recording = self._adjoint.solve(*given, settings.options, settings.stop)
+            self._note(recording)
+            failures.update(recording.failures)
+            return recording
+
+        def by_sensitivities(gradient: Tensor) -> tuple[Tensor, Tensor]:
+            states, values = initial_state.detach().numpy(), parameters.detach().numpy()
+            solved = self._solved(states, values, wanted, settings)
+            return _product(solved.sensitivities, gradient, wanted, initial_state.shape, parameters.shape)
+
+        states: Tensor = SolveOnTape.apply(  # type: ignore[no-untyped-call]
+            initial_state, parameters, solve, by_sensitivities
+        )
         if failures and states.dim() == 2:
             raise failures[0]
         return Solution(states, failures)
@@ -83,14 +124,7 @@ class CompiledEngine:
         self, states: Reals, parameters: Reals, differentiate_by: DifferentiateBy, settings: SolveSettings
     ) -> Solved:
         """Solve all members; a single trajectory, (n,) and (p,), is a batch of one."""
-        if states.ndim == 1:
-            states, parameters = states[None], parameters[None]
-        times = settings.times.detach().cpu().numpy()
-        if settings.constants.shape[-1]:
-            constants = settings.constants.cpu().numpy()
-            parameters = np.concatenate([parameters, np.broadcast_to(constants, (len(states), constants.shape[-1]))], 1)
-        times = np.ascontiguousarray(times if times.ndim == 2 else times[None])
-        states, parameters = np.ascontiguousarray(states), np.ascontiguousarray(parameters)
+        times, states, parameters = _given(states, parameters, settings)
         if settings.times.device.type == "cuda":
             if settings.protocols is not None:
                 raise not_on_gpu("doses, changes, inputs or steady states")
@@ -101,11 +135,14 @@ class CompiledEngine:
         else:
             solved = self._scheduled.solve(Given(times, states, parameters), differentiate_by, settings)
             self.grazing_events |= solved.grazing
+        self._note(solved)
+        return solved
+
+    def _note(self, solved: Solved | Recording) -> None:
         self.most_steps = max(self.most_steps, solved.most_steps)
         self.atol_used = solved.atol
         for method in solved.methods:
             self._used[method] = None
-        return solved
 
     def _solved_plainly(
         self, times: Reals, states: Reals, values: Reals, differentiate_by: DifferentiateBy, settings: SolveSettings
@@ -119,11 +156,33 @@ class CompiledEngine:
             own = times if len(times) == 1 else times[left]
             return kernels.solve(own, states[left], values[left], differentiate_by, options, stop)
 
-        if len(states) >= MIN_MEMBERS:
+        if len(states) >= MIN_MEMBERS and not self._system.perceptrons:
             lanes = lane_kernels_of(self._system)
             if lanes.are_able(len(states), differentiate_by, options):
                 return lanes.solve(times, states, values, differentiate_by, options, stop, solve_others)
         return kernels.solve(times, states, values, differentiate_by, options, stop)
+
+
+def _wanted(initial_state: Tensor, parameters: Tensor, settings: SolveSettings) -> DifferentiateBy:
+    """The unknowns whose derivatives torch will ask for."""
+    by, differentiates = settings.differentiate_by, torch.is_grad_enabled()
+    return DifferentiateBy(
+        by.states if differentiates and initial_state.requires_grad else (),
+        by.parameters if differentiates and parameters.requires_grad else (),
+    )
+
+
+def _given(states: Reals, parameters: Reals, settings: SolveSettings) -> tuple[Reals, Reals, Reals]:
+    """Times (1, T) or (B, T), states (B, n), parameters and constants (B, p + c). One trajectory is a batch of one."""
+    if states.ndim == 1:
+        states, parameters = states[None], parameters[None]
+    times = settings.times.detach().cpu().numpy()
+    if settings.constants.shape[-1]:
+        constants = settings.constants.cpu().numpy()
+        parameters = np.concatenate([parameters, np.broadcast_to(constants, (len(states), constants.shape[-1]))], 1)
+    times = np.ascontiguousarray(times if times.ndim == 2 else times[None])
+    states, parameters = np.ascontiguousarray(states), np.ascontiguousarray(parameters)
+    return times, states, parameters
 
 
 class _Solve(torch.autograd.Function):
@@ -155,16 +214,21 @@ class _Solve(torch.autograd.Function):
 
 def _gradients(ctx: Any, gradient: Tensor) -> tuple[Tensor, Tensor, None, None]:
     """The incoming gradient times the sensitivities: dL/dp = Σ over times and states of dL/dy·∂y/∂p."""
-    wanted: DifferentiateBy = ctx.wanted
-    count, times, size, columns = ctx.sensitivities.shape
-    sensitivities = ctx.sensitivities.reshape(count, times * size, columns)
+    return *_product(ctx.sensitivities, gradient, ctx.wanted, *ctx.shapes), None, None
+
+
+def _product(
+    sensitivities: Reals, gradient: Tensor, wanted: DifferentiateBy, of_states: torch.Size, of_parameters: torch.Size
+) -> tuple[Tensor, Tensor]:
+    """The gradients by initial states and parameters, of these shapes, from that by the states."""
+    count, times, size, columns = sensitivities.shape
+    sensitivities = sensitivities.reshape(count, times * size, columns)
     incoming = gradient.detach().numpy().reshape(count, times * size)
     # for a single trajectory `@` would take a tenth of the time that a small system takes to solve
     product = incoming[0].dot(sensitivities[0])[None] if count == 1 else (incoming[:, None] @ sensitivities)[:, 0]
     border = len(wanted.states)
-    by_state = _scattered(product[:, :border], wanted.states, ctx.shapes[0])
-    by_parameter = _scattered(product[:, border:], wanted.parameters, ctx.shapes[1])
-    return by_state, by_parameter, None, None
+    by_state = _scattered(product[:, :border], wanted.states, of_states)
+    return by_state, _scattered(product[:, border:], wanted.parameters, of_parameters)
 
 
 # raises if the gradient is differentiated: there are no second derivatives

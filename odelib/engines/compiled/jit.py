@@ -43,19 +43,20 @@ def _load_or_forget(load_index: Callable[[], dict[Any, Any]]) -> Callable[[], di
     return load
 
 
-def _compiled(**options: Any) -> Callable[[Function], Function]:
+def compiled(sources: str = "", **options: Any) -> Callable[[Function], Function]:
+    """The decorator of functions that call those of this folder. sources: a hash of further files, their own."""
     decorate = njit(cache=True, nogil=True, error_model="numpy", fastmath={"contract"}, **options)
 
     def decorator(function: Function) -> Function:
         dispatcher: Any = decorate(function)
         file = dispatcher._cache._cache_file  # Numba has no public way
-        file._source_stamp, file._load_index = _SOURCES, _load_or_forget(file._load_index)
+        file._source_stamp, file._load_index = _SOURCES + sources, _load_or_forget(file._load_index)
         compiled: Function = dispatcher
         return compiled
 
     return decorator
 
 
-kernel = _compiled()
+kernel = compiled()
 # for functions called once in every step: passing views of arrays would cost more than what they compute
-inline_kernel = _compiled(forceinline=True)
+inline_kernel = compiled(forceinline=True)

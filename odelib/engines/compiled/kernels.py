@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from odelib.arrays import Integers, Reals
 from odelib.engines.base import DifferentiateBy, SolverOptions, StopCheck
 from odelib.engines.compiled import batch_loop, cache, step_control
+from odelib.engines.compiled.adjoint.source import AdjointSource
 from odelib.engines.compiled.codegen import KernelSource
 from odelib.engines.compiled.event_source import EventSource, targets_of
 from odelib.engines.compiled.events import GRAZED, NUMBERS_OF_EVENT, EventKernels
@@ -126,8 +127,7 @@ class Kernels:
     """The compiled functions of one system. Raises `FitError` if it is too large to be compiled."""
 
     def __init__(self, system: System, resets: Sequence[Reset] = ()) -> None:
-        targets = [targets_of(system.states, reset.set, reset.add) for reset in resets]
-        self.system, source = system, KernelSource(system, targets)
+        self.system, source = system, _source_of(system, resets)
         self._discontinuities, self.has_borders = source.discontinuities, source.has_borders
         self._parameter_count = len(system.parameters)
         module = cache.load(source.text())
@@ -138,7 +138,7 @@ class Kernels:
         self.jacobian: int = module.jacobian.address
         self.rates_with_sensitivities: int = module.rates_with_sensitivities.address
         self.work_size = source.work_size
-        self._module = module  # keeps its machine code alive
+        self.module = module  # keeps its machine code alive
         self._layouts: dict[tuple[DifferentiateBy, int], Layout] = {}
         self._constant: dict[DifferentiateBy, Instants] = {}
         constant = self._discontinuities.constant
@@ -160,17 +160,15 @@ class Kernels:
         if self._discontinuities.shifts or happenings.schedule:  # entries change the constants
             values = np.concatenate([values, np.zeros((count, len(self._discontinuities.shifts)))], axis=1)
         if self.has_borders:
-            tolerances = np.zeros((count, 1 + n))  # the loop writes those of the states
-            tolerances[:, 0] = borders.ERRORS * options.rtol
-            values = np.concatenate([values, tolerances], axis=1)
+            values = self.with_border_tolerances(values, options)
         failures: dict[int, SolveError] = {}
         grazing: set[str] = set()
         atol: list[Reals] = []
         used, most_steps, block_size = 0, 0, max(1, MAX_BLOCK_NUMBERS // layout.member)
-        batch = _Batch(times, instructions, initial_state, values, states, sensitivities)
+        batch = Batch(times, instructions, initial_state, values, states, sensitivities)
         for first in range(0, count, block_size):
             own = batch if count <= block_size else batch.of_members(slice(first, first + block_size))
-            block = _Block(self, layout, options, own)
+            block = Block(self, layout, options, own)
             failed, used_here = block.solve(stop)
             used |= used_here
             most_steps = max(most_steps, block.most_steps)
@@ -182,6 +180,17 @@ class Kernels:
             states, sensitivities, failures, methods_of(used, options), most_steps, frozenset(grazing),
             np.concatenate(atol) if atol else np.empty((0, n)),
         )  # fmt: skip
+
+    def with_border_tolerances(self, values: Reals, options: SolverOptions) -> Reals:
+        """Values with the tolerances at borders after them; the loop writes those of the states."""
+        tolerances = np.zeros((len(values), 1 + self.size))
+        tolerances[:, 0] = borders.ERRORS * options.rtol
+        return np.concatenate([values, tolerances], axis=1)
+
+    @property
+    def is_plain(self) -> bool:
+        """Whether nothing can happen during a solve: no event, and no time at which the equations change."""
+        return self._never_happens
 
     def _instructions(
         self, times: Reals, values: Reals, differentiate_by: DifferentiateBy, happenings: Happenings
@@ -254,7 +263,7 @@ def _limits(given: float | tuple[float, ...], n: int) -> Reals:
     return np.array([*given, *[np.inf] * (n - len(given))])
 
 
-class _Batch(NamedTuple):
+class Batch(NamedTuple):
     """What a batch is solved from, and where its solutions go: see `Kernels.solve` and `Solved`."""
 
     times: Reals
@@ -264,36 +273,39 @@ class _Batch(NamedTuple):
     states: Reals
     sensitivities: Reals
 
-    def of_members(self, members: slice) -> _Batch:
+    def of_members(self, members: slice) -> Batch:
         """That of some members, views of this one's arrays."""
         times, instructions, *own = self
         times = times if len(times) == 1 else times[members]
-        return _Batch(times, instructions.of_members(members), *(array[members] for array in own))
+        return Batch(times, instructions.of_members(members), *(array[members] for array in own))
 
 
-class _Block:
-    """The memory of a block of members, and the calls of the compiled loop that solve them."""
+class Block:
+    """The memory of a block of members, and the calls of the compiled loop that solve them.
 
-    def __init__(self, kernels: Kernels, layout: Layout, options: SolverOptions, batch: _Batch) -> None:
+    scalars, arrays: what `advance_batch` is given. kept, counters: as it says.
+    """
+
+    def __init__(self, kernels: Kernels, layout: Layout, options: SolverOptions, batch: Batch) -> None:
         times, instructions, initial_state, values, states, sensitivities = batch
         size, n, m, o = len(states), kernels.size, len(layout.unknowns), options
         self._max_steps, self._states, self._sensitivities = o.max_steps, states, sensitivities
         self._system, self._columns, self._times, self._values = kernels.system, m, times, values
-        self._kept = np.zeros((size, layout.member))
+        self.kept = np.zeros((size, layout.member))
         self._names = kernels.event_names
         counters = step_control.COUNTERS + NUMBERS_OF_EVENT * len(self._names)
-        self._counters = np.zeros((size, counters), dtype=np.int64)
+        self.counters = np.zeros((size, counters), dtype=np.int64)
         if o.method == KVAERNO5.name:
-            self._counters[:, step_control.IMPLICIT] = 1
+            self.counters[:, step_control.IMPLICIT] = 1
         steps_per_call = max(10, STEPS_PER_CALL // (n * (1 + m) * size))
-        self._scalars: tuple[Any, ...] = (
+        self.scalars: tuple[Any, ...] = (
             _INDICES[explicit_tableau(o).name], o.method == AUTO, kernels.rates,
             kernels.rates_with_sensitivities if m else kernels.rates, kernels.jacobian, n, m, o.rtol,
             limits_of(o, n), o.atol == AUTO,
             values.shape[1] - n if kernels.has_borders else 0, o.max_steps, steps_per_call,
         )  # fmt: skip
-        self._arrays = (
-            times, *instructions, initial_state, values, layout.unknowns, layout.column_of, self._kept, self._counters,
+        self.arrays = (
+            times, *instructions, initial_state, values, layout.unknowns, layout.column_of, self.kept, self.counters,
         )  # fmt: skip
         self._scratch = layout.scratch
 
@@ -314,7 +326,7 @@ class _Block:
         def advance(thread: int) -> _Ended:
             members = ends[thread - 1] if thread else 0, ends[thread]
             ended: _Ended = _advance(
-                *members, begin, *self._scalars, *self._arrays, scratch[thread], self._states, self._sensitivities
+                *members, begin, *self.scalars, *self.arrays, scratch[thread], self._states, self._sensitivities
             )
             return ended
 
@@ -331,29 +343,29 @@ class _Block:
     @property
     def most_steps(self) -> int:
         """The most steps that one member took."""
-        steps = self._counters[:, step_control.STEPS]
+        steps = self.counters[:, step_control.STEPS]
         # for one member `max` takes a tenth of a small solve
         return int(steps[0] if len(steps) == 1 else steps.max(initial=0))
 
     @property
     def atol(self) -> Reals:
         """The absolute tolerances of the states at each member's time, (B, n)."""
-        atol: Reals = batch_loop.tolerances_of(self._kept, len(self._system.states), self._columns)
+        atol: Reals = batch_loop.tolerances_of(self.kept, len(self._system.states), self._columns)
         return atol
 
     def failures(self) -> dict[int, SolveError]:
         """The errors of members that failed; their states become NaN, their sensitivities 0."""
         failed = {}
-        statuses = self._counters[:, step_control.STATUS]
+        statuses = self.counters[:, step_control.STATUS]
         for member in np.flatnonzero(statuses != step_control.DONE).tolist():
-            time = float(self._kept[member, step_control.TIME])
+            time = float(self.kept[member, step_control.TIME])
             explain = None
             if statuses[member] in (step_control.NOT_FINITE, step_control.STEP_TOO_SMALL):
-                state = batch_loop.state_of(self._kept[member], len(self._system.states), self._columns).tolist()
+                state = batch_loop.state_of(self.kept[member], len(self._system.states), self._columns).tolist()
                 values, times = self._values[member].tolist(), self._times[member % len(self._times)]
                 explain = partial(describe_failure, self._system, time, state, values, float(times[-1] - times[0]))
             code = CODES[int(statuses[member])]
-            last = int(self._counters[member, step_control.LAST_EVENT])
+            last = int(self.counters[member, step_control.LAST_EVENT])
             event = self._names[last] if self._names else None
             failed[member] = SolveError(code, time, self._max_steps, event=event, explain=explain)
             self._states[member] = np.nan
@@ -364,8 +376,16 @@ class _Block:
         """The events of which one has grazed."""
         if not self._names:
             return set()
-        flags: Integers = self._counters[:, step_control.COUNTERS + GRAZED * len(self._names) :].max(axis=0, initial=0)
+        flags: Integers = self.counters[:, step_control.COUNTERS + GRAZED * len(self._names) :].max(axis=0, initial=0)
         return {name for name, grazed in zip(self._names, flags.tolist(), strict=True) if grazed}
+
+
+def _source_of(system: System, resets: Sequence[Reset]) -> KernelSource | AdjointSource:
+    if system.perceptrons and not resets:
+        of_layers = AdjointSource(system)
+        if of_layers.is_able:
+            return of_layers
+    return KernelSource(system, [targets_of(system.states, reset.set, reset.add) for reset in resets])
 
 
 def _event_kernels(source: EventSource | None, module: Any) -> EventKernels:
@@ -393,6 +413,7 @@ class EquationsKey:
             tuple(expression.text for expression in system.equations.values()),
             _texts(system.definitions),
             system.held,
+            bool(system.perceptrons),
             tuple(_event_key(event) for event in system.events),
             tuple((_texts(reset.set), _texts(reset.add)) for reset in resets),
         )

@@ -118,6 +118,19 @@ class Graph:
                     found[name][index] = adjoints[node]
         return [found[name] for name in names]
 
+    def pull_back(self, outputs: Sequence[int], cotangents: Sequence[int], names: Sequence[str]) -> dict[str, int]:
+        """By name the nodes of Σ cotangentᵢ·∂outputᵢ/∂name, without those that are structurally zero."""
+        mask = sum(1 << self._bits[name] for name in names if name in self._bits)
+        adjoints: dict[int, int] = {}
+        for output, cotangent in zip(outputs, cotangents, strict=True):
+            earlier = adjoints.get(output)
+            adjoints[output] = cotangent if earlier is None else self._node(Entry("+", (earlier, cotangent)))
+        for node in reversed(self._ancestors(outputs, mask)):
+            if node in adjoints:
+                self._pass_on(node, adjoints, mask)
+        found = {name: self.name(name) for name in names if name in self._bits}
+        return {name: adjoints[node] for name, node in found.items() if node in adjoints}
+
     def jacobian_entries(self, outputs: Sequence[int], names: Sequence[str]) -> list[tuple[int, int, int]]:
         """Row, column and node of each ∂output/∂name that is not structurally zero, in order."""
         columns = enumerate(self.derivatives_by_many(outputs, names))
