@@ -10,6 +10,7 @@ from odelib.errors import FieldError, ProblemError
 from odelib.problem.batches import batch_mistakes, parse_member
 from odelib.problem.limits import Limits
 from odelib.problem.pointers import join
+from service.http.request_body import canonical
 from service.strict_json import MalformedJsonError, parse_json
 from worker.batch_queue import BatchQueue
 from worker.costs import estimated_seconds
@@ -27,11 +28,21 @@ class BatchIntake:
     """Takes in one batch. Methods block, and must not run at the same time.
 
     Series are not validated here, but for their names: a bad one must fail alone, so the worker refuses it.
-    max_series: of one batch.
+    max_series: of one batch. idempotency_key: as for a fit; what is compared is the meaning of the request and of each
+    series, in whichever form they come.
     """
 
-    def __init__(self, queue: BatchQueue, limits: Limits, *, max_depth: int, max_series: int) -> None:
+    def __init__(
+        self,
+        queue: BatchQueue,
+        limits: Limits,
+        *,
+        max_depth: int,
+        max_series: int,
+        idempotency_key: str | None = None,
+    ) -> None:
         self._queue = queue
+        self._idempotency_key = idempotency_key
         self._limits = limits
         self._max_depth, self._max_series = max_depth, max_series
         self._id = queue.begin()
@@ -52,17 +63,16 @@ class BatchIntake:
         Raises `MalformedJsonError` and `ProblemError` for mistakes in the request, and as `BatchQueue.add_chunk`.
         """
         for line in lines:
-            self._digest.update(line + b"\n")
             if not line.strip():
                 continue
             if self._has_request:
                 self._take_series(line)
             else:
                 self.take_request(parse_json(line, self._max_depth))
+                self._note(line)
 
     def take_body(self, body: bytes) -> None:
         """Take a whole batch as one JSON object. Raises as `take_lines`."""
-        self._digest.update(body)
         parsed = parse_json(body, self._max_depth)
         if not isinstance(parsed, dict):
             raise ProblemError([FieldError("", "must be an object with `request` and `series`")])
@@ -75,8 +85,11 @@ class BatchIntake:
         if errors or not isinstance(series, list):
             raise ProblemError(errors)
         self.take_request(parsed["request"])
+        self._note(json.dumps(parsed["request"]).encode())
         for entry in series:
-            self._take(entry, json.dumps(entry).encode())
+            line = json.dumps(entry).encode()
+            self._note(line)
+            self._take(entry, line)
 
     def take_request(self, request: Any) -> None:
         """Take the request. Raises `ProblemError` if it is not valid."""
@@ -86,7 +99,7 @@ class BatchIntake:
             raise ProblemError([FieldError("/request" + each.pointer, each.detail) for each in mistakes])
         self._request, self._has_request = request, True
 
-    def accept(self, *, idempotency_key: str | None, owner: str) -> AcceptedBatch:
+    def accept(self, *, owner: str) -> AcceptedBatch:
         """Accept the batch, all of which has arrived.
 
         Raises `ProblemError` if the request is wrong or there are no series, and as `BatchQueue.accept`.
@@ -107,7 +120,7 @@ class BatchIntake:
             series=self._series,
             chunks=self._chunks,
             seconds=(self._seconds or _UNKNOWN_SECONDS) * self._series,
-            idempotency_key=idempotency_key,
+            idempotency_key=self._idempotency_key,
             body_digest=self._digest.hexdigest(),
             owner=owner,
         )
@@ -123,11 +136,19 @@ class BatchIntake:
         try:
             series = parse_json(line, self._max_depth)
         except MalformedJsonError as error:
+            self._note(line, is_json=False)
             self._add(Refusal(None, "", str(error)).line())
         except ProblemError as error:
+            self._note(line, is_json=False)
             self._add(Refusal(None, error.errors[0].pointer, error.errors[0].detail).line())
         else:
+            self._note(line)
             self._take(series, line)
+
+    def _note(self, line: bytes, *, is_json: bool = True) -> None:
+        """Remember a line, to compare batches with the same idempotency key."""
+        if self._idempotency_key is not None:
+            self._digest.update((canonical(line) if is_json else line) + b"\n")
 
     def _take(self, series: Any, line: bytes) -> None:
         """Take a series that is proper JSON. line: its text."""

@@ -140,9 +140,13 @@ async def read_lines(
 
 
 def digest(body: bytes) -> str:
-    """Return a hash of what `body` (valid JSON) means: key order, spacing and 1 or 1.0 make no difference."""
-    parsed = json.loads(body, parse_int=float)
-    return hashlib.sha256(json.dumps(parsed, sort_keys=True, separators=(",", ":")).encode()).hexdigest()
+    """Return a hash of what `body` (valid JSON) means."""
+    return hashlib.sha256(canonical(body)).hexdigest()
+
+
+def canonical(text: bytes) -> bytes:
+    """Return the form that all JSON texts of one meaning share: key order, spacing and 1 or 1.0 make no difference."""
+    return json.dumps(json.loads(text, parse_int=float), sort_keys=True, separators=(",", ":")).encode()
 
 
 def _too_large(max_bytes: int) -> ServiceError:

@@ -62,11 +62,15 @@ async def submit_batch(request: Request) -> Response:
     await state.admit(caller)
     settings = state.settings
     intake = BatchIntake(
-        state.batches, state.limits, max_depth=settings.max_json_depth, max_series=settings.max_batch_series
+        state.batches,
+        state.limits,
+        max_depth=settings.max_json_depth,
+        max_series=settings.max_batch_series,
+        idempotency_key=key,
     )
     try:
         await (_take_body if media_type == JSON else _take_lines)(state, request, intake)
-        accepted = await state.in_thread(intake.accept, idempotency_key=key, owner=caller.owner)
+        accepted = await state.in_thread(intake.accept, owner=caller.owner)
     except BaseException:
         await state.in_thread(intake.discard)
         raise

@@ -174,6 +174,23 @@ def test_an_idempotency_key(client: httpx.Client) -> None:
     assert len(client.get("/batches").json()["batches"]) == 1
 
 
+def test_an_idempotency_key_compares_what_bodies_mean(client: httpx.Client) -> None:
+    key, one = {"Idempotency-Key": "once"}, well("a")
+    first = send(client, one, **key).json()["id"]
+    spaced = "\n\n".join(json.dumps(dict(reversed(entry.items())), indent=None) for entry in (REQUEST, one))
+    body = {"series": [one], "request": REQUEST}
+    for content, media_type in (
+        (spaced, LINES["Content-Type"]),
+        (json.dumps(body), "application/json"),
+        (json.dumps(body, indent=2), "application/json"),
+    ):
+        again = client.post("/batches", content=content, headers=key | {"Content-Type": media_type})
+        assert again.json()["id"] == first, again.text
+    body["request"] = REQUEST | {"seed": 1}
+    assert client.post("/batches", json=body, headers=key).status_code == 422
+    assert client.post("/batches", content=lines(one) + b"{", headers=key | LINES).status_code == 422
+
+
 @pytest.fixture
 def guarded(queue_settings: WorkerSettings, monkeypatch: pytest.MonkeyPatch) -> Iterator[httpx.Client]:
     monkeypatch.setattr(auth, "_KNOWN_SECONDS", 0.0)
