@@ -13,6 +13,7 @@ from __future__ import annotations
 
 from odefit.asynchronous import AsyncClient, AsyncFit
 from odefit.errors import (
+    ClientClosed,
     FitFailed,
     InvalidRequest,
     Mistake,
@@ -30,6 +31,7 @@ __all__ = [
     "AsyncClient",
     "AsyncFit",
     "Client",
+    "ClientClosed",
     "Event",
     "Fit",
     "FitFailed",

@@ -3,19 +3,17 @@
 from __future__ import annotations
 
 import asyncio
-import time
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncGenerator, AsyncIterator, Mapping
+from contextlib import aclosing
 from types import TracebackType
 from typing import Any, Self
 
 import httpx
 
-from odefit.errors import FitFailed, Json, ServiceUnavailable, error_of, unavailable
-from odefit.events import Event, EventParser
+from odefit.errors import ClientClosed, FitFailed, Json, ServiceUnavailable, error_of, unavailable
+from odefit.events import Event, EventStream
+from odefit.fit_state import FitState
 from odefit.requests import (
-    ENDED,
-    RETRIED,
-    RETRY_PAUSE,
     STREAM_TIMEOUT,
     TIMEOUT,
     WAIT_SECONDS,
@@ -27,6 +25,7 @@ from odefit.requests import (
     submission,
 )
 from odefit.result import Result
+from odefit.retries import RETRY_PAUSE, Attempts
 
 
 class AsyncClient:
@@ -103,26 +102,24 @@ class AsyncClient:
 
     async def request(self, method: str, path: str, **options: Any) -> httpx.Response:
         """Send a request, again while the service is away or busy. Raises `ServiceError` for an error."""
-        deadline = time.monotonic() + self._retry_seconds
+        if self._http.is_closed:
+            raise ClientClosed
+        attempts = Attempts(self.url, self._retry_seconds)
         while True:
-            pause = RETRY_PAUSE
+            failed: httpx.Response | httpx.TransportError
             try:
-                response = await self._http.request(method, path, **options)
-            except httpx.TransportError as transport:
-                error: Exception = unavailable(transport, self.url)
+                failed = response = await self._http.request(method, path, **options)
+            except httpx.TransportError as error:
+                failed = error
             else:
                 if not response.is_error:
                     return response
-                failure = error_of(response)
-                if response.status_code not in RETRIED:
-                    raise failure
-                error, pause = failure, max(RETRY_PAUSE, failure.retry_after or 0.0)
-            if time.monotonic() + pause > deadline:
-                raise error
-            await asyncio.sleep(pause)
+            await asyncio.sleep(attempts.pause_after(failed))
 
-    async def lines(self, path: str, last_event_id: str) -> AsyncIterator[str]:
+    async def lines(self, path: str, last_event_id: str) -> AsyncGenerator[str]:
         """Yield the lines of a stream. Raises `ServiceError`, also when the stream breaks."""
+        if self._http.is_closed:
+            raise ClientClosed
         headers = {"Last-Event-ID": last_event_id} if last_event_id else {}
         try:
             async with self._http.stream("GET", path, headers=headers, timeout=STREAM_TIMEOUT) as response:
@@ -135,43 +132,18 @@ class AsyncClient:
             raise unavailable(error, self.url) from None
 
 
-class AsyncFit:
+class AsyncFit(FitState):
     """As `Fit`, for asyncio."""
 
     def __init__(self, client: AsyncClient, content: Json) -> None:
+        super().__init__(content)
         self._client = client
-        self.content = content
-
-    def __repr__(self) -> str:
-        return f"AsyncFit({self.id!r}, status={self.status!r})"
-
-    @property
-    def id(self) -> str:
-        """The id."""
-        return str(self.content["id"])
-
-    @property
-    def status(self) -> str:
-        """`queued`, `running`, `succeeded`, `failed` or `cancelled`; later versions may add others."""
-        return str(self.content["status"])
-
-    @property
-    def has_ended(self) -> bool:
-        """Whether it has ended."""
-        return self.status in ENDED
-
-    @property
-    def progress(self) -> Json | None:
-        """Stage, step, steps, loss and fraction, if it has started."""
-        return self.content.get("progress")
 
     async def result(self) -> Result:
         """Return the result, asked for if the last answer had none. Raises `FitFailed` if there is none."""
         if "result" not in self.content:
             await self.refresh()
-        if "result" not in self.content:
-            raise FitFailed(self.content)
-        return Result(self.content["result"], (await self.problem())["request"])
+        return self._result((await self.problem())["request"])
 
     async def refresh(self) -> AsyncFit:
         """Ask for the current state."""
@@ -195,21 +167,19 @@ class AsyncFit:
 
     async def events(self) -> AsyncIterator[Event]:
         """Yield the events until the fit ends; resumes where the stream breaks."""
-        last_id, failed_since = "", 0.0
+        stream = EventStream()
         while True:
-            parser = EventParser()
+            lost = None
             try:
-                async for line in self._client.lines(fit_path(self.id, "/events"), last_id):
-                    failed_since = 0.0
-                    if event := parser.feed(line):
-                        last_id = event.id
-                        yield event
-                        if event.is_last:
-                            return
-            except ServiceUnavailable:
-                failed_since = failed_since or time.monotonic()
-                if time.monotonic() - failed_since > 60.0:
-                    raise
+                async with aclosing(self._client.lines(fit_path(self.id, "/events"), stream.last_id)) as lines:
+                    async for line in lines:
+                        if event := stream.feed(line):
+                            yield event
+                            if event.is_last:
+                                return
+            except ServiceUnavailable as error:
+                lost = error
+            stream.broke(lost)
             await asyncio.sleep(RETRY_PAUSE)
 
     async def cancel(self) -> AsyncFit:

@@ -7,6 +7,7 @@ ServiceError
 ├── TooManyRequests       429: the queue is full, or the key's limit is reached
 └── ServiceUnavailable    no answer, 502, 503, 504
 FitFailed                 the fit ended `failed` or `cancelled`
+ClientClosed              the client was closed, so it sends nothing
 """
 
 from __future__ import annotations
@@ -86,6 +87,13 @@ class FitFailed(Exception):
         error = fit.get("error") or {}
         self.code = str(error.get("type", "")).rpartition(":")[2]
         super().__init__(error.get("detail") or f"the fit was {fit['status']}")
+
+
+class ClientClosed(RuntimeError):
+    """The client was closed, so it sends nothing."""
+
+    def __init__(self) -> None:
+        super().__init__("this client is closed; ask inside its `with` block, or make another Client")
 
 
 _KINDS: dict[int, type[ServiceError]] = {

@@ -16,8 +16,6 @@ from odefit.errors import Json
 DEFAULT_URL = "http://127.0.0.1:8000"
 ENDED = frozenset({"succeeded", "failed", "cancelled"})
 WAIT_SECONDS = 30  # that one request waits for a fit
-RETRIED = frozenset({429, 502, 503, 504})
-RETRY_PAUSE = 0.5
 TIMEOUT = httpx.Timeout(WAIT_SECONDS + 15.0, connect=5.0)
 STREAM_TIMEOUT = httpx.Timeout(40.0, connect=5.0)  # a comment comes every 15 s
 

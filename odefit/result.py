@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -20,9 +21,16 @@ class Result(Json):
     ({'k': 0.5}, 1.2)
     """
 
-    def __init__(self, content: Json, request: Json | None = None) -> None:
+    def __init__(self, content: Json, request: Json | Callable[[], Json] | None = None) -> None:
         super().__init__(content)
-        self.request = request
+        self._request = request
+
+    @property
+    def request(self) -> Json | None:
+        """The request with all defaults, asked for when it is first needed."""
+        if callable(self._request):
+            self._request = self._request()
+        return self._request
 
     def values_of(self, part: str) -> dict[str, float]:
         """Return the values of `parameters`, `initial_state` or `derived` by name."""
@@ -87,6 +95,7 @@ class Result(Json):
         """Draw the fit as `odefit fit --plot` does. Needs the whole of odefit, with matplotlib."""
         from odelib.plots.figures import plot_result  # noqa: PLC0415
 
-        if self.request is None:
+        request = self.request
+        if request is None:
             raise ValueError("the request is needed to draw the data; get the fit with Client.get")
-        return plot_result(self.request, dict(self))
+        return plot_result(request, dict(self))

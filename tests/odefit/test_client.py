@@ -15,7 +15,7 @@ import pytest
 
 import odefit.events
 import odefit.result
-from odefit import AsyncClient, Client, FitFailed, InvalidRequest, NotFound, ServiceUnavailable
+from odefit import AsyncClient, Client, ClientClosed, FitFailed, InvalidRequest, NotFound, ServiceUnavailable
 from odefit.requests import plain
 from tests.end_to_end.conftest import Stack, stack  # noqa: F401
 from tests.service.requests import DECAY, REMOVED, changed
@@ -28,7 +28,7 @@ ENDLESS = changed(DECAY, "/stages", [{"kind": "adam", "steps": 10**8, "learning_
 
 @pytest.fixture(scope="module")
 def client(stack: Stack) -> Iterator[Client]:  # noqa: F811
-    with Client(stack.url) as found:
+    with Client(stack.url, retry_seconds=300) as found:  # the first plot waits for the process that draws
         yield found
 
 
@@ -100,7 +100,6 @@ def test_a_cancelled_fit_is_an_exception(client: Client) -> None:
 
 
 def test_simulations_and_systems(client: Client) -> None:
-    client._retry_seconds = 300  # the process for simulations starts first
     [trajectory] = client.simulate(changed(DECAY, "/data/values", REMOVED, "/data/sigma", REMOVED))["trajectories"]
 
     assert trajectory["states"]["x"][0] == 2.0
@@ -110,6 +109,16 @@ def test_simulations_and_systems(client: Client) -> None:
 def test_without_a_service() -> None:
     with Client("http://127.0.0.1:9", retry_seconds=0.1) as nobody, pytest.raises(ServiceUnavailable):
         nobody.systems()
+
+
+def test_a_result_outlives_its_client_and_a_closed_client_says_so(stack: Stack) -> None:  # noqa: F811
+    with Client(stack.url) as closed:
+        fit = closed.fit(DECAY).wait(60)
+
+    assert fit.result.converged
+    for ask in (fit.refresh, fit.result.plot, lambda: next(fit.events()), closed.systems):
+        with pytest.raises(ClientClosed, match="this client is closed"):
+            ask()
 
 
 def test_lists_have_any_length(client: Client) -> None:

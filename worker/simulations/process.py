@@ -164,10 +164,11 @@ def _warm_up() -> None:
     from odelib.problem.request import parse_problem  # noqa: PLC0415
     from odelib.simulation.trajectories import simulate_trajectories  # noqa: PLC0415
 
-    decay = {"states": ["x"], "parameters": ["k"], "equations": {"x": "-k*x"}}
-    data = {"times": [0, 1], "values": {"x": [1, 1]}}
-    request = {"system": decay, "data": data, "parameters": {"k": 1}, "initial_state": {"x": 1}}
-    simulate_trajectories(parse_problem(request, UNLIMITED))
+    parameters = dict.fromkeys(("alpha", "beta", "gamma", "delta"), 1)
+    start = {"prey": 1, "predator": 2}
+    data = {"times": [0], "values": {name: [value] for name, value in start.items()}}
+    request = {"system": "lotka-volterra", "data": data, "parameters": parameters, "initial_state": start}
+    simulate_trajectories(parse_problem(request, UNLIMITED))  # the worker has compiled this system already
 
 
 def _simulate(request: dict[str, Any], watch: Watch) -> bytes:
