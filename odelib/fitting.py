@@ -38,6 +38,7 @@ MIN_REPORT_SECONDS = 5.0
 MAX_IMPROVEMENTS = 5  # times that profiles find a better point before the fit gives up
 _OUTCOMES: dict[StopCode, OutcomeCode] = {  # why the last stage stopped → how the fit ended
     "converged": "converged",
+    "early_stopped": "early_stopped",
     "step_limit": "step_limit",
     "no_progress": "no_progress",
     "solve_failed": "no_progress",

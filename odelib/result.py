@@ -7,7 +7,9 @@ from typing import Annotated, Literal
 from pydantic import BaseModel, ConfigDict, Field
 from typing_extensions import TypeAliasType
 
-OutcomeCode = Literal["converged", "step_limit", "no_progress", "time_limit", "cancelled", "interrupted"]
+OutcomeCode = Literal[
+    "converged", "early_stopped", "step_limit", "no_progress", "time_limit", "cancelled", "interrupted"
+]
 WarningCode = Literal[
     "at_bound",
     "not_converged",
@@ -29,6 +31,7 @@ WarningCode = Literal[
 
 OUTCOMES: dict[OutcomeCode, str] = {
     "converged": "the fit reached an optimum: any further gain is negligible compared with the noise",
+    "early_stopped": "the training of the networks ended where it describes the held-out data best",
     "step_limit": "the last stage used all its steps before the fit reached an optimum; allow more steps, or start "
     "another fit from this result",
     "no_progress": "the optimiser found no better point, although the fit has not reached an optimum; try tighter "

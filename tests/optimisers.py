@@ -9,6 +9,7 @@ STAGES: list[dict[str, Any]] = [
     {"kind": "least_squares", "steps": 60},
     {"kind": "multiple_shooting", "steps": 60},
     {"kind": "multi_start", "starts": 5, "steps": 60},
+    {"kind": "training", "steps": 60},
 ]
 # For each, how many cycles of the seasons (`tests.failures.requests.seasons`) keep it busy for some seconds and many
 # steps, so that it can be killed on the way.
@@ -17,5 +18,6 @@ SLOW: dict[str, tuple[float, dict[str, Any]]] = {
     "lbfgsb": (1200, {"kind": "lbfgsb"}),
     "least_squares": (3000, {"kind": "least_squares"}),
     "multiple_shooting": (2000, {"kind": "multiple_shooting"}),
+    "training": (2000, {"kind": "training"}),
     "multi_start": (100, {"kind": "multi_start", "starts": 6}),
 }

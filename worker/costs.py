@@ -24,7 +24,8 @@ _STEPS_OF_A_FIT = 30
 def estimated_seconds(problem: FitProblem) -> float:
     """Return how long a fit will probably take."""
     system = problem.resolved_system
-    unknowns = len(system.parameters) + len(system.states)
+    weights = sum(network.weight_count for network in system.networks.values())
+    unknowns = len(system.parameters) + len(system.states) + weights
     times = sum(len(series.times) for series in problem.series)
     gradient = _PER_SERIES * len(problem.series) + _PER_VALUE * times * len(system.states) * (1 + unknowns)
     if problem.solver.engine == "torchdiffeq":

@@ -6,6 +6,7 @@ import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from functools import cached_property
 
 import numpy as np
 import torch
@@ -115,6 +116,36 @@ class Objective:
             limits=limits,
         )
         self.regularisation = Regularisation(problem, unknowns)
+        self._device, self._noise, self._atol, self._rtol = device, request.noise, solver.atol, solver.rtol
+
+    @cached_property
+    def _held_out(self) -> tuple[Trajectories, Measurements]:
+        """The trajectories of the held-out data, and their loss."""
+        of_slices = self.held_out, self.unknowns, self.layer, self.columns, self.protocols, self._device
+        return Trajectories(*of_slices), Measurements(self.held_out, self._noise, rtol=self._rtol, atol=self._atol)
+
+    def held_out_loss(self, at: Evaluation) -> float:
+        """The loss of the held-out data at a point, by the noise scales there; infinite where it has no value."""
+        trajectories, measurements = self._held_out
+        try:
+            with torch.no_grad():
+                parameters, initial_states = self.unknowns.values(at.coordinates)
+                states = trajectories.states(parameters, initial_states)
+                model = trajectories.observe(states, parameters)
+        except SolveError:
+            return math.inf
+        loss, _ = measurements.loss(model, self.model_output(at.coordinates, at.states).scales)
+        return loss if math.isfinite(loss) else math.inf
+
+    @contextmanager
+    def weight_decay(self, at_least: float) -> Iterator[None]:
+        """Inside, the l2 of the weights of networks is at least so large."""
+        own = self.unknowns.weight_decay
+        self.unknowns.weight_decay = np.where(self.unknowns.is_weight, np.maximum(own, at_least), own)
+        try:
+            yield
+        finally:
+            self.unknowns.weight_decay = own
 
     @contextmanager
     def step_limit(self, limit: int) -> Iterator[None]:

@@ -26,15 +26,19 @@ class RegularisationTerms:
 class Regularisation:
     """The penalty l1·Σ|x − x₀| + l2·Σ(x − x₀)², the decay of weights, and the priors, in the caller's units.
 
-    is_empty: there is neither. Fixed unknowns contribute constants.
+    Fixed unknowns contribute constants.
     """
 
     def __init__(self, problem: ResolvedProblem, unknowns: Unknowns) -> None:
         self._unknowns = unknowns
         self._set_penalty(problem.request.penalty)
         self._set_priors()
-        has_terms = problem.request.penalty is not None or bool(np.any(unknowns.weight_decay))
-        self.is_empty = not has_terms and not any(e.prior for e in unknowns.entries.values())
+        self._has_terms = problem.request.penalty is not None or any(e.prior for e in unknowns.entries.values())
+
+    @property
+    def is_empty(self) -> bool:
+        """Whether nothing is added to the loss."""
+        return not self._has_terms and not np.any(self._unknowns.weight_decay)
 
     def _set_penalty(self, penalty: Penalty | None) -> None:
         unknowns = self._unknowns

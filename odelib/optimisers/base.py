@@ -6,7 +6,7 @@ from typing import ClassVar, Literal, Protocol
 
 from odelib.optimisers.evaluator import Evaluator
 
-StopCode = Literal["converged", "step_limit", "no_progress", "solve_failed", "finished", "too_large"]
+StopCode = Literal["converged", "step_limit", "no_progress", "solve_failed", "finished", "too_large", "early_stopped"]
 
 STOP_MESSAGES: dict[StopCode, str] = {
     "converged": "the stage reached an optimum: any further gain is negligible compared with the noise",
@@ -14,6 +14,7 @@ STOP_MESSAGES: dict[StopCode, str] = {
     "no_progress": "the stage found no better point in the directions it tried, although it has not reached an optimum",
     "finished": "the stage is complete; the stages after it continue from the best point",
     "too_large": "the problem is too large for this stage; the stages after it continue from where it started",
+    "early_stopped": "the held-out data are described best at this point: from there on the networks follow the noise",
     "solve_failed": "the equations could not be solved at any of the points that the stage tried",
 }
 

@@ -89,6 +89,22 @@ class Evaluator:
         """
         return _Nested(self, unknowns or self.unknowns)
 
+    def apart(self, on_step: Callable[[dict[str, Any] | None], None]) -> Evaluator:
+        """An evaluator for work on another loss: what it evaluates counts here, but is never the best point here.
+
+        on_step: called after each of its steps, with what was passed to it.
+        """
+        return _Apart(self, on_step)
+
+    @property
+    def latest(self) -> Evaluation:
+        """The evaluation that was made last."""
+        return self._latest
+
+    def adopt(self, evaluation: Evaluation) -> None:
+        """Take a point as the best one, although its loss may be higher: one that describes held-out data better."""
+        self.best = self._latest = evaluation
+
     def evaluate(self, coordinates: Reals) -> Evaluation:
         """Loss and gradient at a point within the bounds, (count,). Raises `TrialFailed` and `StopRequested`."""
         if np.array_equal(coordinates, self._latest.coordinates):
@@ -176,3 +192,19 @@ class _Nested(Evaluator):
     def _keep(self, evaluation: Evaluation) -> Evaluation:
         self._outer._keep(evaluation)
         return super()._keep(evaluation)
+
+
+class _Apart(_Nested):
+    """See `Evaluator.apart`."""
+
+    def __init__(self, outer: Evaluator, on_step: Callable[[dict[str, Any] | None], None]) -> None:
+        super().__init__(outer, outer.unknowns)
+        self._on_step = on_step
+
+    def step(self, optimiser_state: dict[str, Any] | None = None) -> None:
+        """See `Evaluator.step`."""
+        self.counts.steps += 1
+        self._on_step(optimiser_state)
+
+    def _keep(self, evaluation: Evaluation) -> Evaluation:
+        return Evaluator._keep(self, evaluation)

@@ -82,11 +82,25 @@ class Accuracy:
 
 
 def levenberg_marquardt(
-    evaluator: Evaluator, at: Evaluation, gauss_newton: GaussNewton, *, steps: int, accuracy: Accuracy | None = None
+    evaluator: Evaluator,
+    at: Evaluation,
+    gauss_newton: GaussNewton,
+    *,
+    steps: int,
+    accuracy: Accuracy | None = None,
+    first_damping: float | None = None,
 ) -> EndPoint:
-    """Minimise the loss from a point, in at most so many accepted steps. accuracy: see `minimise`."""
+    """Minimise the loss from a point, in at most so many accepted steps. accuracy, first_damping: see `minimise`."""
     objective, start = evaluator.objective, (at, gauss_newton)
-    minimisation = minimise(objective, evaluator.unknowns, start, steps, accuracy=accuracy, on_step=evaluator.step)
+    minimisation = minimise(
+        objective,
+        evaluator.unknowns,
+        start,
+        steps,
+        accuracy=accuracy,
+        first_damping=first_damping,
+        on_step=evaluator.step,
+    )
     try:
         point = next(minimisation)
         while True:
@@ -102,17 +116,19 @@ def minimise(
     steps: int,
     *,
     accuracy: Accuracy | None = None,
+    first_damping: float | None = None,
     on_step: Callable[[], None] = lambda: None,
 ) -> Minimisation:
     """Minimise the loss from a point: yield points to linearise, be sent what comes of each, return where it ends.
 
     unknowns: those of the objective, with the bounds that hold. accuracy: when it may stop without trying for more; if
-    None, it stops after small gains. on_step: called after each accepted step.
+    None, it stops after small gains. first_damping: a curvature, by default a part of the largest. on_step: called
+    after each accepted step.
     """
     at, gauss_newton = start
     scales = unknowns.magnitudes(at.coordinates)
     model = _LocalModel(unknowns, at, gauss_newton, scales)
-    damping = _Damping(FIRST_DAMPING * model.largest_curvature)
+    damping = _Damping(FIRST_DAMPING * model.largest_curvature if first_damping is None else first_damping)
     small_gains, losses = 0, [at.loss]
     for _ in range(steps):
         if accuracy and _is_accurate(objective, unknowns, (at, gauss_newton), losses, accuracy):

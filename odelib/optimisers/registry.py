@@ -8,6 +8,7 @@ from odelib.optimisers.lbfgsb import Lbfgsb
 from odelib.optimisers.least_squares import LeastSquares
 from odelib.optimisers.multi_start import MultiStart
 from odelib.optimisers.multiple_shooting.optimiser import MultipleShooting
+from odelib.optimisers.training import Training
 from odelib.problem.stages import (
     AdamStage,
     AnyStage,
@@ -15,6 +16,7 @@ from odelib.problem.stages import (
     LeastSquaresStage,
     MultipleShootingStage,
     MultiStartStage,
+    TrainingStage,
 )
 
 
@@ -31,3 +33,5 @@ def build_optimiser(settings: AnyStage, seed: int) -> Optimiser:
             return MultipleShooting(settings)
         case MultiStartStage():
             return MultiStart(settings, seed)
+        case TrainingStage():
+            return Training(settings)

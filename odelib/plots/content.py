@@ -8,6 +8,7 @@ from typing import TypeVar
 
 from odelib.plots.input_lines import Line, input_lines
 from odelib.plots.time_series import DATA_COLOUR, Curve, Points, experiment_colours
+from odelib.problem.data_split import SeriesSlice, split_series
 from odelib.problem.predictions import Prediction
 from odelib.problem.request import FitProblem
 from odelib.problem.series import MeasuredSeries
@@ -101,7 +102,7 @@ def _series_section(
     """The section of the measured series; continuing: the predictions that start from the fitted initial state."""
     styles = _styles(problem.series)
     curves, points, residuals = [], [], []
-    fitted = {trajectory.name: len(trajectory.times) for trajectory in result.trajectories}
+    fitted, left_out = ({each.name: each for each in slices} for slices in split_series(problem))
     for trajectory in result.trajectories:
         style, dense = styles[trajectory.name], _with_measured_times(trajectory)
         instants = instants_label(style.series.doses, style.series.changes)
@@ -109,12 +110,12 @@ def _series_section(
         inputs = input_lines(trajectory.dense, problem.inputs | style.series.inputs, changed)
         label = instants and style.label(instants)
         curves.append(dense_curve(style.fit_label, dense, style.curve_colour, label, inputs))
-        points.append(_measurements(style, slice(len(trajectory.times))))
+        points.append(_measurements(style, fitted[trajectory.name]))
         measured = {name: column for name, column in trajectory.residuals.items() if set(column) != {None}}
         residuals.append(Points(style.label("data"), trajectory.times, measured, colour=style.data_colour))
     for held_out in result.hold_out or []:
         style = styles[held_out.name]
-        points.append(_measurements(style, slice(fitted.get(held_out.name, 0), None), held_out=True))
+        points.append(_measurements(style, left_out[held_out.name], held_out=True))
         if held_out.error is None:
             label = style.label("held out") if held_out.name in fitted else style.fit_label
             curves.append(_prediction_curve(held_out, label, style.curve_colour))
@@ -175,15 +176,13 @@ def _styles(series: Sequence[MeasuredSeries]) -> dict[str, _SeriesStyle]:
     }
 
 
-def _measurements(style: _SeriesStyle, rows: slice, *, held_out: bool = False) -> Points:
-    """The measurements of a series in some of its rows."""
-    series = style.series
-    sigma = {n: s if isinstance(s, list) else [s] * len(series.times) for n, s in series.sigma.items()}
+def _measurements(style: _SeriesStyle, measured: SeriesSlice, *, held_out: bool = False) -> Points:
+    """The measurements of a series that are fitted, or held out."""
     return Points(
         style.label("held-out data" if held_out else "data"),
-        series.times[rows],
-        {name: column[rows] for name, column in series.values.items()},
-        {name: column[rows] for name, column in sigma.items()},
+        measured.times,
+        measured.values,
+        measured.sigma,
         hollow=held_out,
         colour=style.data_colour,
     )

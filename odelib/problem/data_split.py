@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
+from odelib.problem.hold_out import held_out_places
 from odelib.problem.request import FitProblem
 from odelib.problem.series import MeasuredSeries, Measurements
 
@@ -60,6 +61,8 @@ def split_series(problem: FitProblem) -> tuple[list[SeriesSlice], list[SeriesSli
     hold_out = problem.hold_out
     if hold_out is None:
         return series, []
+    if hold_out.every is not None:
+        return _split_every(series, hold_out.every)
     if hold_out.after is None:
         names = set(hold_out.experiments or [])
         return [each for each in series if each.name not in names], [each for each in series if each.name in names]
@@ -73,4 +76,14 @@ def split_series(problem: FitProblem) -> tuple[list[SeriesSlice], list[SeriesSli
         fitted.append(before)
         if after.times:
             held_out.append(after)
+    return fitted, held_out
+
+
+def _split_every(series: Sequence[SeriesSlice], every: int) -> tuple[list[SeriesSlice], list[SeriesSlice]]:
+    fitted, held_out = [], []
+    for each in series:
+        places = held_out_places(len(each.times), every)
+        fitted.append(each.select([i for i in range(len(each.times)) if i not in places]))
+        if places:
+            held_out.append(each.select(places))
     return fitted, held_out

@@ -13,20 +13,25 @@ from odelib.problem.stages import (
     LeastSquaresStage,
     MultipleShootingStage,
     MultiStartStage,
+    TrainingStage,
 )
 
 FIRST_STEPS = 50  # of least squares from the guess; a fit that needs more of them is better begun by multiple shooting
 DOUBTFUL_STARTS, DOUBTFUL_STEPS = 10, 50  # of the several starts that run only if the first result is doubtful
 
 
-def default_plan(starts: int | None) -> list[AnyStage]:
+def default_plan(starts: int | None, *, has_networks: bool = False) -> list[AnyStage]:
     """Return the stages of a request that names none: the cheap ones first, those of the article last.
+
+    Networks are trained: every other stage would follow the noise to the end.
 
     Least squares from the guess costs a small part of multiple shooting, which has the initial states of all segments
     among its variables, and so needs the derivatives by all states. It runs only where the first result is doubtful.
 
     starts: how many the request asks for; if None, several starts are run only if the first result is doubtful.
     """
+    if has_networks:
+        return [TrainingStage(kind="training")]
     several = (
         MultiStartStage(kind="multi_start", starts=starts)
         if starts

@@ -30,7 +30,7 @@ from odelib.problem.checks.sizes import too_large
 from odelib.problem.checks.system import DeclaredNames, well_formed_definition
 from odelib.problem.expressions.parser import Expression
 from odelib.problem.fields import Count, Key, Omittable, PositiveNumber, Quantity, Request, Text, Whole
-from odelib.problem.hold_out import HoldOut
+from odelib.problem.hold_out import HoldOut, default_hold_out
 from odelib.problem.inputs import Inputs
 from odelib.problem.limits import Limits
 from odelib.problem.networks import NetworkSettings
@@ -118,7 +118,9 @@ class FitProblem(Request):
         Field(
             min_length=1,
             description="Optimisers to run, in order; chosen by the service if omitted.",
-            default_factory=lambda fields: default_plan(fields.get("starts")),
+            default_factory=lambda fields: default_plan(
+                fields.get("starts"), has_networks=bool(getattr(fields.get("system"), "networks", None))
+            ),
         ),
     ]
     solver: Annotated[Solver, Field(description="How trajectories are computed.")] = Solver()
@@ -131,8 +133,13 @@ class FitProblem(Request):
         ),
     ] = "none"
     hold_out: Annotated[
-        Omittable[HoldOut], Field(description="Data that are left out of the fit and used to score it.")
-    ] = None
+        Omittable[HoldOut],
+        Field(
+            description="Data that are left out of the fit and used to score it; the stage `training` ends by them, "
+            "and has some held out if this is omitted.",
+            default_factory=default_hold_out,
+        ),
+    ]
     seed: Annotated[Whole, Field(description="Seed of all random choices.")] = 0
     time_limit_seconds: Annotated[
         PositiveNumber, Field(le=31_536_000, description="Limit on the running time, over all attempts.")

@@ -72,5 +72,12 @@ class MultiStartStage(Request):
     ] = "always"
 
 
-AnyStage = AdamStage | LbfgsbStage | LeastSquaresStage | MultipleShootingStage | MultiStartStage
+class TrainingStage(Request):
+    """Trains networks: segments of the data first, then the whole series, stopped early by the held-out data."""
+
+    kind: Literal["training"]
+    steps: Annotated[Count, Field(description="Maximum number of steps.")] = 500
+
+
+AnyStage = AdamStage | LbfgsbStage | LeastSquaresStage | MultipleShootingStage | MultiStartStage | TrainingStage
 Stage = TypeAliasType("Stage", Annotated[AnyStage, Field(discriminator="kind")])

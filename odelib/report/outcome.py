@@ -18,7 +18,10 @@ def outcome_of(best: BestPoint, code: OutcomeCode) -> Outcome:
             "estimated noise is as small as the solver's error; give `sigma`, or fit fewer unknowns"
         )
         return Outcome(code="no_progress", message=message)
-    return Outcome(code=code, message=OUTCOMES[code])
+    message = OUTCOMES[code]
+    if code == "early_stopped" and best.problem.hold_out is not None:
+        message += f" ({best.problem.hold_out.describe()})"
+    return Outcome(code=code, message=message)
 
 
 def collapsed_observables(best: BestPoint) -> list[str]:

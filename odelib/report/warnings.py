@@ -323,8 +323,8 @@ def open_interval(findings: Findings) -> Iterator[FitWarning]:
 
 
 def not_converged(findings: Findings) -> Iterator[FitWarning]:
-    """An outcome other than `converged`."""
-    if findings.outcome.code != "converged":
+    """An outcome other than `converged`, or `early_stopped`, which is how training is meant to end."""
+    if findings.outcome.code not in ("converged", "early_stopped"):
         yield FitWarning(code="not_converged", message=findings.outcome.message)
 
 

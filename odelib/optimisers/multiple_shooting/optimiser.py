@@ -39,6 +39,7 @@ MAX_ENTRY = 1e100  # of residuals, gaps and derivatives, whose squares would soo
 UNIT = 0.05  # of the spread of an observable or state: its residuals and gaps count in this unit
 GAP_WEIGHTS = (1e-2, 1.0, 1e2, 1e4, 1e6, 1e8)  # of squared gaps relative to squared residuals, one after the other
 HUBER_THRESHOLD = 3.0
+WEIGHT_DECAY = 0.3  # times a weight of a network is a residual: its size is 1, and a unit of residuals is no noise
 FIRST_DAMPING, MAX_REJECTED = 1e-2, 12
 FINAL_STEPS = 50  # of least squares from the end
 SETTLED = 1e-3  # relative: the next gap weight follows when a step lowers the sum of squares by less
@@ -223,7 +224,11 @@ class ShootingSolver:
             if index is not None:
                 before = self._segments.inner_index[b - 1]
                 of_gaps.add_gap(gaps[index], end_jacobian[index], self._gap_units, index, before)
-        residual_loss = sum(float(residual @ residual) for residual in residuals.values())
+        decay = np.where(self._evaluator.unknowns.is_weight, WEIGHT_DECAY, 0.0)
+        decayed = decay * variables[: self._count]
+        if self._evaluator.unknowns.is_weight.any():
+            of_residuals.add_residuals(decayed, np.diag(decay), None)
+        residual_loss = sum(float(residual @ residual) for residual in (*residuals.values(), decayed))
         return _Linearisation(residual_loss, float(np.square(gaps).sum()), of_residuals, of_gaps)
 
     def _in_units(self, found: Linearisation) -> tuple[dict[str, Reals], dict[str, Reals]]:

@@ -7,6 +7,7 @@ from typing import Any
 
 from odelib.problem.checks.raw import MistakeReport, as_list, as_number, as_object, listed
 from odelib.problem.checks.series import located_series
+from odelib.problem.hold_out import held_out_places
 from odelib.problem.pointers import join
 
 
@@ -15,8 +16,10 @@ def check_hold_out(raw: Mapping[str, Any], report: MistakeReport) -> None:
     hold_out = raw.get("hold_out")
     if not isinstance(hold_out, Mapping):
         return
-    if ("after" in hold_out) == ("experiments" in hold_out):
-        report.add("/hold_out", "give exactly one of 'after' and 'experiments'")
+    if sum(name in hold_out for name in ("after", "experiments", "every")) != 1:
+        report.add("/hold_out", "give exactly one of 'after', 'experiments' and 'every'")
+    elif "every" in hold_out:
+        _every(hold_out["every"], raw, report)
     elif "after" in hold_out:
         _after(hold_out["after"], raw, report)
     else:
@@ -39,6 +42,12 @@ def _after(after: Any, raw: Mapping[str, Any], report: MistakeReport) -> None:
         report.add("/hold_out/after", f"all measurements are later than {limit!r}, so none is left to fit")
     elif fitted and not held_out:
         report.add("/hold_out/after", f"no measurement is later than {limit!r}, so none is held out")
+
+
+def _every(every: Any, raw: Mapping[str, Any], report: MistakeReport) -> None:
+    counts = [len(as_list(fields.get("times"))) for _, fields in located_series(raw)]
+    if counts and isinstance(every, int) and every >= 2 and not any(held_out_places(n, every) for n in counts):
+        report.add("/hold_out/every", f"no series is long enough for every {every}-th of its times to be held out")
 
 
 def _experiments(names: Any, raw: Mapping[str, Any], report: MistakeReport) -> None:

@@ -79,6 +79,17 @@ def test_held_out_data_are_rings_with_a_dashed_curve() -> None:
     assert line(prey, "held out") == ([1.0], [1.0])
 
 
+def test_scattered_held_out_data_are_rings_at_their_times() -> None:
+    asked, found = request(hold_out={"every": 3}), result()
+    [trajectory] = found["trajectories"]
+    trajectory["times"] = [TIMES[0], TIMES[2]]
+    trajectory["residuals"] = {name: [column[0], column[2]] for name, column in trajectory["residuals"].items()}
+    found["hold_out"] = [prediction("hares", [TIMES[1]])]
+    prey = panel(plot_result(asked, found), "prey")
+    assert line(prey, "data")[0] == [TIMES[0], TIMES[2]]
+    assert line(prey, "held-out data")[0] == [TIMES[1]]
+
+
 def test_a_held_out_experiment_shares_the_panels_of_the_others() -> None:
     asked, found = experiments(2)
     asked["hold_out"] = {"experiments": ["plot 1"]}

@@ -1,0 +1,167 @@
+"""Training of networks: segments first, then the whole series under less and less weight decay.
+
+Over the whole series an untrained network is far from the data, and the loss has many local minima. Multiple shooting
+trains it on short segments that start from the data, and closes the gaps between them (see `multiple_shooting`). From
+there Levenberg–Marquardt follows the regularisation path: the minimum of loss + λ·Σw² for one smaller weight decay λ
+after the other. The held-out data choose the point on it. That is early stopping, but by how large the weights may be
+rather than by the number of steps, which would depend on the optimiser.
+
+Held-out data are few, and their loss is flat near its minimum, so that they choose a λ too large by a factor of 10 as
+often as not. Inputs and outputs are scaled so that weights have the size 1, which bounds λ: points under a decay that
+says more about the weights than N(0, 1) does are passed, but not kept.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Any, ClassVar
+
+import numpy as np
+
+from odelib.arrays import Reals
+from odelib.objective.objective import Evaluation
+from odelib.optimisers.base import StopCode
+from odelib.optimisers.convergence import is_already_converged
+from odelib.optimisers.evaluator import Evaluator, TrialFailed
+from odelib.optimisers.least_squares import Accuracy, levenberg_marquardt
+from odelib.optimisers.multiple_shooting.optimiser import ShootingSolver
+from odelib.problem.stages import TrainingStage
+
+SHOOTING_STEPS = 60
+FIRST_DECAY, LAST_DECAY = 1e-3, 1e-10  # λ, of the variance of the data; multiple shooting ends at about the first
+DECAY_FACTOR = 10**-0.5  # from one λ to the next
+MAX_DECAY = 0.3  # λ of a point that is kept, of the variance of the noise
+STEPS_PER_DECAY = 15
+NEGLIGIBLE, SLOW = 1e-4, 1e-3  # of the loss: gains that are not worth a step on the path
+PATIENCE, WORSE = 3, 1.05  # how many λ may have a held-out loss so many times the lowest before the path ends
+
+
+class Training:
+    """Training with the settings of a request's stage."""
+
+    kind: ClassVar[str] = "training"
+
+    def __init__(self, settings: TrainingStage) -> None:
+        self.steps = settings.steps
+
+    def run(self, evaluator: Evaluator) -> StopCode:
+        """See `Optimiser.run`. Its state is that of multiple shooting, or the place on the path; see `_Path`."""
+        state = evaluator.optimiser_state or {}
+        if "path" in state:
+            return _Path(evaluator, self.steps, state["path"]).follow()
+        best = evaluator.best
+        start = _shoot(evaluator, self.steps, state.get("shooting")) or best
+        if not evaluator.objective.held_out or not evaluator.unknowns.is_weight.any():
+            return _minimise(evaluator, start, self.steps)
+        held_out = evaluator.objective.held_out_loss(best)
+        at = {"index": 0, "worse": 0, "held_out": held_out if math.isfinite(held_out) else None}
+        return _Path(evaluator, self.steps, {**at, "coordinates": start.coordinates.tolist()}).follow()
+
+
+def _shoot(evaluator: Evaluator, steps: int, saved: dict[str, Any] | None) -> Evaluation | None:
+    """Multiple shooting from the best point; None where it fails."""
+    apart = evaluator.apart(lambda state: evaluator.step({"shooting": state}))
+    solver = ShootingSolver(apart, evaluator.best.coordinates, np.inf)
+    return solver.run(min(SHOOTING_STEPS, steps) - evaluator.counts.steps, saved)
+
+
+def _minimise(evaluator: Evaluator, start: Evaluation, steps: int) -> StopCode:
+    """Minimise the loss itself, where nothing is held out that could end the training."""
+    try:
+        at, gauss_newton = evaluator.linearise(start.coordinates)
+    except TrialFailed:
+        return "solve_failed"
+    return levenberg_marquardt(evaluator, at, gauss_newton, steps=steps - evaluator.counts.steps).code
+
+
+class _Path:
+    """The minima under one weight decay after the other.
+
+    state: the index of the weight decay, the coordinates, the lowest held-out loss so far (None if infinite), and how
+    many weight decays since had a higher one.
+    """
+
+    def __init__(self, evaluator: Evaluator, steps: int, state: dict[str, Any]) -> None:
+        self._evaluator, self._objective = evaluator, evaluator.objective
+        self._steps, self._state = steps, state
+        self._own_decay = float(evaluator.unknowns.weight_decay[evaluator.unknowns.is_weight].min())
+        self._data_variance = self._spread_of_data() / max(self._objective.measurements.observations, 1)
+
+    def _spread_of_data(self) -> float:
+        """What the data add to the loss where the model is their mean."""
+        best = self._evaluator.best
+        output = self._objective.model_output(best.coordinates, best.states)
+        return 2 * self._objective.measurements.loss_of_spread(output.model, output.scales) or best.loss or 1.0
+
+    def follow(self) -> StopCode:
+        """Go along the path until the held-out data are described worse and worse; return why it ended."""
+        code: StopCode = "finished"
+        while not self._is_at_end():
+            end = self._minimise(np.array(self._state["coordinates"]))
+            if end is None:
+                code = "solve_failed"
+                break
+            self._judge(end)
+            if self._evaluator.counts.steps >= self._steps:
+                code = "step_limit"
+                break
+        if is_already_converged(self._objective, self._evaluator.best):
+            return "converged"
+        return "early_stopped" if code == "finished" else code
+
+    def _is_at_end(self) -> bool:
+        index = self._state["index"]
+        is_least = self._decay(index) < LAST_DECAY * self._data_variance or (
+            index > 0 and self._decay(index - 1) <= self._own_decay
+        )
+        return is_least or self._state["worse"] >= PATIENCE
+
+    def _decay(self, index: int) -> float:
+        return float(FIRST_DECAY * self._data_variance * DECAY_FACTOR**index)
+
+    def _minimise(self, start: Reals) -> Evaluation | None:
+        """The minimum under the current weight decay, roughly; evaluated without it. None if it cannot be solved."""
+        decay = self._decay(self._state["index"])
+        apart = self._evaluator.apart(lambda _: self._step(apart.latest))
+        steps = min(STEPS_PER_DECAY, self._steps - self._evaluator.counts.steps)
+        try:
+            with self._objective.weight_decay(decay):
+                at, gauss_newton = apart.linearise(start)
+                # the damping is no stronger than the decay, in whose directions it would hardly move otherwise
+                end = levenberg_marquardt(
+                    apart,
+                    at,
+                    gauss_newton,
+                    steps=steps,
+                    accuracy=Accuracy(negligible=NEGLIGIBLE * abs(at.loss), slow=SLOW * abs(at.loss)),
+                    first_damping=decay,
+                )
+            return self._evaluator.apart(lambda _: None).evaluate(end.evaluation.coordinates)
+        except TrialFailed:
+            return None
+
+    def _step(self, at: Evaluation) -> None:
+        """Count a step; another attempt continues from where it led."""
+        self._evaluator.step({"path": {**self._state, "coordinates": at.coordinates.tolist()}})
+
+    def _judge(self, end: Evaluation) -> None:
+        """Keep the point if it describes the held-out data best so far, and go on to the next weight decay."""
+        decay, lowest = self._decay(self._state["index"]), self._state["held_out"]
+        self._state = {
+            **self._state,
+            "coordinates": end.coordinates.tolist(),
+            "index": self._state["index"] + 1,
+        }
+        if decay > max(MAX_DECAY * self._noise_variance(end), self._own_decay):
+            return
+        loss = self._objective.held_out_loss(end)
+        if math.isfinite(loss) and (lowest is None or loss <= lowest):
+            self._evaluator.adopt(end)
+            self._state |= {"held_out": loss, "worse": 0}
+        elif lowest is not None and loss - lowest > (WORSE - 1) * abs(lowest):
+            self._state["worse"] += 1
+
+    def _noise_variance(self, at: Evaluation) -> float:
+        """What a measurement adds to the loss at a point; ½ under a likelihood."""
+        measurements = self._objective.measurements
+        return 0.5 if measurements.is_likelihood else at.loss / max(measurements.observations, 1)
