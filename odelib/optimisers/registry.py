@@ -22,16 +22,18 @@ from odelib.problem.stages import (
 
 def build_optimiser(settings: AnyStage, seed: int) -> Optimiser:
     """Return the optimiser of a stage. seed: the request's, for optimisers that draw random numbers."""
+    optimiser: Optimiser
     match settings:
         case AdamStage():
-            return Adam(settings)
+            optimiser = Adam(settings)
         case LbfgsbStage():
-            return Lbfgsb(settings)
+            optimiser = Lbfgsb(settings)
         case LeastSquaresStage():
-            return LeastSquares(settings)
+            optimiser = LeastSquares(settings)
         case MultipleShootingStage():
-            return MultipleShooting(settings)
+            optimiser = MultipleShooting(settings)
         case MultiStartStage():
-            return MultiStart(settings, seed)
+            optimiser = MultiStart(settings, seed)
         case TrainingStage():
-            return Training(settings)
+            optimiser = Training(settings)
+    return optimiser
