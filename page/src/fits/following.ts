@@ -5,7 +5,7 @@ import * as client from "../api/client";
 import { follow } from "../api/events";
 import type { Fit, FitRequest, Progress } from "../api/types";
 import { latest } from "../request/latest";
-import { simulationOf, type Point } from "../request/simulation";
+import { simulationOf, spelledOut, type Point } from "../request/simulation";
 import type { Curve } from "../plots/timePanels";
 
 export interface FollowedFit {
@@ -52,20 +52,27 @@ async function run(id: string, followed: FollowedFit, stop: AbortSignal): Promis
   const [fit, request] = await Promise.all([client.readFit(id, stop), client.requestOf(id, stop)]);
   followed.request.value = request;
   followed.fit.value = fit;
+  const simulated = await spelledOut(request, () => client.systems(stop));
   const preview = latest<Point, Curve[]>(
-    async (point, signal) => curvesOf(await client.simulate(simulationOf(request, point), signal)),
+    async (point, signal) => curvesOf(await client.simulate(simulationOf(simulated, point), signal)),
     (curves) => (followed.curves.value = curves),
     () => undefined, // the fit goes on, and its next point may be one that can be solved
   );
   stop.addEventListener("abort", preview.stop);
-  if (!hasEnded(fit)) preview.run({});
+  const isLive = !hasEnded(fit) && !hasNetworks(request);
+  if (isLive) preview.run({});
   for await (const event of follow(id, stop)) {
     if (event.kind === "finished") break;
     note(followed, event.data);
-    if (!hasEnded(fit)) preview.run(pointOf(event.data));
+    if (isLive) preview.run(pointOf(event.data));
   }
   preview.stop();
   if (!hasEnded(fit)) followed.fit.value = await client.readFit(id, stop);
+}
+
+/** Whether a model has networks: the weights of a running fit are not known here, so there is no curve until its end. */
+export function hasNetworks(request: FitRequest): boolean {
+  return typeof request.system === "object" && Object.keys(request.system.networks ?? {}).length > 0;
 }
 
 function note(followed: FollowedFit, progress: Progress): void {

@@ -26,7 +26,7 @@ interface Props {
   x: Axis;
   y: Axis;
   height?: number;
-  /** Equal units on both axes are not needed; a square panel suits a phase plane. */
+  /** As high as wide, which suits a phase plane. */
   square?: boolean;
   /** Called while the right end of the axis is dragged, with the new end, and once more when it is let go. */
   onExtend?: (end: number, isDone: boolean) => void;
@@ -57,8 +57,8 @@ function Drawing(props: Props & { width: number; height: number }) {
   const bottom = props.x.hidden ? 8 : BOTTOM;
   const xDomain = props.x.domain ?? padded(domainOf(layers, "x") ?? [0, 1], props.square ? 0.05 : 0.015);
   const yDomain = props.y.domain ?? padded(domainOf(layers, "y") ?? [0, 1], 0.06);
-  const x = scale(positive(xDomain, props.x.log), [LEFT, width - RIGHT], props.x.log, Math.max(2, (width - LEFT) / 90));
-  const y = scale(positive(yDomain, props.y.log), [height - bottom, TOP], props.y.log, Math.max(2, height / 55));
+  const x = scale(positive(xDomain, props.x.log), [LEFT, width - RIGHT], props.x.log, Math.max(2, (width - LEFT) / 75));
+  const y = scale(positive(yDomain, props.y.log), [height - bottom, TOP], props.y.log, Math.max(2, (height - bottom) / 38));
   const move = (event: PointerEvent) => {
     const box = (event.currentTarget as Element).getBoundingClientRect();
     hover.value = x.invert(((event.clientX - box.left) / box.width) * width);

@@ -33,7 +33,7 @@ function linearTicks([from, to]: [number, number], count: number): number[] {
 function niceStep(rough: number): number {
   const power = 10 ** Math.floor(Math.log10(rough));
   const multiple = rough / power;
-  return power * (multiple <= 1 ? 1 : multiple <= 2 ? 2 : multiple <= 5 ? 5 : 10);
+  return power * (multiple < 1.5 ? 1 : multiple < 3.5 ? 2 : multiple < 7.5 ? 5 : 10);
 }
 
 function rounded(value: number, step: number): number {

@@ -12,6 +12,8 @@ import { text } from "../plots/scales";
 import { TimeFigure } from "../plots/TimeFigure";
 import { predictionCurve, timePanels, type Curve } from "../plots/timePanels";
 import { seriesOf, timeRange } from "../request/series";
+import { Actions } from "./result/Actions";
+import { useBeyond } from "./result/beyond";
 import { Estimates } from "./result/Estimates";
 import { LossCurve, PhasePlane, Profiles, Residuals, Starts } from "./result/Diagnostics";
 import { Summary } from "./result/Summary";
@@ -32,8 +34,8 @@ export function FitView({ id }: { id: string }) {
       <Head fit={fit} request={request} followed={followed} />
       {fit.error && <p class="problem">{fit.error.detail}</p>}
       <div class="fit-columns">
-        <section class="card wide" aria-label="Trajectories">
-          <MainFigure request={request} result={result} followed={followed} />
+        <section class="card wide" id="trajectories" aria-label="Trajectories">
+          <MainFigure fit={fit} request={request} followed={followed} />
         </section>
         <div class="side">
           {result ? <Summary result={result} /> : <Live followed={followed} fit={fit} />}
@@ -41,7 +43,7 @@ export function FitView({ id }: { id: string }) {
           {result && <Estimates result={result} />}
         </div>
       </div>
-      <div class="grid">
+      <div class="pictures">
         <LossCurve losses={followed.losses.value} />
         {result && <Residuals result={result} />}
         <PhasePlane request={request} curves={result ? curvesOfResult(result) : followed.curves.value} />
@@ -105,13 +107,12 @@ function Head({ fit, request, followed }: { fit: Fit; request: FitRequest; follo
         </p>
         <ErrorText error={failure.value} />
       </div>
-      <p class="actions">
-        {!hasEnded(fit) && (
-          <button class="danger" type="button" disabled={isCancelling.value} onClick={stop}>
-            {isCancelling.value ? "Stopping …" : "Stop and keep the best"}
-          </button>
-        )}
-      </p>
+      {!hasEnded(fit) && (
+        <button class="danger" type="button" disabled={isCancelling.value} onClick={stop}>
+          {isCancelling.value ? "Stopping …" : "Stop and keep the best"}
+        </button>
+      )}
+      {hasEnded(fit) && <Actions fit={fit} request={request} title={titleOf(fit)} />}
       {!hasEnded(fit) && <ProgressBar followed={followed} />}
     </header>
   );
@@ -158,14 +159,27 @@ export function curvesOfResult(result: FitResult): Curve[] {
   return result.trajectories.map((trajectory, series) => ({ series, dense: trajectory.dense, label: trajectory.name }));
 }
 
-function MainFigure({ request, result, followed }: { request: FitRequest; result?: FitResult; followed: FollowedFit }) {
-  const curves = result ? [...curvesOfResult(result), ...continuing(request, result)] : followed.curves.value;
+function MainFigure({ fit, request, followed }: { fit: Fit; request: FitRequest; followed: FollowedFit }) {
+  const { result } = fit;
+  const { beyond, extend } = useBeyond(fit, request);
+  const curves = result ? [...curvesOfResult(result), ...continuing(request, result), ...beyond.curves] : followed.curves.value;
   const range = timeRange(request);
   const ends = curves.map((curve) => curve.dense.times[curve.dense.times.length - 1] ?? range[1]);
-  const domain: [number, number] = [range[0], Math.max(range[1], ...ends)];
+  const domain: [number, number] = [range[0], beyond.end ?? Math.max(range[1], ...ends)];
   const integer = seriesOf(request).every((series) => series.times.every(Number.isInteger)) && domain[1] - domain[0] >= 4;
   const heldOutAfter = (request.hold_out as { after?: number } | undefined)?.after;
-  return <TimeFigure panels={timePanels(request, curves, heldOutAfter)} domain={domain} integer={integer} />;
+  return (
+    <>
+      <TimeFigure
+        panels={timePanels(request, curves, heldOutAfter)}
+        domain={domain}
+        integer={integer}
+        onExtend={result && extend}
+      />
+      {result && <p class="note">{beyond.words || "Drag the arrow at the end of the time axis to predict further."}</p>}
+      <ErrorText error={beyond.error} />
+    </>
+  );
 }
 
 /** Predictions that continue a series, and what was held out: those that share the data's time axis. */

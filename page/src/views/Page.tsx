@@ -4,6 +4,8 @@ import { ConnectionNotice } from "../parts/ConnectionNotice";
 import { KeyDialog } from "../parts/KeyDialog";
 import { isDark, switchTheme } from "../parts/theme";
 import { route } from "../parts/route";
+import { Compare } from "./Compare";
+import { Fits } from "./Fits";
 import { FitView } from "./FitView";
 import { Gallery } from "./Gallery";
 import { Workbench } from "./Workbench";
@@ -35,6 +37,7 @@ function focusMain(event: MouseEvent): void {
 const LINKS: [string, string][] = [
   ["", "Examples"],
   ["model", "Workbench"],
+  ["fits", "Fits"],
 ];
 
 function Header() {
@@ -68,6 +71,8 @@ function Header() {
 function View() {
   const { view, argument } = route.value;
   if (view === "fits" && argument) return <FitView key={argument} id={argument} />;
+  if (view === "fits") return <Fits />;
+  if (view === "compare") return <Compare key={argument} ids={argument.split(",").filter(Boolean)} />;
   if (view === "model") return <Workbench source={argument} />;
   return <Gallery />;
 }

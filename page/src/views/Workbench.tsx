@@ -93,7 +93,6 @@ function Picture() {
           panels={timePanels(request, trouble.value ? [] : curves.value)}
           domain={domain}
           integer={integer}
-          height={200}
           onExtend={(end) => (draft.until.value = end)}
         />
       )}
