@@ -326,6 +326,18 @@ class Measurements:
         """Return data minus model of each observable, (n,)."""
         return {name: each.values - each.at(model)[0] for name, each in self._observables.items()}
 
+    def location_weights(self, model: Model, scales: Scales) -> dict[str, Reals]:
+        """Return by what a difference in each observable is multiplied so that 1 is one scale, (n,); see `changes`."""
+        found = {}
+        for name, observable in self._observables.items():
+            at, noise = observable.at(model)
+            found[name] = noise.information(at, scales.get(name, NO_SCALES))[0].by_model
+        return found
+
+    def series_of(self, name: str) -> Integers:
+        """Return the index of the slice to which each measurement of an observable belongs, (n,)."""
+        return self._owners(self._observables[name].rows)
+
     def residuals(self, model: Model) -> list[dict[str, list[float | None]]]:
         """Return the residuals of each slice at its times, None where nothing is measured or a residual is not finite.
 

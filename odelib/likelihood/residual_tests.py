@@ -32,6 +32,38 @@ def structured(columns: Sequence[tuple[str, Sequence[float | None]]]) -> list[st
     return list(dict.fromkeys(names))
 
 
+def variance_beside(residuals: Reals, jacobian: Reals) -> float:
+    """Return the variance of residuals, (n,), outside the space of the model's Jacobian, (n, count).
+
+    >>> variance_beside(np.array([2.0, 1.0, 3.0]), np.array([[1.0], [1.0], [1.0]]))
+    1.0
+    """
+    basis = np.linalg.qr(jacobian)[0]
+    rest = residuals - basis @ (basis.T @ residuals)
+    return float(np.square(rest).sum() / max(len(rest) - basis.shape[1], 1))
+
+
+def without_errors(residuals: Reals, jacobian: Reals, covariance: Reals, variance: float) -> Reals | None:
+    """Return residuals without the part that errors of the estimates explain; None if such errors are improbable.
+
+    residuals: (n,). jacobian: of the model, J, (n, count). covariance: C of the estimates, (count, count). variance: of
+    the noise, σ². Errors δ of the estimates change the residuals by J·δ. The most probable ones minimise
+    ‖r − J·δ‖²/σ² + δᵀC⁻¹δ, and within the space of J that minimum has a χ² distribution.
+    """
+    lengths, directions = np.linalg.eigh(covariance)
+    if variance <= 0 or not np.isfinite(lengths).all():
+        return None
+    basis, triangle = np.linalg.qr(jacobian @ (directions * np.sqrt(np.maximum(lengths, 0.0))))
+    within, deviation = basis.T @ residuals, math.sqrt(variance)
+    # with δ = C^½·z and J·C^½ = Q·R, z minimises ‖Qᵀr − R·z‖²/σ² + ‖z‖²
+    ridge = np.vstack([triangle / deviation, np.eye(triangle.shape[1])])
+    target = np.concatenate([within / deviation, np.zeros(triangle.shape[1])])
+    z = np.linalg.lstsq(ridge, target)[0]
+    if np.square(ridge @ z - target).sum() > stats.chi2.isf(LEVEL, len(within)):
+        return None
+    return np.asarray(residuals - basis @ (triangle @ z))
+
+
 def _correlation_p_value(values: Reals) -> float:
     """The p-value of the lag-1 correlation of the ranks, whose standard error is 1/√n for independent noise.
 

@@ -27,6 +27,7 @@ from odelib.objective.series_protocols import SeriesProtocols
 from odelib.objective.switches import Switches
 from odelib.objective.trajectories import Linearised, Trajectories
 from odelib.objective.unknowns import Unknowns
+from odelib.problem.noise import AnyNoise
 from odelib.problem.resolved import ResolvedProblem
 
 ZERO_SIZE = 0.25  # of the data's spread: by how much the size of a guess of 0 changes the model
@@ -86,6 +87,7 @@ class Objective:
 
     def __init__(self, problem: ResolvedProblem, device: torch.device, stop: StopCheck = never) -> None:
         request, solver = problem.request, problem.request.solver
+        self._noise = request.noise
         self._max_steps = solver.max_steps
         self.unknowns = unknowns = Unknowns(problem, device)
         self.layer = layer = ODELayer(
@@ -146,6 +148,10 @@ class Objective:
             yield
         finally:
             self.unknowns.weight_decay = own
+
+    def noise_of(self, observable: str) -> AnyNoise | None:
+        """The settings of an observable's noise, None where the loss is a sum of squares."""
+        return self._noise[observable] if self._noise is not None else None
 
     @contextmanager
     def step_limit(self, limit: int) -> Iterator[None]:

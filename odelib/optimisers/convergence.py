@@ -107,8 +107,8 @@ def is_on_plateau(objective: Objective, at: Evaluation, gauss_newton: GaussNewto
         return gain_threshold(objective, at) < at.loss or objective.measurements.is_likelihood
     if not has_no_effect.any():
         return False
-    r_squared = _r_squared(objective, at)
-    return len(r_squared) > 0 and max(r_squared) <= AS_A_CONSTANT
+    values = r_squared(objective, at)
+    return len(values) > 0 and max(values) <= AS_A_CONSTANT
 
 
 def is_in_wrong_valley(objective: Objective, at: Evaluation, gauss_newton: GaussNewton) -> bool:
@@ -124,10 +124,10 @@ def is_in_wrong_valley(objective: Objective, at: Evaluation, gauss_newton: Gauss
     change = ROUGH * gauss_newton.jacobian * objective.unknowns.magnitudes(at.coordinates)
     if 0.5 * float(np.linalg.norm(change, 2)) ** 2 < objective.measurements.loss_of_spread(output.model, output.scales):
         return False
-    r_squared = list(objective.measurements.r_squared(output.model).values())
-    if not r_squared or min(r_squared) >= WELL_DESCRIBED:
+    values = list(objective.measurements.r_squared(output.model).values())
+    if not values or min(values) >= WELL_DESCRIBED:
         return False
-    return max(r_squared) < BADLY_DESCRIBED or _has_structured_residuals(objective, output.model)
+    return max(values) < BADLY_DESCRIBED or _has_structured_residuals(objective, output.model)
 
 
 def _has_structured_residuals(objective: Objective, model: Model) -> bool:
@@ -135,12 +135,8 @@ def _has_structured_residuals(objective: Objective, model: Model) -> bool:
     return bool(structured([column for series in residuals for column in series.items()]))
 
 
-def explains_nothing(objective: Objective, at: Evaluation) -> bool:
-    """Whether the model describes some observable no better than a constant would."""
-    return min(_r_squared(objective, at), default=1.0) <= AS_A_CONSTANT
-
-
-def _r_squared(objective: Objective, at: Evaluation) -> list[float]:
+def r_squared(objective: Objective, at: Evaluation) -> list[float]:
+    """Return R² of each observable."""
     output = objective.model_output(at.coordinates, at.states)
     return list(objective.measurements.r_squared(output.model).values())
 
@@ -156,35 +152,6 @@ def is_already_converged(objective: Objective, best: Evaluation) -> bool:
         return is_converged(objective, best)
     except (SolveError, NotFinite):
         return False
-
-
-def is_trustworthy(objective: Objective, best: Evaluation) -> bool:
-    """Whether further starts are unnecessary: at an optimum that looks global, with residuals that look like noise."""
-    if not is_already_converged(objective, best) or may_be_local_minimum(objective, best):
-        return False
-    output = objective.model_output(best.coordinates, best.states)
-    return not _has_structured_residuals(objective, output.model)
-
-
-def may_be_local_minimum(objective: Objective, best: Evaluation) -> bool:
-    """Whether there are signs that a better minimum exists elsewhere.
-
-    The signs: an unknown is far out under its prior or was driven to a bound, an observable is described no better than
-    by a constant, or there is a flat direction, as when an unknown has run away to where the model no longer depends on
-    it. True as well if the flat directions cannot be computed.
-    """
-    at, unknowns = best.coordinates, objective.unknowns
-    if objective.regularisation.contradicts_a_prior(at) or explains_nothing(objective, best):
-        return True
-    if unknowns.active_bounds(at, best.gradient).any():
-        return True
-    try:
-        jacobian = objective.gauss_newton(at).jacobian
-    except (SolveError, NotFinite):
-        return True
-    every = np.ones(unknowns.count, dtype=bool)
-    noise = noise_deviation(objective, best)
-    return len(fisher_information(jacobian * unknowns.magnitudes(at), every, noise).flat) > 0
 
 
 def gain_threshold(objective: Objective, at: Evaluation) -> float:

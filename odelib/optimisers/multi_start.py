@@ -16,7 +16,8 @@ from odelib.arrays import Reals
 from odelib.objective.objective import Evaluation
 from odelib.objective.unknowns import Unknowns
 from odelib.optimisers.base import StopCode
-from odelib.optimisers.convergence import explains_nothing, gain_threshold, is_trustworthy, may_be_local_minimum
+from odelib.optimisers.convergence import gain_threshold
+from odelib.optimisers.doubts import explains_nothing, is_trustworthy, may_be_local_minimum
 from odelib.optimisers.evaluator import Evaluator, TrialFailed
 from odelib.optimisers.least_squares import Accuracy, levenberg_marquardt
 from odelib.optimisers.multiple_shooting.optimiser import ShootingSolver

@@ -67,7 +67,8 @@ class MultiStartStage(Request):
         Field(
             description="`always`, or `doubtful`: only if the best fit so far has not converged, has a flat direction, "
             "an unknown at a bound or one that is improbable under its prior, describes an observable no better than a "
-            "constant, or has structured residuals; and no further starts once five have reached the best loss."
+            "constant, or has residuals that are structured or far larger than the measurements scatter; and no "
+            "further starts once five have reached the best loss."
         ),
     ] = "always"
 

@@ -13,10 +13,9 @@ from dataclasses import dataclass
 import numpy as np
 
 from odelib.arrays import Reals
-from odelib.likelihood.residual_tests import structured
+from odelib.optimisers import doubts
 from odelib.optimisers.convergence import AS_A_CONSTANT, noise_variance
 from odelib.problem.solver import AUTO
-from odelib.report.absorbed_misfits import absorbed_misfits
 from odelib.report.best_point import BestPoint
 from odelib.report.intervals import Intervals
 from odelib.report.outcome import collapsed_observables
@@ -105,16 +104,16 @@ def best_found_once(findings: Findings) -> Iterator[FitWarning]:
 
 def structured_residuals(findings: Findings) -> Iterator[FitWarning]:
     """Observables whose residuals are correlated in time, or far larger than the measurements scatter."""
-    output = findings.best.output
-    residuals = findings.best.objective.measurements.residuals(output.model)
-    correlated = structured([column for series in residuals for column in series.items()])
+    best = findings.best
+    correlated = doubts.structured_residuals(best.objective, best.evaluation, best.output)
     if correlated:
         message = (
             f"the residuals of {', '.join(correlated)} are correlated in time: the model may miss an effect, or a "
             "better fit may exist"
         )
         yield FitWarning(code="structured_residuals", message=message, names=correlated)
-    if names := [name for name in absorbed_misfits(findings.best) if name not in correlated]:
+    absorbed = doubts.absorbed_misfits(best.objective, best.evaluation, best.output)
+    if names := [name for name in absorbed if name not in correlated]:
         message = (
             f"the residuals of {', '.join(names)} are far larger than the measurements scatter around a smooth curve: "
             "the model may miss an effect, or a better fit may exist"

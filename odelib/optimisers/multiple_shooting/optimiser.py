@@ -23,7 +23,7 @@ import numpy as np
 from odelib.arrays import Reals
 from odelib.objective.objective import Evaluation
 from odelib.optimisers.base import StopCode
-from odelib.optimisers.convergence import is_trustworthy
+from odelib.optimisers.doubts import is_trustworthy
 from odelib.optimisers.evaluator import Evaluator, TrialFailed
 from odelib.optimisers.least_squares import levenberg_marquardt
 from odelib.optimisers.multiple_shooting.normal_equations import NormalEquations

@@ -1,0 +1,60 @@
+"""Which residuals make a fit doubtful: those of a model that misses something, not those of its parameters' errors."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from odelib.fitting import fit
+from odelib.likelihood.residual_tests import structured
+from odelib.problem.request import parse_problem
+from odelib.result import FitResult
+
+TIMES = np.linspace(0.0, 6.0, 80)
+
+
+def decay(activity_noise: float, missed: float, seed: int) -> FitResult:
+    """A decay whose concentration is measured exactly and whose activity roughly, without a sigma that says so.
+
+    missed: the size of an oscillation of the concentration that the model does not have.
+    """
+    random = np.random.default_rng(seed)
+    x = np.exp(-0.5 * TIMES)
+    concentration = x + 3e-4 * random.standard_normal(len(TIMES)) + missed * np.sin(3 * TIMES)
+    activity = 10 * x + activity_noise * random.standard_normal(len(TIMES))
+    request: dict[str, Any] = {
+        "system": {
+            "states": ["x"],
+            "parameters": ["k"],
+            "equations": {"x": "-k*x"},
+            "observables": {"concentration": "x", "activity": "10*x"},
+        },
+        "data": {
+            "times": TIMES.tolist(),
+            "values": {"concentration": concentration.tolist(), "activity": activity.tolist()},
+        },
+        "parameters": {"k": 1.0},
+        "initial_state": {"x": 0.5},
+        "stages": [{"kind": "least_squares"}],
+    }
+    return fit(parse_problem(request))
+
+
+def told(result: FitResult) -> set[str]:
+    return {
+        name for warning in result.warnings if warning.code == "structured_residuals" for name in warning.names or []
+    }
+
+
+def test_the_noise_of_one_observable_does_not_make_the_residuals_of_another_doubtful() -> None:
+    """It moves k, and by that the concentration by more than its own noise."""
+    fits = [decay(0.5, 0.0, seed) for seed in range(20)]
+    columns = [result.trajectories[0].residuals["concentration"] for result in fits]
+    assert sum(bool(structured([("concentration", column)])) for column in columns) > 10
+    assert [told(result) for result in fits] == [set()] * 20
+
+
+def test_what_the_model_misses_in_an_observable_is_told_beside_the_noise_of_another() -> None:
+    fits = [decay(0.5, 0.02, seed) for seed in range(5)]
+    assert [told(result) for result in fits] == [{"concentration"}] * 5
