@@ -16,7 +16,7 @@ import uuid
 from base64 import b64encode
 from functools import cache
 from typing import TYPE_CHECKING, Any
-from urllib.parse import parse_qs, urlsplit
+from urllib.parse import parse_qs, urlsplit, urlunsplit
 
 import structlog
 from celery import Celery, bootsteps, signals
@@ -90,6 +90,10 @@ def create_app(settings: WorkerSettings, *, current: bool = False) -> Celery:
 def broker_url(redis_url: str) -> str:
     """Return the URL of the same Redis in the form that kombu takes."""
     parts = urlsplit(redis_url)
+    if parts.scheme == "rediss" and "ssl_cert_reqs" not in parse_qs(parts.query):
+        # redis-py checks certificates unless it is told not to; kombu only if it is told to.
+        query = "&".join(filter(None, (parts.query, "ssl_cert_reqs=required")))
+        return urlunsplit(parts._replace(query=query))
     if parts.scheme != "unix":
         return redis_url
     database = parse_qs(parts.query).get("db", ["0"])[0]

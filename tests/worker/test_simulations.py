@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, closing
 
 import pytest
 
 from tests.processes import kill_redis, redis_server
 from tests.worker.conftest import Store, open_store
-from worker.errors import SimulationBroke, SimulationFailed, SimulationTimeout, StoreUnavailable
+from worker.errors import SimulationBroke, SimulationFailed, SimulationTimeout, StoreFull, StoreUnavailable
 from worker.settings import WorkerSettings
 from worker.simulations.queue import FAILED, SUCCEEDED, SimulationQueue
 from worker.store.keys import KEYS
@@ -31,6 +31,12 @@ async def queue_of(store: Store) -> AsyncIterator[SimulationQueue]:
         await queue.stop()
 
 
+@pytest.fixture
+def process(store: Store) -> Iterator[SimulationStore]:
+    with closing(SimulationStore(store.settings)) as found:
+        yield found
+
+
 def take(process: SimulationStore) -> tuple[str, bytes]:
     found = process.next(SOON)
     assert found is not None
@@ -41,9 +47,7 @@ def remains(store: Store) -> list[bytes]:
     return [*store.redis.scan_iter(KEYS["SIMULATION"] + "*"), *store.redis.scan_iter(KEYS["SIMULATED"] + "*")]
 
 
-def test_an_answer_reaches_its_caller_and_nothing_is_written_to_disk(store: Store) -> None:
-    process = SimulationStore(store.settings)
-
+def test_an_answer_reaches_its_caller_and_nothing_is_written_to_disk(store: Store, process: SimulationStore) -> None:
     def written() -> int:
         return int(store.redis.info("persistence")["aof_current_size"])
 
@@ -65,9 +69,9 @@ def test_an_answer_reaches_its_caller_and_nothing_is_written_to_disk(store: Stor
 
 
 @pytest.mark.parametrize(("code", "expected"), [("internal", SimulationBroke), ("cannot_succeed", SimulationFailed)])
-def test_a_failure_is_an_error_of_the_caller(store: Store, code: str, expected: type[Exception]) -> None:
-    process = SimulationStore(store.settings)
-
+def test_a_failure_is_an_error_of_the_caller(
+    store: Store, process: SimulationStore, code: str, expected: type[Exception]
+) -> None:
     async def main() -> None:
         async with queue_of(store) as queue:
             asked = asyncio.create_task(queue.run(b"asked"))
@@ -79,12 +83,10 @@ def test_a_failure_is_an_error_of_the_caller(store: Store, code: str, expected: 
     asyncio.run(main())
 
 
-def test_only_the_idle_process_that_worked_last_is_woken(store: Store) -> None:
-    first, second = SimulationStore(store.settings), SimulationStore(store.settings)
-
+def test_only_one_idle_process_is_woken(store: Store, process: SimulationStore) -> None:
     async def main() -> None:
         async with queue_of(store) as queue:
-            waits = [asyncio.create_task(asyncio.to_thread(process.next, SOON)) for process in (first, second)]
+            waits = [asyncio.create_task(asyncio.to_thread(each.next, SOON)) for each in (process, another)]
             while store.redis.zcard(KEYS["IDLE_SIMULATORS"]) < 2:
                 await asyncio.sleep(0.01)
             asked = asyncio.create_task(queue.run(b"asked"))
@@ -92,19 +94,18 @@ def test_only_the_idle_process_that_worked_last_is_woken(store: Store) -> None:
             assert len(waiting) == 1
             simulation, _ = done.pop().result() or ("", b"")
             assert store.redis.zcard(KEYS["IDLE_SIMULATORS"]) == 1
-            first.answer(simulation, SUCCEEDED)
+            process.answer(simulation, SUCCEEDED)
             await asked
             assert await waiting.pop() is None
 
-    asyncio.run(main())
+    with closing(SimulationStore(store.settings)) as another:
+        asyncio.run(main())
 
 
-def test_a_process_that_has_ended_is_passed_over(store: Store) -> None:
-    alive = SimulationStore(store.settings)
-
+def test_a_process_that_has_ended_is_passed_over(store: Store, process: SimulationStore) -> None:
     async def main() -> None:
         async with queue_of(store) as queue:
-            waits = asyncio.create_task(asyncio.to_thread(alive.next, 60.0))
+            waits = asyncio.create_task(asyncio.to_thread(process.next, 60.0))
             while not store.redis.zcard(KEYS["IDLE_SIMULATORS"]):
                 await asyncio.sleep(0.01)
             store.redis.zadd(KEYS["IDLE_SIMULATORS"], {KEYS["SIMULATOR_CHANNEL"] + "ended": 9e15})
@@ -112,15 +113,14 @@ def test_a_process_that_has_ended_is_passed_over(store: Store) -> None:
             asked = asyncio.create_task(queue.run(b"asked"))
             simulation, _ = await waits or ("", b"")
             assert time.monotonic() - began < SOON
-            alive.answer(simulation, SUCCEEDED)
+            process.answer(simulation, SUCCEEDED)
             await asked
 
     asyncio.run(main())
 
 
-def test_a_caller_that_goes_away_or_waits_in_vain_leaves_nothing(store: Store) -> None:
+def test_a_caller_that_goes_away_or_waits_in_vain_leaves_nothing(store: Store, process: SimulationStore) -> None:
     patient = WorkerSettings(redis_url=store.settings.redis_url, simulation_seconds=0.2)
-    process = SimulationStore(store.settings)
 
     async def main() -> None:
         async with queue_of(store) as queue:
@@ -140,10 +140,27 @@ def test_a_caller_that_goes_away_or_waits_in_vain_leaves_nothing(store: Store) -
     assert process.waiting() == 0
 
 
+def test_full_memory_refuses_simulations_but_no_answers(store: Store, process: SimulationStore) -> None:
+    async def main() -> None:
+        async with queue_of(store) as queue:
+            asked = asyncio.create_task(queue.run(b"asked"))
+            simulation, _ = await asyncio.to_thread(take, process)
+            store.redis.config_set("maxmemory", "1")
+            try:
+                with pytest.raises(StoreFull):
+                    await queue.run(b"another")
+                process.answer(simulation, SUCCEEDED + b"x" * 10_000)
+                assert len(await asked) == 10_000
+            finally:
+                store.redis.config_set("maxmemory", "0")
+
+    asyncio.run(main())
+    assert remains(store) == []
+
+
 def test_a_simulation_that_redis_lost_is_told_at_once() -> None:
     with redis_server() as server:
         store = open_store(server.url)
-        process = SimulationStore(store.settings)
 
         async def main() -> None:
             async with queue_of(store) as queue:
@@ -163,4 +180,5 @@ def test_a_simulation_that_redis_lost_is_told_at_once() -> None:
                 process.answer(simulation, SUCCEEDED + b"answered")
                 assert await again == b"answered"
 
-        asyncio.run(main())
+        with closing(SimulationStore(store.settings)) as process:
+            asyncio.run(main())

@@ -122,6 +122,7 @@ class Simulator:
             except WorkerError as error:
                 log.warning("simulator_without_store", reason=str(error))
                 time.sleep(_POLL_SECONDS)
+        self._store.close()
 
     def _answer(self, simulation: str, task: bytes) -> None:
         memory = FitMemory(self._megabytes)

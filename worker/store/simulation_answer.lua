@@ -4,6 +4,6 @@ transient()
 local id, answer, kept = unpack(ARGV)
 local channel = redis.call('HGET', SIMULATION .. id, 'channel')
 if not channel then return end
+redis.call('DEL', SIMULATION .. id)  -- first, so that the answer is not refused when the memory is full
 redis.call('SET', SIMULATED .. id, answer, 'EX', kept)
-redis.call('DEL', SIMULATION .. id)
 redis.call('PUBLISH', channel, id)

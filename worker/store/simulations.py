@@ -53,6 +53,11 @@ class SimulationStore:
         """Send the answer to the caller."""
         self._scripts.run("simulation_answer", simulation, answer, _ANSWER_KEPT_SECONDS)
 
+    def close(self) -> None:
+        """Close all connections."""
+        self._hang_up()
+        self._client.close()
+
     def _take(self) -> tuple[str, bytes] | None:
         found: Any = self._scripts.run("simulation_next", self._channel)
         return None if found is None else (found[0].decode(), found[1])
