@@ -44,6 +44,7 @@ PLANE_WIDTH = 4.3
 PANEL_HEIGHT = 1.55
 MIN_SECTION_HEIGHT = 3.9
 GRID_ROW_HEIGHT = 2.3
+MIN_GRID_WIDTH = 5.5  # for the title beside the legend
 
 
 @dataclass(frozen=True)
@@ -53,16 +54,15 @@ class PanelGrid:
     title: str
     panels: Sequence[Callable[[Axes], None]]
 
-    @property
-    def height(self) -> float:
-        """The height with the title, in inches."""
-        return GRID_ROW_HEIGHT * math.ceil(len(self.panels) / GRID_COLUMNS) + 0.7
+    def height(self, columns: int = GRID_COLUMNS) -> float:
+        """Return the height with the title, in inches."""
+        return GRID_ROW_HEIGHT * math.ceil(len(self.panels) / columns) + 0.7
 
-    def draw(self, figure: SubFigure) -> None:
+    def draw(self, figure: SubFigure, columns: int = GRID_COLUMNS) -> None:
         """Draw the title, the panels and their common legend."""
         figure.suptitle(self.title, fontsize=11, fontweight="bold", x=0.012, ha="left")
-        rows = math.ceil(len(self.panels) / GRID_COLUMNS)
-        drawn = [figure.add_subplot(rows, GRID_COLUMNS, 1 + place) for place in range(len(self.panels))]
+        rows = math.ceil(len(self.panels) / columns)
+        drawn = [figure.add_subplot(rows, columns, 1 + place) for place in range(len(self.panels))]
         for axes, draw in zip(drawn, self.panels, strict=True):
             draw(axes)
         _add_legend(figure, drawn)
@@ -136,7 +136,7 @@ def plot_sections(
     left_out = len(sections) - len(drawn)
     notes = [*subtitle, *([f"{left_out} more are not shown"] if left_out else [])]
     heights = [max(MIN_SECTION_HEIGHT, PANEL_HEIGHT * sum(section.height_ratios(system))) + 0.5 for section in drawn]
-    heights += [grid.height for grid in grids]
+    heights += [grid.height() for grid in grids]
     head = 0.55 + 0.25 * len(notes)
     width = SERIES_WIDTH + PLANE_WIDTH * max(1, len(planes_of(system)))
     figure = Figure(figsize=(width, head + sum(heights)), layout="constrained")
@@ -158,17 +158,20 @@ def plot_time_series(system: System, sections: Sequence[Section]) -> Figure:
     for part, section in zip(parts, drawn, strict=True):
         if section.title:
             part.suptitle(section.title, fontsize=11, fontweight="bold", x=0.012, ha="left")
-        _draw_time_series(part, system, section)
+        # in a figure of its own below the title, which the legend would meet if both are long
+        _draw_time_series(part.subfigures(1, 1), system, section)
     return with_plain_names(figure)
 
 
 def plot_grids(grids: Sequence[PanelGrid]) -> Figure:
-    """Draw grids of panels below each other."""
-    heights = [grid.height for grid in grids]
-    figure = Figure(figsize=(SERIES_WIDTH + PLANE_WIDTH, sum(heights)), layout="constrained")
+    """Draw grids of panels below each other, no wider than they need."""
+    columns = min(GRID_COLUMNS, max(len(grid.panels) for grid in grids))
+    heights = [grid.height(columns) for grid in grids]
+    width = max(MIN_GRID_WIDTH, (SERIES_WIDTH + PLANE_WIDTH) * columns / GRID_COLUMNS)
+    figure = Figure(figsize=(width, sum(heights)), layout="constrained")
     parts = figure.subfigures(len(heights), 1, height_ratios=heights, squeeze=False)[:, 0]
     for part, grid in zip(parts, grids, strict=True):
-        grid.draw(part)
+        grid.draw(part, columns)
     return with_plain_names(figure)
 
 

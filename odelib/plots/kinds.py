@@ -6,8 +6,10 @@ import io
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from functools import partial
 
 import matplotlib
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from odelib.errors import OdelibError
@@ -21,7 +23,7 @@ from odelib.plots.figures import (
     with_plain_names,
 )
 from odelib.plots.phase_plane import Plane, draw_plane, planes_of
-from odelib.plots.time_series import draw_residuals
+from odelib.plots.time_series import Points, draw_residuals, shortened
 from odelib.problem.plot_kinds import PlotKind
 from odelib.problem.request import FitProblem
 from odelib.result import FitResult
@@ -79,8 +81,14 @@ def _polar(problem: FitProblem, result: FitResult) -> Figure:
 def _residuals(problem: FitProblem, result: FitResult) -> Figure:
     section: Section = fit_sections(problem, result)[0]
     names = {name: None for points in section.residuals for name in points.values}
-    panels = [lambda axes, name=name: draw_residuals(axes, name, section.residuals) for name in names]
+    panels = [partial(_draw_residuals, name=name, residuals=section.residuals) for name in names]
     return plot_grids([PanelGrid("Residuals", panels)])
+
+
+def _draw_residuals(axes: Axes, name: str, residuals: Sequence[Points]) -> None:
+    draw_residuals(axes, name, residuals)
+    axes.set_title(shortened(name), fontsize=9)
+    axes.set_xlabel("time", fontsize=8)
 
 
 def _starts(problem: FitProblem, result: FitResult) -> Figure:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 from xml.etree import ElementTree
 
 import pytest
@@ -35,8 +36,27 @@ def test_names_are_shown_as_they_are(fitted: tuple[FitProblem, FitResult]) -> No
     assert picture == to_svg(plot_kind(*fitted, "time"))
 
 
-def test_residuals_are_drawn(fitted: tuple[FitProblem, FitResult]) -> None:
-    assert ElementTree.fromstring(to_svg(plot_kind(*fitted, "residuals"))).tag.endswith("svg")
+def test_residuals_are_drawn_under_the_name_of_their_observable(fitted: tuple[FitProblem, FitResult]) -> None:
+    figure = plot_kind(*fitted, "residuals")
+
+    [axes] = [axes for part in figure.subfigs for axes in part.axes]
+    assert (axes.get_title(), axes.get_xlabel(), axes.get_ylabel()) == ("x", "time", "residual")
+    assert axes.get_window_extent().width > 0.75 * figure.bbox.width  # alone, it needs the width
+
+
+def test_a_long_title_does_not_meet_the_legend(fitted: tuple[FitProblem, FitResult]) -> None:
+    problem, result = fitted
+    assert problem.data is not None
+    long = problem.model_copy(update={"data": problem.data.model_copy(update={"name": "n" * 60})})
+    trajectory = result.trajectories[0].model_copy(update={"name": "n" * 60})
+    figure = plot_kind(long, result.model_copy(update={"trajectories": [trajectory]}), "time")
+    figure.savefig(io.BytesIO())  # lays it out
+
+    [part] = figure.subfigs
+    [panels] = part.subfigs
+    title = next(text for text in part.texts if "nnn" in text.get_text())
+    [legend] = panels.legends
+    assert not title.get_window_extent().overlaps(legend.get_window_extent())
 
 
 @pytest.mark.parametrize("kind", ["phase", "polar", "starts", "profiles"])
