@@ -1,7 +1,7 @@
 """Measure batches: gradients per second of different sizes, and the fits of many series by one call.
 
     python -m bench.batch gradients [SIZE ...] [--device cuda] [--peers]
-    python -m bench.batch fits [--series 10000] [--alone 500]
+    python -m bench.batch fits [--series 10000] [--alone 500] [--peers]
     python -m bench.batch service [--series 100000] [--answered 10000]
 
 gradients: the article's problem, Lotka–Volterra with 101 times and six unknowns. Every member has its own parameters
@@ -9,7 +9,7 @@ and initial state, within 10 % of the guess; the loss is the sum over the batch.
 eight side by side; on a GPU with `--device cuda`, diffrax under `vmap` with `--peers`.
 
 fits: series of Lotka–Volterra with 21 times and 5 % noise, each with its own truth and guesses, by `fit_batch`; and
-some of them by `fit` alone.
+some of them by `fit` alone; by optimistix's Levenberg–Marquardt over diffrax under `vmap` with `--peers`.
 
 service: the same series by `POST /batches` to `odefit serve` with two workers. A batch of `--series` is sent as lines
 while the memory of the API is watched, then cancelled, and one of `--answered` is read to its end.
@@ -27,6 +27,7 @@ import resource
 import threading
 import time
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from typing import Any
 
 import httpx
@@ -63,6 +64,7 @@ def main() -> None:
     fits = commands.add_parser("fits")
     fits.add_argument("--series", type=int, default=10_000)
     fits.add_argument("--alone", type=int, default=500)
+    fits.add_argument("--peers", action="store_true")
     over_http = commands.add_parser("service")
     over_http.add_argument("--series", type=int, default=100_000)
     over_http.add_argument("--answered", type=int, default=10_000)
@@ -70,7 +72,7 @@ def main() -> None:
     if asked.command == "gradients":
         measure_gradients(asked.sizes, asked.device, asked.peers)
     elif asked.command == "fits":
-        measure_fits(asked.series, asked.alone)
+        measure_fits(asked.series, asked.alone, asked.peers)
     else:
         measure_service(asked.series, asked.answered)
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
@@ -163,7 +165,7 @@ def diffrax_ways(problem: Problem, size: int) -> dict[str, Callable[[], object]]
     return {"diffrax, vmap": batched_gradient(problem, 1e-6, 1e-8, np.concatenate([values, states], axis=1))}
 
 
-def measure_fits(series: int, alone: int) -> None:
+def measure_fits(series: int, alone: int, peers: bool) -> None:
     """Print the time of all series as one batch, and that of some of them alone, scaled to all."""
     request, plates = noisy_series(series)
     list(fit_batch(request, plates[:100]))  # compiles, or loads what was compiled
@@ -183,6 +185,26 @@ def measure_fits(series: int, alone: int) -> None:
     print(f"converged: {converged:,}")
     print(f"{alone:,} of them alone, scaled to all: {scaled:.1f} s of CPU, {scaled / together:.0f} × as long")
     print(f"losses more than 1e-3·s² above those of fits alone: {sum(worse)} of {alone:,}")
+    if peers:
+        losses = np.array([rows[i].loss for i in range(series)], dtype=np.float64)
+        measure_peer(request, plates, losses, together)
+
+
+def measure_peer(request: dict[str, Any], plates: list[dict[str, Any]], losses: Reals, together: float) -> None:
+    """Print the time of the same fits by diffrax and optimistix, and how many of them end worse."""
+    from bench.peers.diffrax import batched_fits  # noqa: PLC0415  its packages come with the bench extra
+
+    problem = article()[0]
+    data = np.array([np.transpose([plate["values"][name] for name in problem.system.states]) for plate in plates])
+    guesses = np.array([[*plate["parameters"].values(), *request["initial_state"].values()] for plate in plates])
+    run = batched_fits(replace(problem, times=np.array(plates[0]["times"])), 1e-6, 1e-8, data, guesses)
+    run()  # compiles
+    start, began = time.process_time(), time.perf_counter()
+    found = run()
+    seconds, elapsed = time.process_time() - start, time.perf_counter() - began
+    worse = int(np.sum(~(found <= losses * (1 + 1e-3))))
+    print(f"optimistix over diffrax: {seconds:.1f} s of CPU, {elapsed:.1f} s by the clock,", end=" ")
+    print(f"{seconds / together:.0f} × as long; {worse:,} of its losses are 0.1 % above ours, or not finite")
 
 
 def measure_service(count: int, answered: int) -> None:
