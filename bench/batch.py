@@ -23,6 +23,7 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import re
 import resource
 import threading
 import time
@@ -213,13 +214,14 @@ def measure_service(count: int, answered: int) -> None:
         service(workers=2, max_batch_series=count) as (url, process),
         httpx.Client(base_url=url, timeout=600) as client,
     ):
-        idle = api_megabytes(process)
+        idle, kept = api_megabytes(process), redis_megabytes(client)
         watch = Watch(lambda: api_megabytes(process))
         began = time.perf_counter()
         accepted = post_lines(client, count)
         seconds = time.perf_counter() - began
         print(f"{count:,} series accepted in {seconds:.1f} s; API {idle:.0f} MB before, at most {watch.stop():.0f} MB")
         path = f"/batches/{accepted.raise_for_status().json()['id']}"
+        print(f"kept in Redis: {redis_megabytes(client) - kept:.0f} MB")
         began = time.perf_counter()
         client.post(f"{path}/cancel")
         while client.get(path).json()["status"] not in ("cancelled", "succeeded"):
@@ -239,6 +241,13 @@ def measure_service(count: int, answered: int) -> None:
             time.sleep(0 if read else 0.05)
         print(f"{rows:,} rows read while they were made: the first after {first:.1f} s, all after", end=" ")
         print(f"{time.perf_counter() - began:.1f} s; {client.get(path).json()['counts']['outcome']}")
+
+
+def redis_megabytes(client: httpx.Client) -> float:
+    """The memory that Redis uses, as the service's metrics tell it."""
+    found = re.search(r"^odefit_redis_memory_bytes (\S+)", client.get("/metrics").text, re.MULTILINE)
+    assert found is not None
+    return float(found[1]) / 1e6
 
 
 def post_lines(client: httpx.Client, count: int) -> httpx.Response:
