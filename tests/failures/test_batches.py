@@ -20,17 +20,14 @@ from worker.settings import WorkerSettings
 from worker.store.batches import BatchRecord, BatchStore
 
 NOBODY = "a list that nobody reads"  # so the sweep sends the messages
-# Some 20 ms a series on an idle machine.
+SERIES = int(os.environ.get("KILLED_SERIES", "60"))
+CHUNK, STEPS = (5, 200) if SERIES < 1000 else (50, 10)
 SLOW: dict[str, Any] = {
     "system": {"states": ["x"], "parameters": ["k"], "equations": {"x": "-k*x"}},
     "parameters": {"k": 0.2},
     "initial_state": {"x": {"guess": 2, "fixed": True}},
-    "stages": [{"kind": "adam", "steps": 200, "learning_rate": 1e-3}],
+    "stages": [{"kind": "adam", "steps": STEPS, "learning_rate": 1e-3}],
 }
-
-
-SERIES = int(os.environ.get("KILLED_SERIES", "60"))
-CHUNK = 5 if SERIES < 1000 else 50
 
 
 def batches_of(stack: Stack) -> BatchStore:
