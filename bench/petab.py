@@ -46,7 +46,8 @@ def at_nominal(problem: PetabProblem) -> dict[str, Any]:
     nominal = {parameter.name: parameter.nominal for parameter in problem.parameters}
     for name, entry in request["parameters"].items():
         value = nominal.get(name, nominal.get(name.rstrip("_")))
-        kept = {field: entry[field] for field in ("lower", "upper", "prior") if field in entry}  # bounds cut a prior
+        # bounds cut a prior; without one the nominal value may lie beyond them
+        kept = {field: entry[field] for field in ("lower", "upper", "prior") if field in entry and "prior" in entry}
         request["parameters"][name] = {"guess": value, "fixed": True, **kept}
     return request | {"solver": TIGHT}
 

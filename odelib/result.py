@@ -26,6 +26,7 @@ WarningCode = Literal[
     "profile_disagrees",
     "at_kink",
     "grazing_event",
+    "unlocated_jump",
     "penalty_determines",
 ]
 

@@ -6,7 +6,7 @@ Observables, noise and priors are written once, above the engines.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import ClassVar, Protocol
 
@@ -84,7 +84,8 @@ class SolveSettings:
     time, if something happens at the very instant, has the state before; None if all have the state after. is_start:
     False for a solve that begins in the middle of a trajectory, where what happens at its first time has already
     happened, a steady state among it. skips_earlier: leave out what was done before the first time, and steady states;
-    else a member in which anything was done before its start fails.
+    else a member in which anything was done before its start fails. recorded_events: how many of a member's events the
+    result tells at most.
     """
 
     times: Tensor
@@ -96,6 +97,36 @@ class SolveSettings:
     before: Tensor | None = None
     is_start: bool = True
     skips_earlier: bool = False
+    recorded_events: int = 0
+
+    def of_members(self, members: Sequence[int]) -> SolveSettings:
+        """Those of some members of a batch."""
+        places = list(members)
+
+        def own(rows: Tensor) -> Tensor:
+            return rows[places] if rows.dim() == 2 and len(rows) > 1 else rows
+
+        protocols = self.protocols
+        if protocols is not None:
+            protocols = replace(protocols, members=tuple(protocols.members[place] for place in places))
+        before = None if self.before is None else own(self.before)
+        return replace(self, times=own(self.times), constants=own(self.constants), before=before, protocols=protocols)
+
+
+@dataclass(frozen=True)
+class Happened:
+    """An event that has happened.
+
+    name: of the event, or None where a rate jumped at a comparison (see `odelib.engines.schedules.modes`). by: the
+    derivatives of its time by `DifferentiateBy`, (m,), NaN where they are not known. before, after: the states just
+    before its instant and after all that happened there, (n,).
+    """
+
+    time: float
+    name: str | None
+    by: Reals
+    before: Reals
+    after: Reals
 
 
 @dataclass(frozen=True)
@@ -103,11 +134,13 @@ class Solution:
     """States at the requested times.
 
     states: (T, n), or (B, T, n) for a batch, with NaN for members that failed. failures: their errors by index; empty
-    for a single trajectory, which raises instead.
+    for a single trajectory, which raises instead. happened: by member what `SolveSettings.recorded_events` asks for, in
+    order.
     """
 
     states: Tensor
     failures: Mapping[int, SolveError] = field(default_factory=dict)
+    happened: Mapping[int, tuple[Happened, ...]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -116,13 +149,14 @@ class Sensitivities:
 
     states: (T, n), by_initial_state: (T, n, states), by_parameters: (T, n, parameters) of `DifferentiateBy`.
     failures: the errors of members that failed, by index: their states are NaN, their derivatives 0. Empty for a single
-    trajectory, which raises instead.
+    trajectory, which raises instead. happened: see `Solution`.
     """
 
     states: Reals
     by_initial_state: Reals
     by_parameters: Reals
     failures: Mapping[int, SolveError] = field(default_factory=dict)
+    happened: Mapping[int, tuple[Happened, ...]] = field(default_factory=dict)
 
 
 class Engine(Protocol):
@@ -133,7 +167,9 @@ class Engine(Protocol):
     more than the gradient of one loss. most_steps: the most steps that one trajectory took since the caller last set it
     to 0. atol_used: the absolute tolerances of the states at the end of the latest solve, (B, n); None before one, or
     if it is not known. grazing_events: the names of events whose condition hardly became true, so that their time is
-    uncertain; the caller may empty it.
+    uncertain, comparisons at which rates jump among them; unlocated_jumps: the comparisons at which rates jump in
+    solves that could not end their steps there, so that derivatives lack the change of that instant. The caller may
+    empty both.
     """
 
     name: ClassVar[str]
@@ -141,6 +177,7 @@ class Engine(Protocol):
     most_steps: int
     atol_used: Reals | None
     grazing_events: set[str]
+    unlocated_jumps: set[str]
 
     def __init__(self, system: System) -> None: ...
 

@@ -4,7 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from odelib.engines.schedules.modes import ModeEvent
 from odelib.problem.expressions.parser import Expression, Node, Operation, reduce_pairwise
+from odelib.problem.system import Event
+
+
+def event_function(event: Event) -> Expression:
+    """The function that crosses 0 upwards where the condition of an event becomes true."""
+    return event.function if isinstance(event, ModeEvent) else condition_function(event.when)
 
 
 def condition_function(condition: Expression) -> Expression:

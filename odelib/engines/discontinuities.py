@@ -105,7 +105,7 @@ class Discontinuities:
         if not isinstance(node, Operation) or node.operator not in _OPERATORS:
             return
         pairs = [pair for pair in self._pairs(node) if self._meets_time(pair)]
-        key = _key(node)
+        key = tree_key(node)
         if not pairs or key in numbers:
             return
         numbers[key] = len(numbers)
@@ -194,7 +194,7 @@ def _names(node: Node) -> frozenset[str]:
     return frozenset(part.name for part in walk(node) if isinstance(part, Name))
 
 
-def _key(node: Node) -> object:
+def tree_key(node: Node) -> object:
     """Equal for equal trees. Comparing the trees themselves would recurse."""
     return tuple(
         part.value if isinstance(part, Number) else part.name if isinstance(part, Name)
@@ -229,7 +229,7 @@ class _Shifting:
             count = len(node.operands)
             operands = [new for _, new in stack[-count:]]
             del stack[-count:]
-            number = self._numbers.get(_key(node)) if node.operator in _OPERATORS else None
+            number = self._numbers.get(tree_key(node)) if node.operator in _OPERATORS else None
             if number is not None:
                 operands = [self._with_shift(operand, f"shift {number}") for operand in operands]
             stack.append((node, Operation(node.operator, tuple(operands))))

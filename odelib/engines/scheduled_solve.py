@@ -12,7 +12,7 @@ from torch import Tensor
 from torch.autograd.forward_ad import dual_level
 
 from odelib.arrays import Reals
-from odelib.engines.base import DifferentiateBy, SolverOptions, SolveSettings
+from odelib.engines.base import DifferentiateBy, Happened, SolverOptions, SolveSettings
 from odelib.engines.scheduled_trajectory import Given, Integrate, ScheduledPrograms, ScheduledTrajectory
 from odelib.engines.schedules.extended_system import ExtendedSystem, ExtendedSystems, Phase
 from odelib.engines.steady_state import StartStates
@@ -26,23 +26,60 @@ MakeIntegrate = Callable[[SolveSettings, Tensor], Integrate]
 Ended = tuple[Reals, Reals]
 
 
+@dataclass(frozen=True)
+class ScheduledSolution:
+    """The solutions of a batch.
+
+    rows: the states and their sensitivities, (B, T, n, 1 + m). failures, happened: see `Solution`.
+    """
+
+    rows: Reals
+    failures: dict[int, SolveError]
+    happened: dict[int, tuple[Happened, ...]]
+
+
 class ScheduledSolver:
-    """Trajectories of one system and their sensitivities; grazing_events: see `Engine`."""
+    """Trajectories of one system and their sensitivities; grazing_events, unlocated_jumps: see `Engine`."""
 
     def __init__(self, system: System) -> None:
         self._system = system
         self._systems = ExtendedSystems(system)
         self._parts: dict[int, _Parts] = {}
         self.grazing_events: set[str] = set()
+        self.unlocated_jumps: set[str] = set()
+
+    @property
+    def has_modes(self) -> bool:
+        """See `ExtendedSystems.has_modes`."""
+        return self._systems.has_modes
 
     def solve(
         self, states: Reals, parameters: Reals, settings: SolveSettings, make_integrate: MakeIntegrate
-    ) -> tuple[Reals, dict[int, SolveError]]:
-        """The states and their sensitivities, (B, T, n, 1 + m), and the errors of members that failed.
+    ) -> ScheduledSolution:
+        """Solve a batch. states: (B, n); parameters: (B, p).
 
-        states: (B, n); parameters: (B, p).
+        What cannot be solved with modes is solved again without them: see `schedules.modes`.
         """
         extended = self._systems.of(settings.protocols)
+        solved = self._solve(extended, states, parameters, settings, make_integrate)
+        if not (solved.failures and extended.mode_count):
+            return solved
+        places = sorted(solved.failures)
+        plain = self._systems.of(settings.protocols, has_modes=False)
+        again = self._solve(plain, states[places], parameters[places], settings.of_members(places), make_integrate)
+        if len(again.failures) < len(places):
+            self.unlocated_jumps |= {event.name for event in extended.system.events[-extended.mode_count :]}
+        solved.rows[places] = again.rows
+        return ScheduledSolution(
+            solved.rows,
+            {places[member]: error for member, error in again.failures.items()},
+            {**solved.happened, **{places[member]: told for member, told in again.happened.items()}},
+        )
+
+    def _solve(
+        self, extended: ExtendedSystem, states: Reals, parameters: Reals, settings: SolveSettings,
+        make_integrate: MakeIntegrate,
+    ) -> ScheduledSolution:  # fmt: skip
         count, by = len(states), settings.differentiate_by
         times = settings.times.detach().cpu().expand(count, -1).numpy()
         constants = settings.constants.detach().cpu().expand(count, -1).numpy()
@@ -50,6 +87,7 @@ class ScheduledSolver:
         places = settings.protocols.members if settings.protocols is not None else (0,) * count
         found = np.zeros((count, times.shape[1], states.shape[1], 1 + by.count))
         failures: dict[int, SolveError] = {}
+        happened: dict[int, tuple[Happened, ...]] = {}
         unit = np.zeros((states.shape[1], by.count))
         unit[list(by.states), np.arange(len(by.states))] = 1.0
 
@@ -57,11 +95,11 @@ class ScheduledSolver:
             """One member through a phase before the start: see `steady_state.Run`."""
             own = replace(
                 _of_member(settings, b, count), times=settings.times.new_tensor([first, last]), before=None,
-                differentiate_by=by,
+                differentiate_by=by, recorded_events=0,
             )  # fmt: skip
             sensitivities = np.eye(len(state))[:, list(by.states)]
             sensitivities = np.concatenate([sensitivities, np.zeros((len(state), len(by.parameters)))], axis=1)
-            rows = self._member(extended, places[b], (state, sensitivities), values[b], own, make_integrate, phase)
+            rows, _ = self._member(extended, places[b], (state, sensitivities), values[b], own, make_integrate, phase)
             return rows[-1, :, 0], rows[-1, :, 1:]
 
         starts = None
@@ -73,11 +111,13 @@ class ScheduledSolver:
             own = _of_member(settings, b, count)
             try:
                 if b not in failures:
-                    found[b] = self._member(extended, places[b], start, values[b], own, make_integrate, "experiment")
+                    found[b], happened[b] = self._member(
+                        extended, places[b], start, values[b], own, make_integrate, "experiment"
+                    )
             except SolveError as error:
                 failures[b] = error
         found[list(failures), ..., 0] = math.nan
-        return found, failures
+        return ScheduledSolution(found, failures, happened)
 
     def _of(self, extended: ExtendedSystem) -> _Parts:
         if id(extended) not in self._parts:
@@ -87,8 +127,8 @@ class ScheduledSolver:
     def _member(
         self, extended: ExtendedSystem, place: int, start: tuple[Reals, Reals], values: Reals, settings: SolveSettings,
         make_integrate: MakeIntegrate, phase: Phase,
-    ) -> Reals:  # fmt: skip
-        """The states of one member and their sensitivities, (T, n, 1 + m).
+    ) -> tuple[Reals, tuple[Happened, ...]]:  # fmt: skip
+        """The states of one member and their sensitivities, (T, n, 1 + m), and its events as far as they are recorded.
 
         start: (n,), and its derivatives (n, m). values: (p + c).
         """
@@ -129,7 +169,10 @@ class ScheduledSolver:
             solved = trajectory.solve()
         self.grazing_events |= trajectory.grazed
         found: Reals = solved[..., :count].transpose(1, 2).cpu().numpy()
-        return found
+        return found, tuple(
+            replace(each, before=each.before[:count], after=each.after[:count])
+            for each in trajectory.happened[: settings.recorded_events]
+        )
 
 
 def _tolerances(system: System, options: SolverOptions) -> dict[str, float]:

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 import torch
@@ -21,12 +21,14 @@ from torch import Tensor
 from torch.autograd.forward_ad import make_dual, unpack_dual
 
 from odelib.arrays import Booleans, Reals
-from odelib.engines.condition_functions import condition_function
+from odelib.engines.base import Happened
+from odelib.engines.condition_functions import event_function
 from odelib.engines.dual_program import DualProgram
 from odelib.engines.schedules.entries import Window
 from odelib.engines.schedules.extended_system import ExtendedSystem
+from odelib.engines.schedules.modes import SLIDING, ModeEvent
 from odelib.engines.schedules.schedule import ADD, ASSIGN, HOLD, PIECE, PIECE_SIZE, RESET, SWITCH, Schedule
-from odelib.engines.switching_times import GAP
+from odelib.engines.switching_times import GAP, SLIDES
 from odelib.engines.torch_program import TorchProgram, variables_of
 from odelib.errors import SolveError
 from odelib.problem.expressions.parser import Expression
@@ -37,6 +39,9 @@ Integrate = Callable[[Program, Tensor, Tensor], tuple[Tensor, list[tuple[float, 
 """From a program, rows (1 + m, n) at the first of times (T,): rows at all, and at each step's start those there."""
 
 SAMPLES = 8  # of a step, at which conditions are evaluated
+EXTREMUM_ITERATIONS = 60  # of a search that shortens its interval to GOLDEN of it
+GOLDEN = (math.sqrt(5) - 1) / 2
+UNSURE = 0.05  # of the range of a condition's function in a step: an extremum so near to 0 may cross it
 MOST_CROWDED = 100  # events in a row that hardly advance
 
 
@@ -58,10 +63,9 @@ class ScheduledPrograms:
         variables = variables_of(system.states)
         equations = [discontinuities.equations[state] for state in system.states]
         self.rates = TorchProgram(equations, variables, discontinuities.definitions)
-        self.functions = TorchProgram(
-            [condition_function(event.when) for event in system.events], variables, system.definitions
-        )
+        self.functions = TorchProgram([event_function(event) for event in system.events], variables, system.definitions)
         self.truths = TorchProgram([event.when for event in system.events], variables, system.definitions)
+        self.is_mode = [isinstance(event, ModeEvent) for event in system.events]
         self.resets = [_reset(system, reset.set, reset.add) for reset in extended.resets]
         self.event_resets = [_reset(system, event.set, event.add) for event in system.events]
 
@@ -103,10 +107,23 @@ class _Group:
     places: list[int] = field(default_factory=list)
 
 
+@dataclass(frozen=True)
+class _Step:
+    """From when a step is and how long, its rows at the start, and those (1, n) at parts of it, from 0 to 1.
+
+    state: by Hermite's cubic.
+    """
+
+    begin: float
+    width: float
+    start: Tensor
+    state: Callable[[float], Tensor]
+
+
 class ScheduledTrajectory:
     """Solves one member. Made and used within `torch.no_grad()` and one `dual_level`.
 
-    grazed: the events whose condition hardly became true.
+    grazed: the events whose condition hardly became true. happened: all that have happened.
     """
 
     def __init__(self, programs: ScheduledPrograms, given: Given, integrate: Integrate) -> None:
@@ -123,6 +140,7 @@ class ScheduledTrajectory:
         self._happened = [0] * len(self._events)
         self._stopped = False
         self.grazed: set[str] = set()
+        self.happened: list[Happened] = []
         self._crowded, self._last_event = 0, -math.inf
         self._program: Program | None = None
         self._rows: list[Tensor] = []
@@ -153,7 +171,11 @@ class ScheduledTrajectory:
         rows, first = self._given.start, float(self._given.times[0])
         self._first_entry = 0
         if not self._given.is_start:
-            self._truths = self._truths_at(first, rows, near=True)
+            found = self._truths_at(first, rows, near=True)  # all but modes, which are not known yet, has happened
+            self._truths = [
+                is_true and not is_mode for is_true, is_mode in zip(found, self._programs.is_mode, strict=True)
+            ]
+            rows = self._react(rows, first, self._by_row(-1), None)
             return self._with_outputs(rows, first, rows, rows), first
         self._truths = [
             truth and not event.at_start
@@ -163,8 +185,14 @@ class ScheduledTrajectory:
         self._first_entry = len(places)
         passed, t = self._pass(rows, first, places, None)
         if places and self._only_switches(places):  # the derivative is one-sided: see `pass_discontinuity`
-            passed = (rows + passed) / 2
+            mean = (rows + passed) / 2
+            mean[:, self._first_mode :] = passed[:, self._first_mode :]
+            return mean, t
         return passed, t
+
+    @property
+    def _first_mode(self) -> int:
+        return len(self._programs.system.states) - sum(self._programs.is_mode)
 
     def _with_outputs(self, rows: Tensor, time: float, before: Tensor, after: Tensor) -> Tensor:
         """Write the outputs at this instant; returns `rows`."""
@@ -245,7 +273,7 @@ class ScheduledTrajectory:
 
     def _pass(self, rows: Tensor, time: float, places: Sequence[int], located: int | None) -> tuple[Tensor, float]:
         """Let happen what happens at an instant; returns the rows after it and the time from which to go on."""
-        before, snapshot_events = rows, sum(self._happened)
+        before, snapshot_events, recorded = rows, self._event_count, len(self.happened)
         side, has_switch = 8 * self._gap, any(self._entries.kinds[0, place] == SWITCH for place in places)
         groups = self._groups(places)
         if located is None and places and self._only_switches(places):
@@ -255,14 +283,26 @@ class ScheduledTrajectory:
             after = self._apply(rows, time, groups, side, located)
         self._shifts = dict.fromkeys(self._shifts, 0.0)
         self._program = None
-        is_smooth = located is None and self._only_switches(places) and sum(self._happened) == snapshot_events
+        is_switch = located is None or self._programs.is_mode[located]
+        is_smooth = is_switch and self._only_switches(places) and self._event_count == snapshot_events
+        self._record_states(recorded, before, after)
         mean = (before + after) / 2
         self._with_outputs(after, time, mean if is_smooth else before, mean if is_smooth else after)
         self._check_crowding(time, snapshot_events, located)
         return after, time + self._gap if has_switch else time
 
+    @property
+    def _event_count(self) -> int:
+        """How many events have happened, those of modes left out."""
+        return sum(count for count, is_mode in zip(self._happened, self._programs.is_mode, strict=True) if not is_mode)
+
+    def _record_states(self, first: int, before: Tensor, after: Tensor) -> None:
+        """Complete what is recorded of an instant."""
+        states = before[0].cpu().numpy(), after[0].cpu().numpy()
+        self.happened[first:] = [replace(each, before=states[0], after=states[1]) for each in self.happened[first:]]
+
     def _check_crowding(self, time: float, happened: int, located: int | None) -> None:
-        if sum(self._happened) > happened:
+        if self._event_count > happened:
             is_crowded = located is not None and time - self._last_event <= float(self._window.tolerance(time))
             self._crowded = self._crowded + 1 if is_crowded else 0
             self._last_event = time
@@ -375,10 +415,14 @@ class ScheduledTrajectory:
 
     def _react(self, rows: Tensor, time: float, by_time: Tensor, located: int | None) -> Tensor:
         """Let the events happen that have become true, again until none has."""
+        fired: list[int] = []
         while self._events:
             truths = self._truths_at(time, rows, near=True)
             if located is not None:
                 truths[located], located = True, None
+            for k in [k for k in fired if self._programs.is_mode[k]]:
+                self._check_sliding(k, time, rows)
+                truths[k] = False
             fired = [k for k, is_true in enumerate(truths) if is_true and not self._truths[k]]
             self._truths = truths
             if not fired:
@@ -389,11 +433,20 @@ class ScheduledTrajectory:
                 self._happened[k] += 1
                 if self._happened[k] > event.most:
                     raise SolveError("too_many_events", time, self._given.max_steps, event=event.name)
+                name = None if self._programs.is_mode[k] else event.name
+                states = rows[0].cpu().numpy()  # until the instant is over
+                self.happened.append(Happened(time, name, by_time.cpu().numpy(), states, states))
                 rows = self._reset(rows, source, time, by_time, self._programs.event_resets[k])
                 self._stopped |= event.stop
             if self._stopped:
                 break
         return rows
+
+    def _check_sliding(self, mode: int, time: float, rows: Tensor) -> None:
+        """Raise where the comparison of a mode that has just been switched is to change again at once."""
+        g, slope = (float(found[mode]) for found in self._functions(time, rows))
+        if slope > 0 and g + slope * SLIDES * float(self._window.tolerance(time)) >= 0:
+            raise SolveError(SLIDING, time, self._given.max_steps)
 
     # between instants
 
@@ -441,17 +494,84 @@ class ScheduledTrajectory:
             bend = (1 - 2 * theta) * (b - a) + (theta - 1) * slopes[0] + theta * slopes[1]
             return (found + theta * (theta - 1) * bend)[None]
 
+        samples = [
+            self._sample(begin + k / SAMPLES * width, reached if k == SAMPLES else state(k / SAMPLES))
+            for k in range(SAMPLES + 1)
+        ]
+        step = _Step(begin, width, start, state)
+        found, false_at = [], {}
+        for event in range(len(self._events)):
+            between = self._between(event, step, samples)
+            if between is not None:
+                false_at[event] = between[0]
+                found.append((self._bisected(begin, width, state, *between, event), event))
+        if not found:
+            self._truths = samples[-1][0]
+            return None
+        theta, event = min(found)
+        for other, low in false_at.items():  # what has become false since the step's start may happen again
+            if low <= theta:
+                self._truths[other] = False
+        return event, begin + theta * width
+
+    def _sample(self, time: float, rows: Tensor) -> tuple[list[bool], list[float]]:
+        """Which conditions are true, and their functions."""
+        program = self._programs.functions.bind(self._values(), rows.device)
+        values = program(rows.new_tensor(time), *rows[0].unbind(-1))
+        return self._truths_at(time, rows), [float(value) for value in values]
+
+    def _between(
+        self, event: int, step: _Step, samples: Sequence[tuple[list[bool], list[float]]]
+    ) -> tuple[float, float] | None:
+        """Parts of a step between which a condition becomes true for the first time: it is false at the first one.
+
+        Between two samples it may become true and false again, or the other way round: where its function has an
+        extremum between them, that is looked for.
+        """
+        is_true, values = self._truths[event], [found[event] for _, found in samples]
+        slopes = np.gradient(np.array(values))
         for k in range(1, SAMPLES + 1):
-            low, high = (k - 1) / SAMPLES, k / SAMPLES
-            at = reached if k == SAMPLES else state(high)
-            truths = self._truths_at(end if k == SAMPLES else begin + high * width, at)
-            rising = [e for e, is_true in enumerate(truths) if is_true and not self._truths[e]]
-            if rising:
-                found = [(self._bisected(begin, width, state, low, high, e), e) for e in rising]
-                theta, event = min(found)
-                return event, begin + theta * width
-            self._truths = truths
+            low, high, turns = (k - 1) / SAMPLES, k / SAMPLES, samples[k][0][event]
+            if turns and not is_true:
+                return low, high
+            sign = -1.0 if is_true else 1.0
+            if turns == is_true and sign * slopes[k - 1] > 0 > sign * slopes[k]:
+                theta = self._extremum(event, step, low, high, sign, UNSURE * (max(values) - min(values)))
+                if theta is not None:
+                    return (theta, high) if is_true else (low, theta)
+            is_true = turns
         return None
+
+    def _extremum(self, event: int, step: _Step, low: float, high: float, sign: float, unsure: float) -> float | None:
+        """Where between two points a condition is not as at both of them, looked for at the extremum; else None.
+
+        unsure: the cubic may err by this, so that the step is taken again to end at an extremum so near to 0.
+        """
+
+        def value(theta: float) -> tuple[float, bool]:
+            truths, values = self._sample(step.begin + theta * step.width, step.state(theta))
+            return sign * values[event], truths[event] == (sign > 0)
+
+        inner = [high - GOLDEN * (high - low), low + GOLDEN * (high - low)]
+        found = [value(theta) for theta in inner]
+        for _ in range(EXTREMUM_ITERATIONS):
+            for theta, (_, has_turned) in zip(inner, found, strict=True):
+                if has_turned:
+                    return theta
+            if high - low <= 1e-4 / SAMPLES or max(found)[0] < -2 * unsure:
+                break
+            if found[0][0] > found[1][0]:
+                high, inner = inner[1], [inner[1] - GOLDEN * (inner[1] - low), inner[0]]
+                found = [value(inner[0]), found[0]]
+            else:
+                low, inner = inner[0], [inner[1], inner[0] + GOLDEN * (high - inner[0])]
+                found = [found[1], value(inner[1])]
+        theta = 0.5 * (low + high)
+        if max(found)[0] < -unsure:
+            return None
+        time = step.begin + theta * step.width
+        rows = self._integrate(self._bound(), step.start, step.start.new_tensor([step.begin, time]))[0][-1]
+        return theta if self._truths_at(time, rows)[event] == (sign > 0) else None
 
     def _bisected(
         self, begin: float, width: float, state: Callable[[float], Tensor], low: float, high: float, event: int

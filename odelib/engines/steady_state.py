@@ -60,8 +60,8 @@ class StartStates:
         self._extended = extended
         system = extended.system
         self._size = len(extended.original.states)
-        equations = [system.equations[state] for state in extended.original.states]
-        self._rates = TorchProgram(equations, variables_of(system.states), system.definitions)
+        equations = [extended.equations[state] for state in extended.original.states]  # modes are not known here
+        self._rates = TorchProgram(equations, variables_of(system.states), extended.definitions)
         self._is_steady = [
             protocol.steady_state is not None or any(dose.steady for dose in protocol.doses)
             for protocol in extended.protocols
@@ -128,7 +128,7 @@ class StartStates:
     ) -> tuple[Reals, Reals]:
         """The settled state with some states set, of the values before, and its derivatives."""
         system = self._extended.system
-        program = TorchProgram(list(steady.set.values()), variables_of(system.states), system.definitions)
+        program = TorchProgram(list(steady.set.values()), variables_of(system.states), self._extended.definitions)
         values, by_state, by_unknown = equations.linearised(x, program)
         places = [self._extended.original.states.index(name) for name in steady.set]
         after, s_after = x.copy(), s.copy()

@@ -22,6 +22,7 @@ INSTANT = 1e-12  # times that differ by no more, relative to the largest, are on
 # An event grazes if the rate of its condition's function is below this, times √rtol, of the largest in the step: then
 # the function's extremum is near 0 within the solver's error.
 GRAZING = 10.0
+SLIDES = 1000.0  # times INSTANT: a solution that crosses a surface back so soon slides along it
 MAX_FLOORS = 100_000  # steps of one floor(…) in a solve
 GRID, BISECTIONS = 1025, 60  # points over a solve, and halvings between two of them
 _SAMPLES = (0.0, 1.0, 3.25)  # times; a difference whose values there lie on a line counts as linear

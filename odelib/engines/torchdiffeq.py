@@ -57,6 +57,7 @@ class TorchdiffeqEngine:
         self._program = TorchProgram(equations, variables_of(system.states), self._discontinuities.definitions)
         self._scheduled = ScheduledSolver(system)
         self.grazing_events = self._scheduled.grazing_events
+        self.unlocated_jumps = self._scheduled.unlocated_jumps
 
     @property
     def methods_used(self) -> tuple[str, ...]:
@@ -114,7 +115,7 @@ class TorchdiffeqEngine:
         return Sensitivities(found[..., 0], found[..., 1 : 1 + border], found[..., 1 + border :], failures)
 
     def _is_scheduled(self, settings: SolveSettings) -> bool:
-        return settings.protocols is not None or bool(self._system.events)
+        return settings.protocols is not None or bool(self._system.events) or self._scheduled.has_modes
 
     def _solve_scheduled(self, initial_state: Tensor, parameters: Tensor, settings: SolveSettings) -> Solution:
         """As `solve`; differentiated by forward mode, as a state's jumps are no torch operations."""
@@ -135,7 +136,7 @@ class TorchdiffeqEngine:
             if indices:  # adds 0, whose derivative is that of the states
                 change = (unknowns - unknowns.detach())[..., list(indices)]
                 states = states + torch.einsum("...tnu,...u->...tn", torch.from_numpy(by).to(states), change)
-        return Solution(states, found.failures)
+        return Solution(states, found.failures, found.happened)
 
     def _scheduled_sensitivities(
         self, initial_state: Reals, parameters: Reals, settings: SolveSettings
@@ -143,12 +144,12 @@ class TorchdiffeqEngine:
         """As `sensitivities`, under a schedule and with events; each member by itself."""
         is_single = initial_state.ndim == 1
         states, values = np.atleast_2d(initial_state), np.atleast_2d(parameters)
-        rows, failures = self._scheduled.solve(states, values, settings, self._integrator)
-        if is_single and failures:
-            raise failures[0]
+        solved = self._scheduled.solve(states, values, settings, self._integrator)
+        if is_single and solved.failures:
+            raise solved.failures[0]
         border = 1 + len(settings.differentiate_by.states)
-        rows = rows[0] if is_single else rows
-        return Sensitivities(rows[..., 0], rows[..., 1:border], rows[..., border:], failures)
+        rows = solved.rows[0] if is_single else solved.rows
+        return Sensitivities(rows[..., 0], rows[..., 1:border], rows[..., border:], solved.failures, solved.happened)
 
     def _integrator(self, settings: SolveSettings, sizes: Tensor) -> Integrate:
         """Integrates a member piece by piece. sizes: (m,), of the unknowns: see `_one_with_sensitivities`."""

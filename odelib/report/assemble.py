@@ -81,6 +81,7 @@ def _result(
         intervals=intervals,
         effect=effect,
         grazing_events=dense.grazing_events,
+        unlocated_jumps=dense.unlocated_jumps,
         predictions=predictions + held_out,
         undefined_derived=[name for name in best.layer.system.derived if name not in finite],
     )

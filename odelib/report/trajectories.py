@@ -75,25 +75,30 @@ class DenseTrajectories(NamedTuple):
     """The solutions of the fitted series at many times.
 
     trajectories: see `_dense_trajectory`. atol: the largest absolute tolerance of each state, (n,), if tolerances are
-    automatic and the engine tells them. grazing_events: see `Engine`.
+    automatic and the engine tells them. grazing_events, unlocated_jumps: see `Engine`.
     """
 
     trajectories: Sequence[Dense | None]
     atol: Reals | None
     grazing_events: Sequence[str]
+    unlocated_jumps: Sequence[str]
 
 
 def dense_trajectories(best: BestPoint) -> DenseTrajectories:
     """Solve each fitted series at many times."""
     found: list[Dense | None] = []
     used: list[Reals] = []
-    best.layer.engine.grazing_events.clear()
+    engine = best.layer.engine
+    engine.grazing_events.clear()
+    engine.unlocated_jumps.clear()
     for series in best.objective.fitted:
         found.append(_dense_trajectory(best, series))
-        if best.layer.options.atol == AUTO and best.layer.engine.atol_used is not None:
-            used.append(best.layer.engine.atol_used.max(axis=0))
-    names = [event.name for event in best.layer.system.events if event.name in best.layer.engine.grazing_events]
-    return DenseTrajectories(found, np.max(used, axis=0) if used else None, names)
+        if best.layer.options.atol == AUTO and engine.atol_used is not None:
+            used.append(engine.atol_used.max(axis=0))
+    grazing = [event.name for event in best.layer.system.events if event.name in engine.grazing_events]
+    grazing += sorted(engine.grazing_events.difference(grazing))  # comparisons at which rates jump
+    atol = np.max(used, axis=0) if used else None
+    return DenseTrajectories(found, atol, grazing, sorted(engine.unlocated_jumps))
 
 
 def _dense_trajectory(best: BestPoint, series: SeriesSlice) -> Dense | None:

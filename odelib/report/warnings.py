@@ -30,8 +30,8 @@ DISAGREEMENT = 1.5  # of the distances from an estimate to an end of its interva
 class Findings:
     """What the warnings of a result are based on.
 
-    effect: of the tolerances. grazing_events: see `Engine`. undefined_derived: the derived quantities that are finite
-    in no series.
+    effect: of the tolerances. grazing_events, unlocated_jumps: see `Engine`. undefined_derived: the derived quantities
+    that are finite in no series.
     """
 
     best: BestPoint
@@ -39,6 +39,7 @@ class Findings:
     intervals: Intervals
     effect: ToleranceEffect
     grazing_events: Sequence[str]
+    unlocated_jumps: Sequence[str]
     predictions: Sequence[PredictionResult]
     undefined_derived: Sequence[str]
 
@@ -216,6 +217,18 @@ def grazing_event(findings: Findings) -> Iterator[FitWarning]:
         yield FitWarning(code="grazing_event", message=message, names=names)
 
 
+def unlocated_jump(findings: Findings) -> Iterator[FitWarning]:
+    """Rates that jump at instants at which the solver could not end a step."""
+    if names := list(findings.unlocated_jumps):
+        message = (
+            f"at the optimum a rate jumps at {', '.join(names)}, and the solver could not end a step there, for "
+            "example because the solution slides along the jump: derivatives lack what the change of the instant "
+            "contributes, and standard errors may be wrong; write the system with events, or replace the jump by a "
+            "steep function"
+        )
+        yield FitWarning(code="unlocated_jump", message=message, names=names)
+
+
 def profile_disagrees(findings: Findings) -> Iterator[FitWarning]:
     """Unknowns whose profile ends elsewhere than the interval of the covariance."""
     best, intervals = findings.best, findings.intervals
@@ -346,6 +359,7 @@ WARNINGS: tuple[Callable[[Findings], Iterator[FitWarning]], ...] = (
     another_optimum,
     at_kink,
     grazing_event,
+    unlocated_jump,
     profile_disagrees,
     collapsed_scale,
     no_uncertainty,

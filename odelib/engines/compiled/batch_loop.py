@@ -482,7 +482,7 @@ def advance_batch(
     first: int, last: int, begin: bool, method: int, may_switch: bool, rates: int, rates_with_sensitivities: int,
     jacobian: int, n: int, m: int, rtol: float, limits: Any, is_auto: bool, borders: int, max_steps: int,
     steps_per_call: int, times: Any, before: Any, instants: Any, initial_sensitivities: Any, event_kernels: Any,
-    initial_state: Any, values: Any, unknowns: Any, column_of: Any, kept: Any, counters: Any, scratch: Any,
+    record: Any, initial_state: Any, values: Any, unknowns: Any, column_of: Any, kept: Any, counters: Any, scratch: Any,
     states: Any, sensitivities: Any,
 ) -> Any:  # fmt: skip
     """Take `steps_per_call` steps of each running member from `first` to before `last`.
@@ -494,8 +494,9 @@ def advance_batch(
     times: (B, T), or (1, T), shared. before: (B, T), (1, T) or (1, 0), which outputs have the state before what happens
     at their instant. instants: as `sensitivity_jumps.Instants` says, with a first axis of B, or of 1 if shared, but for
     `jacobian` and `pieces`. initial_sensitivities: (B, n, m); (1, 0, 0) if each initial value is an unknown itself or
-    depends on none. event_kernels: `events.EventKernels`. These four are all None in a plain solve, where nothing
-    happens and nothing is to be said of initial sensitivities. initial_state: (B, n). values: (B, p + constants +
+    depends on none. event_kernels: `events.EventKernels`. record: (B, R, 2 + m + 2n), see `events.record_event`; R is 0
+    where events are not recorded. These five are all None in a plain solve, where nothing happens and nothing is to be
+    said of initial sensitivities. initial_state: (B, n). values: (B, p + constants +
     shifts), overwritten where entries change it. unknowns, column_of: see `step_control.initialise` and `codegen`.
     kept: (B, member_size), counters: (B, COUNTERS + NUMBERS_OF_EVENT·E), scratch: (scratch_size,), all zero at first.
     states: (B, T, n), sensitivities: (B, T, n, m).
@@ -526,7 +527,7 @@ def advance_batch(
             tolerances = Tolerances(
                 rtol, address(limits), is_auto, follow, span, z + 2 * row, z + 3 * row, z + 4 * row, magnitudes
             )  # fmt: skip
-            outputs = Outputs(address(states[b]), address(sensitivities[b]), m)
+            outputs = Outputs(address(states[b]), address(sensitivities[b]), m, row_of(record, b))
             own_instants, own_before = instants_of(instants, b), row_of(before, b)
             if begin:
                 set_sensitivities(equations, row_of(initial_sensitivities, b), z)

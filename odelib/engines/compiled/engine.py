@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from odelib.arrays import Booleans, Reals
-from odelib.engines.base import DifferentiateBy, Sensitivities, Solution, SolverOptions, SolveSettings
+from odelib.engines.base import DifferentiateBy, Happened, Sensitivities, Solution, SolverOptions, SolveSettings
 from odelib.engines.compiled.adjoint.autograd import SolveOnTape
 from odelib.engines.compiled.adjoint.choice import is_cheaper
 from odelib.engines.compiled.adjoint.kernels import AdjointKernels, Recording, adjoint_of
@@ -38,6 +38,7 @@ class CompiledEngine:
         self.most_steps = 0
         self.atol_used: Reals | None = None
         self.grazing_events: set[str] = set()
+        self.unlocated_jumps = self._scheduled.unlocated_jumps
 
     @property
     def methods_used(self) -> tuple[str, ...]:
@@ -53,7 +54,9 @@ class CompiledEngine:
 
         What is done in experiments makes another system, whose kernels are compiled in the first solve with it.
         """
-        if self._kernels is None and not self._system.inputs:
+        if self._scheduled.has_modes and not self._system.inputs:
+            self._scheduled.prepare()
+        elif self._kernels is None and not self._system.inputs:
             self._kernels = kernels_of(self._system)
 
     def solve(self, initial_state: Tensor, parameters: Tensor, settings: SolveSettings) -> Solution:
@@ -62,10 +65,12 @@ class CompiledEngine:
         if self._takes_adjoint(wanted, settings):
             return self._solve_on_tape(initial_state, parameters, wanted, settings)
         failures: dict[int, SolveError] = {}
+        happened: dict[int, tuple[Happened, ...]] = {}
 
         def solve(states: Reals, values: Reals, differentiate_by: DifferentiateBy) -> Solved:
             solved = self._solved(states, values, differentiate_by, settings)
             failures.update(solved.failures)
+            happened.update(solved.happened)
             return solved
 
         states: Tensor = _Solve.apply(  # type: ignore[no-untyped-call]
@@ -73,7 +78,7 @@ class CompiledEngine:
         ).to(initial_state.device)
         if failures and states.dim() == 2:
             raise failures[0]
-        return Solution(states, failures)
+        return Solution(states, failures, happened)
 
     @cached_property
     def _adjoint(self) -> AdjointKernels:
@@ -83,7 +88,7 @@ class CompiledEngine:
         """Whether a gradient comes by going back through the steps; what happens during a solve has no adjoint yet."""
         if not is_cheaper(wanted.count) or settings.times.device.type == "cuda":
             return False
-        return settings.protocols is None and not self._system.events and self._adjoint.is_able
+        return self._is_plain(settings) and self._adjoint.is_able
 
     def _solve_on_tape(
         self, initial_state: Tensor, parameters: Tensor, wanted: DifferentiateBy, settings: SolveSettings
@@ -115,10 +120,14 @@ class CompiledEngine:
         solved = self._solved(initial_state, parameters, differentiate_by, settings)
         border, states, sensitivities = len(differentiate_by.states), solved.states, solved.sensitivities
         if initial_state.ndim == 2:
-            return Sensitivities(states, sensitivities[..., :border], sensitivities[..., border:], solved.failures)
+            return Sensitivities(
+                states, sensitivities[..., :border], sensitivities[..., border:], solved.failures, solved.happened
+            )
         if solved.failures:
             raise solved.failures[0]
-        return Sensitivities(states[0], sensitivities[0, ..., :border], sensitivities[0, ..., border:])
+        return Sensitivities(
+            states[0], sensitivities[0, ..., :border], sensitivities[0, ..., border:], {}, solved.happened
+        )
 
     def _solved(
         self, states: Reals, parameters: Reals, differentiate_by: DifferentiateBy, settings: SolveSettings
@@ -128,9 +137,11 @@ class CompiledEngine:
         if settings.times.device.type == "cuda":
             if settings.protocols is not None:
                 raise not_on_gpu("doses, changes, inputs or steady states")
+            if self._scheduled.has_modes:  # the sensitivities would lack their jumps
+                raise not_on_gpu("comparisons of states at which a rate jumps")
             gpu = gpu_kernels_of(self._system)
             solved = gpu.solve(times, states, parameters, differentiate_by, settings.options, settings.stop)
-        elif settings.protocols is None and not self._system.events:
+        elif self._is_plain(settings):
             solved = self._solved_plainly(times, states, parameters, differentiate_by, settings)
         else:
             solved = self._scheduled.solve(Given(times, states, parameters), differentiate_by, settings)
@@ -143,6 +154,10 @@ class CompiledEngine:
         self.atol_used = solved.atol
         for method in solved.methods:
             self._used[method] = None
+
+    def _is_plain(self, settings: SolveSettings) -> bool:
+        """Whether nothing happens but what is known from the equations and time."""
+        return settings.protocols is None and not self._system.events and not self._scheduled.has_modes
 
     def _solved_plainly(
         self, times: Reals, states: Reals, values: Reals, differentiate_by: DifferentiateBy, settings: SolveSettings

@@ -13,7 +13,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from odelib.arrays import Integers
-from odelib.engines.condition_functions import condition_function
+from odelib.engines.condition_functions import event_function
+from odelib.engines.schedules.modes import ModeEvent
 from odelib.engines.symbolic.graph import Graph
 from odelib.problem.expressions.parser import TIME, Expression
 from odelib.problem.system import Event, System
@@ -21,7 +22,9 @@ from odelib.problem.system import Event, System
 NO_RESET = -1
 SET, ADD = 0, 1
 # columns of `EventSource.events`
-RESET_NUMBER, AT_START, STOP, MOST = range(4)
+RESET_NUMBER, START, STOP, MOST = range(4)
+# values of START: whether what is true at the start has happened, happens there, or happens wherever a solve begins
+BEFORE_START, AT_START, MODE = range(3)
 ARGUMENTS = "t, z, q, width, column_of, work, out"
 Assignment = tuple[str, int]  # a target, and the node of its value
 Writer = Callable[[Sequence[Assignment]], list[str]]
@@ -59,7 +62,7 @@ class EventSource:
         of_events = [targets_of(system.states, event.set, event.add) for event in system.events]
         self._resets = [*resets, *of_events]
         self._values = [[graph.add(target.expression) for target in targets] for targets in self._resets]
-        self._functions = [graph.add(condition_function(event.when)) for event in system.events]
+        self._functions = [graph.add(event_function(event)) for event in system.events]
         self._truths = [self._truth(event.when) for event in system.events]
         self.row_size = 2 + len(system.states) + len(system.parameters)
         self.events = np.array(
@@ -69,7 +72,8 @@ class EventSource:
     @staticmethod
     def _numbers(event: Event, reset: int) -> list[int]:
         number = reset if event.set or event.add else NO_RESET
-        return [number, int(event.at_start), int(event.stop), event.most]
+        start = MODE if isinstance(event, ModeEvent) else AT_START if event.at_start else BEFORE_START
+        return [number, start, int(event.stop), event.most]
 
     @property
     def reset_layout(self) -> Integers:

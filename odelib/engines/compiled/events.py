@@ -8,11 +8,23 @@ from typing import Any
 
 from numba import carray  # type: ignore[attr-defined]
 
-from odelib.engines.compiled.event_source import AT_START, MOST, NO_RESET, RESET_NUMBER, SET, STOP
+from odelib.engines.compiled.event_source import AT_START, MODE, MOST, NO_RESET, RESET_NUMBER, SET, START, STOP
 from odelib.engines.compiled.jit import kernel
 from odelib.engines.compiled.primitives import call_kernel
 from odelib.engines.compiled.simd import int64_pointer, load_scalar, store_scalar
-from odelib.engines.compiled.step_control import COUNTERS, HAPPENED, LAST_EVENT, RUNNING, STOPPED, TOO_MANY_EVENTS, copy
+from odelib.engines.compiled.step_control import (
+    COUNTERS,
+    HAPPENED,
+    LAST_EVENT,
+    RECORDED,
+    RUNNING,
+    SLIDING,
+    STOPPED,
+    SWITCHED,
+    TOO_MANY_EVENTS,
+    copy,
+)
+from odelib.engines.switching_times import SLIDES
 
 # Addresses of the kernels: see `event_source.EventSource`, and there the table (E, 4) and the layout of the resets.
 # row_size: of an expression with its derivatives. target_size: the numbers of the rows of a reset's targets.
@@ -30,6 +42,8 @@ POINTS = 4  # parts of a step, at whose ends conditions are evaluated
 # A member's counters after the first COUNTERS: by event whether its condition is true, how often it has happened, and
 # whether it grazed; E each.
 NUMBERS_OF_EVENT, GRAZED = 3, 2
+# Columns of a record: time and number of an event, then dτ/dp (m,), and the states (n,) before and after its instant.
+RECORD_TIME, RECORD_EVENT, RECORD_DIRECTION = range(3)
 
 
 @kernel
@@ -50,15 +64,17 @@ def events_of(kernels: Any, width: int, memory: int) -> Any:
 
 @kernel
 def begin_events(equations: Any, events: Any, t: float, near: float, z: int, rates: int, counters: Any) -> None:
-    """Remember which conditions are true at the first time; those of events `at_start` are still to become true."""
-    if not events.is_start:  # a segment: what is true within rounding has happened before
+    """Remember which conditions are true at the first time; those of events `at_start` are still to become true.
+
+    Modes are not known yet: their events are still to happen in any case.
+    """
+    if events.is_start:
+        evaluate(equations, events, t, z, events.samples)
+    else:  # a segment: what is true within rounding has happened before
         evaluate_now(equations, events, t, near, -1, z, rates)
-        remember_truths(events, counters, events.samples)
-        return
-    evaluate(equations, events, t, z, events.samples)
     remember_truths(events, counters, events.samples)
     for k in range(len(events.table)):
-        if events.table[k, AT_START]:
+        if events.table[k, START] == MODE or (events.is_start and events.table[k, START] == AT_START):
             counters[COUNTERS + k] = 0
 
 
@@ -109,13 +125,13 @@ def remember_truths(events: Any, counters: Any, sample: int) -> None:
 @kernel
 def happen(
     equations: Any, events: Any, time: float, near: float, located: int, direction: int, m: int, z: int, snapshot: int,
-    rates: int, counters: Any,
+    rates: int, record: Any, counters: Any,
 ) -> int:  # fmt: skip
     """Let happen what has become true, again until nothing has: all of a round from the values before it.
 
     located: the event whose crossing was located here, which counts as having become true; else −1. direction: the
-    address of dτ/dp, 0 where it is 0. z has been moved to the instant. snapshot, rates: addresses of rows. Returns
-    RUNNING or TOO_MANY_EVENTS.
+    address of dτ/dp, 0 where it is 0. z has been moved to the instant. snapshot, rates: addresses of rows. record: see
+    `record_event`. Returns RUNNING, TOO_MANY_EVENTS or SLIDING.
     """
     count = len(events.table)
     old = events.slopes + 16 * count
@@ -125,15 +141,48 @@ def happen(
         for k in range(count):
             if load_scalar(old, count + k) > 0.5:
                 fire(equations, events, k, time, snapshot, z, direction, m, counters)
+                record_event(k, time, direction, m, record, counters)
                 if counters[COUNTERS + count + k] > events.table[k, MOST]:
                     return TOO_MANY_EVENTS
         if counters[STOPPED]:
             break
         evaluate_now(equations, events, time, near, -1, z, rates)
-        for k in range(count):  # what the resets do not touch stays true, whatever rounding says
-            if load_scalar(old, count + k) > 0.5 and load_scalar(events.samples, k) == load_scalar(old, k):
+        for k in range(count):
+            if load_scalar(old, count + k) > 0.5 and events.table[k, START] == MODE:
+                if is_again_soon(events, k, SLIDES * near):
+                    return SLIDING
+                store_scalar(events.samples, count + k, 0.0)
+            elif load_scalar(old, count + k) > 0.5 and load_scalar(events.samples, k) == load_scalar(old, k):
+                # what the resets do not touch stays true, whatever rounding says
                 store_scalar(events.samples, count + k, 1.0)
     return RUNNING
+
+
+@kernel
+def is_again_soon(events: Any, k: int, near: float) -> bool:
+    """Whether the function of an event that has just happened is to cross 0 again within this time."""
+    value, slope = load_scalar(events.samples, k), load_scalar(events.slopes, k)
+    return bool(slope > 0.0 and value + slope * near >= 0.0)
+
+
+@kernel
+def record_event(k: int, time: float, direction: int, m: int, record: Any, counters: Any) -> None:
+    """Record that an event has happened, as far as there is space; `record_states` completes the row."""
+    if counters[RECORDED] < len(record):
+        row = record[counters[RECORDED]]
+        row[RECORD_TIME], row[RECORD_EVENT] = time, k
+        for j in range(m):
+            row[RECORD_DIRECTION + j] = load_scalar(direction, j) if direction != 0 else 0.0
+        counters[RECORDED] += 1
+
+
+@kernel
+def record_states(first: int, n: int, m: int, before: int, after: int, record: Any, counters: Any) -> None:
+    """Add the states before and after their instant to the rows of a record from `first` on."""
+    for k in range(first, counters[RECORDED]):
+        for i in range(n):
+            record[k, RECORD_DIRECTION + m + i] = load_scalar(before, i)
+            record[k, RECORD_DIRECTION + m + n + i] = load_scalar(after, i)
 
 
 @kernel
@@ -155,8 +204,11 @@ def fire(
     equations: Any, events: Any, k: int, time: float, source: int, z: int, direction: int, m: int, counters: Any
 ) -> None:  # fmt: skip
     """Let event k happen: count it, and reset `z` from the row `source`."""
-    counters[LAST_EVENT] = k
-    counters[HAPPENED] += 1
+    if events.table[k, START] == MODE:
+        counters[SWITCHED] += 1
+    else:
+        counters[LAST_EVENT] = k
+        counters[HAPPENED] += 1
     counters[COUNTERS + len(events.table) + k] += 1
     if events.table[k, RESET_NUMBER] != NO_RESET:
         reset(equations, events, events.table[k, RESET_NUMBER], time, source, z, direction, m)

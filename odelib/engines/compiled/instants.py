@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from odelib.engines.compiled.events import differentiate_time, happen, reset
+from odelib.engines.compiled.event_source import MODE, START
+from odelib.engines.compiled.events import differentiate_time, happen, record_states, reset
 from odelib.engines.compiled.jit import kernel
 from odelib.engines.compiled.sensitivity_jumps import KIND, ROW, TARGET, TIME_ROW, jump, move
 from odelib.engines.compiled.simd import WIDTH, address, load, load_scalar, multiply_add, splat, store, store_scalar
@@ -19,9 +20,11 @@ from odelib.engines.compiled.step_control import (
     LAST_CROSSING_RATE,
     LAST_EVENT,
     PASSED,
+    RECORDED,
     RUNNING,
     STEPS,
     STOPPED,
+    SWITCHED,
     WRITTEN,
     copy,
     derivatives,
@@ -44,16 +47,16 @@ def pass_instant(
     `memory.stages` begins with the rate at `after`. Returns RUNNING or why the solve failed.
 
     At the very time of a discontinuity that parameters move, the derivatives are one-sided: an earlier one has already
-    changed the state, a later one has not yet. Where the state itself does not jump, the outputs get the mean, as a
-    central difference does; else each gets the side that it asks for.
+    changed the state, a later one has not yet. Where the state itself does not jump, as where a mode is switched, the
+    outputs get the mean, as a central difference does; else each gets the side that it asks for.
     """
     e, z, m, is_first = equations, memory.z, outputs.m, counters[STEPS] == 0
     scale = max(abs(times[0]), abs(times[len(times) - 1]))
     near, first, happened, status = INSTANT * scale, counters[PASSED], counters[HAPPENED], RUNNING
-    recent = counters[LAST_EVENT]
+    recent, recorded, switched = counters[LAST_EVENT], counters[RECORDED], counters[SWITCHED]
     last = first if located >= 0 else end_of_group(instants.times, first, time + near)
     has_output = counters[WRITTEN] < len(times) and times[counters[WRITTEN]] <= time + near
-    if has_output or is_first:
+    if has_output or is_first or len(outputs.record) > 0:
         copy(z, e.size, memory.buffer)
     if located >= 0:
         direction = move_to_event(e, memory, events, located, time, m, controller, counters)
@@ -61,11 +64,16 @@ def pass_instant(
         direction = apply_entries(e, memory, instants, events, first, last, GAP * scale, m)
         counters[PASSED] = last
     if len(events.table) > 0:
-        status = happen(e, events, time, near, located, direction, m, z, memory.spare, memory.trial, counters)
+        status = happen(
+            e, events, time, near, located, direction, m, z, memory.spare, memory.trial, outputs.record, counters
+        )  # fmt: skip
     if direction != 0 and counters[STOPPED] == 0:
         move(e, after, z, -1.0, direction, m, memory.trial)
+    record_states(recorded, e.n, m, memory.buffer, z, outputs.record, counters)
     set_shifts(e, instants, first, last, 0.0)
-    is_smooth = located < 0 and counters[HAPPENED] == happened and only_comparisons(instants.entries, first, last)
+    is_switch = located < 0 or events.table[located, START] == MODE
+    is_smooth = is_switch and counters[HAPPENED] == happened and only_comparisons(instants.entries, first, last)
+    is_smooth = is_smooth and not (is_first and counters[SWITCHED] > switched)
     if has_output or is_first:
         mean(e, memory)
         write_outputs_at(e, memory, is_smooth, time + near, is_first, times, before, counters, outputs)

@@ -12,16 +12,24 @@ import torch
 from numpy.typing import NDArray
 
 from odelib.arrays import Integers, Reals
-from odelib.engines.base import DifferentiateBy, SolverOptions, StopCheck
+from odelib.engines.base import DifferentiateBy, Happened, SolverOptions, StopCheck
 from odelib.engines.compiled import batch_loop, cache, step_control
 from odelib.engines.compiled.adjoint.source import AdjointSource
 from odelib.engines.compiled.codegen import KernelSource
 from odelib.engines.compiled.event_source import EventSource, targets_of
-from odelib.engines.compiled.events import GRAZED, NUMBERS_OF_EVENT, EventKernels
+from odelib.engines.compiled.events import (
+    GRAZED,
+    NUMBERS_OF_EVENT,
+    RECORD_DIRECTION,
+    RECORD_EVENT,
+    RECORD_TIME,
+    EventKernels,
+)
 from odelib.engines.compiled.instant_arrays import of_discontinuities, of_members, of_schedule
 from odelib.engines.compiled.sensitivity_jumps import Instants
 from odelib.engines.missing_values import describe_failure
 from odelib.engines.schedules.extension import Reset
+from odelib.engines.schedules.modes import SLIDING, ModeEvent
 from odelib.engines.schedules.schedule import Schedule
 from odelib.engines.symbolic import borders
 from odelib.engines.tableaus.dop853 import DOP853
@@ -45,6 +53,7 @@ CODES = {
     step_control.STEP_TOO_SMALL: "step_too_small",
     step_control.TOO_MANY_EVENTS: "too_many_events",
     step_control.ENDLESS_EVENTS: "endless_events",
+    step_control.SLIDING: SLIDING,
 }
 _Ended = tuple[int, int, int]  # members still running, members failed, methods used (bits)
 _OnThreads = Callable[[Callable[[int], _Ended]], Iterable[_Ended]]
@@ -55,13 +64,14 @@ class Happenings(NamedTuple):
     """What happens during the solves of a batch.
 
     sensitivities: (B, n, m), those of the initial states; None if each is an unknown itself, or depends on none.
-    before, is_start: as in `SolveSettings`; before: (1, T) or (B, T).
+    before, is_start, recorded_events: as in `SolveSettings`; before: (1, T) or (B, T).
     """
 
     schedule: Schedule | None = None
     sensitivities: Reals | None = None
     before: NDArray[np.bool_] | None = None
     is_start: bool = True
+    recorded_events: int = 0
 
 
 NOTHING = Happenings()
@@ -76,6 +86,7 @@ class Instructions(NamedTuple):
     instants: Instants | None = None
     initial_sensitivities: Reals | None = None
     event_kernels: EventKernels | None = None
+    record: Reals | None = None
 
     def of_members(self, members: slice) -> Instructions:
         """Those of some members."""
@@ -86,6 +97,7 @@ class Instructions(NamedTuple):
             before=before if before is None or len(before) == 1 else before[members],
             instants=of_members(self.instants, members),
             initial_sensitivities=given if given is None or len(given) == 1 else given[members],
+            record=self.record if self.record is None or len(self.record) == 1 else self.record[members],
         )
 
 
@@ -98,7 +110,7 @@ class Solved(NamedTuple):
     states: (B, T, n), NaN for members that failed; sensitivities: (B, T, n, m), columns in the order of
     `DifferentiateBy`, 0 for members that failed; failures: by member; methods: those used, in order of first use;
     most_steps: of one member; grazing: names of events whose time is uncertain; atol: the absolute tolerances of the
-    states at the end, (B, n), if they are known.
+    states at the end, (B, n), if they are known; happened: see `Solution`.
     """
 
     states: Reals
@@ -108,6 +120,7 @@ class Solved(NamedTuple):
     most_steps: int
     grazing: frozenset[str]
     atol: Reals | None = None
+    happened: Mapping[int, tuple[Happened, ...]] = {}
 
 
 class Layout(NamedTuple):
@@ -133,6 +146,7 @@ class Kernels:
         module = cache.load(source.text())
         self.size = source.size
         self.event_names = tuple(event.name for event in system.events)
+        self.told_names = tuple(None if isinstance(event, ModeEvent) else event.name for event in system.events)
         self._events = _event_kernels(source.events, module)
         self.rates: int = module.rates.address
         self.jacobian: int = module.jacobian.address
@@ -156,7 +170,7 @@ class Kernels:
         count, steps, n = len(initial_state), times.shape[1], self.size
         states, sensitivities = np.empty((count, steps, n)), np.empty((count, steps, n, differentiate_by.count))
         layout = self.layout(differentiate_by, values.shape[1])
-        instructions = self._instructions(times, values, differentiate_by, happenings)
+        instructions = self._instructions(times, initial_state, values, differentiate_by, happenings)
         if self._discontinuities.shifts or happenings.schedule:  # entries change the constants
             values = np.concatenate([values, np.zeros((count, len(self._discontinuities.shifts)))], axis=1)
         if self.has_borders:
@@ -164,6 +178,7 @@ class Kernels:
         failures: dict[int, SolveError] = {}
         grazing: set[str] = set()
         atol: list[Reals] = []
+        happened: dict[int, tuple[Happened, ...]] = {}
         used, most_steps, block_size = 0, 0, max(1, MAX_BLOCK_NUMBERS // layout.member)
         batch = Batch(times, instructions, initial_state, values, states, sensitivities)
         for first in range(0, count, block_size):
@@ -176,9 +191,11 @@ class Kernels:
             if failed:
                 failures |= {first + member: error for member, error in block.failures().items()}
             grazing |= block.grazing()
+            if happenings.recorded_events:
+                happened |= {first + member: told for member, told in enumerate(block.happened())}
         return Solved(
             states, sensitivities, failures, methods_of(used, options), most_steps, frozenset(grazing),
-            np.concatenate(atol) if atol else np.empty((0, n)),
+            np.concatenate(atol) if atol else np.empty((0, n)), happened,
         )  # fmt: skip
 
     def with_border_tolerances(self, values: Reals, options: SolverOptions) -> Reals:
@@ -193,8 +210,9 @@ class Kernels:
         return self._never_happens
 
     def _instructions(
-        self, times: Reals, values: Reals, differentiate_by: DifferentiateBy, happenings: Happenings
-    ) -> Instructions:
+        self, times: Reals, initial_state: Reals, values: Reals, differentiate_by: DifferentiateBy,
+        happenings: Happenings,
+    ) -> Instructions:  # fmt: skip
         """What the loop is to do at instants, if it is to do anything."""
         schedule, given, before = happenings.schedule, happenings.sensitivities, happenings.before
         if self._never_happens and schedule is None and given is None:
@@ -204,7 +222,14 @@ class Kernels:
             self._instants(times, values, differentiate_by, schedule),
             NO_SENSITIVITIES if given is None else given,
             self._events if happenings.is_start else self._events._replace(is_start=False),
+            self._record(len(initial_state), differentiate_by.count, happenings.recorded_events),
         )
+
+    def _record(self, count: int, m: int, rows: int) -> Reals:
+        """Space for the events of each member: see `events.record_event`."""
+        if not rows:
+            return np.zeros((1, 0, RECORD_DIRECTION))
+        return np.zeros((count, rows, RECORD_DIRECTION + m + 2 * self.size))
 
     def _instants(
         self, times: Reals, values: Reals, differentiate_by: DifferentiateBy, schedule: Schedule | None
@@ -292,7 +317,8 @@ class Block:
         self._max_steps, self._states, self._sensitivities = o.max_steps, states, sensitivities
         self._system, self._columns, self._times, self._values = kernels.system, m, times, values
         self.kept = np.zeros((size, layout.member))
-        self._names = kernels.event_names
+        self._names, self._told_names = kernels.event_names, kernels.told_names
+        self._record = instructions.record
         counters = step_control.COUNTERS + NUMBERS_OF_EVENT * len(self._names)
         self.counters = np.zeros((size, counters), dtype=np.int64)
         if o.method == KVAERNO5.name:
@@ -371,6 +397,19 @@ class Block:
             self._states[member] = np.nan
             self._sensitivities[member] = 0.0  # contributes nothing to a gradient that leaves the member out
         return failed
+
+    def happened(self) -> list[tuple[Happened, ...]]:
+        """What has happened in each member, as far as there was space to record it."""
+        assert self._record is not None
+        return [
+            tuple(self._told(row) for row in rows[: self.counters[member, step_control.RECORDED]])
+            for member, rows in enumerate(self._record)
+        ]
+
+    def _told(self, row: Reals) -> Happened:
+        m, n = self._columns, len(self._system.states)
+        by, before, after = np.split(row[RECORD_DIRECTION:], [m, m + n])
+        return Happened(float(row[RECORD_TIME]), self._told_names[int(row[RECORD_EVENT])], by, before, after)
 
     def grazing(self) -> set[str]:
         """The events of which one has grazed."""

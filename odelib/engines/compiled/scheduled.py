@@ -25,17 +25,61 @@ class Given(NamedTuple):
     states: Reals
     values: Reals
 
+    def of_members(self, places: Sequence[int]) -> Given:
+        """Those of some members."""
+        times = self.times if len(self.times) == 1 else self.times[places]
+        return Given(times, self.states[places], self.values[places])
+
 
 class ScheduledKernels:
-    """The compiled functions of one system with all that is done to it."""
+    """The compiled functions of one system with all that is done to it.
+
+    unlocated_jumps: see `Engine`.
+    """
 
     def __init__(self, system: System) -> None:
         self._systems = ExtendedSystems(system, with_conditions=True)
         self._starts: dict[int, StartStates] = {}
+        self.unlocated_jumps: set[str] = set()
+
+    @property
+    def has_modes(self) -> bool:
+        """See `ExtendedSystems.has_modes`."""
+        return self._systems.has_modes
+
+    def prepare(self) -> None:
+        """Compile what a solve needs in which nothing is done."""
+        extended = self._systems.of(None)
+        kernels_of(extended.system, extended.resets)
 
     def solve(self, given: Given, differentiate_by: DifferentiateBy, settings: SolveSettings) -> Solved:
-        """As `Kernels.solve`, without the held states."""
+        """As `Kernels.solve`, without the held states.
+
+        What cannot be solved with modes is solved again without them: see `schedules.modes`.
+        """
         extended = self._systems.of(settings.protocols)
+        solved = self._solve(extended, given, differentiate_by, settings)
+        if not (solved.failures and extended.mode_count):
+            return solved
+        places = sorted(solved.failures)
+        plain = self._systems.of(settings.protocols, has_modes=False)
+        again = self._solve(plain, given.of_members(places), differentiate_by, settings.of_members(places))
+        if len(again.failures) < len(places):
+            self.unlocated_jumps |= {event.name for event in extended.system.events[-extended.mode_count :]}
+        solved.states[places], solved.sensitivities[places] = again.states, again.sensitivities
+        if solved.atol is not None and again.atol is not None:
+            solved.atol[places] = again.atol
+        return solved._replace(
+            failures={places[member]: error for member, error in again.failures.items()},
+            methods=tuple(dict.fromkeys([*solved.methods, *again.methods])),
+            most_steps=max(solved.most_steps, again.most_steps),
+            grazing=solved.grazing | again.grazing,
+            happened={**solved.happened, **{places[member]: told for member, told in again.happened.items()}},
+        )
+
+    def _solve(
+        self, extended: ExtendedSystem, given: Given, differentiate_by: DifferentiateBy, settings: SolveSettings
+    ) -> Solved:
         count, n = given.states.shape
         places = settings.protocols.members if settings.protocols is not None else (0,) * count
         unit = np.zeros((n, differentiate_by.count))
@@ -62,7 +106,7 @@ class ScheduledKernels:
             one = Given(np.array([[first, last]]), state[None], given.values[b : b + 1])
             unit = np.zeros((1, len(state), by.count))
             unit[0, list(by.states), np.arange(len(by.states))] = 1.0
-            own = replace(settings, before=None)
+            own = replace(settings, before=None, recorded_events=0)
             solved = _through(extended, [places[b]], one, unit, by, own, phase)
             if solved.failures:
                 raise solved.failures[0]
@@ -90,13 +134,17 @@ def _through(
     values = np.concatenate([given.values[:, : len(extended.system.parameters)], schedule.constants], axis=1)
     whole = _with_held(sensitivities, schedule, differentiate_by)
     before = None if settings.before is None else np.atleast_2d(settings.before.cpu().numpy())
-    happenings = Happenings(schedule, whole, before, settings.is_start)
+    happenings = Happenings(schedule, whole, before, settings.is_start, settings.recorded_events)
     solved = kernels.solve(given.times, states, values, differentiate_by, settings.options, settings.stop, happenings)
     failures: dict[int, SolveError] = {**solved.failures, **schedule.failures}
     return solved._replace(
         states=np.ascontiguousarray(solved.states[..., :n]),
         sensitivities=np.ascontiguousarray(solved.sensitivities[:, :, :n]), failures=failures,
         atol=None if solved.atol is None else solved.atol[:, :n],
+        happened={
+            member: tuple(replace(each, before=each.before[:n], after=each.after[:n]) for each in told)
+            for member, told in solved.happened.items()
+        },
     )  # fmt: skip
 
 

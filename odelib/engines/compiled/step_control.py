@@ -31,7 +31,7 @@ from odelib.engines.compiled.simd import (
 )
 
 # status of a solve: still running, or how it ended
-RUNNING, DONE, MAX_STEPS, NOT_FINITE, STEP_TOO_SMALL, TOO_MANY_EVENTS, ENDLESS_EVENTS = range(7)
+RUNNING, DONE, MAX_STEPS, NOT_FINITE, STEP_TOO_SMALL, TOO_MANY_EVENTS, ENDLESS_EVENTS, SLIDING = range(8)
 # indices into `controller`: time, step size, log of the error of the last accepted step, largest factor by which the
 # next step may grow, when tolerances are updated next, since when the youngest size has grown, time of the last event
 # and its interval from the one before; of an event that has been located, its distance from the step's start, below
@@ -45,13 +45,13 @@ RUNNING, DONE, MAX_STEPS, NOT_FINITE, STEP_TOO_SMALL, TOO_MANY_EVENTS, ENDLESS_E
 # the system is not stiff, of an explicit one limited by stability, of an explicit one limited by accuracy; and
 # entries of the schedule passed; steps accepted by an explicit method; whether an event has stopped the solve; the
 # number of the last event, how many have happened, and how many times in a row one at ever shorter intervals; 1 + the
-# number of an event at which the next step is to end, and how often that has been tried; and steps
-# rejected because something was not finite, since the last whole step
+# number of an event at which the next step is to end, and how often that has been tried; steps rejected because
+# something was not finite, since the last whole step; events recorded; and how often modes were switched
 (
     STATUS, STEPS, WRITTEN, IMPLICIT, USED, LAST_NOT_FINITE, NONSTIFF, STABILITY_LIMITED, ACCURACY_LIMITED, PASSED,
-    ACCEPTED, STOPPED, LAST_EVENT, HAPPENED, CROWDED, LOCATED, RETAKEN, WITHOUT_VALUE,
-) = range(18)  # fmt: skip
-COUNTERS = 18
+    ACCEPTED, STOPPED, LAST_EVENT, HAPPENED, CROWDED, LOCATED, RETAKEN, WITHOUT_VALUE, RECORDED, SWITCHED,
+) = range(20)  # fmt: skip
+COUNTERS = 20
 # Where an expression loses its value, steps shrink until a state no longer moves by rounding, and time alone goes on.
 # So many rejected steps, without a whole one among them of at least this fraction of the solve, are its end.
 MAX_WITHOUT_VALUE, WHOLE_STEP = 500, 1e-5
@@ -73,8 +73,9 @@ MIN_LOG_ERROR = math.log(1e-4)  # a smaller last error counts as this: one very 
 Equations = namedtuple(
     "Equations", "rates rates_with_sensitivities jacobian q column_of work n moving start width size borders"
 )
-# Addresses of a member's outputs: states (T, n) and sensitivities (T, n, m); and m.
-Outputs = namedtuple("Outputs", "states sensitivities m")
+# Addresses of a member's outputs: states (T, n) and sensitivities (T, n, m); m; and the record of its events: see
+# `events.record_event`.
+Outputs = namedtuple("Outputs", "states sensitivities m record")
 
 
 @inline_kernel

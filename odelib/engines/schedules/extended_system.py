@@ -15,6 +15,7 @@ from odelib.arrays import Reals
 from odelib.engines.discontinuities import Discontinuities
 from odelib.engines.schedules.entries import Entries, Window
 from odelib.engines.schedules.extension import Reset, extend
+from odelib.engines.schedules.modes import jumping_comparisons, mode_count, with_modes
 from odelib.engines.schedules.observed import observed_values
 from odelib.engines.schedules.schedule import PIECE_SIZE, Protocols, Schedule
 from odelib.engines.schedules.stacking import Columns, stacked, with_switches
@@ -33,14 +34,22 @@ class ExtendedSystem:
 
     system: its states are the original ones, then held ones with rate 0; its parameters are the original ones; its
     constants are the original ones, then held numbers. It has no inputs: each is a definition. Its events are the
-    original ones. resets: those of changes, by the number that a RESET entry has. with_conditions: see
-    `Discontinuities`.
+    original ones. Then come modes and their events: see `modes`. resets: those of changes, by the number that a RESET
+    entry has. with_conditions: see `Discontinuities`. has_modes: False to leave modes out. equations, definitions:
+    those without modes.
     """
 
-    def __init__(self, system: System, protocols: tuple[Protocol, ...], *, with_conditions: bool = False) -> None:
+    def __init__(
+        self, system: System, protocols: tuple[Protocol, ...], *, with_conditions: bool = False, has_modes: bool = True
+    ) -> None:
         self.original, self.protocols = system, protocols
         self.extension = extend(system, protocols)
+        self.equations, self.definitions = self.extension.system.equations, self.extension.system.definitions
+        if has_modes:
+            moded = with_modes(self.extension.system, system.states)
+            self.extension = replace(self.extension, system=moded)
         self.system = self.extension.system
+        self.mode_count = mode_count(self.system)
         self.resets: tuple[Reset, ...] = self.extension.resets
         self.pool = ValuePool(system)
         self.timelines = [Timeline(self.extension, protocol, self.pool) for protocol in protocols]
@@ -175,18 +184,24 @@ NOTHING_DONE = Protocols((Protocol(),), (0,))
 
 
 class ExtendedSystems:
-    """The extended systems of one system, by the protocols that each serves."""
+    """The extended systems of one system, by the protocols that each serves, with modes and without."""
 
     def __init__(self, system: System, *, with_conditions: bool = False) -> None:
         self._with_conditions = with_conditions
         self._system = system
-        self._found: dict[int, ExtendedSystem] = {}
+        self._found: dict[tuple[int, bool], ExtendedSystem] = {}
 
-    def of(self, protocols: Protocols | None) -> ExtendedSystem:
-        """The extended system for these protocols, made once; None is for a system with events and no more."""
+    def of(self, protocols: Protocols | None, *, has_modes: bool = True) -> ExtendedSystem:
+        """The extended system for these protocols, made once; None is for a system with events or modes alone."""
         every = NOTHING_DONE.all if protocols is None else protocols.all
-        if id(every) not in self._found:
-            self._found[id(every)] = ExtendedSystem(
-                self._system, every, with_conditions=self._with_conditions
+        key = id(every), has_modes
+        if key not in self._found:
+            self._found[key] = ExtendedSystem(
+                self._system, every, with_conditions=self._with_conditions, has_modes=has_modes
             )  # which keeps the tuple, and so its identity
-        return self._found[id(every)]
+        return self._found[key]
+
+    @cached_property
+    def has_modes(self) -> bool:
+        """Whether rates jump at comparisons of states, whatever is done in an experiment."""
+        return bool(jumping_comparisons(self._system, self._system.states))

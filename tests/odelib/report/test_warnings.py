@@ -130,6 +130,18 @@ CASES: dict[str, tuple[dict[str, Any], str]] = {
         "at the optimum a switching time that depends on tau coincides with a measurement, where the loss has a kink "
         "or a jump: standard errors describe one side of it only; profiles describe both",
     ),
+    "unlocated_jump": (
+        {
+            "system": {"states": ["x"], "parameters": ["k"], "equations": {"x": "where(x > 0.7, -k, k)"}},
+            "data": {"times": [0.0, 0.4, 0.8, 1.2], "values": {"x": [0.0, 0.36, 0.71, 0.7]}},
+            "parameters": {"k": 0.8},
+            "initial_state": {"x": {"guess": 0.0, "fixed": True}},
+            "solver": {"rtol": 3e-2},
+        },
+        "at the optimum a rate jumps at x > 0.7, and the solver could not end a step there, for example because the "
+        "solution slides along the jump: derivatives lack what the change of the instant contributes, and standard "
+        "errors may be wrong; write the system with events, or replace the jump by a steep function",
+    ),
     "grazing_event": (
         {
             "system": PEAK,
