@@ -51,7 +51,7 @@ def partial_result(best: BestPoint, outcome: OutcomeCode) -> FitResult:
     """Return the result without solving anything: no uncertainty, no predictions, dense trajectories at data times."""
     predictions, held_out = unmade_predictions(best)
     with torch.no_grad():
-        dense = DenseTrajectories([None] * len(best.objective.fitted), None, [])
+        dense = DenseTrajectories([None] * len(best.objective.fitted), None, [], [])
         return _result(best, outcome, NOT_COMPUTED, dense, {}, predictions, held_out, NO_EFFECT)
 
 

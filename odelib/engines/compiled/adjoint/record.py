@@ -54,8 +54,8 @@ def record(
             begins[b] = used
             advance_batch(
                 b, b + 1, True, method, may_switch, rates, rates, jacobian, n, 0, rtol, limits, is_auto, borders,
-                max_steps, 0, times, None, None, None, None, initial_state, values, unknowns, column_of, kept, counters,
-                scratch, states, sensitivities,
+                max_steps, 0, times, None, None, None, None, None, initial_state, values, unknowns, column_of, kept,
+                counters, scratch, states, sensitivities,
             )  # fmt: skip
         z = address(kept[b]) + 8 * CONTROLLER
         while counters[b, STATUS] == RUNNING:
@@ -73,8 +73,8 @@ def record(
             copy_numbers(z, 2 * size, here)  # the state, then its rate, which is the first stage
             advance_batch(
                 b, b + 1, False, method, may_switch, rates, rates, jacobian, n, 0, rtol, limits, is_auto, borders,
-                max_steps, 1, times, None, None, None, None, initial_state, values, unknowns, column_of, kept, counters,
-                scratch, states, sensitivities,
+                max_steps, 1, times, None, None, None, None, None, initial_state, values, unknowns, column_of, kept,
+                counters, scratch, states, sensitivities,
             )  # fmt: skip
             if kept[b, TIME] > row[STEP_TIME]:
                 row[STEP_SIZE], row[LAST_OUTPUT] = kept[b, TIME] - row[STEP_TIME], counters[b, WRITTEN]
