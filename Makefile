@@ -113,7 +113,8 @@ kills: setup  ## kill workers, the API and Redis under fits, webhooks, event str
 stack: .env  ## run the API, a worker and Redis in containers, on 127.0.0.1:$ODEFIT_PORT (8000)
 	@test -n "$(COMPOSE)" || { echo >&2 'Neither a running Docker with compose nor podman-compose was found.'; exit 1; }
 	$(COMPOSE) up --build -d $(SERVICES)
-	@echo 'The API key is in .env. To stop the stack: make stack-down'
+	@echo "The page is at http://127.0.0.1:$${ODEFIT_PORT:-8000}. It asks for the API key, which is in .env."
+	@echo 'To stop the stack: make stack-down'
 
 stack-gpu: SERVICES += gpu-worker
 stack-gpu: stack  ## also run a worker on an NVIDIA GPU

@@ -121,6 +121,7 @@ def run(console: Console) -> int:
     if status != SUCCEEDED:
         raise CommandError(status, "the fit did not succeed")
     outcome = json.loads(result.read_text("utf-8"))["outcome"]["code"]
+    console.print("The same in a browser: run `make serve` and open http://127.0.0.1:8000")
     console.print(f"Plot: {picture}\nResult: {result}", soft_wrap=True)
     return SUCCEEDED if outcome == "converged" else FAILED
 

@@ -77,7 +77,7 @@ def universal() -> Request:
         "data": data,
         "parameters": fixed(alpha=1.3, delta=1.8),
         "initial_state": {"prey": 0.5, "predator": 4.5},
-        "networks": {"encounters": {"l2": 3e-3}},
+        "networks": {"encounters": {"l2": 1e-2}},
         "stages": [{"kind": "least_squares", "steps": 300}],
     }
 

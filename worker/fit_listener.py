@@ -30,11 +30,15 @@ log = structlog.get_logger(__name__)
 
 @dataclass(frozen=True)
 class FitState:
-    """What followers of a fit see. losses: `[step, loss]`, by step. outcome: None without a result."""
+    """What followers of a fit see.
+
+    best: the best `parameters` and `initial_state` so far. losses: `[step, loss]`, by step. outcome: None without a
+    result.
+    """
 
     status: str
     progress: dict[str, Any] | None
-    parameters: dict[str, float]
+    best: dict[str, dict[str, float]]
     losses: list[tuple[int, float]]
     outcome: str | None
 
@@ -191,11 +195,11 @@ class FitListener:
 def _state_of(fields: list[bytes | None] | None) -> FitState | None:
     if not fields:
         return None
-    status, progress, parameters, losses, outcome = fields
+    status, progress, best, losses, outcome = fields
     return FitState(
         status=(status or b"").decode(),
         progress=json.loads(progress) if progress else None,
-        parameters=json.loads(parameters) if parameters else {},
+        best=json.loads(best) if best else {"parameters": {}, "initial_state": {}},
         losses=json.loads(b"[%b]" % losses) if losses else [],
         outcome=outcome.decode() if outcome else None,
     )

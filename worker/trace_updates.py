@@ -1,4 +1,4 @@
-"""What listeners to a running fit see besides its progress: the best parameters, and the loss after each step."""
+"""What listeners to a running fit see besides its progress: the best values, and the loss after each step."""
 
 from __future__ import annotations
 
@@ -27,23 +27,24 @@ class TraceUpdates:
         if entries:
             self._pending = (strides, entries[-1][0])
         text = ",".join(f"[{step},{loss:.10g}]" for step, loss in entries if math.isfinite(loss))
-        return Trace(json.dumps(_parameters(problem, best)), text, replaces)
+        values = {
+            "parameters": _values(problem.parameters, best),
+            "initial_state": _values(problem.initial_state, best),
+        }
+        return Trace(json.dumps(values), text, replaces)
 
     def mark_saved(self) -> None:
         """Record that the store has the last trace."""
         self._saved = self._pending
 
 
-def _parameters(problem: FitProblem, best: Mapping[str, float]) -> dict[str, float]:
-    """Return all parameters, fixed ones included; those of an experiment end in its name, as in `k[plot 3]`."""
+def _values(entries: Mapping[str, Unknown | float | str], best: Mapping[str, float]) -> dict[str, float]:
+    """Return all values, fixed ones included and expressions left out; those of an experiment end in its name, as in
+    `k[plot 3]`."""
     found = {}
-    for name, entry in problem.parameters.items():
+    for name, entry in entries.items():
         own = {unknown: value for unknown, value in best.items() if unknown.startswith(f"{name}[")}
-        if name in best or not own:
-            own = {name: best.get(name, _fixed_value(entry))}
+        if not own and not isinstance(entry, str):
+            own = {name: best.get(name, entry.start if isinstance(entry, Unknown) else entry)}
         found.update(own)
     return found
-
-
-def _fixed_value(entry: Unknown | float) -> float:
-    return entry.start if isinstance(entry, Unknown) else entry

@@ -54,17 +54,18 @@ class Claim:
 class Trace:
     """What listeners to a running fit see besides its progress, as JSON text.
 
-    parameters: the best values so far, by name; "" for no change. losses: entries `[step,loss]`, separated by commas.
+    best: the best `parameters` and `initial_state` so far, by name; "" for no change. losses: entries `[step,loss]`,
+    separated by commas.
     replaces: whether these are all losses, and not only the new ones.
     """
 
-    parameters: str = ""
+    best: str = ""
     losses: str = ""
     replaces: bool = False
 
     def arguments(self) -> tuple[str | int, ...]:
         """Return the arguments of the scripts, in the order of `save_trace` in prelude.lua."""
-        return (self.parameters, self.losses, int(self.replaces))
+        return (self.best, self.losses, int(self.replaces))
 
 
 @dataclass(frozen=True)
@@ -73,7 +74,7 @@ class AttemptUpdate:
 
     seconds: running time of this attempt. position: (stage, step) of the checkpoint.
     partial: the result to show if the attempt leaves no other. partial_outcome: its outcome, exactly as in `partial`.
-    trace: parameters and losses of the progress.
+    trace: the best values and losses of the progress.
     """
 
     seconds: float

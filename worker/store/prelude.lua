@@ -12,7 +12,7 @@
 --   checkpoint, stage, step      where the next attempt resumes, and its position
 --   partial, partial_outcome     the result to show if there is no other, and its outcome exactly as in that text
 --   deaths                       leases that lapsed since the last checkpoint with progress
---   parameters, losses           of the latest progress: the best values, and the entries [step,loss]
+--   best, losses                 of the latest progress: the best values, and the entries [step,loss]
 --   webhook, webhook_attempts    url and secret (JSON), until it was delivered
 --   result, outcome              once the fit has ended, if there is a result
 --
@@ -188,7 +188,7 @@ end
 -- Save what listeners see besides the progress.
 local function save_trace(id, trace)
   local fit = FIT .. id
-  if trace.parameters ~= '' then redis.call('HSET', fit, 'parameters', trace.parameters) end
+  if trace.best ~= '' then redis.call('HSET', fit, 'best', trace.best) end
   if trace.losses == '' then return end
   local earlier = trace.replaces ~= '1' and redis.call('HGET', fit, 'losses')
   redis.call('HSET', fit, 'losses', earlier and earlier .. ',' .. trace.losses or trace.losses)
@@ -214,7 +214,7 @@ end
 
 -- The trace from the three arguments that begin with ARGV[first].
 local function trace_from(first)
-  return { parameters = ARGV[first], losses = ARGV[first + 1], replaces = ARGV[first + 2] }
+  return { best = ARGV[first], losses = ARGV[first + 1], replaces = ARGV[first + 2] }
 end
 
 -- The update of an attempt, from the ten arguments that begin with ARGV[first].

@@ -13,7 +13,7 @@ export function parseTable(text: string): Table {
   const lines = text.replace(/^\uFEFF/, "").split(/\r\n|\n|\r/);
   const kept = lines.filter((line) => line.trim() && !line.trimStart().startsWith("#"));
   if (!kept.length) throw new Error("There is nothing in this table.");
-  const separator = SEPARATORS.find((one) => kept[0]!.includes(one)) ?? (/\S\s+\S/.test(kept[0]!) ? " " : ",");
+  const separator = SEPARATORS.find((one) => kept[0]!.includes(one)) ?? (areColumns(kept) ? " " : ",");
   return tableOf(kept.map((line) => cells(line, separator)));
 }
 
@@ -28,6 +28,12 @@ export function tableOf(all: string[][]): Table {
   if (!rows.length) throw new Error("This table has names of columns, but no rows.");
   if (width < 2) throw new Error("This table has one column only. It needs times in one, and measurements in another.");
   return { names: distinct(names), rows };
+}
+
+/** Whether spaces separate as many cells in each line. */
+function areColumns(lines: string[]): boolean {
+  const counts = new Set(lines.map((line) => line.trim().split(/\s+/).length));
+  return counts.size === 1 && !counts.has(1);
 }
 
 function cells(line: string, separator: string): string[] {

@@ -290,7 +290,7 @@ function Handle({ x, width, height, bottom, onExtend }: {
     <g
       class="handle"
       role="slider"
-      tabIndex={0}
+      tabindex={0} // of SVG elements, attributes have no other case
       aria-label="End of the time axis: drag to the right, or press the right arrow, to predict further"
       aria-valuenow={Number(x.domain[1].toPrecision(6))}
       onPointerDown={(event) => {

@@ -36,7 +36,7 @@ export function Space({ names, lines, dots }: { names: string[]; lines: Item[]; 
       class="drawing space"
       viewBox={`0 0 ${SIZE} ${SIZE}`}
       role="application"
-      tabIndex={0}
+      tabindex={0}
       aria-label={`Trajectory in the space of ${names.join(", ")}. Turn it with the arrow keys or by dragging.`}
       onPointerDown={(event) => {
         event.currentTarget.setPointerCapture(event.pointerId);

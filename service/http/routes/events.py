@@ -27,7 +27,8 @@ COMMENT_SECONDS = 15.0
 _COMMENT = b": waiting\n\n"
 _DESCRIPTION = (
     "Server-sent events. `progress`: the running stage, its `step` of `steps`, the best `loss`, `fraction`, the best "
-    "`parameters`, and `losses`, a list of `[step, loss]` since the last event, where steps count over all stages. "
+    "`parameters` and `initial_state`, and `losses`, a list of `[step, loss]` since the last event, where steps count "
+    "over all stages. "
     "`finished`: `id`, `status`, `outcome`; the last event. More kinds may be added."
 )
 # A response is a whole body in OpenAPI 3.1, so a stream of events is text: generated clients parse an object as JSON.
@@ -129,7 +130,7 @@ class EventStream(Response):
         has_resumed = self._progress is None and self._since > 0
         if state.progress is not None and (losses or (state.progress != self._progress and not has_resumed)):
             self._since = losses[-1][0] if losses else self._since
-            progress = state.progress | {"parameters": state.parameters, "losses": thinned(losses)}
+            progress = state.progress | state.best | {"losses": thinned(losses)}
             text += _event("progress", self._since, progress)
         self._progress = state.progress
         if state.has_ended:

@@ -36,7 +36,7 @@ class Worker:
     def steps(self, first: int, last: int, *, replaces: bool = False) -> None:
         progress = {"stage": "adam", "step": last, "steps": 9000, "loss": 1 / last, "fraction": 0.5}
         losses = ",".join(f"[{step},{1 / step:.4g}]" for step in range(first, last + 1))
-        trace = Trace(json.dumps({"k": float(last)}), losses, replaces)
+        trace = Trace(json.dumps({"parameters": {"k": float(last)}, "initial_state": {"c": 5.0}}), losses, replaces)
         self.leases.pulse(self.claim, AttemptUpdate(1.0, progress=json.dumps(progress), trace=trace))
 
     def end(self) -> None:
@@ -87,7 +87,7 @@ def test_progress_comes_as_it_happens_and_the_end_last(client: httpx.Client, fit
     assert first[:2] == ("3", "progress")
     assert first[2] == {
         "stage": "adam", "step": 3, "steps": 9000, "loss": 1 / 3, "fraction": 0.5, "parameters": {"k": 3.0},
-        "losses": [[1, 1.0], [2, 0.5], [3, 0.3333]],
+        "initial_state": {"c": 5.0}, "losses": [[1, 1.0], [2, 0.5], [3, 0.3333]],
     }  # fmt: skip
     assert (second[0], second[2]["losses"]) == ("5", [[4, 0.25], [5, 0.2]])
     assert rest == [("5", "finished", {"id": fit_id, "status": "succeeded", "outcome": "converged"})]
