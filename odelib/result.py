@@ -147,13 +147,23 @@ class StageReport(Response):
         return sum(has_reached(loss, best) for loss in self.start_losses or [])
 
 
+class EventTime(Response):
+    """An event that has happened."""
+
+    name: str
+    time: float
+
+
 class Dense(Response):
     """A trajectory on a fine time grid, for plots. Observables are null where they are not finite."""
 
-    times: Annotated[Numbers, Field(description="The time of a dose or change is there twice: before and after it.")]
+    times: Annotated[
+        Numbers, Field(description="The time of a dose, change or event is there twice: before and after it.")
+    ]
     states: dict[str, Numbers]
     values: dict[str, NumbersOrNull]
     inputs: Annotated[dict[str, Numbers] | None, Field(description="The system's inputs, if it has any.")] = None
+    events: Annotated[list[EventTime] | None, Field(description="The events that happened, in order.")] = None
 
 
 class Trajectory(Response):

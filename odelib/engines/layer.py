@@ -38,6 +38,7 @@ class ProtocolSettings:
     before: Tensor | None = None
     is_start: bool = True
     skips_earlier: bool = False
+    recorded_events: int = 0
 
 
 # the attribute that holds the value of an argument which a call leaves out

@@ -4,19 +4,37 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
+from typing import NamedTuple
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from odelib.engines.base import Happened, Solution
 from odelib.engines.layer import ProtocolSettings
 from odelib.engines.schedules.interpolation import SAME_INSTANT
 from odelib.engines.schedules.schedule import Protocols
 from odelib.engines.torch_program import TorchProgram
 from odelib.problem.expressions.parser import number_expression
 from odelib.problem.resolved import ResolvedProblem
+from odelib.result import EventTime
 
 NOTHING = number_expression(0.0)
+RECORDED_EVENTS = 10_000  # of a trajectory that is drawn
+
+
+class Drawn(NamedTuple):
+    """A trajectory for drawing: times (T,), states (T, n), the settings that it was solved with, and its events."""
+
+    times: Tensor
+    states: Tensor
+    done: ProtocolSettings
+    happened: tuple[Happened, ...]
+
+    @property
+    def events(self) -> list[EventTime]:
+        """When the system's events happened; comparisons at which a rate jumps are none."""
+        return [EventTime(name=each.name, time=each.time) for each in self.happened if each.name is not None]
 
 
 class SeriesProtocols:
@@ -81,10 +99,36 @@ class SeriesProtocols:
         if self.has_steady_states[member] and first not in instants:
             before |= times == first
         order = np.argsort(times, kind="stable")
-        done = self.settings([member], len(times))
+        done = replace(self.settings([member], len(times)), recorded_events=RECORDED_EVENTS)
         if before.any():
             done = replace(done, before=torch.from_numpy(before[order]).to(self._device).unsqueeze(0))
         return torch.from_numpy(times[order]).to(self._device), done
+
+    def drawn(self, times: Tensor, done: ProtocolSettings, solution: Solution) -> Drawn:
+        """What was solved on a dense grid of times (T,), with each instant of an event twice, as those of doses are."""
+        happened = solution.happened.get(0, ())
+        whole = Drawn(times, solution.states.detach(), done, happened)
+        near = SAME_INSTANT * float(times.abs().max())
+        grid = times.cpu().numpy()
+        twice = grid[1:][grid[1:] == grid[:-1]]
+        added = [each for each in happened if each.name and not (np.abs(twice - each.time) <= near).any()]
+        added = [each for place, each in enumerate(added) if place == 0 or each.time > added[place - 1].time + near]
+        if not added:
+            return whole
+        instants = np.array([each.time for each in added])
+        kept = np.abs(grid[:, None] - instants).min(axis=1) > near
+        own_before = np.zeros(len(grid), dtype=bool) if done.before is None else done.before[0].cpu().numpy()
+        columns = [np.concatenate([instants, grid[kept], instants])]
+        columns.append(np.concatenate([np.ones(len(added), bool), own_before[kept], np.zeros(len(added), bool)]))
+        order = np.argsort(columns[0], kind="stable")
+        sides = [torch.tensor(np.array([getattr(each, side) for each in added])) for side in ("before", "after")]
+        states = torch.cat([sides[0].to(whole.states), whole.states[torch.from_numpy(kept)], sides[1].to(whole.states)])
+        return Drawn(
+            torch.from_numpy(columns[0][order]).to(times),
+            states[torch.from_numpy(order)],
+            replace(done, before=torch.from_numpy(columns[1][order]).to(self._device).unsqueeze(0)),
+            happened,
+        )
 
     def _instants(self, member: int, parameters: Tensor, constants: Tensor) -> list[float]:
         """The times of doses and changes."""

@@ -7,11 +7,13 @@ zero gradient.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from functools import cached_property
 
 import numpy as np
 
 from odelib.arrays import Reals
+from odelib.engines.base import Happened
 from odelib.engines.schedules.extended_system import NOTHING_DONE, ExtendedSystem
 from odelib.objective.unknowns import Unknowns
 from odelib.problem.resolved import ResolvedProblem
@@ -22,7 +24,7 @@ MEETS = 1e-6  # of a series' duration: times that are this close meet
 class Switches:
     """The switching times of the equations and of conditions of events, doses and changes in the fitted series.
 
-    Not those of events whose conditions depend on states.
+    Those of events whose conditions depend on states are only known from a solve.
     """
 
     def __init__(self, problem: ResolvedProblem, unknowns: Unknowns) -> None:
@@ -33,25 +35,38 @@ class Switches:
         protocols = self._problem.protocols if self._problem.has_protocols else NOTHING_DONE.all
         return ExtendedSystem(self._problem.solved_system, protocols, with_conditions=True)
 
-    def at_measurements(self, coordinates: Reals) -> Reals:
+    def at_measurements(self, coordinates: Reals, happened: Sequence[Sequence[Happened]] = ()) -> Reals:
         """The derivatives dτ/dx of the times that meet a measurement and that unknowns move, (times, count).
 
-        In units of the duration of the series.
+        In units of the duration of the series. happened: the events of each fitted series, whose derivatives are by
+        what the objective differentiates by.
         """
         rows: list[Reals] = []
-        parameters, by_coordinates = self._unknowns.values(coordinates)[0], self._unknowns.jacobians(coordinates)[0]
-        for series in self._problem.fitted:
+        parameters, by_coordinates = self._unknowns.values(coordinates)[0], self._unknowns.jacobians(coordinates)
+        for place, series in enumerate(self._problem.fitted):
             first, last = series.start, series.times[-1]
             if first == last:
                 continue
             own = [parameters[series.index], self._unknowns.constants[series.index]]
             values = np.concatenate([each.detach().cpu().numpy() for each in own])
             times, jacobian = self._moving(series.index, values, first, last)
+            moved = [*(jacobian @ by_coordinates[0][series.index])]
+            if happened:
+                jacobians = by_coordinates[0][series.index], by_coordinates[1][series.index]
+                moved += [self._of_event(event, *jacobians) for event in happened[place]]
+                times = np.concatenate([times, [event.time for event in happened[place]]])
             distances = np.abs(times[:, None] - np.array(series.times)).min(axis=1, initial=np.inf)
-            meets = distances <= MEETS * (last - first)
-            rows += list(jacobian[meets] @ by_coordinates[series.index] / (last - first))
-        moved = [row for row in rows if row.any()]
-        return np.unique(moved, axis=0) if moved else np.zeros((0, self._unknowns.count))
+            meets = np.flatnonzero(distances <= MEETS * (last - first))
+            rows += [moved[place] / (last - first) for place in meets]
+        moving = [row for row in rows if row.any()]
+        return np.unique(moving, axis=0) if moving else np.zeros((0, self._unknowns.count))
+
+    def _of_event(self, event: Happened, of_parameters: Reals, of_initial_state: Reals) -> Reals:
+        """The derivatives of an event's time by the coordinates, (count,)."""
+        by = self._unknowns.differentiate_by
+        found: Reals = event.by[: len(by.states)] @ of_initial_state[list(by.states)]
+        found = found + event.by[len(by.states) :] @ of_parameters[list(by.parameters)]
+        return found
 
     def _moving(self, index: int, values: Reals, first: float, last: float) -> tuple[Reals, Reals]:
         """The times (K,) in a series that depend on parameters, and their derivatives (K, p).

@@ -105,7 +105,7 @@ def _series_section(
     fitted, left_out = ({each.name: each for each in slices} for slices in split_series(problem))
     for trajectory in result.trajectories:
         style, dense = styles[trajectory.name], _with_measured_times(trajectory)
-        instants = instants_label(style.series.doses, style.series.changes)
+        instants = instants_label(style.series.doses, style.series.changes, trajectory.dense.events)
         changed = {name for change in style.series.changes for name in change.inputs}
         inputs = input_lines(trajectory.dense, problem.inputs | style.series.inputs, changed)
         label = instants and style.label(instants)
@@ -129,9 +129,10 @@ def _series_section(
     return Section(title, curves, points, residuals)
 
 
-def instants_label(doses: Sequence[object], changes: Sequence[object]) -> str:
-    """Return what the instants of a series are, for the legend: "dose", "change" or "dose or change"."""
-    return " or ".join(kind for kind, done in (("dose", doses), ("change", changes)) if done)
+def instants_label(doses: Sequence[object], changes: Sequence[object], events: Sequence[object] | None) -> str:
+    """Return what the instants of a series are, for the legend: "dose", or "dose, change or event"."""
+    kinds = [kind for kind, done in (("dose", doses), ("change", changes), ("event", events)) if done]
+    return " or ".join([", ".join(kinds[:-1]), kinds[-1]] if len(kinds) > 1 else kinds)
 
 
 def _with_measured_times(trajectory: Trajectory) -> Dense:

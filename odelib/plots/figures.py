@@ -116,7 +116,7 @@ def plot_simulations(simulations: Sequence[SimulatedSeries], *, subtitle: str = 
     for simulation, colour in zip(simulations, experiment_colours(len(simulations)), strict=True):
         dense, data = simulation.dense, simulation.data
         label = data["name"] if several else "without noise"
-        instants = instants_label(data.get("doses", []), data.get("changes", []))
+        instants = instants_label(data.get("doses", []), data.get("changes", []), dense.events)
         label_of_instants = instants and several * "_" + instants
         curves.append(dense_curve(label, dense, colour, label_of_instants, input_lines(dense, {}, set())))
         data_label = "_simulated data" if several else "simulated data"

@@ -82,6 +82,7 @@ def _result(
         effect=effect,
         grazing_events=dense.grazing_events,
         unlocated_jumps=dense.unlocated_jumps,
+        happened=dense.happened,
         predictions=predictions + held_out,
         undefined_derived=[name for name in best.layer.system.derived if name not in finite],
     )

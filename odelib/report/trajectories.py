@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from odelib.arrays import Reals
+from odelib.engines.base import Happened
 from odelib.errors import SolveError, StopRequested
 from odelib.likelihood.measurements import sigma_of
 from odelib.problem.data_split import SeriesSlice
@@ -75,18 +76,19 @@ class DenseTrajectories(NamedTuple):
     """The solutions of the fitted series at many times.
 
     trajectories: see `_dense_trajectory`. atol: the largest absolute tolerance of each state, (n,), if tolerances are
-    automatic and the engine tells them. grazing_events, unlocated_jumps: see `Engine`.
+    automatic and the engine tells them. grazing_events, unlocated_jumps: see `Engine`. happened: in each series.
     """
 
     trajectories: Sequence[Dense | None]
     atol: Reals | None
     grazing_events: Sequence[str]
     unlocated_jumps: Sequence[str]
+    happened: Sequence[Sequence[Happened]] = ()
 
 
 def dense_trajectories(best: BestPoint) -> DenseTrajectories:
     """Solve each fitted series at many times."""
-    found: list[Dense | None] = []
+    found: list[tuple[Dense | None, Sequence[Happened]]] = []
     used: list[Reals] = []
     engine = best.layer.engine
     engine.grazing_events.clear()
@@ -98,13 +100,14 @@ def dense_trajectories(best: BestPoint) -> DenseTrajectories:
     grazing = [event.name for event in best.layer.system.events if event.name in engine.grazing_events]
     grazing += sorted(engine.grazing_events.difference(grazing))  # comparisons at which rates jump
     atol = np.max(used, axis=0) if used else None
-    return DenseTrajectories(found, atol, grazing, sorted(engine.unlocated_jumps))
+    happened = [events for _, events in found]
+    return DenseTrajectories([dense for dense, _ in found], atol, grazing, sorted(engine.unlocated_jumps), happened)
 
 
-def _dense_trajectory(best: BestPoint, series: SeriesSlice) -> Dense | None:
-    """Solve a series at `DENSE_POINTS` times, and twice at each dose and change, before and after it.
+def _dense_trajectory(best: BestPoint, series: SeriesSlice) -> tuple[Dense | None, Sequence[Happened]]:
+    """Solve a series at `DENSE_POINTS` times, and twice at each dose, change and event, before and after it.
 
-    Returns None if that fails or the time limit is reached.
+    Returns None if that fails or the time limit is reached; and the events that happened.
     """
     parameters, start = (values[series.index] for values in best.unknowns.values(best.coordinates))
     constants, protocols = best.unknowns.constants[series.index], best.objective.protocols
@@ -112,22 +115,25 @@ def _dense_trajectory(best: BestPoint, series: SeriesSlice) -> Dense | None:
     try:
         with torch.enable_grad():  # with the sensitivities, so that the solver takes the same steps as in the fit
             of_member = start.requires_grad_(), parameters.requires_grad_(), constants
-            states = best.layer.solve(grid, *of_member, done).states.detach()
+            solution = best.layer.solve(grid, *of_member, done)
     except SolveError:  # max_steps was enough for the data's times, and is a little too low for these
-        return None
+        return None, ()
     except StopRequested as request:
         if request.reason != "time_limit":
             raise
-        return None
+        return None, ()
+    drawn = protocols.drawn(grid, done, solution)
     inputs = best.layer.system.inputs
-    seen = best.layer.seen_in_one(None, grid, parameters.detach(), constants, done)
-    model = best.layer.observe(grid, states, parameters.detach(), constants, seen)
-    return Dense(
-        times=grid.tolist(),
-        states=lists(_by_state(best, states)),
+    seen = best.layer.seen_in_one(None, drawn.times, parameters.detach(), constants, drawn.done)
+    model = best.layer.observe(drawn.times, drawn.states, parameters.detach(), constants, seen)
+    dense = Dense(
+        times=drawn.times.tolist(),
+        states=lists(_by_state(best, drawn.states)),
         values=lists_with_null(model),
         inputs=lists({name: seen[name] for name in inputs}) if inputs else None,
+        events=drawn.events or None,
     )
+    return dense, drawn.happened
 
 
 def _by_state(best: BestPoint, states: Tensor) -> dict[str, Tensor]:

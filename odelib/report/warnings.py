@@ -13,6 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from odelib.arrays import Reals
+from odelib.engines.base import Happened
 from odelib.optimisers import doubts
 from odelib.optimisers.convergence import AS_A_CONSTANT, noise_variance
 from odelib.problem.solver import AUTO
@@ -30,8 +31,8 @@ DISAGREEMENT = 1.5  # of the distances from an estimate to an end of its interva
 class Findings:
     """What the warnings of a result are based on.
 
-    effect: of the tolerances. grazing_events, unlocated_jumps: see `Engine`. undefined_derived: the derived quantities
-    that are finite in no series.
+    effect: of the tolerances. grazing_events, unlocated_jumps: see `Engine`. happened: the events of each fitted
+    series. undefined_derived: the derived quantities that are finite in no series.
     """
 
     best: BestPoint
@@ -40,6 +41,7 @@ class Findings:
     effect: ToleranceEffect
     grazing_events: Sequence[str]
     unlocated_jumps: Sequence[str]
+    happened: Sequence[Sequence[Happened]]
     predictions: Sequence[PredictionResult]
     undefined_derived: Sequence[str]
 
@@ -196,7 +198,7 @@ def another_optimum(findings: Findings) -> Iterator[FitWarning]:
 def at_kink(findings: Findings) -> Iterator[FitWarning]:
     """Unknowns that move a switching time that meets a measurement."""
     best = findings.best
-    by_switches = np.abs(best.objective.switches.at_measurements(best.coordinates))
+    by_switches = np.abs(best.objective.switches.at_measurements(best.coordinates, findings.happened))
     by_switches = by_switches * best.unknowns.magnitudes(best.coordinates)
     takes_part = (by_switches > 1e-3 * by_switches.max(axis=1, keepdims=True, initial=0.0)).any(axis=0)
     if names := [name for name, takes in zip(best.unknowns.names, takes_part.tolist(), strict=True) if takes]:

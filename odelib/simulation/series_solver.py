@@ -2,30 +2,35 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 
 import torch
 from torch import Tensor
 
 from odelib.arrays import Reals
-from odelib.engines.base import StopCheck, never
+from odelib.engines.base import Solution, StopCheck, never
 from odelib.engines.layer import ODELayer, ProtocolSettings
 from odelib.objective.series_protocols import SeriesProtocols
 from odelib.objective.unknowns import Unknowns
 from odelib.problem.resolved import ResolvedProblem
+from odelib.result import EventTime
 
 DENSE_POINTS = 401
 
 
 @dataclass(frozen=True)
 class SolvedSeries:
-    """The states and the observables of a series, (T,) each, at times (T,). inputs: the system's, (T,) each."""
+    """The states and the observables of a series, (T,) each, at times (T,).
+
+    inputs: the system's, (T,) each. events: those that happened, if it is for drawing.
+    """
 
     times: Reals
     states: Mapping[str, Reals]
     observables: Mapping[str, Reals]
     inputs: Mapping[str, Reals] = field(default_factory=dict)
+    events: Sequence[EventTime] = ()
 
 
 class SeriesSolver:
@@ -58,29 +63,33 @@ class SeriesSolver:
     def at_data(self) -> tuple[dict[str, float], SolvedSeries]:
         """The initial state, and the series at the times of its data."""
         times = torch.tensor([self._series.start, *self._series.times], dtype=torch.float64)
-        solved = self._solve(times, self._protocols.settings([self._index], len(times), starts=True))
-        states = self._layer.system.states
-        start = dict(zip(states, self._initial_state.tolist(), strict=True))
+        done = self._protocols.settings([self._index], len(times), starts=True)
+        solved = self._observed(times, self._solved(times, done).states, done)
+        start = dict(zip(self._layer.system.states, self._initial_state.tolist(), strict=True))
         if self._protocols.has_steady_states[self._index]:
             start = {name: float(column[0]) for name, column in solved.states.items()}
-        of_data = [
+        states, observables, inputs = (
             {name: column[1:] for name, column in columns.items()}
             for columns in (solved.states, solved.observables, solved.inputs)
-        ]
-        return start, SolvedSeries(solved.times[1:], *of_data)
+        )
+        return start, SolvedSeries(solved.times[1:], states, observables, inputs)
 
     def dense(self) -> SolvedSeries:
-        """The series on a fine grid of times, in which those of doses and changes are twice."""
+        """The series on a fine grid of times, in which those of doses, changes and events are twice."""
         last = self._series.times[-1]
         times, done = self._protocols.dense_grid(
             self._index, self._series.start, last, DENSE_POINTS, self._parameters, self._constants
         )
-        return self._solve(times, done)
+        drawn = self._protocols.drawn(times, done, self._solved(times, done))
+        return replace(self._observed(drawn.times, drawn.states, drawn.done), events=drawn.events)
 
-    def _solve(self, times: Tensor, done: ProtocolSettings) -> SolvedSeries:
+    def _solved(self, times: Tensor, done: ProtocolSettings) -> Solution:
+        with torch.no_grad():
+            return self._layer.solve(times, self._initial_state, self._parameters, self._constants, done)
+
+    def _observed(self, times: Tensor, states: Tensor, done: ProtocolSettings) -> SolvedSeries:
         layer, parameters, constants = self._layer, self._parameters, self._constants
         with torch.no_grad():
-            states = layer.solve(times, self._initial_state, parameters, constants, done).states
             seen = layer.seen_in_one(None, times, parameters, constants, done)
             observed = layer.observe(times, states, parameters, constants, seen)
         return SolvedSeries(

@@ -95,6 +95,7 @@ def _simulate_series(
         states={name: column.tolist() for name, column in dense.states.items()},
         values={name: column.tolist() for name, column in dense.observables.items()},
         inputs={name: column.tolist() for name, column in dense.inputs.items()} or None,
+        events=list(dense.events) or None,
     )
     return Simulation(problem.system, _data_of(series, values), drawn)
 

@@ -58,6 +58,7 @@ def _trajectory(
             states={name: column.tolist() for name, column in dense.states.items()},
             values={name: _finite(column) for name, column in dense.observables.items()},
             inputs={name: column.tolist() for name, column in dense.inputs.items()} or None,
+            events=list(dense.events) or None,
         ),
     )
 

@@ -10,6 +10,8 @@ import pytest
 from odelib import FitProblem, fit
 from odelib.result import FitResult
 
+# torch's forward mode, when it is first used
+pytestmark = pytest.mark.filterwarnings("ignore:.torch.jit.script. is deprecated:DeprecationWarning")
 K = 0.5
 
 
@@ -122,3 +124,48 @@ def test_the_initial_state_is_the_steady_state() -> None:
     assert result.initial_state["x"].value == pytest.approx(2 / K - 1, rel=1e-4)
     assert result.trajectories[0].initial_state["x"].value == result.initial_state["x"].value
     assert result.trajectories[0].dense.inputs == {"supply": [0.0] * 401}
+
+
+BALL = {
+    "system": {
+        "states": ["h", "v"],
+        "parameters": ["g"],
+        "equations": {"h": "v", "v": "-g"},
+        "events": [{"name": "bounce", "when": "h < 0 and v < 0", "set": {"v": "-0.8*v", "h": "0"}}],
+    },
+    "data": {"start_time": 0, "times": [0.2, 0.6, 1.2, 1.9], "values": {"h": [9.8, 8.23, 2.94, 1.01]}},
+    "parameters": {"g": 9.81},
+    "initial_state": {"h": {"guess": 10.0, "fixed": True}, "v": {"guess": 0.0, "fixed": True}},
+}
+
+
+@pytest.mark.parametrize("engine", ["compiled", "torchdiffeq"])
+def test_the_dense_trajectory_has_the_instant_of_an_event_twice(engine: str) -> None:
+    g = 9.7
+    request = BALL | {"solver": {"engine": engine}, "parameters": {"g": {"guess": g, "fixed": True}}}
+    dense = fit(FitProblem.model_validate(request)).trajectories[0].dense
+    assert dense.events is not None
+    assert [event.name for event in dense.events] == ["bounce"]
+    assert dense.events[0].time == pytest.approx(np.sqrt(20 / g), rel=1e-5)
+    rows = [row for row, time in enumerate(dense.times) if time == dense.events[0].time]
+    speed = np.sqrt(20 * g)
+    assert [dense.states["v"][row] for row in rows] == pytest.approx([-speed, 0.8 * speed], rel=1e-5)
+    assert np.all(np.diff(dense.times) >= 0)
+    assert len(dense.times) == len(dense.states["h"]) == len(dense.values["h"])
+
+
+def test_an_event_of_a_state_that_meets_a_measurement_is_told() -> None:
+    """The other velocities ask for a larger g, with which the ball would have bounced before t = 1.4."""
+    times = [0.5, 1.0, 1.4, 2.0]
+    request = {
+        **BALL,
+        "system": {**BALL["system"], "observables": {"v": "v"}},
+        "data": {"start_time": 0, "times": times, "values": {"v": [-6.0, -13.0, -13.0, None]}},
+        "parameters": {"g": 10.0},
+        "stages": [{"kind": "least_squares"}],
+    }
+    result = fit(FitProblem.model_validate(request))
+    warnings = {warning.code: warning.names for warning in result.warnings}
+    assert result.trajectories[0].dense.events is not None
+    assert result.trajectories[0].dense.events[0].time == pytest.approx(1.4, abs=2e-6)
+    assert warnings["at_kink"] == ["g"]
