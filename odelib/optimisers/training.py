@@ -19,7 +19,7 @@ from typing import Any, ClassVar
 import numpy as np
 
 from odelib.arrays import Reals
-from odelib.objective.objective import Evaluation
+from odelib.objective.objective import Evaluation, Objective
 from odelib.optimisers.base import StopCode
 from odelib.optimisers.convergence import is_already_converged
 from odelib.optimisers.evaluator import Evaluator, TrialFailed
@@ -28,7 +28,12 @@ from odelib.optimisers.multiple_shooting.optimiser import ShootingSolver
 from odelib.problem.stages import TrainingStage
 
 SHOOTING_STEPS = 60
-FIRST_DECAY, LAST_DECAY = 1e-3, 1e-10  # λ, of the variance of the data; multiple shooting ends at about the first
+MAX_SEGMENTS = 100  # of each series: the untrained network is right nowhere, and can be so only over a short time
+FIRST_DECAY, FIRST_OVER_NOISE = (
+    1e-3,
+    100.0,
+)  # λ, of the variance of the data, and of what multiple shooting leaves of it
+LAST_DECAY = 1e-7  # of the first
 DECAY_FACTOR = 10**-0.5  # from one λ to the next
 MAX_DECAY = 0.3  # λ of a point that is kept, of the variance of the noise
 STEPS_PER_DECAY = 15
@@ -53,15 +58,13 @@ class Training:
         start = _shoot(evaluator, self.steps, state.get("shooting")) or best
         if not evaluator.objective.held_out or not evaluator.unknowns.is_weight.any():
             return _minimise(evaluator, start, self.steps)
-        held_out = evaluator.objective.held_out_loss(best)
-        at = {"index": 0, "worse": 0, "held_out": held_out if math.isfinite(held_out) else None}
-        return _Path(evaluator, self.steps, {**at, "coordinates": start.coordinates.tolist()}).follow()
+        return _Path(evaluator, self.steps, _start_of_path(evaluator, start)).follow()
 
 
 def _shoot(evaluator: Evaluator, steps: int, saved: dict[str, Any] | None) -> Evaluation | None:
     """Multiple shooting from the best point; None where it fails."""
     apart = evaluator.apart(lambda state: evaluator.step({"shooting": state}))
-    solver = ShootingSolver(apart, evaluator.best.coordinates, np.inf)
+    solver = ShootingSolver(apart, evaluator.best.coordinates, np.inf, MAX_SEGMENTS)
     return solver.run(min(SHOOTING_STEPS, steps) - evaluator.counts.steps, saved)
 
 
@@ -74,50 +77,64 @@ def _minimise(evaluator: Evaluator, start: Evaluation, steps: int) -> StopCode:
     return levenberg_marquardt(evaluator, at, gauss_newton, steps=steps - evaluator.counts.steps).code
 
 
+def _start_of_path(evaluator: Evaluator, start: Evaluation) -> dict[str, Any]:
+    """The state of a `_Path` that begins at a point, and has to be better than the best one so far."""
+    objective, best = evaluator.objective, evaluator.best
+    output = objective.model_output(best.coordinates, best.states)
+    spread = 2 * objective.measurements.loss_of_spread(output.model, output.scales)
+    of_data = FIRST_DECAY * (spread or best.loss or 1.0) / max(objective.measurements.observations, 1)
+    held_out = objective.held_out_loss(best)
+    return {
+        "first": min(of_data, FIRST_OVER_NOISE * _noise_variance(objective, start)) or of_data,
+        "index": 0,
+        "worse": 0,
+        "judged": 0,
+        "held_out": held_out if math.isfinite(held_out) else None,
+        "coordinates": start.coordinates.tolist(),
+    }
+
+
+def _noise_variance(objective: Objective, at: Evaluation) -> float:
+    """What a measurement adds to the loss at a point; ½ under a likelihood."""
+    measurements = objective.measurements
+    return 0.5 if measurements.is_likelihood else at.loss / max(measurements.observations, 1)
+
+
 class _Path:
     """The minima under one weight decay after the other.
 
-    state: the index of the weight decay, the coordinates, the lowest held-out loss so far (None if infinite), and how
-    many weight decays since had a higher one.
+    state: the first weight decay, the index of the current one, the coordinates, the lowest held-out loss so far (None
+    if infinite), how many points were judged by theirs, and how many of the last ones were worse.
     """
 
     def __init__(self, evaluator: Evaluator, steps: int, state: dict[str, Any]) -> None:
         self._evaluator, self._objective = evaluator, evaluator.objective
         self._steps, self._state = steps, state
         self._own_decay = float(evaluator.unknowns.weight_decay[evaluator.unknowns.is_weight].min())
-        self._data_variance = self._spread_of_data() / max(self._objective.measurements.observations, 1)
-
-    def _spread_of_data(self) -> float:
-        """What the data add to the loss where the model is their mean."""
-        best = self._evaluator.best
-        output = self._objective.model_output(best.coordinates, best.states)
-        return 2 * self._objective.measurements.loss_of_spread(output.model, output.scales) or best.loss or 1.0
 
     def follow(self) -> StopCode:
         """Go along the path until the held-out data are described worse and worse; return why it ended."""
         code: StopCode = "finished"
         while not self._is_at_end():
             end = self._minimise(np.array(self._state["coordinates"]))
-            if end is None:
-                code = "solve_failed"
-                break
-            self._judge(end)
+            code = "finished" if end else "solve_failed"
+            self._judge(end) if end else self._pass()
             if self._evaluator.counts.steps >= self._steps:
                 code = "step_limit"
                 break
         if is_already_converged(self._objective, self._evaluator.best):
             return "converged"
-        return "early_stopped" if code == "finished" else code
+        return "early_stopped" if code != "step_limit" and self._state["judged"] else code
 
     def _is_at_end(self) -> bool:
         index = self._state["index"]
-        is_least = self._decay(index) < LAST_DECAY * self._data_variance or (
+        is_least = self._decay(index) < LAST_DECAY * self._decay(0) or (
             index > 0 and self._decay(index - 1) <= self._own_decay
         )
         return is_least or self._state["worse"] >= PATIENCE
 
     def _decay(self, index: int) -> float:
-        return float(FIRST_DECAY * self._data_variance * DECAY_FACTOR**index)
+        return float(self._state["first"] * DECAY_FACTOR**index)
 
     def _minimise(self, start: Reals) -> Evaluation | None:
         """The minimum under the current weight decay, roughly; evaluated without it. None if it cannot be solved."""
@@ -136,13 +153,17 @@ class _Path:
                     accuracy=Accuracy(negligible=NEGLIGIBLE * abs(at.loss), slow=SLOW * abs(at.loss)),
                     first_damping=decay,
                 )
-            return self._evaluator.apart(lambda _: None).evaluate(end.evaluation.coordinates)
+            return apart.linearise(end.evaluation.coordinates)[0]
         except TrialFailed:
             return None
 
     def _step(self, at: Evaluation) -> None:
         """Count a step; another attempt continues from where it led."""
         self._evaluator.step({"path": {**self._state, "coordinates": at.coordinates.tolist()}})
+
+    def _pass(self) -> None:
+        """Go on to the next weight decay from the same point: under this one the equations could not be solved."""
+        self._state = {**self._state, "index": self._state["index"] + 1, "worse": self._state["worse"] + 1}
 
     def _judge(self, end: Evaluation) -> None:
         """Keep the point if it describes the held-out data best so far, and go on to the next weight decay."""
@@ -152,16 +173,12 @@ class _Path:
             "coordinates": end.coordinates.tolist(),
             "index": self._state["index"] + 1,
         }
-        if decay > max(MAX_DECAY * self._noise_variance(end), self._own_decay):
+        if decay > max(MAX_DECAY * _noise_variance(self._objective, end), self._own_decay):
             return
+        self._state["judged"] += 1
         loss = self._objective.held_out_loss(end)
         if math.isfinite(loss) and (lowest is None or loss <= lowest):
             self._evaluator.adopt(end)
             self._state |= {"held_out": loss, "worse": 0}
         elif lowest is not None and loss - lowest > (WORSE - 1) * abs(lowest):
             self._state["worse"] += 1
-
-    def _noise_variance(self, at: Evaluation) -> float:
-        """What a measurement adds to the loss at a point; ½ under a likelihood."""
-        measurements = self._objective.measurements
-        return 0.5 if measurements.is_likelihood else at.loss / max(measurements.observations, 1)

@@ -195,7 +195,7 @@ def _scalings(
         into, out = (Scaling(tuple(each.offset), tuple(each.scale)) for each in given)
         return into, out
     inputs = [_spread([value_at(parse_expression(text), point) for point in points]) for text in network.inputs]
-    scales = [_output_scale(name, system, problem.series) for name in network.outputs]
+    scales = [_output_scale(name, system, problem.series, points) for name in network.outputs]
     into = Scaling(tuple(mean for mean, _ in inputs), tuple(scale for _, scale in inputs))
     return into, Scaling((0.0,) * len(scales), tuple(scales))
 
@@ -212,15 +212,44 @@ def _spread(values: Sequence[float]) -> tuple[float, float]:
     return 0.0, abs(mean) or 1.0
 
 
-def _output_scale(output: str, system: System, series: Sequence[MeasuredSeries]) -> float:
-    """Return the size that an output probably has: that of the rates or the observables that use it, as measured."""
+def _output_scale(
+    output: str, system: System, series: Sequence[MeasuredSeries], points: Sequence[Mapping[str, float]]
+) -> float:
+    """Return the size that an output probably has, by what uses it.
+
+    Where the equation of a state does, the output is as large as explains the rates of that state as measured: their
+    size divided by that of the equation's slope by the output. The smallest size counts, of all states. Where only
+    observables use it, it has their spread.
+    """
     states = [name for name, equation in system.equations.items() if _uses(equation, output, system)]
-    rates = [rate for name in states for each in series for rate in _rates(each, name)]
-    if rates:
-        return math.sqrt(statistics.fmean([rate * rate for rate in rates])) or 1.0
+    sizes = []
+    for name in states:
+        rates = [rate for each in series for rate in _rates(each, name)]
+        slopes = [_slope(system.equations[name], output, system, point) for point in points]
+        size, slope = _root_mean_square(rates), _root_mean_square([slope for slope in slopes if math.isfinite(slope)])
+        if size and slope:
+            sizes.append(size / slope)
+    if sizes:
+        return min(sizes)
     used = [name for name, expression in system.observables.items() if _uses(expression, output, system)]
     values = [value for name in used for each in series for value in each.values.get(name, []) if value is not None]
     return _spread(values)[1] if values and not states else 1.0
+
+
+def _slope(expression: Expression, output: str, system: System, point: Mapping[str, float]) -> float:
+    """Return by how much an expression grows if an output grows from 0 to 1, and with it what is defined by it."""
+    values = []
+    for value in (0.0, 1.0):
+        known = {**point, output: value}
+        for name, definition in system.definitions.items():
+            if name not in system.network_outputs:
+                known[name] = value_at(definition, known)
+        values.append(value_at(expression, known))
+    return values[1] - values[0]
+
+
+def _root_mean_square(values: Sequence[float]) -> float:
+    return math.sqrt(statistics.fmean([value * value for value in values])) if values else 0.0
 
 
 def _uses(expression: Expression, output: str, system: System) -> bool:

@@ -20,7 +20,7 @@ from odelib.uncertainty.covariance import ParameterCovariance, StandardErrors
 from odelib.uncertainty.profile_likelihood import Profiler, ProfileRecord
 
 MAX_INFLATION = 1e4  # of a variance by other unknowns; beyond it the information is nearly singular
-RAN_TO_THE_END: tuple[OutcomeCode, ...] = ("converged", "step_limit", "no_progress")
+RAN_TO_THE_END: tuple[OutcomeCode, ...] = ("converged", "early_stopped", "step_limit", "no_progress")
 
 
 @dataclass(frozen=True)

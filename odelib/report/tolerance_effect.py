@@ -50,7 +50,7 @@ def tolerance_effect(best: BestPoint, code: OutcomeCode, intervals: Intervals, a
     """
     objective = best.objective
     options = objective.layer.options.at_a_hundredth()
-    if options is None or code not in RAN_TO_THE_END:
+    if options is None or code not in RAN_TO_THE_END or code == "early_stopped":
         return NO_EFFECT
     try:
         with torch.no_grad():

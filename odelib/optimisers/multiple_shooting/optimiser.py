@@ -106,15 +106,22 @@ class _Linearisation:
 class ShootingSolver:
     """Multiple shooting from one start. Its variables are the unknowns' coordinates, then the inner states.
 
-    max_relative_cost: of a linearisation, in gradients, above which it is not worth while.
+    max_relative_cost: of a linearisation, in gradients, above which it is not worth while. max_segments: of each
+    series.
     """
 
-    def __init__(self, evaluator: Evaluator, start: Reals, max_relative_cost: float = MAX_RELATIVE_COST) -> None:
+    def __init__(
+        self,
+        evaluator: Evaluator,
+        start: Reals,
+        max_relative_cost: float = MAX_RELATIVE_COST,
+        max_segments: int = MAX_SEGMENTS,
+    ) -> None:
         self._evaluator = evaluator
         self._start = start
         objective, unknowns = evaluator.objective, evaluator.unknowns
         states = len(unknowns.system.states) * len(objective.fitted)
-        self._segments = Segments(objective, max(2, min(MAX_SEGMENTS, MAX_INNER_STATES // states + 1)))
+        self._segments = Segments(objective, max(2, min(max_segments, MAX_INNER_STATES // states + 1)))
         self._count = unknowns.count
         self._max_relative_cost = max_relative_cost
         self._measured, self._residual_units = objective.measurements.values_and_units(UNIT)
