@@ -22,12 +22,14 @@ if TYPE_CHECKING:
     from odelib.monitor import Monitor as Monitor
     from odelib.problem.request import FitProblem as FitProblem
     from odelib.result import FitResult as FitResult
+    from odelib.sparse_regression import explain as explain
 
 _HOMES = {
     "FitError": "odelib.errors",
     "OdelibError": "odelib.errors",
     "ProblemError": "odelib.errors",
     "SolveError": "odelib.errors",
+    "explain": "odelib.sparse_regression",
     "fit": "odelib.fitting",
     "fit_batch": "odelib.batches.fitting",
     "ODELayer": "odelib.engines.layer",
@@ -44,6 +46,7 @@ __all__ = [
     "OdelibError",
     "ProblemError",
     "SolveError",
+    "explain",
     "fit",
     "fit_batch",
 ]

@@ -13,6 +13,7 @@ from rich.markup import escape
 from service.cli.commands.api import api
 from service.cli.commands.batch import batch
 from service.cli.commands.cancel import cancel
+from service.cli.commands.explain import explain
 from service.cli.commands.export import export
 from service.cli.commands.fit import fit
 from service.cli.commands.import_ import import_
@@ -38,6 +39,7 @@ COMMANDS = (
     simulate,
     import_,
     export,
+    explain,
     init,
     plot,
     list_,
