@@ -5,12 +5,10 @@ from __future__ import annotations
 import math
 import os
 import signal
-import threading
 import time
 from collections.abc import Callable
 from contextlib import suppress
-from types import TracebackType
-from typing import Protocol, Self
+from typing import Protocol
 
 import structlog
 
@@ -18,6 +16,7 @@ from odelib.errors import StopReason
 from odelib.monitor import Monitor
 from odelib.result import OutcomeCode
 from worker.attempt_endings import Ending, ending_of_stop, out_of_memory
+from worker.beside import Beside
 from worker.errors import WorkerError
 from worker.log import where, where_is_the_main_thread
 from worker.memory import FitMemory
@@ -51,7 +50,7 @@ class Updates(Protocol):
         """Give up what runs, with this error (JSON text). Returns False if nothing else is left to do."""
 
 
-class Pulse:
+class Pulse(Beside):
     """Renews the lease, saves progress and checkpoints, and passes on requests to stop, several times a second.
 
     The fit runs in the main thread. If it does not stop in time, or exceeds its memory limit, the pulse saves its best
@@ -73,6 +72,7 @@ class Pulse:
         memory: FitMemory,
         stopping: Callable[[], bool],
     ) -> None:
+        super().__init__("pulse", settings.pulse_seconds)
         self._store = store
         self._claim = claim
         self._monitor = monitor
@@ -85,18 +85,6 @@ class Pulse:
         self._stop_requested_at: float | None = None
         self._is_store_away = False
         self._is_making_way = False
-        self._is_over = threading.Event()
-        self._thread = threading.Thread(target=self._run, name="pulse", daemon=True)
-
-    def __enter__(self) -> Self:
-        self._thread.start()
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self._is_over.set()
-        self._thread.join()
 
     def limit(self, seconds: float) -> None:
         """Set how long the attempt may run."""
@@ -118,23 +106,17 @@ class Pulse:
         """Return what there is of a result as JSON text, "" for what the store has."""
         return self._updates.partial(_OUTCOMES[reason])
 
-    def _run(self) -> None:
-        due = time.monotonic()
-        while True:
-            # A missed beat is not made up for.
-            due = max(due + self._settings.pulse_seconds, time.monotonic())
-            if self._is_over.wait(due - time.monotonic()):
-                return
-            try:
-                self._beat()
-            except WorkerError as error:
-                if not self._is_store_away:
-                    log.warning("pulse_without_store", fit=self._claim.fit_id, reason=str(error))
-                self._is_store_away = True
-            except Exception as error:  # noqa: BLE001  without this thread the lease lapses and the fit cannot be stopped
-                log.error("pulse_failed", fit=self._claim.fit_id, kind=type(error).__name__, at=where(error))
-
     def _beat(self) -> None:
+        try:
+            self._look()
+        except WorkerError as error:
+            if not self._is_store_away:
+                log.warning("pulse_without_store", fit=self._claim.fit_id, reason=str(error))
+            self._is_store_away = True
+        except Exception as error:  # noqa: BLE001  without this thread the lease lapses and the fit cannot be stopped
+            log.error("pulse_failed", fit=self._claim.fit_id, kind=type(error).__name__, at=where(error))
+
+    def _look(self) -> None:
         if self._stopping():
             self._request_stop("interrupted")
         if self._seconds() > self._time_left + self._settings.stop_grace_seconds:

@@ -12,11 +12,9 @@ from __future__ import annotations
 import json
 import os
 import sys
-import threading
 import time
 from contextlib import suppress
-from types import TracebackType
-from typing import Any, Self
+from typing import Any
 
 import structlog
 
@@ -24,6 +22,7 @@ from odelib.errors import FitError, OdelibError, StopReason, StopRequested
 from odelib.problem.limits import UNLIMITED
 from odelib.result import FitResult
 from worker.batches.columns import parquet
+from worker.beside import Beside
 from worker.errors import WorkerError
 from worker.loading import loading
 from worker.log import configure_logging, where
@@ -43,7 +42,7 @@ _POLL_SECONDS = 1.0
 log = structlog.get_logger(__name__)
 
 
-class Watch:
+class Watch(Beside):
     """Watches a running simulation from another thread.
 
     It is stopped when its caller has gone away or its time is up. If it does not stop, or exceeds its memory limit, the
@@ -51,39 +50,28 @@ class Watch:
     """
 
     def __init__(self, store: SimulationStore, simulation: str, settings: WorkerSettings, memory: FitMemory) -> None:
+        super().__init__("watch", _WATCH_SECONDS)
         self._store = store
         self._simulation = simulation
         self._seconds = settings.simulation_seconds
         self._memory = memory
         self._reason: StopReason | None = None
-        self._is_over = threading.Event()
-        self._thread = threading.Thread(target=self._run, name="watch", daemon=True)
+        self._began = time.monotonic()
+        self._stopped = 0.0
 
     def stop(self) -> StopReason | None:
         """Return why the simulation must stop, or None."""
         return self._reason
 
-    def __enter__(self) -> Self:
-        self._thread.start()
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self._is_over.set()
-        self._thread.join()
-
-    def _run(self) -> None:
-        began, stopped = time.monotonic(), 0.0
-        while not self._is_over.wait(_WATCH_SECONDS):
-            now = time.monotonic()
-            if self._memory.exceeded():
-                self._end("the simulation exceeds its memory limit; use fewer times or a smaller system")
-            if self._reason is None:
-                self._reason = "time_limit" if now - began > self._seconds else self._cancelled()
-                stopped = now
-            elif now - stopped > _STOP_SECONDS:
-                self._end("the simulation did not stop in time")
+    def _beat(self) -> None:
+        now = time.monotonic()
+        if self._memory.exceeded():
+            self._end("the simulation exceeds its memory limit; use fewer times or a smaller system")
+        if self._reason is None:
+            self._reason = "time_limit" if now - self._began > self._seconds else self._cancelled()
+            self._stopped = now
+        elif now - self._stopped > _STOP_SECONDS:
+            self._end("the simulation did not stop in time")
 
     def _cancelled(self) -> StopReason | None:
         with suppress(WorkerError):
