@@ -201,7 +201,9 @@ def _framework_error(request: Request, error: Exception) -> Response:
         detail = f"this path does not support {request.method}; use {allowed}"
         return problem_response(ServiceError("method_not_allowed", detail, headers={"Allow": allowed}))
     if error.status_code == 404:
-        return problem_response(ServiceError("not_found", "no route has this path; /docs lists all routes"))
+        path = request.url.path
+        hint = "leave out the slash at the end" if path != "/" and path.endswith("/") else "/docs lists all routes"
+        return problem_response(ServiceError("not_found", f"no route has this path; {hint}"))
     return problem_response(ServiceError("bad_request", str(error.detail)))
 
 

@@ -214,13 +214,16 @@ def test_unusual_but_valid_requests_are_accepted(client: httpx.Client, changes: 
         ("GET", "/fits/%00%ff%F0", "fit_not_found"),
         ("GET", "/systems/no-such-system", "system_not_found"),
         ("GET", "/no-such-route", "not_found"),
-        ("GET", "/", "not_found"),
         ("GET", "/fits/", "not_found"),
         ("GET", "/health", "not_found"),
     ],
 )
 def test_404(client: httpx.Client, method: str, path: str, code: str) -> None:
     problem(client.request(method, path), 404, code)
+
+
+def test_404_of_a_path_with_a_slash_at_its_end_says_so(client: httpx.Client) -> None:
+    assert "leave out the slash" in problem(client.get("/systems/"), 404, "not_found")["detail"]
 
 
 def test_404_of_a_fit_says_that_it_may_have_expired(client: httpx.Client) -> None:
