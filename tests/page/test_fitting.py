@@ -6,12 +6,14 @@ import csv
 import io
 import json
 from pathlib import Path
+from typing import Any
 from xml.etree import ElementTree
 
 import httpx
 import pytest
 from playwright.sync_api import Page, expect
 
+from examples.article import REQUESTS
 from odelib.problem.request import parse_problem
 from tests.page.conftest import Open, Service
 from tests.page.reader import (
@@ -26,6 +28,7 @@ from tests.page.reader import (
 )
 
 RECORD = (Path(__file__).parents[2] / "data" / "lynx-hare.csv").read_text("utf-8")
+SHOWN = json.loads((Path(__file__).parents[2] / "page" / "gallery.json").read_text("utf-8"))
 GUESSES = {"alpha": 0.5, "beta": 0.025, "gamma": 0.025, "delta": 0.8, "prey(0)": 30, "predator(0)": 4}
 
 
@@ -214,4 +217,33 @@ def test_an_excel_file_is_read(open_page: Open, tmp_path: Path) -> None:
     write_equations(page, "c' = -k*c")
     page.locator("input[type=file]").set_input_files(file)
     expect(page.get_by_text("5 rows.")).to_be_visible()
+    expect(page.get_by_role("button", name="Fit", exact=True)).to_be_enabled()
+
+
+def shown_request(page: Page) -> dict[str, Any]:
+    page.get_by_text("The whole request as JSON").click()
+    request: dict[str, Any] = json.loads(page.get_by_label("The request as JSON").input_value())
+    return request
+
+
+@pytest.mark.parametrize("entry", SHOWN, ids=lambda entry: entry["title"])
+def test_opening_an_example_changes_nothing(open_page: Open, entry: dict[str, str]) -> None:
+    original = json.loads((REQUESTS / entry["file"]).read_text("utf-8"))
+    page = open_page(f"/#/model/{Path(entry['file']).stem}")
+    expect(page.get_by_role("heading", name=entry["title"])).to_be_visible()
+    shown = shown_request(page)
+    labels = original.pop("labels", {})
+    assert shown.pop("labels") == labels | {"title": entry["title"]}
+    assert parse_problem(shown) == parse_problem(original)
+    expect(page.get_by_role("button", name="Fit", exact=True)).to_be_enabled()
+
+
+def test_a_table_before_its_model_is_assigned_as_the_model_is_written(open_page: Open) -> None:
+    page = open_page("/#/model")
+    paste(page, "Zeit (h);OD600;Glucose (g/l)\n0;0,05;9,8\n1;0,07;9,6\n2;0,1;\n3;0,14;9,1\n")
+    write_equations(page, "X' = mu*X\nS' = -mu*X/Y\nmu = mumax*S/(Ks + S)")
+    expect(page.get_by_label("What the column OD600 is")).to_have_value("observable X")
+    expect(page.get_by_label("What the column Glucose (g/l) is")).to_have_value("observable S")
+    assert page.locator(".cm-line").all_inner_texts() == ["X' = mu*X", "S' = -mu*X/Y", "mu = mumax*S/(Ks + S)"]
+    assert page.get_by_label("S(0), guess", exact=True).input_value() == "9.8"
     expect(page.get_by_role("button", name="Fit", exact=True)).to_be_enabled()

@@ -5,7 +5,7 @@ import { modelText, parseModel, type Model } from "../language/model";
 import { guessOf } from "./simulation";
 import { seriesOf } from "./series";
 
-export const request = signal<FitRequest>({ system: { states: [], equations: {} } });
+export const request = signal<FitRequest>({ system: { states: [], equations: {} }, uncertainty: "covariance" });
 export const text = signal("");
 /** The name of a catalogue system while its equations are as in the catalogue. */
 export const catalogueName = signal<string | null>(null);
@@ -46,9 +46,9 @@ export function definitionOf(system: System): Definition {
 /** Choose a system of the catalogue, with the guesses of its example. */
 export function chooseSystem(system: System): void {
   const { parameters, initial_state } = system.example;
-  const { data, experiments, ...rest } = request.value;
-  void rest;
-  open({ system: system.name, ...(data ? { data } : {}), ...(experiments ? { experiments } : {}), parameters, initial_state });
+  const { data, experiments, uncertainty } = request.value;
+  const kept = { ...(data ? { data } : {}), ...(experiments ? { experiments } : {}), ...(uncertainty ? { uncertainty } : {}) };
+  open({ system: system.name, ...kept, parameters, initial_state });
 }
 
 /** Take what was typed as the model. */
@@ -70,11 +70,11 @@ function reconcile(): void {
   const entry = (name: string) => now.parameters?.[name] ?? now.initial_state?.[name] ?? remembered.get(name);
   const initialEntry = (name: string) => {
     const known = entry(name);
-    return initial[name] ?? (typeof known === "string" ? undefined : known) ?? firstMeasured(name) ?? 1;
+    return initial[name] ?? (typeof known === "string" ? undefined : known) ?? firstMeasured(name) ?? DEFAULT_GUESS;
   };
   const parameterEntry = (name: string) => {
     const known = entry(name);
-    return typeof known === "string" || known === undefined ? 1 : known;
+    return typeof known === "string" || known === undefined ? DEFAULT_GUESS : known;
   };
   request.value = {
     ...now,
@@ -90,6 +90,18 @@ function firstMeasured(state: string): number | undefined {
     if (value !== undefined && value !== null) return value;
   }
   return undefined;
+}
+
+const DEFAULT_GUESS = 1;
+
+/** Let initial values that nobody has touched start at the first measurement. */
+export function startFromData(): void {
+  const now = request.value;
+  const entries = Object.entries(now.initial_state ?? {}).map(([name, entry]) => {
+    const measured = firstMeasured(name);
+    return [name, entry === DEFAULT_GUESS && measured !== undefined ? measured : entry] as const;
+  });
+  if (entries.length) request.value = { ...now, initial_state: Object.fromEntries(entries) };
 }
 
 export type Kind = "parameters" | "initial_state";

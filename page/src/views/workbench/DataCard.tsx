@@ -1,5 +1,6 @@
 /** The measurements: pasted, dropped or chosen, and what their columns mean. */
 import { useSignal, type Signal } from "@preact/signals";
+import { useEffect } from "preact/hooks";
 import { assign, guessRoles, nameFrom, tableOfRequest, withMeasurements, type Assigned, type Role } from "../../data/columns";
 import { parseTable, tableOf, type Table } from "../../data/table";
 import * as draft from "../../request/draft";
@@ -12,6 +13,8 @@ interface Imported {
   table: Table;
   roles: Role[];
   assigned: Assigned;
+  /** Whether the reader has chosen the roles: they then stay when the model changes. */
+  isChosen: boolean;
 }
 
 export function DataCard() {
@@ -19,16 +22,24 @@ export function DataCard() {
   const problem = useSignal("");
   const isOver = useSignal(false);
   const current = imported.value ?? fromRequest();
-  const use = (table: Table, roles: Role[]) => {
+  const use = (table: Table, roles: Role[], isChosen = false) => {
     const assigned = assign(table, roles);
-    imported.value = { table, roles, assigned };
-    if (!assigned.mistakes.length) draft.change({ ...withMeasurements(draft.request.value, assigned.series), noise: keptNoise(assigned) });
+    imported.value = { table, roles, assigned, isChosen };
+    if (assigned.mistakes.length) return;
+    draft.change({ ...withMeasurements(draft.request.value, assigned.series), noise: keptNoise(assigned) });
+    draft.startFromData();
   };
+  const observables = observableNames();
+  const { inputs = [] } = draft.definition.value;
+  useEffect(() => {
+    const now = imported.value;
+    if (now && !now.isChosen && observables.length) use(now.table, guessRoles(now.table, observables, inputs));
+  }, [observables.join(), inputs.join()]);
   const read = async (make: () => Promise<Table> | Table) => {
     problem.value = "";
     try {
       const table = await make();
-      use(table, guessRoles(table, observableNames(), draft.definition.value.inputs ?? []));
+      use(table, guessRoles(table, observableNames(), inputs));
       announce(`A table with ${table.rows.length} rows and ${table.names.length} columns`);
     } catch (error) {
       problem.value = error instanceof Error ? error.message : String(error);
@@ -84,7 +95,7 @@ export function DataCard() {
           {problem.value}
         </p>
       )}
-      {current && <Preview imported={current} setRoles={(roles) => use(current.table, roles)} />}
+      {current && <Preview imported={current} setRoles={(roles) => use(current.table, roles, true)} />}
       <ServiceMistakes isImported={imported} />
     </section>
   );
@@ -92,7 +103,7 @@ export function DataCard() {
 
 function fromRequest(): Imported | null {
   const found = tableOfRequest(draft.request.value);
-  return found && { ...found, assigned: { series: [], mistakes: [], notes: [] } };
+  return found && { ...found, assigned: { series: [], mistakes: [], notes: [] }, isChosen: true };
 }
 
 function observableNames(): string[] {

@@ -1,10 +1,11 @@
 /** The editor of the model's text. CodeMirror is loaded when it is first shown; until then a plain field stands there. */
+import type { ReadonlySignal } from "@preact/signals";
 import { useEffect, useRef, useState } from "preact/hooks";
 import type { LocalMistake } from "../../language/model";
 import type { EditorHandle } from "./codeMirror";
 
 interface Props {
-  text: string;
+  text: ReadonlySignal<string>;
   onText: (text: string) => void;
   mistakes: LocalMistake[];
   names: string[];
@@ -20,7 +21,7 @@ export function Editor({ text, onText, mistakes, names }: Props) {
     let isGone = false;
     import("./codeMirror").then(({ createEditor }) => {
       if (isGone || !place.current) return;
-      handle.current = createEditor(place.current, text, {
+      handle.current = createEditor(place.current, text.peek(), {
         onText: (next) => latest.current.onText(next),
         names: () => latest.current.names,
       });
@@ -32,7 +33,8 @@ export function Editor({ text, onText, mistakes, names }: Props) {
       handle.current = null;
     };
   }, []);
-  useEffect(() => handle.current?.setText(text), [text, isLoaded]);
+  // The newest text, not that of this rendering: while somebody types, the editor may be ahead of it.
+  useEffect(() => handle.current?.setText(text.peek()), [text.value, isLoaded]);
   useEffect(() => handle.current?.setMistakes(mistakes), [mistakes, isLoaded]);
   return (
     <>
@@ -41,9 +43,9 @@ export function Editor({ text, onText, mistakes, names }: Props) {
         <textarea
           class="editor-plain"
           aria-label="Equations"
-          rows={Math.max(4, text.split("\n").length + 1)}
+          rows={Math.max(4, text.value.split("\n").length + 1)}
           spellcheck={false}
-          value={text}
+          value={text.value}
           onInput={(event) => onText(event.currentTarget.value)}
         />
       )}

@@ -33,7 +33,7 @@ export function ModelCard() {
         </label>
       </div>
       <Editor
-        text={draft.text.value}
+        text={draft.text}
         onText={draft.setText}
         mistakes={mistakes.value}
         names={[...new Set([...states, ...parameters, ...namesIn(draft.text.value)])]}
