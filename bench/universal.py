@@ -57,6 +57,9 @@ def run(name: str, problem: Problem) -> dict[str, Any]:
     }
     if name.endswith("Lotka-Volterra"):
         found["later_error"] = error_of_later(result)
+    if name.endswith("lynx-hare"):
+        [later] = result.predictions or []
+        found["later_rmse"] = later.rmse or (later.error and later.error.detail)
     if name == "spiral":
         found["inside_error"] = error_inside(problem, result)
     return found

@@ -5,8 +5,10 @@ Each is a request that a caller could send, without stages, and the truth about 
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -255,6 +257,41 @@ def spiral(seed: int) -> Problem:
     return Problem(request, {})
 
 
+LYNX_HARE = Path(__file__).parent.parent / "examples" / "requests" / "lynx-hare.json"
+LAST_FITTED_YEAR = 1914.0
+
+
+def _lynx_hare() -> dict[str, Any]:
+    """The request with its last years as a prediction with values, which neither fit nor training sees."""
+    request: dict[str, Any] = json.loads(LYNX_HARE.read_text())
+    times, values = request["data"]["times"], request["data"]["values"]
+    count = sum(time <= LAST_FITTED_YEAR for time in times)
+    request["data"] |= {"times": times[:count], "values": {name: column[:count] for name, column in values.items()}}
+    later = {"name": "later", "times": times[count:], "values": {name: c[count:] for name, c in values.items()}}
+    noise = {name: {"distribution": "lognormal", "sigma": "estimate"} for name in values}
+    return request | {"predictions": [later], "noise": noise}
+
+
+def mechanistic_lynx_hare(_: int) -> Problem:
+    """Measured lynx and hares by Lotka and Volterra."""
+    return Problem(_lynx_hare(), {})
+
+
+def universal_lynx_hare(seed: int) -> Problem:
+    """The same with a network for what happens when they meet."""
+    request = _lynx_hare() | {"seed": seed}
+    request["system"] = {
+        "states": ["prey", "predator"],
+        "parameters": ["alpha", "delta"],
+        "equations": {"prey": "prey*(alpha + eaten)", "predator": "predator*(born - delta)"},
+        "networks": {
+            "meeting": {"inputs": ["log(prey)", "log(predator)"], "outputs": ["eaten", "born"], "hidden": [8]}
+        },
+    }
+    request["parameters"] = {name: request["parameters"][name] for name in ("alpha", "delta")}
+    return Problem(request, {})
+
+
 PROBLEMS: Mapping[str, Callable[[int], Problem]] = {
     "universal Lotka-Volterra": universal_lotka_volterra,
     "neural Lotka-Volterra": neural_lotka_volterra,
@@ -263,4 +300,6 @@ PROBLEMS: Mapping[str, Callable[[int], Problem]] = {
     "epidemic": epidemic,
     "clearance": clearance,
     "spiral": spiral,
+    "mechanistic lynx-hare": mechanistic_lynx_hare,
+    "universal lynx-hare": universal_lynx_hare,
 }

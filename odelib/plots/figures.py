@@ -19,6 +19,7 @@ from matplotlib.text import Text
 
 from odelib.plots.content import Section, dense_curve, fit_sections, instants_label
 from odelib.plots.input_lines import input_lines
+from odelib.plots.learned_terms import learned_terms
 from odelib.plots.phase_plane import draw_plane, planes_of
 from odelib.plots.profiles import draw_profile, profile_panels
 from odelib.plots.time_series import (
@@ -73,7 +74,8 @@ def plot_result(problem: FitProblem | Mapping[str, Any], result: FitResult | Map
 
     The first section has the measured series with the fitted trajectories, held-out data, and the predictions that
     continue the series; experiments share its panels, each in its own colour. Predictions with their own initial state
-    follow, each in its own section, then the profiles and the waterfall plots that the result has data for.
+    follow, each in its own section, then what networks learned, the profiles and the waterfall plots that the result
+    has data for.
 
     problem, result: the request and its `result`, as objects or parsed JSON. Raises pydantic's `ValidationError` for
     JSON that is not valid.
@@ -81,9 +83,10 @@ def plot_result(problem: FitProblem | Mapping[str, Any], result: FitResult | Map
     asked = problem if isinstance(problem, FitProblem) else FitProblem.model_validate(dict(problem))
     found = result if isinstance(result, FitResult) else FitResult.model_validate(dict(result))
     notes = [note for note in (_summary(found), _estimates(found)) if note]
-    return plot_sections(
-        asked.resolved_system, fit_sections(asked, found), subtitle=notes, grids=diagnostic_grids(asked, found)
-    )
+    learned = learned_terms(found)
+    grids = [PanelGrid("Learned terms", learned)] if learned else []
+    grids += diagnostic_grids(asked, found)
+    return plot_sections(asked.resolved_system, fit_sections(asked, found), subtitle=notes, grids=grids)
 
 
 def plot_trajectories(system: System, curves: Sequence[Curve], *, subtitle: str = "") -> Figure:
