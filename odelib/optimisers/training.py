@@ -9,6 +9,8 @@ rather than by the number of steps, which would depend on the optimiser.
 Held-out data are few, and their loss is flat near its minimum, so that they choose a λ too large by a factor of 10 as
 often as not. Inputs and outputs are scaled so that weights have the size 1, which bounds λ: points under a decay that
 says more about the weights than N(0, 1) does are passed, but not kept.
+
+With thousands of weights there is only Adam, over the whole series; the held-out data end it.
 """
 
 from __future__ import annotations
@@ -20,12 +22,13 @@ import numpy as np
 
 from odelib.arrays import Reals
 from odelib.objective.objective import Evaluation, Objective
+from odelib.optimisers.adam import Adam
 from odelib.optimisers.base import StopCode
 from odelib.optimisers.convergence import is_already_converged
 from odelib.optimisers.evaluator import Evaluator, TrialFailed
 from odelib.optimisers.least_squares import Accuracy, levenberg_marquardt
 from odelib.optimisers.multiple_shooting.optimiser import ShootingSolver
-from odelib.problem.stages import TrainingStage
+from odelib.problem.stages import AdamStage, TrainingStage
 
 SHOOTING_STEPS = 60
 MAX_SEGMENTS = 100  # of each series: the untrained network is right nowhere, and can be so only over a short time
@@ -36,6 +39,8 @@ FIRST_DECAY, FIRST_OVER_NOISE = (
 LAST_DECAY = 1e-7  # of the first
 DECAY_FACTOR = 10**-0.5  # from one λ to the next
 MAX_DECAY = 0.3  # λ of a point that is kept, of the variance of the noise
+MAX_UNKNOWNS = 1_500  # beyond it, Adam: Levenberg-Marquardt takes count³ operations a step, and all derivatives
+STEPS_PER_LOOK, MAX_LOOKS = 10, 10  # steps of Adam from one look at the held-out data to the next; looks without a gain
 STEPS_PER_DECAY = 15
 NEGLIGIBLE, SLOW = 1e-4, 1e-3  # of the loss: gains that are not worth a step on the path
 PATIENCE, WORSE = 3, 1.05  # how many λ may have a held-out loss so many times the lowest before the path ends
@@ -54,6 +59,8 @@ class Training:
         state = evaluator.optimiser_state or {}
         if "path" in state:
             return _Path(evaluator, self.steps, state["path"]).follow()
+        if evaluator.unknowns.count > MAX_UNKNOWNS:
+            return _Descent(evaluator, self.steps).run()
         best = evaluator.best
         start = _shoot(evaluator, self.steps, state.get("shooting")) or best
         if not evaluator.objective.held_out or not evaluator.unknowns.is_weight.any():
@@ -75,6 +82,54 @@ def _minimise(evaluator: Evaluator, start: Evaluation, steps: int) -> StopCode:
     except TrialFailed:
         return "solve_failed"
     return levenberg_marquardt(evaluator, at, gauss_newton, steps=steps - evaluator.counts.steps).code
+
+
+class _Ended(Exception):
+    """Leaves Adam's loop: the held-out data have been described worse for a while."""
+
+
+class _Descent:
+    """Adam over the whole series, for so many weights that their second derivatives cannot be held.
+
+    Its state is Adam's, the lowest held-out loss so far (None if infinite), and how many looks since had a higher one.
+    """
+
+    def __init__(self, evaluator: Evaluator, steps: int) -> None:
+        self._evaluator, self._steps = evaluator, steps
+        saved = evaluator.optimiser_state
+        held_out = evaluator.objective.held_out_loss(evaluator.best) if evaluator.objective.held_out else math.inf
+        self._state = saved or {"adam": None, "held_out": held_out if math.isfinite(held_out) else None, "worse": 0}
+
+    def run(self) -> StopCode:
+        """Step until the held-out data are described worse and worse, or the steps are used."""
+        apart = self._evaluator.apart(self._step)
+        apart.optimiser_state, apart.counts.steps = self._state["adam"], self._evaluator.counts.steps
+        self._apart = apart
+        try:
+            return Adam(AdamStage(kind="adam", steps=self._steps)).run(apart)
+        except _Ended:
+            return "early_stopped"
+
+    def _step(self, adam: dict[str, Any] | None) -> None:
+        evaluator, at = self._evaluator, self._apart.latest
+        self._state = {**self._state, "adam": adam}
+        if not evaluator.objective.held_out:
+            if at.loss < evaluator.best.loss:
+                evaluator.adopt(at)
+        elif (evaluator.counts.steps + 1) % STEPS_PER_LOOK == 0:
+            self._look(at)
+        evaluator.step(self._state)
+        if self._state["worse"] >= MAX_LOOKS:
+            raise _Ended
+
+    def _look(self, at: Evaluation) -> None:
+        """Keep the point if it describes the held-out data best so far."""
+        loss, lowest = self._evaluator.objective.held_out_loss(at), self._state["held_out"]
+        if math.isfinite(loss) and (lowest is None or loss <= lowest):
+            self._evaluator.adopt(at)
+            self._state |= {"held_out": loss, "worse": 0}
+        else:
+            self._state["worse"] += 1
 
 
 def _start_of_path(evaluator: Evaluator, start: Evaluation) -> dict[str, Any]:

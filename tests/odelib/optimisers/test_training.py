@@ -97,6 +97,29 @@ def test_an_interrupted_training_ends_where_it_would_have_ended(part: float, res
     assert resumed.loss == pytest.approx(result.loss, rel=0.01)
 
 
+def test_the_same_request_trains_the_same_weights(result: FitResult) -> None:
+    assert fit(problem()).networks == result.networks
+
+
+@pytest.mark.usefixtures("checkpoint_at_every_step")
+def test_very_large_networks_are_trained_by_gradients(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("odelib.optimisers.training.MAX_UNKNOWNS", 5)
+    asked = problem(stages=[{"kind": "training", "steps": 150}])
+    untrained = fit(problem(stages=[{"kind": "training", "steps": 1}]))
+    whole = fit(asked)
+    assert whole.hold_out is not None
+    assert untrained.hold_out is not None
+    assert whole.hold_out[0].loss is not None
+    assert untrained.hold_out[0].loss is not None
+    assert whole.hold_out[0].loss < 0.1 * untrained.hold_out[0].loss
+    monitor = Stopper(75, "interrupted")
+    with pytest.raises(StopRequested):
+        fit(asked, monitor=monitor)
+    assert monitor.checkpoint is not None
+    resumed = fit(asked, resume=Checkpoint.from_json(monitor.checkpoint.to_json()))
+    assert resumed.loss == pytest.approx(whole.loss, rel=1e-6)
+
+
 def test_the_caller_chooses_what_ends_the_training() -> None:
     held_out = fit(problem(hold_out={"after": 5.0})).hold_out
     assert held_out is not None
