@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import uuid
-from collections.abc import Iterator, Sequence
-from typing import Any
+from collections.abc import Callable, Iterator, Sequence
+from typing import TYPE_CHECKING, Any
 
 from pydantic_core import to_json
 
-from worker.celery_app import Messenger, broker_list
 from worker.queue import accepted_problem, hash_of_key
 from worker.settings import WorkerSettings
 from worker.states import Queue
@@ -23,13 +22,19 @@ from worker.store.batches import (
 )
 from worker.store.connection import connect
 
+if TYPE_CHECKING:
+    from worker.celery_app import Messenger
+
 _WOKEN_CHUNKS = 64  # as many as batch_prelude.lua lets wait at once
 
 
 class BatchQueue:
-    """The queue of batches, safe for threads. Every method may raise `StoreUnavailable`."""
+    """The queue of batches, safe for threads. Every method may raise `StoreUnavailable`.
 
-    def __init__(self, settings: WorkerSettings, messenger: Messenger) -> None:
+    messenger: returns what builds the messages that wake a worker.
+    """
+
+    def __init__(self, settings: WorkerSettings, messenger: Callable[[], Messenger]) -> None:
         self._store = BatchStore(connect(settings.redis_url, retries=1), settings)
         self._messenger = messenger
         self._long = settings.long_seconds
@@ -69,7 +74,7 @@ class BatchQueue:
         request: without data, as JSON. series, chunks: how many. seconds: how long all will probably take. Idempotency
         as for a fit. Raises `BatchesFull`, `IdempotencyConflict`, `StoreFull`.
         """
-        waiting = min(chunks, _WOKEN_CHUNKS)
+        waiting, messenger = min(chunks, _WOKEN_CHUNKS), self._messenger()
         return self._store.accept(
             batch_id,
             accepted_problem(request),
@@ -82,7 +87,7 @@ class BatchQueue:
             idempotency=hash_of_key("batch", owner, idempotency_key) if idempotency_key else "",
             digest=body_digest,
             owner=owner,
-            messages=(broker_list(queue), [self._messenger.message(queue, batch_id) for _ in range(waiting)]),
+            messages=(messenger.broker_list(queue), [messenger.message(queue, batch_id) for _ in range(waiting)]),
         )
 
     def get(self, batch_id: str) -> BatchRecord:

@@ -112,6 +112,10 @@ class Messenger:
         self._app = create_app(settings)
         self._envelopes = {queue: _envelope(self._app, queue) for queue in QUEUES}
 
+    def broker_list(self, queue: Queue) -> str:
+        """Return the Redis list that holds the messages of a queue."""
+        return broker_list(queue)
+
     def message(self, queue: Queue, fit_id: str) -> bytes:
         """Return a wake-up in the form in which `broker_list(queue)` holds it.
 

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import hashlib
 import uuid
-from functools import cache
+from functools import cache, cached_property
 from importlib.metadata import PackageNotFoundError, version
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from pydantic_core import to_json
 
-from worker.celery_app import Messenger, broker_list
 from worker.costs import kind_of
 from worker.errors import (
     FitEnded,
@@ -29,6 +28,9 @@ from worker.store.connection import connect
 from worker.store.fits import FitStore
 from worker.store.records import Cancellation, FitFilter, FitRecord, Page, Submission
 from worker.store.upkeep import UpkeepStore
+
+if TYPE_CHECKING:
+    from worker.celery_app import Messenger
 
 __all__ = [
     "Cancellation",
@@ -53,16 +55,24 @@ _VERSIONED = ("odefit", "torch", "torchdiffeq", "numpy", "scipy")
 
 
 class FitQueue:
-    """The queue of fits, safe for threads. Every method may raise `StoreUnavailable`.
-
-    messenger: builds the messages that wake a worker.
-    """
+    """The queue of fits, safe for threads. Every method may raise `StoreUnavailable`."""
 
     def __init__(self, settings: WorkerSettings) -> None:
         client = connect(settings.redis_url, retries=1)
         self._fits = FitStore(client, settings)
         self._upkeep = UpkeepStore(client, settings)
-        self.messenger = Messenger(settings)
+        self._settings = settings
+
+    @cached_property
+    def messenger(self) -> Messenger:
+        """Builds the messages that wake a worker. Loads Celery, which takes a tenth of a second."""
+        from worker.celery_app import Messenger  # noqa: PLC0415
+
+        return Messenger(self._settings)
+
+    def prepare(self) -> None:
+        """Load what the first submission would wait for."""
+        _ = self.messenger
 
     def submit(
         self,
@@ -97,7 +107,7 @@ class FitQueue:
             queue=queue,
             idempotency=hash_of_key(owner, idempotency_key) if idempotency_key else "",
             digest=body_digest or "",
-            message=(broker_list(queue), self.messenger.message(queue, fit_id)),
+            message=(self.messenger.broker_list(queue), self.messenger.message(queue, fit_id)),
             webhook=to_json(webhook) if webhook else b"",
             request_id=request_id,
             owner=owner,

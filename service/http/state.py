@@ -98,7 +98,7 @@ def attach(app: FastAPI, settings: ServiceSettings, queue_settings: WorkerSettin
         queue,
         FitListener(queue_settings),
         SimulationQueue(queue_settings),
-        BatchQueue(queue_settings, queue.messenger),
+        BatchQueue(queue_settings, lambda: queue.messenger),
         BodyBudget(settings.max_received_bytes),
         MetricsStore(queue_settings),
         KeyStore(queue_settings),
@@ -113,11 +113,13 @@ async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
     state: State = app.state.service
     await state.listener.start()
     await state.simulations.start()
+    preparing = asyncio.get_running_loop().run_in_executor(state.threads, state.queue.prepare)
     try:
         yield
     finally:
         await state.listener.stop()
         await state.simulations.stop()
+        await preparing
         state.threads.shutdown(wait=False, cancel_futures=True)
 
 
