@@ -87,7 +87,7 @@ class Objective:
 
     def __init__(self, problem: ResolvedProblem, device: torch.device, stop: StopCheck = never) -> None:
         request, solver = problem.request, problem.request.solver
-        self._noise = request.noise
+        self._problem, self._device = problem, device
         self._max_steps = solver.max_steps
         self.unknowns = unknowns = Unknowns(problem, device)
         self.layer = layer = ODELayer(
@@ -151,7 +151,24 @@ class Objective:
 
     def noise_of(self, observable: str) -> AnyNoise | None:
         """The settings of an observable's noise, None where the loss is a sum of squares."""
-        return self._noise[observable] if self._noise is not None else None
+        noise = self._problem.request.noise
+        return noise[observable] if noise is not None else None
+
+    def window(self, fraction: float) -> Objective:
+        """The objective of the first part of all series: this fraction of the times of each, at least one."""
+        fitted = [each.select(range(max(1, round(fraction * len(each.times))))) for each in self.fitted]
+        window = Objective(replace(self._problem, fitted=fitted), self._device, self.layer.stop)
+        window.unknowns.set_sizes(self.unknowns.guess_sizes)
+        return window
+
+    @property
+    def latest_work(self) -> int:
+        """How many numbers the solver has computed, about, since a point was last evaluated: states and derivatives.
+
+        As if all series took as many steps as the longest. The same on every machine, however busy it is.
+        """
+        numbers = len(self.layer.system.states) * (1 + self.layer.differentiate_by.count)
+        return len(self.fitted) * self._most_steps * numbers
 
     @contextmanager
     def step_limit(self, limit: int) -> Iterator[None]:
@@ -285,12 +302,15 @@ class Objective:
             raise NotFinite("the penalty or the density of a prior is not finite")
         if not np.isfinite(gradient).all():
             raise NotFinite(self._describe(gradient))
-        steps = max(engine.most_steps for engine in self._engines)
-        return Evaluation(coordinates.copy(), loss, gradient, states, steps)
+        return Evaluation(coordinates.copy(), loss, gradient, states, self._most_steps)
 
     @property
     def _engines(self) -> tuple[Engine, Engine]:
         return self.layer.engine, self.layer.sensitivity_engine
+
+    @property
+    def _most_steps(self) -> int:
+        return max(engine.most_steps for engine in self._engines)
 
     def _reset_steps(self) -> None:
         for engine in self._engines:

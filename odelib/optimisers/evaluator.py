@@ -9,7 +9,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -25,6 +25,7 @@ from odelib.result import OtherOptimum
 # needs far more is near no optimum, and would cost as much as all others together.
 TRIAL_STEPS_FACTOR = 50
 MIN_TRIAL_STEPS, MIN_TRIAL_STEPS_PER_TIME = 2_000, 20
+WORK_OF_CALL = 2e4  # numbers that the solver could compute in the time that an evaluation takes besides, 1 ms
 CHECKPOINT_SECONDS = 0.25  # the shortest time between two checkpoints
 
 
@@ -51,7 +52,8 @@ class Evaluator:
 
     best: the best evaluation so far, over all stages. counts: the work of this stage. optimiser_state: what the
     optimiser last passed to `step`, as JSON. start_losses: where several starts ended, for an optimiser that has them.
-    other_optima: those of these ends that reached the best loss elsewhere.
+    other_optima: those of these ends that reached the best loss elsewhere. work: of all evaluations in this attempt, in
+    numbers that the solver computes; see `Objective.latest_work`.
 
     stop: returns why the fit must stop, or None. publish: called after a step, at most every `CHECKPOINT_SECONDS`.
     record: called after every step with the number of steps and the best loss.
@@ -75,6 +77,7 @@ class Evaluator:
         self.optimiser_state = optimiser_state
         self.start_losses: list[float] = []
         self.other_optima: list[OtherOptimum] = []
+        self.work = 0.0
         self._stop = stop
         self._publish = publish
         self._record = record
@@ -105,6 +108,13 @@ class Evaluator:
         """Take a point as the best one, although its loss may be higher: one that describes held-out data better."""
         self.best = self._latest = evaluation
 
+    def of_window(self, fraction: float) -> Evaluator:
+        """An evaluator of the first part of all series; what it finds is no point of this one.
+
+        Its work counts here. fraction: see `Objective.window`.
+        """
+        return _OfWindow(self, self.objective.window(fraction))
+
     def evaluate(self, coordinates: Reals) -> Evaluation:
         """Loss and gradient at a point within the bounds, (count,). Raises `TrialFailed` and `StopRequested`."""
         if np.array_equal(coordinates, self._latest.coordinates):
@@ -131,16 +141,22 @@ class Evaluator:
     @contextmanager
     def count_gradient(self) -> Iterator[None]:
         """Count what is done inside as one gradient; do not begin it if the fit must stop. Raises as `evaluate`."""
+        with self._counted(self.objective, trial_steps(self.objective, self.best)):
+            yield
+
+    @contextmanager
+    def _counted(self, objective: Objective, max_steps: int) -> Iterator[None]:
         self._check_stop()
         self.counts.gradients += 1
         try:
-            with self.objective.step_limit(trial_steps(self.objective, self.best)):
+            with objective.step_limit(max_steps):
                 yield
         except (SolveError, NotFinite) as error:
             self.counts.failed_solves += 1
             raise TrialFailed(error) from error
         finally:
             self.counts.seconds = time.monotonic() - self._started
+            self.work += WORK_OF_CALL + objective.latest_work
 
     def step(self, optimiser_state: dict[str, Any] | None = None) -> None:
         """Count a step. optimiser_state: JSON from which the optimiser could continue after an interruption."""
@@ -184,9 +200,8 @@ class _Nested(Evaluator):
         self._outer = outer
 
     @contextmanager
-    def count_gradient(self) -> Iterator[None]:
-        """See `Evaluator.count_gradient`."""
-        with self._outer.count_gradient():
+    def _counted(self, objective: Objective, max_steps: int) -> Iterator[None]:
+        with self._outer._counted(objective, max_steps):
             yield
 
     def _keep(self, evaluation: Evaluation) -> Evaluation:
@@ -208,3 +223,17 @@ class _Apart(_Nested):
 
     def _keep(self, evaluation: Evaluation) -> Evaluation:
         return Evaluator._keep(self, evaluation)
+
+
+class _OfWindow(Evaluator):
+    """See `Evaluator.of_window`. Its best point is the first that is evaluated, or a better one."""
+
+    def __init__(self, outer: Evaluator, objective: Objective) -> None:
+        super().__init__(objective, replace(outer.best, loss=np.inf), outer._stop)
+        self._outer = outer
+
+    @contextmanager
+    def count_gradient(self) -> Iterator[None]:
+        """See `Evaluator.count_gradient`."""
+        with self._outer._counted(self.objective, trial_steps(self._outer.objective, self._outer.best)):
+            yield

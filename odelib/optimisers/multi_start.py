@@ -1,13 +1,17 @@
-"""Several starts, each followed by multiple shooting and least squares; the best end is kept.
+"""Several starts, each followed by multiple shooting, growing windows or least squares; the best end is kept.
 
 The starts are the caller's guess, the best point so far, and points of Sobol's sequence (scrambled by the request's
 seed) over the bounds, or around the guess where there are none. Many points are evaluated first, and only the best of
 them are followed. A start that cannot be solved does not affect the others.
+
+If the stage runs only because the best fit is doubtful, it goes on in rounds until the doubt is gone, until starts
+agree, or until it has done enough work. Each start is then followed in one of three ways, which share the work: which
+of them finds the optimum depends on the problem, and one may cost many times as much as another.
 """
 
 from __future__ import annotations
 
-from typing import ClassVar
+from typing import Any, ClassVar, Literal
 
 import numpy as np
 from scipy.stats import qmc
@@ -16,12 +20,14 @@ from odelib.arrays import Reals
 from odelib.objective.objective import Evaluation
 from odelib.objective.unknowns import Unknowns
 from odelib.optimisers.base import StopCode
-from odelib.optimisers.convergence import gain_threshold
+from odelib.optimisers.convergence import gain_threshold, is_already_converged
 from odelib.optimisers.doubts import explains_nothing, is_trustworthy, may_be_local_minimum
 from odelib.optimisers.evaluator import Evaluator, TrialFailed
+from odelib.optimisers.growing_window import grow_window
+from odelib.optimisers.lbfgsb import Lbfgsb
 from odelib.optimisers.least_squares import Accuracy, levenberg_marquardt
 from odelib.optimisers.multiple_shooting.optimiser import ShootingSolver
-from odelib.problem.stages import MultiStartStage
+from odelib.problem.stages import LbfgsbStage, MultiStartStage
 from odelib.result import OtherOptimum, has_reached
 
 CANDIDATES_PER_START = 4  # points that are evaluated for each start that is followed
@@ -30,8 +36,16 @@ WIDE_GUESS_FACTOR = 1e3  # the same, where nothing near the guess explains the d
 SMALLEST = 1e-12  # of an upper bound: what is searched above a lower bound of 0 where nothing explains the data
 SHOOTING_STEPS = 50
 # Starts at the best loss that settle a doubt. The guess and the best point so far end where they did before; three more
-# then agree.
+# then agree. Other optima may have nearly the same loss, if residuals are large.
 ENOUGH_AGREEING = 5
+UNSEEN = 0.1  # the probability that another start ends at an optimum that is not known, below which a doubt is settled
+SAME = 10.0  # times the predicted gain at which a fit has converged: losses that differ by less are of one optimum
+ROUND = 10  # starts that are drawn at once, after which more are drawn, and more widely
+MIN_STARTS = 20  # however much work they are
+MAX_WORK = 4e7  # of all starts of a doubt, see `Evaluator.work`: about 3 s
+Way = Literal["windows", "shooting", "direct"]
+SHARES: dict[Way, float] = {"windows": 0.25, "shooting": 0.35, "direct": 0.4}  # of the work
+FINAL_STEPS = 200  # of least squares from the best end
 REFINED = 1e-10  # of the predicted gain at which a fit has converged: estimates are then exact to 1e-6 of their errors
 REFINING_STEPS = 20  # where the loss is flat to second order they never end
 MAX_OTHER_OPTIMA = 10
@@ -47,42 +61,59 @@ class MultiStart:
         self.settings = settings
         self.steps = settings.starts  # one step is one start
         self.seed = seed
+        self._is_for_doubt = settings.when == "doubtful"
 
     def run(self, evaluator: Evaluator) -> StopCode:
-        """See `Optimiser.run`. Its state is the starts that are left, and where the others ended."""
+        """See `Optimiser.run`. Its state is the starts that are left, where the others ended, and the work so far."""
         state = evaluator.optimiser_state
         if state is None:
-            if self.settings.when == "doubtful" and is_trustworthy(evaluator.objective, evaluator.best):
+            if self._is_for_doubt and is_trustworthy(evaluator.objective, evaluator.best):
                 return "converged"
-            state = {"starts": [start.tolist() for start in self._starts(evaluator)], "ends": []}
-        starts = [np.array(start) for start in state["starts"]]
-        ends: list[float | None] = state["ends"]
-        evaluator.start_losses = _losses(ends)
+            state = self._draw(evaluator, {"starts": self._known_starts(evaluator), "ends": []})
+        evaluator.start_losses = _losses(state["ends"])
         evaluator.other_optima = [OtherOptimum.model_validate(other) for other in state.get("other_optima", [])]
-        while starts and not self._is_settled(evaluator):
-            best_before = evaluator.best
-            end = self._follow(evaluator, starts.pop(0))
-            ends = [*ends, None if end is None else end.loss]
-            evaluator.start_losses = _losses(ends)
-            evaluator.other_optima = _other_optima(evaluator, [best_before, *([end] if end else [])])
-            evaluator.step(
-                {
-                    "starts": [start.tolist() for start in starts],
-                    "ends": ends,
-                    "other_optima": [other.model_dump() for other in evaluator.other_optima],
-                }
-            )
+        while not self._is_settled(evaluator, state):
+            if not state["starts"]:
+                state = self._draw(evaluator, state)
+            if not state["starts"]:
+                break
+            state = self._follow_next(evaluator, state)
+            evaluator.step(state)
         if not evaluator.start_losses:
             return "solve_failed"
-        self._refine(evaluator)
+        self._finish(evaluator)
         return "finished"
 
-    def _refine(self, evaluator: Evaluator) -> None:
-        """Minimise on from the best of the ends, until rounding errors end it.
+    def _follow_next(self, evaluator: Evaluator, state: dict[str, Any]) -> dict[str, Any]:
+        """Follow the next start; return the new state."""
+        best_before, work, start = evaluator.best, state.get("work", {}), np.array(state["starts"][0])
+        is_beyond_doubt = False
+        if self._is_for_doubt:
+            way = min(SHARES, key=lambda each: work.get(each, 0.0) / SHARES[each])
+            work_before = evaluator.work
+            end = self._follow_by(way, evaluator, start)
+            work = work | {way: work.get(way, 0.0) + evaluator.work - work_before}
+            is_better = evaluator.best is not best_before
+            is_beyond_doubt = is_better and is_trustworthy(evaluator.objective, evaluator.best)
+        else:
+            end = self._follow(evaluator, start)
+        ends = [*state["ends"], None if end is None else end.loss]
+        evaluator.start_losses = _losses(ends)
+        evaluator.other_optima = _other_optima(evaluator, [best_before, *([end] if end else [])])
+        others = [other.model_dump() for other in evaluator.other_optima]
+        found = {"ends": ends, "other_optima": others, "work": work, "is_beyond_doubt": is_beyond_doubt}
+        return state | found | {"starts": state["starts"][1:]}
+
+    def _finish(self, evaluator: Evaluator) -> None:
+        """Minimise on from the best of the ends, of which the steps were few, until rounding errors end it.
 
         Ends at one optimum lie anywhere within what counts as converged, and which of them is the best depends on
         rounding errors, as those of other units.
         """
+        if not is_already_converged(evaluator.objective, evaluator.best):
+            self._minimise(evaluator.nested(), evaluator.best.coordinates, FINAL_STEPS)
+        # least squares creeps where residuals are large and the model curves, and a quasi-Newton method does not
+        Lbfgsb(LbfgsbStage(kind="lbfgsb", steps=FINAL_STEPS)).run(evaluator.nested())
         try:
             start = evaluator.linearise(evaluator.best.coordinates)
         except TrialFailed:
@@ -90,15 +121,17 @@ class MultiStart:
         accuracy = Accuracy(negligible=REFINED * gain_threshold(evaluator.objective, evaluator.best), slow=0.0)
         levenberg_marquardt(evaluator.nested(), *start, steps=REFINING_STEPS, accuracy=accuracy)
 
-    def _is_settled(self, evaluator: Evaluator) -> bool:
-        """Whether so many starts have reached the best loss that a doubt is settled.
+    def _is_settled(self, evaluator: Evaluator, state: dict[str, Any]) -> bool:
+        """Whether further starts are not worth while, if they were begun by a doubt.
 
-        Where the model explains nothing they agree only on that.
+        Where the model explains nothing, starts agree only on that.
         """
-        reached = sum(has_reached(loss, evaluator.best.loss) for loss in evaluator.start_losses)
-        if self.settings.when != "doubtful" or reached < ENOUGH_AGREEING:
+        objective, best, starts = evaluator.objective, evaluator.best, len(state["ends"])
+        if not self._is_for_doubt or not starts:
             return False
-        return not explains_nothing(evaluator.objective, evaluator.best)
+        if state["is_beyond_doubt"] or (starts >= MIN_STARTS and sum(state["work"].values()) > MAX_WORK):
+            return True
+        return _is_well_searched(evaluator) and not explains_nothing(objective, best)
 
     def _follow(self, evaluator: Evaluator, start: Reals) -> Evaluation | None:
         """Minimise from a start; None if it cannot be solved.
@@ -106,30 +139,48 @@ class MultiStart:
         Multiple shooting comes near the best point from almost anywhere, but it can also lead all starts into the same
         local minimum. If the end may be one, or is not the best so far, least squares starts from the start as well.
         """
-        inner = evaluator.nested()
-        shot = ShootingSolver(inner, start).run(SHOOTING_STEPS)
-        end = None if shot is None else self._minimise(inner, shot.coordinates)
+        end = self._shoot(evaluator.nested(), start)
         is_best = end is not None and has_reached(end.loss, evaluator.best.loss)
         if is_best and not may_be_local_minimum(evaluator.objective, evaluator.best):
             return end
-        ends = [end, self._minimise(inner, start)]
+        ends = [end, self._minimise(evaluator.nested(), start)]
         return min((end for end in ends if end is not None), key=lambda end: end.loss, default=None)
 
-    def _minimise(self, evaluator: Evaluator, start: Reals) -> Evaluation | None:
+    def _follow_by(self, way: Way, evaluator: Evaluator, start: Reals) -> Evaluation | None:
+        """Minimise from a start in one of the ways, directly if that leads nowhere; None if it cannot be solved."""
+        inner, end = evaluator.nested(), None
+        if way == "shooting":
+            end = self._shoot(inner, start)
+        elif way == "windows" and (near := grow_window(inner, start)) is not None:
+            end = self._minimise(inner, near)
+        return end or self._minimise(inner, start)
+
+    def _shoot(self, evaluator: Evaluator, start: Reals) -> Evaluation | None:
+        """Multiple shooting, and least squares from its end; None if there is none."""
+        shot = ShootingSolver(evaluator, start).run(SHOOTING_STEPS)
+        return None if shot is None else self._minimise(evaluator, shot.coordinates)
+
+    def _minimise(self, evaluator: Evaluator, start: Reals, steps: int | None = None) -> Evaluation | None:
         try:
             at, gauss_newton = evaluator.linearise(start)
         except TrialFailed:
             return None
-        return levenberg_marquardt(evaluator, at, gauss_newton, steps=self.settings.steps).evaluation
+        return levenberg_marquardt(evaluator, at, gauss_newton, steps=steps or self.settings.steps).evaluation
 
-    def _starts(self, evaluator: Evaluator) -> list[Reals]:
-        """The guess, the best point, and the best of the candidates."""
-        unknowns, best = evaluator.unknowns, evaluator.best.coordinates
-        known = [unknowns.start] if np.array_equal(unknowns.start, best) else [unknowns.start, best]
-        others = max(self.settings.starts - len(known), 0)
-        points = candidate_points(unknowns, others * CANDIDATES_PER_START, self.seed)
-        if explains_nothing(evaluator.objective, evaluator.best):
-            points += candidate_points(unknowns, others * CANDIDATES_PER_START, self.seed, wide=True)
+    def _known_starts(self, evaluator: Evaluator) -> list[list[float]]:
+        """The guess and the best point."""
+        start, best = evaluator.unknowns.start, evaluator.best.coordinates
+        known = [start.tolist()] if np.array_equal(start, best) else [start.tolist(), best.tolist()]
+        return known[: self.settings.starts]
+
+    def _draw(self, evaluator: Evaluator, state: dict[str, Any]) -> dict[str, Any]:
+        """Add the best of so many candidates to the starts: all that are missing, or those of the next round."""
+        missing = self.settings.starts - len(state["ends"]) - len(state["starts"])
+        count = min(missing, ROUND - len(state["starts"])) if self._is_for_doubt else missing
+        unknowns, drawn, fresh = evaluator.unknowns, state.get("drawn", 0), max(count, 0) * CANDIDATES_PER_START
+        points = candidate_points(unknowns, drawn + fresh, self.seed)[drawn:]
+        if drawn or explains_nothing(evaluator.objective, evaluator.best):
+            points += candidate_points(unknowns, drawn + fresh, self.seed, wide=True)[drawn:]
         candidates = []
         for point in points:
             try:
@@ -137,7 +188,21 @@ class MultiStart:
             except TrialFailed:
                 continue
         candidates.sort(key=lambda evaluation: evaluation.loss)
-        return [*known[: self.settings.starts], *(evaluation.coordinates for evaluation in candidates[:others])]
+        found = [evaluation.coordinates.tolist() for evaluation in candidates[: max(count, 0)]]
+        return state | {"starts": [*state["starts"], *found], "drawn": drawn + fresh}
+
+
+def _is_well_searched(evaluator: Evaluator) -> bool:
+    """Whether enough starts agree on the best loss, and another is unlikely to end at an optimum that is not known.
+
+    After n starts that ended at w optima, all optima being equally likely beforehand, that probability is
+    w·(w + 1)/(n·(n − 1)) (Boender and Rinnooy Kan, Mathematical Programming 37, 1987).
+    """
+    losses, same = np.sort(evaluator.start_losses), SAME * gain_threshold(evaluator.objective, evaluator.best)
+    if (losses <= evaluator.best.loss + same).sum() < ENOUGH_AGREEING:
+        return False
+    n, optima = len(losses), 1 + int((np.diff(losses) > same).sum())
+    return optima * (optima + 1) <= UNSEEN * n * (n - 1)
 
 
 def _other_optima(evaluator: Evaluator, ends: list[Evaluation]) -> list[OtherOptimum]:

@@ -17,7 +17,7 @@ from odelib.problem.stages import (
 )
 
 FIRST_STEPS = 50  # of least squares from the guess; a fit that needs more of them is better begun by multiple shooting
-DOUBTFUL_STARTS, DOUBTFUL_STEPS = 10, 50  # of the several starts that run only if the first result is doubtful
+DOUBTFUL_STARTS, DOUBTFUL_STEPS = 100, 50  # at most, of the several starts that run only if the result is doubtful
 
 
 def default_plan(starts: int | None, *, has_networks: bool = False) -> list[AnyStage]:

@@ -68,7 +68,7 @@ class MultiStartStage(Request):
             description="`always`, or `doubtful`: only if the best fit so far has not converged, has a flat direction, "
             "an unknown at a bound or one that is improbable under its prior, describes an observable no better than a "
             "constant, or has residuals that are structured or far larger than the measurements scatter; and no "
-            "further starts once five have reached the best loss."
+            "further starts once the doubt is gone, five have reached the best loss, or they have done enough work."
         ),
     ] = "always"
 

@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
+import torch
 
 from odelib.arrays import Reals
 from odelib.engines.base import Happened
@@ -95,14 +96,25 @@ def _verb(names: Sequence[str]) -> str:
 
 
 def best_found_once(findings: Findings) -> Iterator[FitWarning]:
-    """Stages with several starts of which only one reached the best loss."""
-    for stage in findings.best.stages:
+    """Stages with several starts of which only one reached the best loss.
+
+    Starts that a doubt has begun end once it is gone, and need not agree.
+    """
+    best = findings.best
+    for settings, stage in zip(best.problem.plan, best.stages, strict=False):
         starts = len(stage.start_losses or [])
-        if starts >= MIN_STARTS and stage.reached(findings.best.evaluation.loss) == 1:
+        if starts >= MIN_STARTS and stage.reached(best.evaluation.loss) == 1:
+            if getattr(settings, "when", "always") == "doubtful" and _is_beyond_doubt(best):
+                continue
             message = (
                 f"only 1 of {starts} starts reached the best loss, so a better optimum may exist; increase `starts`"
             )
             yield FitWarning(code="best_found_once", message=message)
+
+
+def _is_beyond_doubt(best: BestPoint) -> bool:
+    with torch.enable_grad():  # the report is made without
+        return doubts.is_trustworthy(best.objective, best.evaluation)
 
 
 def structured_residuals(findings: Findings) -> Iterator[FitWarning]:

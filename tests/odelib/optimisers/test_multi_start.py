@@ -15,6 +15,7 @@ from odelib.errors import StopRequested
 from odelib.fitting import fit
 from odelib.monitor import Checkpoint
 from odelib.objective.unknowns import Unknowns
+from odelib.optimisers import multi_start
 from odelib.optimisers.multi_start import candidate_points
 from odelib.problem.request import parse_problem
 from odelib.problem.resolved import resolve
@@ -204,3 +205,39 @@ def test_starts_from_other_points_end_at_the_same_estimates() -> None:
         assert estimate.standard_error is not None
         for other in found[1:]:
             assert abs(other.parameters[name].value - estimate.value) < 3e-6 * estimate.standard_error
+
+
+OSCILLATOR: dict[str, Any] = {
+    "system": {
+        "states": ["q", "p"],
+        "parameters": ["w"],
+        "equations": {"q": "p", "p": "-w**2*q"},
+        "observables": {"q": "q"},
+    },
+    "parameters": {"w": {"guess": 0.2, "scale": "log", "lower": 0.1, "upper": 10.0}},
+    "initial_state": {"q": {"guess": 1.0, "fixed": True}, "p": {"guess": 0.0, "fixed": True}},
+    "stages": [{"kind": "multi_start", "starts": 100, "when": "doubtful"}],
+}
+
+
+def oscillation(missed: float) -> dict[str, Any]:
+    """Noisy measurements at a rate of 2. missed: the size of what the model does not have."""
+    times = np.linspace(0.0, 20.0, 101)
+    noise = 0.05 * np.random.default_rng(1).standard_normal(len(times))
+    values = np.cos(2 * times) + noise + missed * np.sin(0.3 * times)
+    return OSCILLATOR | {"data": {"times": times.tolist(), "values": {"q": values.tolist()}}}
+
+
+def test_starts_end_once_the_doubt_is_gone() -> None:
+    result = fit(parse_problem(oscillation(0.0)))
+    assert result.parameters["w"].value == pytest.approx(2.0, rel=1e-2)
+    assert result.stages[0].steps < 10
+    assert result.warnings == []
+
+
+def test_a_doubt_that_remains_ends_after_some_work(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(multi_start, "MAX_WORK", 0.0)
+    monkeypatch.setattr(multi_start, "ENOUGH_AGREEING", 1000)
+    result = fit(parse_problem(oscillation(0.3)))
+    assert result.stages[0].steps == multi_start.MIN_STARTS
+    assert [warning.code for warning in result.warnings] == ["structured_residuals"]

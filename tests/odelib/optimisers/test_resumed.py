@@ -64,11 +64,13 @@ def test_multiple_shooting_continues_with_its_segments() -> None:
         assert again.loss == pytest.approx(whole.loss, rel=1e-9)
 
 
-def test_all_starts_of_a_doubtful_fit_run_although_the_doubt_is_settled_meanwhile() -> None:
-    decay = {"system": {"states": ["y"], "parameters": ["k"], "equations": {"y": "-k*y"}}, "initial_state": {"y": 1.0}}
-    data = run_simulation(decay | {"parameters": {"k": 0.7}, "data": {"times": TIMES}}, noise=0.02, seed=1).data
+def test_all_starts_of_a_fit_that_remains_doubtful_run() -> None:
+    """Only the product of the two rates is determined."""
+    decay = {"system": {"states": ["y"], "parameters": ["a", "b"], "equations": {"y": "-a*b*y"}}}
+    start = {"initial_state": {"y": 1.0}, "parameters": {"a": 0.7, "b": 1.0}}
+    data = run_simulation(decay | start | {"data": {"times": TIMES}}, noise=0.02, seed=1).data
     several = [{"kind": "multi_start", "starts": 4, "when": "doubtful"}]
-    request = decay | {"data": data, "parameters": {"k": 0.3}, "stages": several}
+    request = decay | start | {"data": data, "parameters": {"a": 0.3, "b": 1.0}, "stages": several}
     whole = fit(parse_problem(request)).stages[0]
     again = resumed(request, 0, 2).stages[0]
     assert again.steps == whole.steps == 4

@@ -40,7 +40,7 @@ def test_the_minimal_request_with_all_defaults() -> None:
             {"kind": "least_squares", "steps": 50},
             {"kind": "multiple_shooting", "steps": 100, "when": "doubtful"},
             {"kind": "least_squares", "steps": 200},
-            {"kind": "multi_start", "starts": 10, "steps": 50, "when": "doubtful"},
+            {"kind": "multi_start", "starts": 100, "steps": 50, "when": "doubtful"},
             {"kind": "adam", "steps": 3000, "learning_rate": 0.001},
             {"kind": "lbfgsb", "steps": 500, "initial_step_norm": 1e-4},
         ],
