@@ -166,7 +166,7 @@ class SumsOfSquares:
         """Points, (b, c, k), over the intervals that `candidate_points` searches, from points (c, k) in a unit cube."""
         guess = self._guesses[members]
         lower, upper = (bound[self._free] for bound in (self._entries.lower, self._entries.upper))
-        reach = (GUESS_FACTOR - 1) * np.maximum(np.abs(guess), 0.1)
+        reach = (GUESS_FACTOR - 1) * np.abs(guess)  # a guess of 0 has bounds: see `Entries.allow`
         is_positive = guess > 0
         low = np.maximum(np.where(is_positive, guess / GUESS_FACTOR, guess - reach), lower)
         high = np.minimum(np.where(is_positive, guess * GUESS_FACTOR, guess + reach), upper)
