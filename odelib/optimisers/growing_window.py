@@ -11,7 +11,7 @@ from odelib.arrays import Reals
 from odelib.optimisers.evaluator import Evaluator, TrialFailed
 from odelib.optimisers.least_squares import levenberg_marquardt
 
-WINDOWS = (1 / 8, 1 / 4, 1 / 2)  # of the times of each series
+FIRST, GROWTH = 1 / 8, 1.3  # of the times of each series; a window twice as long may reach beyond the next event
 MIN_TIMES = 4  # of the longest series, in the shortest window
 STEPS = 20  # of least squares on a window, which need not converge
 
@@ -23,8 +23,10 @@ def grow_window(evaluator: Evaluator, start: Reals) -> Reals | None:
     """
     point = None
     longest = max(len(series.times) for series in evaluator.objective.fitted)
-    for fraction in WINDOWS if WINDOWS[0] * longest >= MIN_TIMES else ():
+    fraction = FIRST if FIRST * longest >= MIN_TIMES else 1.0
+    while fraction < 1:
         window = evaluator.of_window(fraction)
+        fraction *= GROWTH
         try:
             linearised = window.linearise(start if point is None else point)
         except TrialFailed:

@@ -5,12 +5,13 @@ seed) over the bounds, or around the guess where there are none. Many points are
 them are followed. A start that cannot be solved does not affect the others.
 
 If the stage runs only because the best fit is doubtful, it goes on in rounds until the doubt is gone, until starts
-agree, or until it has done enough work. Each start is then followed in one of three ways, which share the work: which
-of them finds the optimum depends on the problem, and one may cost many times as much as another.
+agree, or until it has done enough work. The first starts are followed in two ways, the others in one of three, which
+share the work: which of them finds the optimum depends on the problem, and one may cost many times as much as another.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any, ClassVar, Literal
 
 import numpy as np
@@ -38,10 +39,10 @@ SHOOTING_STEPS = 50
 # Starts at the best loss that settle a doubt. The guess and the best point so far end where they did before; three more
 # then agree. Other optima may have nearly the same loss, if residuals are large.
 ENOUGH_AGREEING = 5
-UNSEEN = 0.1  # the probability that another start ends at an optimum that is not known, below which a doubt is settled
+UNSEEN = 0.25  # the probability that another start ends at an optimum that is not known, below which a doubt is settled
 SAME = 10.0  # times the predicted gain at which a fit has converged: losses that differ by less are of one optimum
 ROUND = 10  # starts that are drawn at once, after which more are drawn, and more widely
-MIN_STARTS = 20  # however much work they are
+MIN_STARTS = 10  # however much work they are
 MAX_WORK = 4e7  # of all starts of a doubt, see `Evaluator.work`: about 3 s
 Way = Literal["windows", "shooting", "direct"]
 SHARES: dict[Way, float] = {"windows": 0.25, "shooting": 0.35, "direct": 0.4}  # of the work
@@ -86,23 +87,31 @@ class MultiStart:
 
     def _follow_next(self, evaluator: Evaluator, state: dict[str, Any]) -> dict[str, Any]:
         """Follow the next start; return the new state."""
-        best_before, work, start = evaluator.best, state.get("work", {}), np.array(state["starts"][0])
-        is_beyond_doubt = False
-        if self._is_for_doubt:
-            way = min(SHARES, key=lambda each: work.get(each, 0.0) / SHARES[each])
-            work_before = evaluator.work
-            end = self._follow_by(way, evaluator, start)
-            work = work | {way: work.get(way, 0.0) + evaluator.work - work_before}
-            is_better = evaluator.best is not best_before
-            is_beyond_doubt = is_better and is_trustworthy(evaluator.objective, evaluator.best)
-        else:
-            end = self._follow(evaluator, start)
+        best_before, work, start = evaluator.best, dict(state.get("work", {})), np.array(state["starts"][0])
+        found, is_beyond_doubt = [], False
+        for way in self._ways(state) if self._is_for_doubt else ():
+            best, work_before = evaluator.best, evaluator.work
+            found.append(self._follow_by(way, evaluator, start))
+            work[way] = work.get(way, 0.0) + evaluator.work - work_before
+            is_beyond_doubt = evaluator.best is not best and is_trustworthy(evaluator.objective, evaluator.best)
+            if is_beyond_doubt:
+                break
+        if not self._is_for_doubt:
+            found.append(self._follow(evaluator, start))
+        end = min((each for each in found if each is not None), key=lambda each: each.loss, default=None)
         ends = [*state["ends"], None if end is None else end.loss]
         evaluator.start_losses = _losses(ends)
         evaluator.other_optima = _other_optima(evaluator, [best_before, *([end] if end else [])])
         others = [other.model_dump() for other in evaluator.other_optima]
-        found = {"ends": ends, "other_optima": others, "work": work, "is_beyond_doubt": is_beyond_doubt}
-        return state | found | {"starts": state["starts"][1:]}
+        new = {"ends": ends, "other_optima": others, "work": work, "is_beyond_doubt": is_beyond_doubt}
+        return state | new | {"starts": state["starts"][1:]}
+
+    def _ways(self, state: dict[str, Any]) -> Sequence[Way]:
+        """How to follow the next start of a doubt: the first ones, which are the best, in two ways."""
+        if len(state["ends"]) < ROUND:
+            return ("windows", "shooting")
+        work = state["work"]
+        return (min(SHARES, key=lambda each: work.get(each, 0.0) / SHARES[each]),)
 
     def _finish(self, evaluator: Evaluator) -> None:
         """Minimise on from the best of the ends, of which the steps were few, until rounding errors end it.
@@ -180,7 +189,8 @@ class MultiStart:
         unknowns, drawn, fresh = evaluator.unknowns, state.get("drawn", 0), max(count, 0) * CANDIDATES_PER_START
         points = candidate_points(unknowns, drawn + fresh, self.seed)[drawn:]
         if drawn or explains_nothing(evaluator.objective, evaluator.best):
-            points += candidate_points(unknowns, drawn + fresh, self.seed, wide=True)[drawn:]
+            wider = candidate_points(unknowns, drawn + fresh, self.seed, wide=True)[drawn:]
+            points += [point for near, point in zip(points, wider, strict=True) if not np.array_equal(near, point)]
         candidates = []
         for point in points:
             try:
