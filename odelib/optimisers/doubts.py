@@ -53,11 +53,16 @@ def explains_nothing(objective: Objective, at: Evaluation) -> bool:
     return min(r_squared(objective, at), default=1.0) <= AS_A_CONSTANT
 
 
-def structured_residuals(objective: Objective, best: Evaluation, output: ModelOutput) -> list[str]:
-    """Return the observables whose residuals are correlated in time, and not only by errors of the parameters."""
+def structured_residuals(
+    objective: Objective, best: Evaluation, output: ModelOutput, *, may_solve: bool = True
+) -> list[str]:
+    """Return the observables whose residuals are correlated in time, and not only by errors of the parameters.
+
+    may_solve: whether the equations may be solved to find what such errors explain; else they explain nothing.
+    """
     residuals = objective.measurements.residuals(output.model)
     names = structured([column for series in residuals for column in series.items()])
-    left = _without_parameter_errors(objective, best, output, names)
+    left = _without_parameter_errors(objective, best, output, names) if may_solve else {}
     return [name for name in names if name not in left or _is_structured(objective, name, left[name])]
 
 
@@ -66,18 +71,20 @@ def _is_structured(objective: Objective, name: str, residuals: Reals) -> bool:
     return bool(structured([(name, residuals[series == each].tolist()) for each in np.unique(series)]))
 
 
-def absorbed_misfits(objective: Objective, best: Evaluation, output: ModelOutput) -> list[str]:
+def absorbed_misfits(
+    objective: Objective, best: Evaluation, output: ModelOutput, *, may_solve: bool = True
+) -> list[str]:
     """Return the observables whose scale is known from the fit only, and far above their scatter around a smooth curve.
 
     Of the logarithms for log noise, and relative to the measurements where a share of the noise is proportional.
-    Residuals that errors of the parameters explain do not count.
+    Residuals that errors of the parameters explain do not count. may_solve: see `structured_residuals`.
     """
     if not all(bool(column.isfinite().all()) for column in output.model.values()):
         return []
     residuals = objective.measurements.unscaled_residuals(output.model)
     estimated = [name for name in residuals if _is_scale_of_the_fit(objective, name)]
     names = [name for name in estimated if exceeds_scatter(_columns(objective, residuals, name))]
-    left = _without_parameter_errors(objective, best, output, names)
+    left = _without_parameter_errors(objective, best, output, names) if may_solve else {}
     return [name for name in names if name not in left or exceeds_scatter(_columns(objective, left, name))]
 
 

@@ -52,7 +52,7 @@ def partial_result(best: BestPoint, outcome: OutcomeCode) -> FitResult:
     predictions, held_out = unmade_predictions(best)
     with torch.no_grad():
         dense = DenseTrajectories([None] * len(best.objective.fitted), None, [], [])
-        return _result(best, outcome, NOT_COMPUTED, dense, {}, predictions, held_out, NO_EFFECT)
+        return _result(best, outcome, NOT_COMPUTED, dense, {}, predictions, held_out, NO_EFFECT, may_solve=False)
 
 
 def _with_tolerances(result: FitResult, states: Sequence[str], atol: Reals) -> FitResult:
@@ -70,6 +70,8 @@ def _result(
     predictions: list[PredictionResult],
     held_out: list[PredictionResult],
     effect: ToleranceEffect,
+    *,
+    may_solve: bool = True,
 ) -> FitResult:
     trajectories = fitted_trajectories(best, intervals, dense.trajectories, start_states)
     derived = estimates.shared_derived(best, intervals)
@@ -85,6 +87,7 @@ def _result(
         happened=dense.happened,
         predictions=predictions + held_out,
         undefined_derived=[name for name in best.layer.system.derived if name not in finite],
+        may_solve=may_solve,
     )
     return FitResult(
         loss=best.evaluation.loss,

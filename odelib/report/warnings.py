@@ -34,6 +34,7 @@ class Findings:
 
     effect: of the tolerances. grazing_events, unlocated_jumps: see `Engine`. happened: the events of each fitted
     series. undefined_derived: the derived quantities that are finite in no series.
+    may_solve: whether the equations may be solved, which they may not for what is left of a fit that was stopped.
     """
 
     best: BestPoint
@@ -45,6 +46,7 @@ class Findings:
     happened: Sequence[Sequence[Happened]]
     predictions: Sequence[PredictionResult]
     undefined_derived: Sequence[str]
+    may_solve: bool
 
 
 def all_warnings(findings: Findings) -> list[FitWarning]:
@@ -104,7 +106,7 @@ def best_found_once(findings: Findings) -> Iterator[FitWarning]:
     for settings, stage in zip(best.problem.plan, best.stages, strict=False):
         starts = len(stage.start_losses or [])
         if starts >= MIN_STARTS and stage.reached(best.evaluation.loss) == 1:
-            if getattr(settings, "when", "always") == "doubtful" and _is_beyond_doubt(best):
+            if getattr(settings, "when", "always") == "doubtful" and _is_beyond_doubt(findings):
                 continue
             message = (
                 f"only 1 of {starts} starts reached the best loss, so a better optimum may exist; increase `starts`"
@@ -112,7 +114,10 @@ def best_found_once(findings: Findings) -> Iterator[FitWarning]:
             yield FitWarning(code="best_found_once", message=message)
 
 
-def _is_beyond_doubt(best: BestPoint) -> bool:
+def _is_beyond_doubt(findings: Findings) -> bool:
+    best = findings.best
+    if not findings.may_solve:
+        return False
     with torch.enable_grad():  # the report is made without
         return doubts.is_trustworthy(best.objective, best.evaluation)
 
@@ -120,14 +125,14 @@ def _is_beyond_doubt(best: BestPoint) -> bool:
 def structured_residuals(findings: Findings) -> Iterator[FitWarning]:
     """Observables whose residuals are correlated in time, or far larger than the measurements scatter."""
     best = findings.best
-    correlated = doubts.structured_residuals(best.objective, best.evaluation, best.output)
+    correlated = doubts.structured_residuals(best.objective, best.evaluation, best.output, may_solve=findings.may_solve)
     if correlated:
         message = (
             f"the residuals of {', '.join(correlated)} are correlated in time: the model may miss an effect, or a "
             "better fit may exist"
         )
         yield FitWarning(code="structured_residuals", message=message, names=correlated)
-    absorbed = doubts.absorbed_misfits(best.objective, best.evaluation, best.output)
+    absorbed = doubts.absorbed_misfits(best.objective, best.evaluation, best.output, may_solve=findings.may_solve)
     if names := [name for name in absorbed if name not in correlated]:
         message = (
             f"the residuals of {', '.join(names)} are far larger than the measurements scatter around a smooth curve: "

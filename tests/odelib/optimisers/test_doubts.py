@@ -5,16 +5,20 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
+import pytest
 
-from odelib.fitting import fit
+from odelib.errors import StopRequested
+from odelib.fitting import fit, partial_result
 from odelib.likelihood.residual_tests import structured
-from odelib.problem.request import parse_problem
+from odelib.objective.objective import Objective
+from odelib.problem.request import FitProblem, parse_problem
 from odelib.result import FitResult
+from tests.stopping import Stopper
 
 TIMES = np.linspace(0.0, 6.0, 80)
 
 
-def decay(activity_noise: float, missed: float, seed: int) -> FitResult:
+def decay(activity_noise: float, missed: float, seed: int) -> FitProblem:
     """A decay whose concentration is measured exactly and whose activity roughly, without a sigma that says so.
 
     missed: the size of an oscillation of the concentration that the model does not have.
@@ -38,7 +42,7 @@ def decay(activity_noise: float, missed: float, seed: int) -> FitResult:
         "initial_state": {"x": 0.5},
         "stages": [{"kind": "least_squares"}],
     }
-    return fit(parse_problem(request))
+    return parse_problem(request)
 
 
 def told(result: FitResult) -> set[str]:
@@ -49,12 +53,26 @@ def told(result: FitResult) -> set[str]:
 
 def test_the_noise_of_one_observable_does_not_make_the_residuals_of_another_doubtful() -> None:
     """It moves k, and by that the concentration by more than its own noise."""
-    fits = [decay(0.5, 0.0, seed) for seed in range(20)]
+    fits = [fit(decay(0.5, 0.0, seed)) for seed in range(20)]
     columns = [result.trajectories[0].residuals["concentration"] for result in fits]
     assert sum(bool(structured([("concentration", column)])) for column in columns) > 10
     assert [told(result) for result in fits] == [set()] * 20
 
 
 def test_what_the_model_misses_in_an_observable_is_told_beside_the_noise_of_another() -> None:
-    fits = [decay(0.5, 0.02, seed) for seed in range(5)]
+    fits = [fit(decay(0.5, 0.02, seed)) for seed in range(5)]
     assert [told(result) for result in fits] == [{"concentration"}] * 5
+
+
+@pytest.mark.usefixtures("checkpoint_at_every_step")
+def test_what_is_left_of_a_stopped_fit_is_judged_without_solving(monkeypatch: pytest.MonkeyPatch) -> None:
+    problem, monitor = decay(0.5, 0.02, 0), Stopper(1, "interrupted")
+    with pytest.raises(StopRequested):
+        fit(problem, monitor=monitor)
+    assert monitor.checkpoint is not None
+
+    def solve(*_: object) -> None:
+        raise AssertionError("the equations are solved")
+
+    monkeypatch.setattr(Objective, "information_blocks", solve)
+    assert "concentration" in told(partial_result(problem, monitor.checkpoint, "interrupted"))
