@@ -218,7 +218,8 @@ class ODELayer(nn.Module):
         if states.dim() == 3:  # one value for all times
             parameter, constant = parameter.unsqueeze(-2), constant.unsqueeze(-2)
         values = dict(zip(self.system.constants, constant.to(states.device).unbind(-1), strict=True))
-        values |= zip(self.system.parameters, parameter.unbind(-1), strict=True)
+        if not self._observables.names.isdisjoint(self.system.parameters):  # a network may have thousands of weights
+            values |= zip(self.system.parameters, parameter.unbind(-1), strict=True)
         values |= seen or {}
         observables = self._observables.bind(values, states.device, self.border_tolerances(states))
         outputs = observables(times.to(states), *states.unbind(-1))

@@ -79,6 +79,11 @@ class TorchProgram:
         variables = [self._names[name] for name in self._variables]
         return BoundProgram(slots, self._each_call, variables, self._outputs)
 
+    @property
+    def names(self) -> frozenset[str]:
+        """The names that the expressions use, also through definitions."""
+        return frozenset(self._names)
+
     @staticmethod
     def _tensor(number: float, device: torch.device | str) -> Tensor:
         return torch.tensor(number, dtype=torch.float64, device=device)

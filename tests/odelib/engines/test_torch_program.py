@@ -99,3 +99,8 @@ def test_a_sum_of_two_thousand_terms_is_no_recursion() -> None:
     text = " + ".join(["x"] * 2000)
     (value,) = TorchProgram([parse_expression(text)], ["x"]).bind({})(torch.tensor(1.0, dtype=torch.float64))
     assert value.item() == 2000
+
+
+def test_the_names_are_those_that_expressions_use_through_definitions() -> None:
+    definitions = {"d": parse_expression("2*k"), "unused": parse_expression("w")}
+    assert TorchProgram([parse_expression("x + d")], ["t", "x"], definitions).names == {"t", "x", "k"}
