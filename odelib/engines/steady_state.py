@@ -314,7 +314,10 @@ def _polished(
         x = x + step
         if (np.abs(step) <= CONVERGED * scale).all():
             break
-    if np.linalg.matrix_rank(matrix * scale, tol=RELATION * np.abs(matrix * scale).max()) < n:
+    scaled = matrix * scale
+    largest = np.abs(scaled).max(axis=1, keepdims=True, initial=0.0)
+    scaled = scaled / np.where(largest > 0, largest, 1.0)  # slow reactions stand beside fast ones
+    if np.linalg.matrix_rank(scaled, tol=RELATION * np.abs(scaled).max()) < n:
         return None  # not the only one near by: what integration approaches has no such derivatives
     eigenvalues = np.linalg.eigvals(by_state)
     is_unstable = (eigenvalues.real > UNSTABLE * np.abs(eigenvalues).max(initial=0.0)).any()

@@ -9,11 +9,12 @@ import numpy as np
 import pytest
 import torch
 
+from odelib.engines.compiled.engine import CompiledEngine
 from odelib.engines.schedules.extended_system import ExtendedSystem
 from odelib.engines.schedules.schedule import ADD, ASSIGN, HOLD, PIECE, RESET, SWITCH, Schedule
 from odelib.problem.protocol import Protocol
 from odelib.problem.system import System
-from tests.odelib.engines.protocols import change, dose, knots, protocol, system
+from tests.odelib.engines.protocols import change, dose, knots, protocol, solved, steady_state, system
 
 NAMES = {SWITCH: "switch", PIECE: "piece", HOLD: "hold", ASSIGN: "assign", ADD: "add", RESET: "reset"}
 VALUES = {"ka": 1.0, "k": 0.1, "lag": 0.5, "F": 0.8, "D": 2.0, "V": 2.0, "q": 1.0}
@@ -185,3 +186,13 @@ def test_thousands_of_numbers_are_put_in_order_once() -> None:
     assert again.times is first.times
     assert time.process_time() - began < 0.5  # 100 µs each
     assert np.isfinite(first.times).sum() == 9_999 + 400  # the first knot is at the start, the last dose within
+
+
+def test_a_slow_state_settles_beside_a_fast_one() -> None:
+    """By ten orders of magnitude: the row of the slow one in the Jacobian is small, not dependent on others."""
+    of = system({"fast": "1e5*(k - fast)", "slow": "1e-5*(fast - slow)"}, ["k"])
+    done = [protocol(steady_state=steady_state())]
+    found = solved(CompiledEngine(of), of, done, [0.0, 1.0], [0.2, 0.1], [0.7], method="auto")
+    assert not found.failures
+    np.testing.assert_allclose(found.states[0], 0.7, rtol=1e-9)
+    np.testing.assert_allclose(found.by_parameters[0, :, :, 0], 1.0, rtol=1e-9)
