@@ -125,7 +125,7 @@ def _ready_url(process: subprocess.Popen[str]) -> str:
     assert process.stdout is not None
     url = ""
     for line in process.stdout:
-        url = url or (match[0] if (match := re.search(r"http://[^\s,]+", line)) else "")
+        url = url or (match[0] if (match := re.search(r"http://[^\s,:/]+:\d+", line)) else "")
         if line.startswith("ready"):
             return url
     raise RuntimeError("odefit serve ended before it was ready")
