@@ -19,7 +19,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from petab.v2 import lint_problem  # type: ignore[import-untyped, unused-ignore]
+from petab.v2 import lint_problem
 from scipy.optimize import minimize
 
 from examples.problems.measured import theophylline
