@@ -19,8 +19,9 @@ import numpy as np
 
 from bench.universal_problems import FIRST_PREY_PREDATOR, PROBLEMS, Problem, lotka_volterra_rate, solved
 from odelib.fitting import fit
-from odelib.problem.request import parse_problem
+from odelib.problem.request import FitProblem, parse_problem
 from odelib.result import FitResult
+from odelib.sparse_regression import explain
 
 
 def main() -> None:
@@ -57,12 +58,22 @@ def run(name: str, problem: Problem) -> dict[str, Any]:
     }
     if name.endswith("Lotka-Volterra"):
         found["later_error"] = error_of_later(result)
+    if name == "universal Lotka-Volterra":
+        found["explained"] = explained(parse_problem(problem.request), result)
     if name.endswith("lynx-hare"):
         [later] = result.predictions or []
         found["later_rmse"] = later.rmse or (later.error and later.error.detail)
     if name == "spiral":
         found["inside_error"] = error_inside(problem, result)
     return found
+
+
+def explained(problem: FitProblem, result: FitResult) -> dict[str, Any]:
+    """The equations that are proposed, their rates with standard errors, and how they predict."""
+    found = explain(problem, result)
+    rates = {name: [e.value, e.standard_error] for name, e in found.result.parameters.items()}
+    of_pair = {"bic": found.bic, "held_out": found.held_out}
+    return {"terms": found.terms, "rates": rates, **of_pair, "later_error": error_of_later(found.result)}
 
 
 def errors_of_terms(problem: Problem, result: FitResult) -> dict[str, float]:
