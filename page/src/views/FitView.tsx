@@ -8,6 +8,7 @@ import { outcomeWords, stageWords, statusWords } from "../fits/words";
 import { announce } from "../parts/announce";
 import { ErrorText } from "../parts/ErrorText";
 import { Numbers } from "../parts/Numbers";
+import { Legend } from "../plots/Legend";
 import { text } from "../plots/scales";
 import { TimeFigure } from "../plots/TimeFigure";
 import { predictionCurve, timePanels, type Curve } from "../plots/timePanels";
@@ -170,6 +171,7 @@ function MainFigure({ fit, request, followed }: { fit: Fit; request: FitRequest;
   const heldOutAfter = (request.hold_out as { after?: number } | undefined)?.after;
   return (
     <>
+      <Legend request={request} />
       <TimeFigure
         panels={timePanels(request, curves, heldOutAfter)}
         domain={domain}

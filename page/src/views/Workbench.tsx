@@ -5,6 +5,7 @@ import { examples } from "virtual:gallery";
 import { requestOf, submit, systems } from "../api/client";
 import { ErrorText } from "../parts/ErrorText";
 import { go } from "../parts/route";
+import { Legend } from "../plots/Legend";
 import { TimeFigure } from "../plots/TimeFigure";
 import { timePanels } from "../plots/timePanels";
 import * as draft from "../request/draft";
@@ -89,12 +90,15 @@ function Picture() {
       {draft.definition.value.states.length === 0 && !hasData ? (
         <p class="empty">Write equations or choose a system, and bring your data: the curve appears here.</p>
       ) : (
-        <TimeFigure
-          panels={timePanels(request, trouble.value ? [] : curves.value)}
-          domain={domain}
-          integer={integer}
-          onExtend={(end) => (draft.until.value = end)}
-        />
+        <>
+          <Legend request={request} />
+          <TimeFigure
+            panels={timePanels(request, trouble.value ? [] : curves.value)}
+            domain={domain}
+            integer={integer}
+            onExtend={(end) => (draft.until.value = end)}
+          />
+        </>
       )}
       <p class="note" role="status">
         {trouble.value}
