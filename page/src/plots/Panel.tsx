@@ -69,7 +69,7 @@ function Drawing(props: Props & { width: number; height: number }) {
       viewBox={`0 0 ${width} ${height}`}
       width={width}
       height={height}
-      role="img"
+      role={props.onExtend ? "group" : "img"} // an image may have nothing inside that takes the focus
       aria-label={props.summary ?? props.title}
       onPointerMove={move}
       onPointerLeave={() => (hover.value = null)}
