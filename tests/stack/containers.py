@@ -13,7 +13,7 @@ ROOT = Path(__file__).parents[2]
 PROJECT = "odefit-stack-test"
 PARTS = (
     *("Makefile", "docker-compose.yml", "Dockerfile", ".dockerignore", "pyproject.toml", "constraints.txt"),
-    *("README.md", "LICENSE", "odelib", "worker", "service"),
+    *("README.md", "LICENSE", "odefit", "odelib", "worker", "service"),
 )
 REQUEST_SECONDS = 90.0
 
