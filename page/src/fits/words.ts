@@ -36,6 +36,12 @@ const WARNINGS: Record<string, Explained> = {
     title: "An event hardly happens",
     advice: "A small change of the values decides whether it does, so intervals may be far too large or too small.",
   },
+  unlocated_jump: {
+    title: "A rate jumps where the solver cannot stop",
+    advice:
+      "The solution slides along a comparison in the equations, so intervals may be wrong. Write the jump as an event, " +
+      "or smooth it.",
+  },
   penalty_determines: {
     title: "Intervals rest on the penalty of a network",
     advice: "Another l2 may change them.",
@@ -100,6 +106,7 @@ const STAGES: Record<string, string> = {
   least_squares: "Least squares",
   multiple_shooting: "Multiple shooting",
   multi_start: "Many starts",
+  training: "Training",
   profile: "Profiles",
 };
 
