@@ -67,7 +67,18 @@ class Explanation:
 def explain(problem: FitProblem, result: FitResult, *, degree: int = DEGREE) -> Explanation:
     """Propose equations for what the networks of a result learned, and fit them.
 
-    degree: of the monomials. Raises `ValueError` if the result has no networks, or none of the proposals can be fitted.
+    degree: of the monomials. Raises `ValueError` if the result has no networks, or none of the proposals can be fitted,
+    and `ModuleNotFoundError` without the extra `explain`.
+
+    >>> from odelib import FitProblem, fit
+    >>> problem = FitProblem.model_validate({
+    ...     "system": {"states": ["x"], "parameters": ["k"], "equations": {"x": "-k*x"}},
+    ...     "data": {"times": [0, 1, 2], "values": {"x": [2.0, 1.2, 0.7]}},
+    ...     "parameters": {"k": 0.5}, "initial_state": {"x": 2.0},
+    ... })
+    >>> explain(problem, fit(problem))
+    Traceback (most recent call last):
+    ValueError: the result has no networks to explain
     """
     if not result.networks:
         raise ValueError("the result has no networks to explain")

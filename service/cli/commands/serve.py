@@ -122,8 +122,8 @@ class Stack:
             raise CommandError(FAILED, str(error)) from None
         self._worker.start()
         self._api.start()
-        self._notify(f"odefit at {self.url}: open it in a browser; the API is described at {self.url}/docs")
-        self._notify(f"{self._workers} worker processes")
+        self._notify(f"odefit at {self.url}, documentation at {self.url}/docs; {self._workers} worker processes")
+        self._notify(f"open {self.url} in a browser, or send requests to it")
         note = "deleted on exit; use --data DIR to keep them" if self._temporary else "kept on exit"
         self._notify(f"data in {self._data}, {note}")
 

@@ -90,7 +90,6 @@ class TestTorchdiffeq:
 
         np.testing.assert_array_equal(states(unit, time_unit), states(1.0, 1.0))
 
-    @pytest.mark.filterwarnings("ignore:.*torch.jit.script:DeprecationWarning")  # torch's own
     def test_sensitivities_agree_with_those_of_the_compiled_engine(self) -> None:
         definition = {"states": ["x", "y", "z"], "parameters": ["k", "nothing"],
                       "equations": {"x": "-k*x", "y": "k*x - y + nothing*x", "z": "y"}}  # fmt: skip

@@ -14,8 +14,6 @@ import torch
 from odelib import ODELayer, SolveError
 from odelib.arrays import Reals
 
-# torch imports this for forward mode
-pytestmark = pytest.mark.filterwarnings("ignore:.torch.jit.script. is deprecated:DeprecationWarning")
 WAYS = [("compiled", "auto"), ("compiled", "dop853"), ("compiled", "kvaerno5"), ("torchdiffeq", "dopri5")]
 
 

@@ -9,9 +9,6 @@ from odelib.engines.compiled.engine import CompiledEngine
 from odelib.engines.torchdiffeq import TorchdiffeqEngine
 from tests.odelib.engines.protocols import event, protocol, solved, system
 
-# torch's forward mode, when it is first used
-pytestmark = pytest.mark.filterwarnings("ignore:.torch.jit.script. is deprecated:DeprecationWarning")
-
 
 def happening(engine: type[Engine], level: float, rtol: float = 1e-4) -> tuple[float, set[str]]:
     """How often sin t comes above a level, and what grazes."""

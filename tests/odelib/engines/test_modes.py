@@ -17,8 +17,6 @@ from odelib.problem.protocol import Protocol
 from odelib.problem.system import System
 from tests.odelib.engines.protocols import Array, change, dose, knots, protocol, solved, steady_state, system
 
-# torch's forward mode, when it is first used
-pytestmark = pytest.mark.filterwarnings("ignore:.torch.jit.script. is deprecated:DeprecationWarning")
 TIMES = [0.0, 0.31, 1.07, 1.93, 3.1]
 ENGINES = [CompiledEngine, TorchdiffeqEngine]
 

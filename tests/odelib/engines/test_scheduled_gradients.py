@@ -32,8 +32,6 @@ from tests.odelib.engines.protocols import (
     system,
 )
 
-# torch's forward mode, when it is first used
-pytestmark = pytest.mark.filterwarnings("ignore:.torch.jit.script. is deprecated:DeprecationWarning")
 NEVER = 1e9
 STATES, PARAMETERS = {"a": 1.1, "c": 0.6, "w": 0.4}, {"ka": 0.9, "k": 0.35, "lag": 0.31, "f": 0.7, "d": 1.3}
 CONSTANTS = {"v": 2.0, "q": 0.3, "high": NEVER, "low": -NEVER, "late": NEVER, "chain": NEVER}

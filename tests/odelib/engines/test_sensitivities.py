@@ -19,9 +19,6 @@ from tests.systems import SYSTEMS
 DECAY: dict[str, Any] = {"states": ["x"], "parameters": ["k"], "equations": {"x": "-k*x"}}
 SQUARE = {"states": ["x"], "parameters": ["k"], "equations": {"x": "k*x**2"}}  # 1/(1/x₀ - k·t)
 
-# torch's own, when it makes its first dual number
-pytestmark = pytest.mark.filterwarnings("ignore:.torch.jit.script. is deprecated:DeprecationWarning")
-
 
 def tensor(*values: Any) -> torch.Tensor:
     return torch.tensor(values, dtype=torch.float64)

@@ -10,8 +10,6 @@ import pytest
 from odelib import FitProblem, fit
 from odelib.result import FitResult
 
-# torch's forward mode, when it is first used
-pytestmark = pytest.mark.filterwarnings("ignore:.torch.jit.script. is deprecated:DeprecationWarning")
 K = 0.5
 
 
