@@ -4,7 +4,8 @@ FOLDER is a checkout of the PEtab test suite (github PEtab-dev/petab_test_suite:
 of each case, with tolerances), or of benchmark problems beside a `reference.json` with their log-likelihoods. Each
 problem is imported and evaluated at its nominal values; for the benchmark, gradients are compared with central
 differences, and import, first and next gradient are timed. With `--seeds 5` each is fitted five times, from guesses
-drawn over its bounds.
+drawn over its bounds. With `--speed` gradients are timed beside libroadrunner's finite differences instead, which needs
+the bench extra.
 """
 
 from __future__ import annotations
@@ -13,8 +14,9 @@ import argparse
 import csv
 import json
 import math
+import statistics
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -37,6 +39,8 @@ TIGHT = {"rtol": 1e-10}
 DISTANCE = 1e-3  # of the point of gradients from the nominal one, in the logarithm of most unknowns
 STEPS = (1e-4, 1e-5, 1e-6)  # of differences, the next one where the one before is not good enough
 GOOD_ENOUGH = 1e-6
+SPEED_RTOL, SPEED_ATOL = 1e-8, 1e-10  # the absolute one is libroadrunner's; ours is automatic
+AT_LEAST = 1.0  # seconds for which a gradient is repeated, and three times
 AT_OPTIMUM = 0.1  # a log-likelihood this much below the nominal one is the optimum
 
 
@@ -217,6 +221,51 @@ def _difference(objective: Objective, point: Reals, place: int, step: float) -> 
     return (values[0] - 8 * values[1] + 8 * values[2] - values[3]) / (12 * step)
 
 
+def check_speed(folder: Path, names: list[str]) -> None:
+    """Time imports and gradients at the nominal values, beside simulations by libroadrunner."""
+    reference = json.loads((folder.parent / "reference.json").read_text())["problems"]
+    print(
+        "| problem | llh | theirs | import | first gradient | next gradient | their simulations | their time | ratio |"
+    )
+    print("|---|---|---|---|---|---|---|---|---|")
+    for expected in reference:
+        name = expected["problem"]
+        if not names or name in names or name.split("_")[0] in names:
+            try:
+                print(_speed_row(name, folder / expected["yaml"]), flush=True)
+            except (UnsupportedError, OdelibError, ValueError, RuntimeError) as error:
+                print(f"| {name} | {type(error).__name__}: {str(error)[:200]} |", flush=True)
+
+
+def _speed_row(name: str, path: Path) -> str:
+    from bench.peers.roadrunner import RoadrunnerProblem  # noqa: PLC0415 - only this needs it
+
+    begin = time.perf_counter()
+    request, _ = request_of_petab(read_petab(path))
+    for entry in request["parameters"].values():
+        entry.pop("prior", None)  # the peer has none
+    objective = Objective(resolve(parse_problem(request | {"solver": {"rtol": SPEED_RTOL}})), torch.device("cpu"))
+    imported = time.perf_counter()
+    llh = -objective.evaluate(objective.unknowns.start).loss
+    first = time.perf_counter()
+    peer = RoadrunnerProblem(path, SPEED_RTOL, SPEED_ATOL)
+    theirs = peer.llh()
+    ours = _median_time(lambda: objective.evaluate(objective.unknowns.start))
+    other = _median_time(peer.gradient)
+    times = f"{imported - begin:.2f} s | {first - imported:.2f} s | {1e3 * ours:.1f} ms"
+    compared = f"{peer.simulations()} | {1e3 * other:.1f} ms | {other / ours:.2g}"
+    return f"| {name} | {llh:.6f} | {theirs:.6f} | {times} | {compared} |"
+
+
+def _median_time(call: Callable[[], object]) -> float:
+    times: list[float] = []
+    while len(times) < 3 or sum(times) < AT_LEAST:
+        begin = time.perf_counter()
+        call()
+        times.append(time.perf_counter() - begin)
+    return statistics.median(times)
+
+
 def check_fits(folder: Path, names: list[str], seeds: int, starts: int) -> None:
     """Fit the benchmark problems from guesses drawn over their bounds, and say how often the optimum is found."""
     reference = json.loads((folder.parent / "reference.json").read_text())["problems"]
@@ -261,10 +310,14 @@ def main() -> None:
     parser.add_argument("folder", type=Path)
     parser.add_argument("names", nargs="*", help="cases or problems; all if none is given")
     parser.add_argument("--seeds", type=int, default=0, help="fit each benchmark problem so often instead")
+    parser.add_argument("--speed", action="store_true", help="time gradients beside libroadrunner instead")
     parser.add_argument("--starts", type=int, default=10, help="starts of each fit")
     options = parser.parse_args()
     if options.seeds:
         check_fits(options.folder, options.names, options.seeds, options.starts)
+        return
+    if options.speed:
+        check_speed(options.folder, options.names)
         return
     is_suite = (options.folder / "v2.0.0").is_dir()
     (check_suite if is_suite else check_benchmark)(options.folder, options.names)
