@@ -51,12 +51,16 @@ def _with_placeholders(raw: dict[str, Any]) -> tuple[dict[str, Any], tuple[str, 
         count = len(series["times"]) if isinstance(series.get("times"), list) else 0
         return {**series, "values": {name: [_PLACEHOLDER] * count for name in _observables(raw)}}
 
-    located = [(base, series) for base, series in located_series(raw) if isinstance(series, Mapping) and series]
+    if "data" not in raw and "experiments" not in raw:
+        raw = raw | {"data": {}}  # so that its times are said to be missing, not measurements
+    located = located_series(raw)
     new = {base: filled(base, series) for base, series in located}
     if "/data" in new and isinstance(raw.get("data"), dict):
         raw = raw | {"data": new["/data"]}
     elif isinstance(raw.get("experiments"), list):
-        entries = [new.get(f"/experiments/{i}", entry) for i, entry in enumerate(raw["experiments"])]
+        entries = [
+            new[f"/experiments/{i}"] if isinstance(entry, dict) else entry for i, entry in enumerate(raw["experiments"])
+        ]
         raw = raw | {"experiments": entries}
     return raw, tuple(places)
 

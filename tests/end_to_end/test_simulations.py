@@ -93,7 +93,7 @@ def test_experiments_fail_one_by_one(stack: Stack) -> None:
     [
         (changed(PLAIN, "/data/times", []), ["/data/times"]),
         (changed(PLAIN, "/data/times", [1.0, 0.0]), ["/data/times/1"]),
-        (changed(PLAIN, "/data", REMOVED), ["/data"]),
+        (changed(PLAIN, "/data", REMOVED), ["/data/times"]),
         (changed(PLAIN, "/parameters/k", REMOVED), ["/parameters/k"]),
         (changed(PLAIN, "/solver/device", "cuda"), ["/solver/device"]),
         (changed(PLAIN, "/data/values", {"seen": [1.0]}), ["/data/values/seen"]),

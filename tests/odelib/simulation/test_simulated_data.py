@@ -19,6 +19,7 @@ DECAY = {
     "equations": {"x": "-k*x"},
     "observables": {"x": "x", "scaled": "scale*x"},
 }
+WITHOUT_DATA = {"system": DECAY, "parameters": {"k": 1.0}, "initial_state": {"x": 1.0}}
 
 
 def decay(**data: Any) -> dict[str, Any]:
@@ -147,7 +148,8 @@ def test_the_dense_solution_spans_the_data() -> None:
     [
         ("nothing", [""]),
         ({"system": "nothing", "times": [0.0]}, ["/system"]),
-        ({"system": DECAY, "parameters": {"k": 1.0}, "initial_state": {"x": 1.0}}, ["/data"]),
+        (WITHOUT_DATA, ["/data/times"]),
+        (WITHOUT_DATA | {"data": {}}, ["/data/times"]),
         (decay(times=[0.0, 2.0, 1.0]), ["/data/times/2"]),
         (decay(values={"y": [1.0] * 4}), ["/data/values/y"]),
         ({**decay(), "times": [0.0]}, ["/times"]),
@@ -159,6 +161,13 @@ def test_mistakes_have_pointers(request_: Any, pointers: list[str]) -> None:
     with pytest.raises(ProblemError) as caught:
         simulate(request_)
     assert sorted(error.pointer for error in caught.value.errors) == pointers
+
+
+@pytest.mark.parametrize(("entry", "pointer"), [({"name": "a"}, "/experiments/0/times"), (3, "/experiments/0")])
+def test_an_experiment_without_times_has_a_pointer(entry: Any, pointer: str) -> None:
+    with pytest.raises(ProblemError) as caught:
+        run_simulations(WITHOUT_DATA | {"experiments": [entry]})
+    assert [error.pointer for error in caught.value.errors] == [pointer]
 
 
 def test_a_trajectory_that_cannot_be_solved_or_observed_reports_the_time() -> None:
