@@ -41,9 +41,9 @@ def service() -> Iterator[Service]:
         yield Service(redis, worker, api)
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def browser() -> Iterator[sync_api.Browser]:
-    """A browser without windows."""
+    """A browser without windows. Its event loop runs as long, and tests of other modules have their own."""
     path = next((found for name in BROWSERS if (found := shutil.which(name))), None)
     if path is None:
         pytest.skip(f"there is no browser: none of {', '.join(BROWSERS)} is on the PATH")
