@@ -52,6 +52,34 @@ def test_the_api_and_the_worker_do_not_run_as_root(stack: ComposeStack) -> None:
     assert stack.execute("worker", "id", "-u").strip() == "10001"
 
 
+@pytest.mark.parametrize("service", ["api", "worker", "redis"])
+def test_only_temporary_files_and_volumes_can_be_written(stack: ComposeStack, service: str) -> None:
+    for folder in ("/etc", "/usr/bin"):
+        attempt = f"(echo x > {folder}/x) 2>&1 || true"
+        assert "Read-only file system" in stack.execute(service, "sh", "-c", attempt)
+
+
+def test_the_page_the_documentation_and_the_document_are_served(client: httpx.Client) -> None:
+    for path, kind in {"/": "text/html", "/docs": "text/html", "/openapi.json": "application/json"}.items():
+        answer = client.get(path)
+        assert answer.status_code == 200
+        assert answer.headers["Content-Type"].startswith(kind)
+
+
+def test_what_a_worker_compiles_stays_in_a_volume(stack: ComposeStack, client: httpx.Client) -> None:
+    fit = finished(client, submit(client, article_problem("lotka-volterra").request))
+    assert fit["status"] == "succeeded"
+    assert client.get(f"/fits/{fit['id']}/plot.svg").status_code == 200
+
+    found = stack.execute("worker", "find", "/var/lib/odefit/.cache", "-name", "*.nbc").split()
+    assert any("/odefit/kernels/" in path for path in found), "the equations"
+    assert any("/numba/" in path for path in found), "the solvers"
+    mounts = [line.split() for line in stack.execute("worker", "cat", "/proc/mounts").splitlines()]
+    kinds = {mount[1]: mount[2] for mount in mounts}
+    assert "/var/lib/odefit" in kinds
+    assert kinds["/tmp"] == "tmpfs"
+
+
 def test_redis_asks_for_the_password_and_writes_every_fit_to_disk(stack: ComposeStack) -> None:
     assert "NOAUTH" in stack.execute("redis", "env", "-u", "REDISCLI_AUTH", "redis-cli", "ping")
     for setting, value in {"appendonly": "yes", "appendfsync": "always", "maxmemory-policy": "noeviction"}.items():
