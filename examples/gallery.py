@@ -11,7 +11,7 @@ from typing import Any
 
 from examples.article import to_text
 from examples.experiments import fixed, positive
-from examples.problems.measured import influenza_sir, rows
+from examples.problems.measured import by_subject, influenza_sir, rows
 from odelib.simulation.simulated_data import simulate
 
 REQUESTS = Path(__file__).parent / "requests" / "gallery"
@@ -20,16 +20,10 @@ Request = dict[str, Any]
 
 def theophylline() -> Request:
     """Twelve subjects swallow one dose each; all have their own rates and volume."""
-    table = rows("theophylline.csv")
-    experiments = []
-    for subject in sorted({row["subject"] for row in table}):
-        mine = [row for row in table if row["subject"] == subject]
-        experiments.append({
-            "name": f"subject {subject:.0f}",
-            "times": [row["time"] for row in mine],
-            "values": {"concentration": [row["concentration"] for row in mine]},
-            "doses": [{"into": "gut", "amount": mine[0]["dose"], "at": 0.0}],
-        })  # fmt: skip
+    subjects = by_subject(rows("theophylline.csv"))
+    experiments = [
+        {**experiment, "doses": [{"into": "gut", "amount": dose, "at": 0.0}]} for experiment, dose in subjects
+    ]
     return {
         "system": {
             "states": ["gut", "body"],

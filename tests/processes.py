@@ -43,6 +43,12 @@ def wait_for(condition: Callable[[], T], seconds: float, what: str = "the condit
     return answer
 
 
+def forget_settings() -> None:
+    """Remove all settings from the environment: they may be those of another service."""
+    for name in [name for name in os.environ if name.startswith("ODEFIT_")]:
+        del os.environ[name]
+
+
 def is_alive(process: psutil.Process) -> bool:
     """Whether it has not ended. A dead process remains in the list of processes until its parent has waited for it,
     which may take seconds."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -31,18 +32,22 @@ def rows(name: str) -> list[dict[str, float]]:
     return [{key: float(value) for key, value in row.items()} for row in csv.DictReader(lines)]
 
 
-def theophylline() -> Problem:
-    """Return one compartment with first-order absorption; each subject has its own rates and volume."""
-    table = rows("theophylline.csv")
-    experiments: list[dict[str, Any]] = []
+def by_subject(table: list[dict[str, float]]) -> Iterator[tuple[dict[str, Any], float]]:
+    """Yield the name, times and concentrations of each subject as an experiment, and the dose."""
     for subject in sorted({row["subject"] for row in table}):
         mine = [row for row in table if row["subject"] == subject]
-        experiments.append({
+        experiment = {
             "name": f"subject {subject:.0f}",
             "times": [row["time"] for row in mine],
             "values": {"concentration": [row["concentration"] for row in mine]},
-            "constants": {"dose": mine[0]["dose"]},
-        })  # fmt: skip
+        }
+        yield experiment, mine[0]["dose"]
+
+
+def theophylline() -> Problem:
+    """Return one compartment with first-order absorption; each subject has its own rates and volume."""
+    subjects = by_subject(rows("theophylline.csv"))
+    experiments = [{**experiment, "constants": {"dose": dose}} for experiment, dose in subjects]
     request = {
         "system": system(
             {"gut": "-ka*gut", "body": "ka*gut - ke*body"}, "ka ke V",

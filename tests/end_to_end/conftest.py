@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator
 from dataclasses import dataclass
 
 import httpx
 import pytest
 
-from tests.processes import ApiProcess, WorkerProcess, redis_server
+from tests.processes import ApiProcess, WorkerProcess, forget_settings, redis_server
 from worker.embedded_redis import EmbeddedRedis
 
 
@@ -30,8 +29,7 @@ class Stack:
 @pytest.fixture(scope="session")
 def stack() -> Iterator[Stack]:
     """Shared by the tests of one process: a test leaves nothing running in it."""
-    for name in [name for name in os.environ if name.startswith("ODEFIT_")]:
-        del os.environ[name]
+    forget_settings()
     with (
         redis_server() as redis,
         WorkerProcess(redis.url) as worker,

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import pytest
 from playwright import sync_api
 
-from tests.processes import ApiProcess, WorkerProcess, redis_server
+from tests.processes import ApiProcess, WorkerProcess, forget_settings, redis_server
 from worker.embedded_redis import EmbeddedRedis
 
 BROWSERS = ("chromium", "chromium-browser", "google-chrome")
@@ -35,8 +35,7 @@ class Service:
 @pytest.fixture(scope="session")
 def service() -> Iterator[Service]:
     """Shared by the tests of one process: a test leaves nothing running in it."""
-    for name in [name for name in os.environ if name.startswith("ODEFIT_")]:
-        del os.environ[name]
+    forget_settings()
     with redis_server() as redis, WorkerProcess(redis.url) as worker, ApiProcess(redis.url) as api:
         yield Service(redis, worker, api)
 

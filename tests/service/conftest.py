@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import socket
 import threading
 from collections.abc import Iterator
@@ -16,7 +15,7 @@ from fastapi import FastAPI
 from service.http.app import create_app
 from service.http.guarded_protocol import ServerConfig
 from service.settings import ServiceSettings
-from tests.processes import wait_for
+from tests.processes import forget_settings, wait_for
 from worker.embedded_redis import EmbeddedRedis
 from worker.settings import WorkerSettings
 
@@ -24,8 +23,7 @@ from worker.settings import WorkerSettings
 @pytest.fixture(scope="session", autouse=True)
 def _no_settings_from_outside() -> None:
     """The environment may have settings for another service."""
-    for name in [name for name in os.environ if name.startswith("ODEFIT_")]:
-        del os.environ[name]
+    forget_settings()
 
 
 @contextmanager

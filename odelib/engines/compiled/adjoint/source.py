@@ -13,7 +13,14 @@ from dataclasses import dataclass, replace
 
 from odelib.engines.compiled.adjoint import activations
 from odelib.engines.compiled.adjoint.perceptrons import NetworkText
-from odelib.engines.compiled.codegen import ARGUMENTS, PIECE_OPERATIONS, PREAMBLE, kernel_text, written_nodes
+from odelib.engines.compiled.codegen import (
+    ARGUMENTS,
+    MULTIPLY_SENSITIVITIES,
+    PIECE_OPERATIONS,
+    PREAMBLE,
+    kernel_text,
+    written_nodes,
+)
 from odelib.engines.compiled.simd import padded
 from odelib.engines.discontinuities import Discontinuities
 from odelib.engines.symbolic import borders
@@ -30,18 +37,6 @@ from odelib.engines.compiled.simd import multiply
 
 layers = njit(error_model="numpy", fastmath={{"contract", "reassoc"}}, inline="never")
 """
-_MULTIPLY_SENSITIVITIES = """\
-for k in range({start}, {start} + {n}*width, 4):
-    store(out, k, splat(0.0))
-for e in range(STATE_COUNT):
-    to, at = {start} + STATE_ROW[e]*width, {start} + STATE_COLUMN[e]*width
-    entry = slope(work[{by_state} + e], z, at, width)
-    for j in range(0, width, 4):
-        store(out, to + j, multiply_add(load(out, to + j), entry, load(z, at + j)))
-for e in range(PARAMETER_COUNT):
-    j = column_of[PARAMETER_COLUMN[e]]
-    if j >= 0:
-        out[{start} + PARAMETER_ROW[e]*width + j] += work[{by_parameter} + e]"""
 # Of each weight by each output of the network; then, through this output, of the rows that depend on it.
 _ADD_WEIGHTS = """\
 for k in range({count}):
@@ -257,7 +252,9 @@ class AdjointSource:
         by_output, start = by_parameter + len(derivatives.by_parameter), padded(self.size)
         sections = [*self._compute(), self._rates(), *self._jacobians(), stored]
         sections.append(
-            _MULTIPLY_SENSITIVITIES.format(start=start, n=self.size, by_state=first, by_parameter=by_parameter)
+            MULTIPLY_SENSITIVITIES.format(
+                start=start, n=self.size, entry=f"slope(work[{first} + e], z, at, width)", border=by_parameter
+            )
         )
         column = 0
         for network in self._networks:
