@@ -101,6 +101,9 @@ class SolveError(OdelibError):
         "increase it, or change the event so that it does not make its own condition true again",
         "endless_events": "the event {event!r:.80} happens again and again, at ever shorter intervals by t = "
         "{time:.6g}; let an event with 'stop', or one that sets the state to rest, end this",
+        "sliding": "the solution slides along the comparison {event!r:.80} from t = {time:.6g} on: the rates on both "
+        "sides lead back to it, and the solver cannot follow it; write a steep smooth function in place of the jump, "
+        "such as tanh(100*v) for sign(v), or describe the rest by events",
         "not_settled": "no steady state was reached before the start at t = {time:.6g}: the largest rate of a state is "
         "still {rate:.3g} per unit of time; the system may oscillate or grow for these values",
         "before_start": "a dose or change lies at t = {time:.6g}, before the start of its experiment; give start_time, "
@@ -132,14 +135,17 @@ class SolveError(OdelibError):
 
     def __str__(self) -> str:
         """The message. The explanation is only looked for here: a fit survives many failures that nobody reads."""
-        template, explanation = self.MESSAGES[self.code], None
-        if self._explain is not None:
-            explanation = self._explain()
-            template = self.UNDEFINED if explanation else template
+        explanation = self.explanation
+        template = self.UNDEFINED if explanation else self.MESSAGES[self.code]
         message = template.format(
             time=self.time, max_steps=self.max_steps, explanation=explanation, event=self.event, rate=self.rate
         )
         return f"in the experiment {self.experiment!r:.80}: {message}" if self.experiment else message
+
+    @property
+    def explanation(self) -> str | None:
+        """Which part of which equation has no value there, if that is known."""
+        return self._explain() if self._explain is not None else None
 
     def in_experiment(self, name: str) -> SolveError:
         """Return the same error with the name of the experiment in which it occurred."""
@@ -147,9 +153,8 @@ class SolveError(OdelibError):
 
     def __reduce__(self) -> tuple[Any, ...]:
         """Rebuild from the arguments, so that the error survives pickling, with its explanation as a text."""
-        explanation = self._explain() if self._explain else None
         given = (self.code, self.time, self.max_steps, self.experiment)
-        return _unpickled, (type(self), given, explanation, self.event, self.rate)
+        return _unpickled, (type(self), given, self.explanation, self.event, self.rate)
 
 
 def _unpickled(

@@ -1,10 +1,13 @@
-"""Which part of an expression has no value, for messages: the root of a negative number, a division by zero."""
+"""Which part of an expression has no value, for messages: the root of a negative number, a division by zero.
+
+An engine may solve another system than the caller's, with held states and modes: `Terms` lead back to what was written.
+"""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 
 from odelib.engines.torch_program import TorchProgram
 from odelib.problem.expressions.definitions import Definitions, needed, underlying
@@ -23,6 +26,26 @@ _FROM_ONE = "write max({argument}, 1) in place of {argument}"
 _ARC = "write min(max({argument}, -1), 1) in place of {argument}"
 
 
+def _unchanged(node: Node) -> Node:
+    return node
+
+
+@dataclass(frozen=True)
+class Terms:
+    """What the caller calls the parts of a system that an engine solves in place of another.
+
+    written: from a part of an equation to what the caller wrote. held: what is held during a solve, in words, by name.
+    set_by: what sets or adds to a state during a solve, in words, by name.
+    """
+
+    written: Callable[[Node], Node] = _unchanged
+    held: Mapping[str, str] = field(default_factory=dict)
+    set_by: Mapping[str, str] = field(default_factory=dict)
+
+
+PLAIN = Terms()
+
+
 @dataclass(frozen=True)
 class MissingValue:
     """A part of an expression that has no finite value. argument: that of its operands that is to blame."""
@@ -30,6 +53,12 @@ class MissingValue:
     operation: Operation
     argument: Node
     values: Mapping[str, float]
+
+    def in_terms(self, terms: Terms) -> MissingValue:
+        """The same in the caller's terms."""
+        operation = terms.written(self.operation)
+        assert isinstance(operation, Operation)  # arithmetic or a function, and these are as they were written
+        return replace(self, operation=operation, argument=terms.written(self.argument))
 
     def describe(self) -> str:
         """What has no value, for which values of which names, and what helps."""
@@ -69,17 +98,18 @@ def _examined(expression: Expression, values: Mapping[str, float]) -> tuple[floa
 
 
 def describe_failure(
-    system: System, time: float, state: Sequence[float], values: Sequence[float], duration: float
+    system: System, time: float, state: Sequence[float], values: Sequence[float], duration: float, terms: Terms = PLAIN
 ) -> str | None:
     """Which part of which equation has no value where a solve failed; None if that is not the reason.
 
-    state: (n,), at the time. values: of parameters and constants. The solver stops just before the place: the search
-    goes on from there along the tangent, by fractions of the solve's `duration`.
+    system: the one that was solved; terms: what the caller calls its parts. state: (n,), at the time. values: of
+    parameters and constants. The solver stops just before the place: the search goes on from there along the tangent,
+    by fractions of the solve's `duration`.
     """
-    for name, value in zip(system.states, state, strict=True):
-        if not math.isfinite(value):
-            return f"the value of the state {name!r} is {value} there"
     named = dict(zip((*system.parameters, *system.constants), values, strict=False))
+    for name, value in (*zip(system.states, state, strict=True), *named.items()):
+        if not math.isfinite(value) and (name in system.states or name in terms.held):
+            return _not_finite(name, value, terms)
     equations = list(system.equations.values())
     if underlying((n for e in equations for n in e.names), system.definitions) - {TIME, *system.states, *named}:
         return None  # an input, whose value is not known here
@@ -92,8 +122,15 @@ def describe_failure(
         at = {**named, **dict(zip(system.states, ahead, strict=True)), TIME: time + step * duration}
         for name, equation in system.equations.items():
             if found := missing_value(equation, at, system.definitions):
-                return f"in the equation of {name!r}, {found.describe()}"
+                return f"in the equation of {name!r}, {found.in_terms(terms).describe()}"
     return None
+
+
+def _not_finite(name: str, value: float, terms: Terms) -> str:
+    if name in terms.held:
+        return f"{terms.held[name]} is {value} there"
+    set_by = terms.set_by.get(name)
+    return f"the value of the state {name!r} is {value} there" + (f"; it is set by {set_by}" if set_by else "")
 
 
 def describe_observable(

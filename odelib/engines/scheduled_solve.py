@@ -15,6 +15,7 @@ from odelib.arrays import Reals
 from odelib.engines.base import DifferentiateBy, Happened, SolverOptions, SolveSettings
 from odelib.engines.scheduled_trajectory import Given, Integrate, ScheduledPrograms, ScheduledTrajectory
 from odelib.engines.schedules.extended_system import ExtendedSystem, ExtendedSystems, Phase
+from odelib.engines.schedules.modes import left_to_fail, solvable_without_modes
 from odelib.engines.steady_state import StartStates
 from odelib.engines.switching_times import GRAZING
 from odelib.engines.symbolic import borders
@@ -58,13 +59,13 @@ class ScheduledSolver:
     ) -> ScheduledSolution:
         """Solve a batch. states: (B, n); parameters: (B, p).
 
-        What cannot be solved with modes is solved again without them: see `schedules.modes`.
+        What modes may be to blame for is solved again without them: see `schedules.modes`.
         """
         extended = self._systems.of(settings.protocols)
         solved = self._solve(extended, states, parameters, settings, make_integrate)
-        if not (solved.failures and extended.mode_count):
+        places = solvable_without_modes(solved.failures) if extended.mode_count else []
+        if not places:
             return solved
-        places = sorted(solved.failures)
         plain = self._systems.of(settings.protocols, has_modes=False)
         again = self._solve(plain, states[places], parameters[places], settings.of_members(places), make_integrate)
         if len(again.failures) < len(places):
@@ -72,7 +73,7 @@ class ScheduledSolver:
         solved.rows[places] = again.rows
         return ScheduledSolution(
             solved.rows,
-            {places[member]: error for member, error in again.failures.items()},
+            left_to_fail(solved.failures, places, again.failures),
             {**solved.happened, **{places[member]: told for member, told in again.happened.items()}},
         )
 
@@ -161,6 +162,7 @@ class ScheduledSolver:
             is_start=settings.is_start,
             tolerances=_tolerances(extended.system, settings.options),
             grazing=GRAZING * math.sqrt(settings.options.rtol),
+            describe_failure=extended.describe_failure,
         )
         sizes = np.abs(np.concatenate([state[list(by.states)], values[list(by.parameters)]]))
         with torch.no_grad(), dual_level():

@@ -14,6 +14,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from itertools import pairwise
 
 import numpy as np
 import torch
@@ -35,8 +36,24 @@ from odelib.problem.expressions.parser import Expression
 from odelib.problem.system import System
 
 Program = Callable[..., list[Tensor]]
-Integrate = Callable[[Program, Tensor, Tensor], tuple[Tensor, list[tuple[float, Tensor]]]]
-"""From a program, rows (1 + m, n) at the first of times (T,): rows at all, and at each step's start those there."""
+Explain = Callable[[float, Tensor], str | None]
+"""From where a solve failed, its time and rows (1 + m, n): why, in the caller's terms."""
+
+
+@dataclass(frozen=True)
+class Integrated:
+    """Rows at all times (T, 1 + m, n), and the ends of steps in order, the start among them: time and rows there.
+
+    failure: why the solver could not go on from the last of these; then rows mean nothing.
+    """
+
+    rows: Tensor
+    ends: Sequence[tuple[float, Tensor]]
+    failure: SolveError | None = None
+
+
+Integrate = Callable[[Program, Tensor, Tensor, Explain], Integrated]
+"""From a program and rows (1 + m, n) at the first of times (T,)."""
 
 SAMPLES = 8  # of a step, at which conditions are evaluated
 EXTREMUM_ITERATIONS = 60  # of a search that shortens its interval to GOLDEN of it
@@ -83,7 +100,7 @@ class Given:
     start: (1 + m, n), held states included. times: (T,), from the start; before: (T,), see `SolveSettings`. directions:
     by parameter its derivatives by the unknowns, (m,). jacobian: (R, m), the schedule's by the unknowns. tolerances:
     see `TorchProgram.bind`. grazing: the part of the largest rate of a condition's function in a step below which it
-    grazes.
+    grazes. describe_failure: see `ExtendedSystem.describe_failure`.
     """
 
     schedule: Schedule
@@ -97,6 +114,7 @@ class Given:
     is_start: bool
     tolerances: Mapping[str, float]
     grazing: float
+    describe_failure: Callable[[float, Reals, Reals, float], str | None]
 
 
 @dataclass
@@ -223,6 +241,24 @@ class ScheduledTrajectory:
             else:
                 self._program = DualProgram(rates, values, directions, device, self._given.tolerances)
         return self._program
+
+    def _solved(self, rows: Tensor, times: Sequence[float]) -> Tensor:
+        """The rows at times, the first of which they are given at."""
+        found = self._integrated(rows, times)
+        if found.failure is not None:
+            raise found.failure
+        return found.rows
+
+    def _integrated(self, rows: Tensor, times: Sequence[float]) -> Integrated:
+        """See `Integrate`."""
+        given = self._given
+        values = np.concatenate([[float(value) for value in given.parameters.values()], self._constants])
+        duration = float(given.times[-1] - given.times[0])
+
+        def explain(time: float, rows: Tensor) -> str | None:
+            return given.describe_failure(time, rows[0].cpu().numpy(), values, duration)
+
+        return self._integrate(self._bound(), rows, rows.new_tensor(times), explain)
 
     def _values(self) -> dict[str, Tensor]:
         like, names = self._given.start, self._programs.system.constants
@@ -446,7 +482,7 @@ class ScheduledTrajectory:
         """Raise where the comparison of a mode that has just been switched is to change again at once."""
         g, slope = (float(found[mode]) for found in self._functions(time, rows))
         if slope > 0 and g + slope * SLIDES * float(self._window.tolerance(time)) >= 0:
-            raise SolveError(SLIDING, time, self._given.max_steps)
+            raise SolveError(SLIDING, time, self._given.max_steps, event=self._events[mode].name)
 
     # between instants
 
@@ -460,7 +496,7 @@ class ScheduledTrajectory:
             return rows, t, None
         if not self._events:
             stops = list(dict.fromkeys([t, *inside, target]))
-            solved, _ = self._integrate(self._bound(), rows, rows.new_tensor(stops))
+            solved = self._solved(rows, stops)
             by_time = dict(zip(stops, solved, strict=True))
             self._rows += [by_time[time] for time in inside]
             return solved[-1], target, None
@@ -473,15 +509,16 @@ class ScheduledTrajectory:
         return rows, t, None
 
     def _until_event(self, rows: Tensor, t: float, stop: float) -> tuple[Tensor, float, int | None]:
-        solved, steps = self._integrate(self._bound(), rows, rows.new_tensor([t, stop]))
-        ends = [*steps[1:], (stop, solved[-1])]
-        for (begin, start), (end, reached) in zip(steps, ends, strict=True):
+        solved = self._integrated(rows, [t, stop])
+        for (begin, start), (end, reached) in pairwise(solved.ends):
             crossing = self._crossing(begin, start, end, reached)
             if crossing is not None:
                 found = self._located(begin, start, end, *crossing)
                 self._note_grazing(crossing[0], [(begin, start), (end, reached)], found)
                 return found
-        return solved[-1], stop, None
+        if solved.failure is not None:  # an event before the place would have prevented it
+            raise solved.failure
+        return solved.rows[-1], stop, None
 
     def _crossing(self, begin: float, start: Tensor, end: float, reached: Tensor) -> tuple[int, float] | None:
         """The first condition that becomes true between two points, and about when; notes those that become false."""
@@ -570,7 +607,7 @@ class ScheduledTrajectory:
         if max(found)[0] < -unsure:
             return None
         time = step.begin + theta * step.width
-        rows = self._integrate(self._bound(), step.start, step.start.new_tensor([step.begin, time]))[0][-1]
+        rows = self._solved(step.start, [step.begin, time])[-1]
         return theta if self._truths_at(time, rows)[event] == (sign > 0) else None
 
     def _bisected(
@@ -597,7 +634,7 @@ class ScheduledTrajectory:
             time = min(max(time, begin), end)
             rows = start
             if time > begin + 4 * self._gap:
-                rows = self._integrate(self._bound(), start, start.new_tensor([begin, time]))[0][-1]
+                rows = self._solved(start, [begin, time])[-1]
             g, slope = self._functions(time, rows)
             correction = float(g[event] / slope[event]) if float(slope[event]) > 0 else 0.0
             if not abs(correction) > 1e-13 * self._scale or abs(correction) > end - begin:

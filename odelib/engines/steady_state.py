@@ -15,6 +15,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
 
 import numpy as np
 import torch
@@ -92,7 +93,7 @@ class StartStates:
                     known[key] = self._found(point, schedule, run)
                 starts[b], sensitivities[b] = known[key]
             except SolveError as error:
-                failures[b] = error
+                failures[b] = _before_start(error, point)
         return Starts(starts, sensitivities, failures)
 
     def _schedule(self, point: _Point) -> Schedule:
@@ -193,6 +194,7 @@ class _Equations:
     def __init__(self, extended: ExtendedSystem, rates: TorchProgram, point: _Point, schedule: Schedule) -> None:
         self._program, self._point = rates, point
         self._system = extended.system
+        self._describe = partial(extended.describe_failure, has_modes=False)
         self._held, self._constants = schedule.held[0], schedule.constants[0]
         self._parameters = point.values[0, : len(self._system.parameters)]
         by, jacobian = point.by, schedule.jacobian[:, list(point.by.parameters)]
@@ -200,6 +202,11 @@ class _Equations:
         self._by_held = np.zeros((len(rows), jacobian.shape[1]))
         self._by_held[rows >= 0] = jacobian[rows[rows >= 0]]
         self._unknown = list(by.parameters)
+
+    def describe_failure(self, x: Reals) -> str | None:
+        """Which part of an equation has no value at a state (n,); None if all have one."""
+        values = np.concatenate([self._parameters, self._constants])
+        return self._describe(self._point.first, np.concatenate([x, self._held]), values, 0.0)
 
     def rates(self, x: Reals) -> Reals:
         """f (n,)."""
@@ -264,6 +271,18 @@ class _Equations:
         return normalised
 
 
+def _before_start(error: SolveError, point: _Point) -> SolveError:
+    """The error of a run towards a start, whose own times mean nothing to the caller."""
+    if error.code not in ("not_finite", "step_too_small"):
+        return error
+
+    def explain() -> str:
+        found = error.explanation or "the solution grows without limit, or an equation lost its value"
+        return f"while the steady state before it was sought, {found}"
+
+    return SolveError(error.code, point.first, error.max_steps, explain=explain)
+
+
 def _settled(point: _Point, equations: _Equations, run: Run) -> tuple[Reals, Reals]:
     """The steady state that integration approaches, and its derivatives (n, m)."""
     laws, x = equations.conservation_laws(), point.state
@@ -272,7 +291,7 @@ def _settled(point: _Point, equations: _Equations, run: Run) -> tuple[Reals, Rea
     span, change = _first_span(x, rates), np.where(rates == 0, 0.0, np.inf)
     for _ in range(MOST_SPANS):
         if not np.isfinite(rates).all():
-            raise SolveError("not_finite", point.first, 0)
+            raise SolveError("not_finite", point.first, 0, explain=partial(equations.describe_failure, x))
         sizes = np.maximum(sizes, np.abs(x))
         if (change <= CLOSE * sizes).all():
             polished = _polished(point, equations, laws, x, sizes)

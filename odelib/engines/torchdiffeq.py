@@ -27,7 +27,7 @@ from odelib.engines.dual_program import DualProgram
 from odelib.engines.missing_values import describe_failure
 from odelib.engines.piecewise import solve_in_pieces
 from odelib.engines.scheduled_solve import ScheduledSolver
-from odelib.engines.scheduled_trajectory import Integrate
+from odelib.engines.scheduled_trajectory import Explain, Integrate, Integrated
 from odelib.engines.symbolic import borders
 from odelib.engines.torch_program import TorchProgram, variables_of
 from odelib.errors import SolveError, StopRequested
@@ -158,7 +158,7 @@ class TorchdiffeqEngine:
         right_hand_side: _RightHandSide | None = None
         automatic: AutomaticTolerance | None = None
 
-        def integrate(program: Program, rows: Tensor, times: Tensor) -> tuple[Tensor, list[tuple[float, Tensor]]]:
+        def integrate(program: Program, rows: Tensor, times: Tensor, explain: Explain) -> Integrated:
             nonlocal right_hand_side, automatic
             if options.atol != AUTO:
                 atol = _given_tolerance(options.atol, rows, sizes)
@@ -172,18 +172,18 @@ class TorchdiffeqEngine:
                 atol = automatic.absolute
             taken = 0 if right_hand_side is None else right_hand_side.steps
             duration = float(times[-1] - times[0])
-            right_hand_side = _RightHandSide(
-                program, options.max_steps, settings.stop, duration, _without_explanation, automatic
-            )
+            right_hand_side = _RightHandSide(program, options.max_steps, settings.stop, duration, explain, automatic)
             right_hand_side.steps, right_hand_side.keeps_steps = taken, True
             try:
                 found = _odeint(right_hand_side, rows, times, none, options, atol, count)
-            except AssertionError as error:  # torchdiffeq's way to report that it cannot go on
-                raise right_hand_side.failure(options.max_steps) from error
+            except AssertionError:  # torchdiffeq's way to report that it cannot go on
+                return right_hand_side.ended_by(right_hand_side.failure(options.max_steps))
+            except SolveError as error:
+                return right_hand_side.ended_by(error)
             finally:
                 self.most_steps = max(self.most_steps, right_hand_side.steps)
                 self.atol_used = automatic.of_states()[:, :count] if automatic else None
-            return found, right_hand_side.accepted
+            return Integrated(found, [*right_hand_side.accepted, (float(times[-1]), found[-1])])
 
         return integrate
 
@@ -500,15 +500,17 @@ class _RightHandSide:
             if self._without_value > MAX_WITHOUT_VALUE:
                 raise self.failure(self._max_steps)
 
+    def ended_by(self, error: SolveError) -> Integrated:
+        """What has been solved before an error, if steps are kept."""
+        if self._state is None:
+            raise error
+        return Integrated(self._state[None], [*self.accepted, (self._time, self._state)], error)
+
     def failure(self, max_steps: int) -> SolveError:
         """Why the solver cannot go on from its last step."""
         finite = all(bool(v.isfinite().all()) for v in (self._state, self._derivative) if v is not None)
         explain = None if self._state is None else partial(self._explain, self._time, self._state.detach())
         return SolveError("step_too_small" if finite else "not_finite", self._time, max_steps, explain=explain)
-
-
-def _without_explanation(_time: float, _state: Tensor) -> None:
-    """None: the names in an extended system are not the caller's."""
 
 
 def _check_of(stop: StopCheck) -> Callable[[Tensor | None], None]:

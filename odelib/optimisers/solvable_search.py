@@ -25,6 +25,7 @@ REASONS = {  # by the code of a `SolveError`
     "not_finite": "the solution, an observable, the loss or its derivative was not finite",
     "too_many_events": "an event happened more often than its 'most' allows",
     "endless_events": "an event happened at ever shorter intervals",
+    "sliding": "the solution slid along a comparison at which a rate jumps",
     "not_settled": "no steady state was reached before the start",
     "before_start": "a dose or change lay before the start of its experiment",
     "dose": "a dose had a time, amount, duration, rate or interval without meaning",

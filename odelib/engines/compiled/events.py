@@ -150,6 +150,7 @@ def happen(
         for k in range(count):
             if load_scalar(old, count + k) > 0.5 and events.table[k, START] == MODE:
                 if is_again_soon(events, k, SLIDES * near):
+                    counters[LAST_EVENT] = k
                     return SLIDING
                 store_scalar(events.samples, count + k, 0.0)
             elif load_scalar(old, count + k) > 0.5 and load_scalar(events.samples, k) == load_scalar(old, k):

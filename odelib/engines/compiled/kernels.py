@@ -27,7 +27,8 @@ from odelib.engines.compiled.events import (
 )
 from odelib.engines.compiled.instant_arrays import of_discontinuities, of_members, of_schedule
 from odelib.engines.compiled.sensitivity_jumps import Instants
-from odelib.engines.missing_values import describe_failure
+from odelib.engines.missing_values import PLAIN as PLAIN_TERMS
+from odelib.engines.missing_values import Terms, describe_failure
 from odelib.engines.schedules.extension import Reset
 from odelib.engines.schedules.modes import SLIDING, ModeEvent
 from odelib.engines.schedules.schedule import Schedule
@@ -64,7 +65,7 @@ class Happenings(NamedTuple):
     """What happens during the solves of a batch.
 
     sensitivities: (B, n, m), those of the initial states; None if each is an unknown itself, or depends on none.
-    before, is_start, recorded_events: as in `SolveSettings`; before: (1, T) or (B, T).
+    before, is_start, recorded_events: as in `SolveSettings`; before: (1, T) or (B, T). terms: for messages.
     """
 
     schedule: Schedule | None = None
@@ -72,6 +73,7 @@ class Happenings(NamedTuple):
     before: NDArray[np.bool_] | None = None
     is_start: bool = True
     recorded_events: int = 0
+    terms: Terms = PLAIN_TERMS
 
 
 NOTHING = Happenings()
@@ -189,7 +191,7 @@ class Kernels:
             most_steps = max(most_steps, block.most_steps)
             atol.append(block.atol)
             if failed:
-                failures |= {first + member: error for member, error in block.failures().items()}
+                failures |= {first + member: error for member, error in block.failures(happenings.terms).items()}
             grazing |= block.grazing()
             if happenings.recorded_events:
                 happened |= {first + member: told for member, told in enumerate(block.happened())}
@@ -379,7 +381,7 @@ class Block:
         atol: Reals = batch_loop.tolerances_of(self.kept, len(self._system.states), self._columns)
         return atol
 
-    def failures(self) -> dict[int, SolveError]:
+    def failures(self, terms: Terms = PLAIN_TERMS) -> dict[int, SolveError]:
         """The errors of members that failed; their states become NaN, their sensitivities 0."""
         failed = {}
         statuses = self.counters[:, step_control.STATUS]
@@ -389,7 +391,8 @@ class Block:
             if statuses[member] in (step_control.NOT_FINITE, step_control.STEP_TOO_SMALL):
                 state = batch_loop.state_of(self.kept[member], len(self._system.states), self._columns).tolist()
                 values, times = self._values[member].tolist(), self._times[member % len(self._times)]
-                explain = partial(describe_failure, self._system, time, state, values, float(times[-1] - times[0]))
+                duration = float(times[-1] - times[0])
+                explain = partial(describe_failure, self._system, time, state, values, duration, terms)
             code = CODES[int(statuses[member])]
             last = int(self.counters[member, step_control.LAST_EVENT])
             event = self._names[last] if self._names else None

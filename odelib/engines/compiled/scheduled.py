@@ -12,6 +12,7 @@ from odelib.arrays import Reals
 from odelib.engines.base import DifferentiateBy, SolveSettings
 from odelib.engines.compiled.kernels import Happenings, Solved, kernels_of
 from odelib.engines.schedules.extended_system import ExtendedSystem, ExtendedSystems, Phase
+from odelib.engines.schedules.modes import left_to_fail, solvable_without_modes
 from odelib.engines.schedules.schedule import Schedule
 from odelib.engines.steady_state import Starts, StartStates
 from odelib.errors import SolveError
@@ -55,13 +56,13 @@ class ScheduledKernels:
     def solve(self, given: Given, differentiate_by: DifferentiateBy, settings: SolveSettings) -> Solved:
         """As `Kernels.solve`, without the held states.
 
-        What cannot be solved with modes is solved again without them: see `schedules.modes`.
+        What modes may be to blame for is solved again without them: see `schedules.modes`.
         """
         extended = self._systems.of(settings.protocols)
         solved = self._solve(extended, given, differentiate_by, settings)
-        if not (solved.failures and extended.mode_count):
+        places = solvable_without_modes(solved.failures) if extended.mode_count else []
+        if not places:
             return solved
-        places = sorted(solved.failures)
         plain = self._systems.of(settings.protocols, has_modes=False)
         again = self._solve(plain, given.of_members(places), differentiate_by, settings.of_members(places))
         if len(again.failures) < len(places):
@@ -70,7 +71,7 @@ class ScheduledKernels:
         if solved.atol is not None and again.atol is not None:
             solved.atol[places] = again.atol
         return solved._replace(
-            failures={places[member]: error for member, error in again.failures.items()},
+            failures=left_to_fail(solved.failures, places, again.failures),
             methods=tuple(dict.fromkeys([*solved.methods, *again.methods])),
             most_steps=max(solved.most_steps, again.most_steps),
             grazing=solved.grazing | again.grazing,
@@ -134,7 +135,7 @@ def _through(
     values = np.concatenate([given.values[:, : len(extended.system.parameters)], schedule.constants], axis=1)
     whole = _with_held(sensitivities, schedule, differentiate_by)
     before = None if settings.before is None else np.atleast_2d(settings.before.cpu().numpy())
-    happenings = Happenings(schedule, whole, before, settings.is_start, settings.recorded_events)
+    happenings = Happenings(schedule, whole, before, settings.is_start, settings.recorded_events, extended.terms)
     solved = kernels.solve(given.times, states, values, differentiate_by, settings.options, settings.stop, happenings)
     failures: dict[int, SolveError] = {**solved.failures, **schedule.failures}
     return solved._replace(

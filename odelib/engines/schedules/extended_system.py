@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from functools import cached_property
+from functools import cached_property, partial
 from typing import Literal
 
 import numpy as np
@@ -13,9 +13,10 @@ from torch import Tensor
 
 from odelib.arrays import Reals
 from odelib.engines.discontinuities import Discontinuities
+from odelib.engines.missing_values import Terms, describe_failure
 from odelib.engines.schedules.entries import Entries, Window
 from odelib.engines.schedules.extension import Reset, extend
-from odelib.engines.schedules.modes import jumping_comparisons, mode_count, with_modes
+from odelib.engines.schedules.modes import as_written, comparisons_of, jumping_comparisons, mode_count, with_modes
 from odelib.engines.schedules.observed import observed_values
 from odelib.engines.schedules.schedule import PIECE_SIZE, Protocols, Schedule
 from odelib.engines.schedules.stacking import Columns, stacked, with_switches
@@ -102,6 +103,48 @@ class ExtendedSystem:
                 parts.append(nothing)
         schedule = self._joined(parts, values, failures, with_jacobian=with_jacobian)
         return self._with_switches(schedule, values, float(first.min()), float(last.max()), with_jacobian=with_jacobian)
+
+    @cached_property
+    def terms(self) -> Terms:
+        """What the caller calls the parts of this system."""
+        extension, original = self.extension, self.original
+        held = {
+            names[place.index]: words
+            for places, words_of in (
+                (extension.constants, "the value that a change gives to {!r}"),
+                (extension.rates, "the rate of the infusions into {!r}"),
+            )
+            for name, place in places.items()
+            for names, words in [
+                (self.system.states if place.is_state else list(self.system.constants), words_of.format(name))
+            ]
+        }
+        for name, plan in extension.inputs.items():
+            for place in plan.coefficients:
+                names = self.system.states if place.is_state else list(self.system.constants)
+                held[names[place.index]] = f"a value of the input {name!r}"
+        set_by: dict[str, list[str]] = {}
+        for event in original.events:
+            for state in dict.fromkeys([*event.set, *event.add]):
+                set_by.setdefault(state, []).append(f"the event {event.name!r}")
+        for reset in self.resets:
+            for state in dict.fromkeys([*reset.set, *reset.add]):
+                set_by.setdefault(state, []).append("a change")
+        written = partial(as_written, comparisons=comparisons_of(self.system))
+        return Terms(written, held, {state: " or ".join(dict.fromkeys(by)) for state, by in set_by.items()})
+
+    def describe_failure(
+        self, time: float, state: Reals, values: Reals, duration: float, *, has_modes: bool = True
+    ) -> str | None:
+        """See `missing_values.describe_failure`. state: that of this system; values: of its parameters and constants.
+
+        has_modes: False to look at the equations as they are without modes.
+        """
+        system = self.system
+        if not has_modes:
+            equations = {**system.equations, **self.equations}  # a mode's own rate is 0
+            system = replace(system, equations=equations, definitions=self.definitions)
+        return describe_failure(system, time, state.tolist(), values.tolist(), duration, self.terms)
 
     @cached_property
     def _nothing(self) -> Part:

@@ -11,7 +11,8 @@ A comparison at which the rates have only a kink stays as it is: sensitivities d
 points where the two sides are equal, with all other comparisons true and false in turn.
 
 Where the rates on both sides lead back to the comparison, the solution slides along it, and neither mode holds: such a
-solve fails with the code `sliding`, and engines solve again with the comparisons as they were written.
+solve fails with the code `sliding`, and engines solve again with the comparisons as they were written. So they do where
+a step cannot end because an equation has no value beyond its comparison, as in `where(x > 1, log(x - 1), 1)`.
 """
 
 from __future__ import annotations
@@ -25,6 +26,7 @@ from torch import Tensor
 
 from odelib.engines.discontinuities import tree_key
 from odelib.engines.torch_program import BoundProgram, TorchProgram
+from odelib.errors import SolveError
 from odelib.problem.expressions.definitions import needed, underlying
 from odelib.problem.expressions.parser import TIME, Expression, Name, Node, Number, Operation, walk
 from odelib.problem.expressions.text import text_of
@@ -33,20 +35,25 @@ from odelib.problem.system import Event, System
 _COMPARISONS = ("<", "<=", ">", ">=")
 _STEPS = (*_COMPARISONS, "sign", "floor")
 ZERO, HALF, ONE = Number(0.0), Number(0.5), Number(1.0)
-NOTHING = Expression("0", ZERO, frozenset())
+NOTHING, NEVER = Expression("0", ZERO, frozenset()), Operation("<", (ZERO, ZERO))
 POINTS, NEWTON_STEPS = 64, 20
 NEAR, NEARER = 1e-5, 1e-10  # distances from the surface on which two sides are equal
 JUMPS = 0.05  # the part of a difference that is left nearer to the surface, where it is a jump
 ROUNDING = 1e-12  # of a rate's size
 UNLIMITED = 2**62
 SLIDING = "sliding"  # the code of a solve that slides
+_NO_STEP = ("not_finite", "step_too_small")  # the codes of solves that could not end a step
 
 
 @dataclass(frozen=True)
 class ModeEvent(Event):
-    """Switches a mode; named after the comparison. function: it crosses 0 upwards where the outcome changes."""
+    """Switches a mode; named after the comparison. function: it crosses 0 upwards where the outcome changes.
+
+    comparison: as it was written, of which other comparisons may be part.
+    """
 
     function: Expression = NOTHING
+    comparison: Operation = NEVER
 
 
 def with_modes(system: System, states: Sequence[str]) -> System:
@@ -69,6 +76,30 @@ def with_modes(system: System, states: Sequence[str]) -> System:
         definitions=definitions,
         events=(*system.events, *(_event(node, modes) for node in jumping)),
     )
+
+
+def solvable_without_modes(failures: Mapping[int, SolveError]) -> list[int]:
+    """The members among those that failed with modes that may be solved without, in order."""
+    return sorted(member for member, error in failures.items() if error.code in (SLIDING, *_NO_STEP))
+
+
+def left_to_fail(
+    failures: Mapping[int, SolveError], places: Sequence[int], again: Mapping[int, SolveError]
+) -> dict[int, SolveError]:
+    """The failures that are left after the members at `places` were solved again, in which those of `again` failed.
+
+    Without modes, a solution that slides takes all its steps: that it slides says more.
+    """
+    left = {member: error for member, error in failures.items() if member not in places}
+    for member, error in again.items():
+        first = failures[places[member]]
+        left[places[member]] = first if first.code == SLIDING and error.code != "not_finite" else error
+    return left
+
+
+def comparisons_of(system: System) -> dict[str, Operation]:
+    """By mode the comparison that it is in place of."""
+    return {next(iter(event.set)): event.comparison for event in system.events if isinstance(event, ModeEvent)}
 
 
 def mode_count(system: System) -> int:
@@ -121,6 +152,19 @@ def _in_mode(node: Operation, mode: str) -> Node:
     return Operation("where", (is_on, ONE, Number(-1.0))) if node.operator == "sign" else is_on
 
 
+def as_written(node: Node, comparisons: Mapping[str, Operation]) -> Node:
+    """The inverse of what modes do to a part of an equation. comparisons: by mode, as the caller wrote them."""
+    in_place = {tree_key(_in_mode(comparison, mode)): comparison for mode, comparison in comparisons.items()}
+    stack: list[Node] = []
+    for part in walk(node):
+        new: Node = part
+        if isinstance(part, Operation):
+            new = Operation(part.operator, tuple(stack[-len(part.operands) :]))
+            del stack[-len(part.operands) :]
+        stack.append(in_place.get(tree_key(part), new))
+    return stack.pop()
+
+
 def _replaced(expression: Expression, modes: Mapping[object, str]) -> Expression:
     tree = _replaced_tree(expression.tree, modes)
     text = f"{expression.text} by modes"  # the text decides whether two are equal
@@ -147,7 +191,7 @@ def _event(node: Operation, modes: Mapping[object, str]) -> ModeEvent:
     when, function, value = (_of_floor if node.operator == "floor" else _of_comparison)(own, mode)
     return ModeEvent(
         name, _expression(when, f"switch of {name}"), {mode.name: _expression(value, f"other mode of {name}")},
-        at_start=True, most=UNLIMITED, function=_expression(function, f"crossing of {name}"),
+        at_start=True, most=UNLIMITED, function=_expression(function, f"crossing of {name}"), comparison=node,
     )  # fmt: skip
 
 

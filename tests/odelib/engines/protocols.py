@@ -90,7 +90,7 @@ def settings(
     times: Any, constants: Any, protocols: Protocols | None, by: DifferentiateBy | None = None, *, rtol: float = 1e-8,
     method: str = "dopri5", **more: Any,
 ) -> SolveSettings:  # fmt: skip
-    options = SolverOptions(method, rtol, 1e-3 * rtol, 100_000)
+    options = SolverOptions(method, rtol, 1e-3 * rtol, more.pop("max_steps", 100_000))
     as_tensors = [torch.as_tensor(np.array(values, dtype=float)) for values in (times, constants)]
     return SolveSettings(*as_tensors, options, never, by or DifferentiateBy(), protocols, **more)
 
