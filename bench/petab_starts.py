@@ -4,9 +4,10 @@
 
 The problems are Boehm et al. (J. Proteome Res. 13, 2014) and Crauste et al. (Cell Systems 4, 2017) of the PEtab
 benchmark collection, and FOLDER is a checkout of its problems, with a folder for each. The equations are written by
-hand here; data and bounds are read from the tables. All rates are on a log scale, with the bounds of the table, and
-each guess is log-uniform within them. A fit has found the optimum if its loss, −log-likelihood, is at most 0.1 above
-the published one. Each fit appends a line to the file of results; those in it are not run again.
+hand here; data and bounds are read from the tables. All rates are on a log scale, with the bounds of the table. Each
+guess is log-uniform within them, and each fit has a seed of its own for its further starts. A fit has found the optimum
+if its loss, −log-likelihood, is at most 0.1 above the published one. Each fit appends a line to the file of results;
+those in it are not run again.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ import json
 import os
 import statistics
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from multiprocessing import get_context
 from pathlib import Path
@@ -147,7 +148,7 @@ def _tries(number: int, problem: Published, options: argparse.Namespace, pool: P
     request = problem.request(options.folder / problem.name)
     saved = _saved(options.results, problem.name, options.seed)
     missing = [point for point in range(options.points) if point not in saved]
-    points = [_from_random_point(request, np.random.default_rng([options.seed, number, point])) for point in missing]
+    points = [_from_random_point(request, [options.seed, number, point]) for point in missing]
     for point, one in zip(missing, pool.map(_try, points), strict=True):
         saved[point] = one
         entry = {"problem": problem.name, "seed": options.seed, "point": point, **one._asdict()}
@@ -188,13 +189,17 @@ def _options() -> argparse.Namespace:
     return parser.parse_args()
 
 
-def _from_random_point(request: Mapping[str, Any], rng: np.random.Generator) -> dict[str, Any]:
-    """The request with guesses drawn log-uniformly within the bounds."""
+def _from_random_point(request: Mapping[str, Any], key: Sequence[int]) -> dict[str, Any]:
+    """The request with guesses drawn log-uniformly within the bounds, and a seed of its own.
+
+    With one seed for all, the starts of `multi_start` would be the same, and the fits would find the optimum together.
+    """
+    rng = np.random.default_rng(key)
     parameters = {
         name: entry | {"guess": float(np.exp(rng.uniform(np.log(entry["lower"]), np.log(entry["upper"]))))}
         for name, entry in request["parameters"].items()
     }
-    return {**request, "parameters": parameters}
+    return {**request, "parameters": parameters, "seed": int(rng.integers(2**31))}
 
 
 def _try(request: dict[str, Any]) -> Try:

@@ -163,12 +163,15 @@ class Objective:
 
     @property
     def latest_work(self) -> int:
-        """How many numbers the solver has computed, about, since a point was last evaluated: states and derivatives.
+        """`work_of` the most steps of a trajectory since a point was last evaluated."""
+        return self.work_of(self._most_steps)
 
-        As if all series took as many steps as the longest. The same on every machine, however busy it is.
+    def work_of(self, steps: int) -> int:
+        """How many numbers the solver computes, about, where all series take so many steps: states and derivatives.
+
+        The same on every machine, however busy it is.
         """
-        numbers = len(self.layer.system.states) * (1 + self.layer.differentiate_by.count)
-        return len(self.fitted) * self._most_steps * numbers
+        return len(self.fitted) * steps * len(self.layer.system.states) * (1 + self.layer.differentiate_by.count)
 
     @contextmanager
     def step_limit(self, limit: int) -> Iterator[None]:

@@ -26,6 +26,9 @@ from odelib.result import OtherOptimum
 TRIAL_STEPS_FACTOR = 50
 MIN_TRIAL_STEPS, MIN_TRIAL_STEPS_PER_TIME = 2_000, 20
 WORK_OF_CALL = 2e4  # numbers that the solver could compute in the time that an evaluation takes besides, 1 ms
+WORK_IN_BATCH = 1e4  # the same for a point of a batch
+USUAL_STEPS_FACTOR = 2  # times the steps of the best point: what points of a batch take, if its longest takes more
+MAX_DERIVATIVES = 4_000_000  # of the trajectories that are solved at once
 CHECKPOINT_SECONDS = 0.25  # the shortest time between two checkpoints
 
 
@@ -129,14 +132,30 @@ class Evaluator:
             return self._keep(evaluation), gauss_newton
 
     def linearise_all(self, points: Sequence[Reals]) -> list[tuple[Evaluation, GaussNewton] | None]:
-        """`linearise` at several points as one batch, None where that fails. Raises `StopRequested`."""
+        """`linearise` at several points in batches, None where that fails. Raises `StopRequested`."""
+        found: list[tuple[Evaluation, GaussNewton] | None] = []
+        for first in range(0, len(points), self._points_at_once):
+            found += self._linearise_batch(points[first : first + self._points_at_once])
+        return found
+
+    def _linearise_batch(self, points: Sequence[Reals]) -> list[tuple[Evaluation, GaussNewton] | None]:
         self._check_stop()
         self.counts.gradients += len(points)
         with self.objective.step_limit(trial_steps(self.objective, self.best)):
             found = self.objective.linearise_all(points)
         self.counts.failed_solves += sum(not isinstance(each, tuple) for each in found)
         self.counts.seconds = time.monotonic() - self._started
+        of_one = self.objective.latest_work
+        if self.best.steps:  # only the longest of the batch is known, which may be one that fails
+            of_one = min(of_one, self.objective.work_of(USUAL_STEPS_FACTOR * self.best.steps))
+        self.work += WORK_OF_CALL + len(points) * (WORK_IN_BATCH + of_one)
         return [(self._keep(each[0]), each[1]) if isinstance(each, tuple) else None for each in found]
+
+    @property
+    def _points_at_once(self) -> int:
+        trajectories = self.objective.trajectories
+        derivatives = len(trajectories.times) * len(self.unknowns.system.states) * self.unknowns.count
+        return max(1, MAX_DERIVATIVES // max(derivatives, 1))
 
     @contextmanager
     def count_gradient(self) -> Iterator[None]:

@@ -7,7 +7,7 @@ solve with sensitivities, which gives the matrix for the next step as well.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -107,6 +107,29 @@ def levenberg_marquardt(
             point = minimisation.send(_linearise(evaluator, point))
     except StopIteration as end:
         return end.value  # type: ignore[no-any-return]
+
+
+def lowest_by_least_squares(
+    evaluator: Evaluator, starts: Sequence[Linearisation], *, steps: int, most_work: float
+) -> list[Evaluation]:
+    """The lowest points that `levenberg_marquardt` finds from each of these, whose trials are solved as one batch.
+
+    most_work: of the evaluator, beyond which none goes on.
+    """
+    lowest = [at for at, _ in starts]
+    walks = [minimise(evaluator.objective, evaluator.unknowns, start, steps) for start in starts]
+    trials = {number: next(walk, None) for number, walk in enumerate(walks)}
+    while (points := {number: trial for number, trial in trials.items() if trial is not None}) and (
+        evaluator.work < most_work
+    ):
+        for number, found in zip(points, evaluator.linearise_all(list(points.values())), strict=True):
+            if found and found[0].loss < lowest[number].loss:
+                lowest[number] = found[0]
+            try:
+                trials[number] = walks[number].send(found)
+            except StopIteration:
+                trials[number] = None
+    return lowest
 
 
 def minimise(

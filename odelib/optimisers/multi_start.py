@@ -1,11 +1,12 @@
-"""Several starts, each followed by multiple shooting, growing windows or least squares; the best end is kept.
+"""Several starts, each followed by least squares, growing windows and multiple shooting; the best end is kept.
 
 The starts are the caller's guess, the best point so far, and points of Sobol's sequence (scrambled by the request's
-seed) over the bounds, or around the guess where there are none. Many points are evaluated first, and only the best of
-them are followed. A start that cannot be solved does not affect the others.
+seed) over the bounds, or around the guess where there are none. Least squares runs from many points first, all solved
+as one batch, and only the best of them are followed in other ways. A start that cannot be solved does not affect the
+others.
 
 If the stage runs only because the best fit is doubtful, it goes on in rounds until the doubt is gone, until starts
-agree, or until it has done enough work. The first starts are followed in two ways, the others in one of three, which
+agree, or until it has done enough work. The first starts are followed in all ways, the others in one of them, which
 share the work: which of them finds the optimum depends on the problem, and one may cost many times as much as another.
 """
 
@@ -22,16 +23,19 @@ from odelib.objective.objective import Evaluation
 from odelib.objective.unknowns import Unknowns
 from odelib.optimisers.base import StopCode
 from odelib.optimisers.convergence import gain_threshold, is_already_converged
-from odelib.optimisers.doubts import explains_nothing, is_trustworthy, may_be_local_minimum
+from odelib.optimisers.doubts import explains_nothing, is_trustworthy
 from odelib.optimisers.evaluator import Evaluator, TrialFailed
 from odelib.optimisers.growing_window import grow_window
 from odelib.optimisers.lbfgsb import Lbfgsb
-from odelib.optimisers.least_squares import Accuracy, levenberg_marquardt
+from odelib.optimisers.least_squares import Accuracy, levenberg_marquardt, lowest_by_least_squares
 from odelib.optimisers.multiple_shooting.optimiser import ShootingSolver
 from odelib.problem.stages import LbfgsbStage, MultiStartStage
 from odelib.result import OtherOptimum, has_reached
 
-CANDIDATES_PER_START = 4  # points that are evaluated for each start that is followed
+CANDIDATES_PER_START = 5  # points from which least squares runs for each start that is followed in other ways
+CANDIDATE_STEPS = 100  # of least squares from each of them
+# Of a round of them, see `Evaluator.work`: about 10 s. Only so many begin that each can take `MIN_GRADIENTS` within it.
+CANDIDATE_WORK, MIN_GRADIENTS = 1.5e8, 30
 GUESS_FACTOR = 5.0  # by which a positive guess may be wrong where there are no bounds
 WIDE_GUESS_FACTOR = 1e3  # the same, where nothing near the guess explains the data
 SMALLEST = 1e-12  # of an upper bound: what is searched above a lower bound of 0 where nothing explains the data
@@ -43,7 +47,8 @@ UNSEEN = 0.25  # the probability that another start ends at an optimum that is n
 SAME = 10.0  # times the predicted gain at which a fit has converged: losses that differ by less are of one optimum
 ROUND = 10  # starts that are drawn at once, after which more are drawn, and more widely
 MIN_STARTS = 10  # however much work they are
-MAX_WORK = 4e7  # of all starts of a doubt, see `Evaluator.work`: about 3 s
+MAX_WORK = 4e7  # of all starts of a doubt, see `Evaluator.work`: about 4 s
+MAX_WORK_UNEXPLAINED = 4e8  # the same where an observable is described no better than by a constant
 Way = Literal["windows", "shooting", "direct"]
 SHARES: dict[Way, float] = {"windows": 0.25, "shooting": 0.35, "direct": 0.4}  # of the work
 FINAL_STEPS = 200  # of least squares from the best end
@@ -63,12 +68,13 @@ class MultiStart:
         self.steps = settings.starts  # one step is one start
         self.seed = seed
         self._is_for_doubt = settings.when == "doubtful"
+        self._judged: tuple[Evaluation, bool] | None = None
 
     def run(self, evaluator: Evaluator) -> StopCode:
         """See `Optimiser.run`. Its state is the starts that are left, where the others ended, and the work so far."""
         state = evaluator.optimiser_state
         if state is None:
-            if self._is_for_doubt and is_trustworthy(evaluator.objective, evaluator.best):
+            if self._is_for_doubt and self._is_trustworthy(evaluator):
                 return "converged"
             state = self._draw(evaluator, {"starts": self._known_starts(evaluator), "ends": []})
         evaluator.start_losses = _losses(state["ends"])
@@ -87,31 +93,33 @@ class MultiStart:
 
     def _follow_next(self, evaluator: Evaluator, state: dict[str, Any]) -> dict[str, Any]:
         """Follow the next start; return the new state."""
-        best_before, work, start = evaluator.best, dict(state.get("work", {})), np.array(state["starts"][0])
-        found, is_beyond_doubt = [], False
-        for way in self._ways(state) if self._is_for_doubt else ():
-            best, work_before = evaluator.best, evaluator.work
-            found.append(self._follow_by(way, evaluator, start))
+        best_before, work, (start, *direct) = evaluator.best, dict(state.get("work", {})), state["starts"][0]
+        found: list[Evaluation | None] = []
+        for way in self._ways(state):
+            work_before = evaluator.work
+            found.append(self._follow(way, evaluator, np.array(start), [np.array(end) for end in direct]))
             work[way] = work.get(way, 0.0) + evaluator.work - work_before
-            is_beyond_doubt = evaluator.best is not best and is_trustworthy(evaluator.objective, evaluator.best)
-            if is_beyond_doubt:
+            if found[-1] and has_reached(found[-1].loss, evaluator.best.loss) and self._is_trustworthy(evaluator):
                 break
-        if not self._is_for_doubt:
-            found.append(self._follow(evaluator, start))
         end = min((each for each in found if each is not None), key=lambda each: each.loss, default=None)
         ends = [*state["ends"], None if end is None else end.loss]
         evaluator.start_losses = _losses(ends)
         evaluator.other_optima = _other_optima(evaluator, [best_before, *([end] if end else [])])
         others = [other.model_dump() for other in evaluator.other_optima]
-        new = {"ends": ends, "other_optima": others, "work": work, "is_beyond_doubt": is_beyond_doubt}
-        return state | new | {"starts": state["starts"][1:]}
+        return state | {"ends": ends, "other_optima": others, "work": work, "starts": state["starts"][1:]}
 
     def _ways(self, state: dict[str, Any]) -> Sequence[Way]:
-        """How to follow the next start of a doubt: the first ones, which are the best, in two ways."""
-        if len(state["ends"]) < ROUND:
-            return ("windows", "shooting")
+        """How to follow the next start: in all ways if it is one of the first, which are the best, or was asked for."""
+        if not self._is_for_doubt or len(state["ends"]) < ROUND:
+            return ("direct", "windows", "shooting")
         work = state["work"]
         return (min(SHARES, key=lambda each: work.get(each, 0.0) / SHARES[each]),)
+
+    def _is_trustworthy(self, evaluator: Evaluator) -> bool:
+        """Whether the best point is beyond doubt; asked again only where there is another one."""
+        if self._judged is None or self._judged[0] is not evaluator.best:
+            self._judged = (evaluator.best, is_trustworthy(evaluator.objective, evaluator.best))
+        return self._judged[1]
 
     def _finish(self, evaluator: Evaluator) -> None:
         """Minimise on from the best of the ends, of which the steps were few, until rounding errors end it.
@@ -133,36 +141,33 @@ class MultiStart:
     def _is_settled(self, evaluator: Evaluator, state: dict[str, Any]) -> bool:
         """Whether further starts are not worth while, if they were begun by a doubt.
 
-        Where the model explains nothing, starts agree only on that.
+        Where the model explains nothing, starts agree only on that. The best point so far is always followed.
         """
-        objective, best, starts = evaluator.objective, evaluator.best, len(state["ends"])
+        starts = len(state["ends"])
         if not self._is_for_doubt or not starts:
             return False
-        if state["is_beyond_doubt"] or (starts >= MIN_STARTS and sum(state["work"].values()) > MAX_WORK):
+        if self._is_trustworthy(evaluator):
             return True
-        return _is_well_searched(evaluator) and not explains_nothing(objective, best)
+        is_unexplained = explains_nothing(evaluator.objective, evaluator.best)
+        most_work = MAX_WORK_UNEXPLAINED if is_unexplained else MAX_WORK
+        if starts >= MIN_STARTS and sum(state["work"].values()) > most_work:
+            _, *direct = state["starts"][0] if state["starts"] else [[]]
+            return not direct or not np.array_equal(direct[0], evaluator.best.coordinates)
+        return _is_well_searched(evaluator) and not is_unexplained
 
-    def _follow(self, evaluator: Evaluator, start: Reals) -> Evaluation | None:
-        """Minimise from a start; None if it cannot be solved.
+    def _follow(self, way: Way, evaluator: Evaluator, start: Reals, direct: list[Reals]) -> Evaluation | None:
+        """Minimise from a start in one of the ways; None if it cannot be solved.
 
-        Multiple shooting comes near the best point from almost anywhere, but it can also lead all starts into the same
-        local minimum. If the end may be one, or is not the best so far, least squares starts from the start as well.
+        direct: where least squares from it ended, if it ran. It goes on from there, because it may not have converged.
         """
-        end = self._shoot(evaluator.nested(), start)
-        is_best = end is not None and has_reached(end.loss, evaluator.best.loss)
-        if is_best and not may_be_local_minimum(evaluator.objective, evaluator.best):
-            return end
-        ends = [end, self._minimise(evaluator.nested(), start)]
-        return min((end for end in ends if end is not None), key=lambda end: end.loss, default=None)
-
-    def _follow_by(self, way: Way, evaluator: Evaluator, start: Reals) -> Evaluation | None:
-        """Minimise from a start in one of the ways, directly if that leads nowhere; None if it cannot be solved."""
-        inner, end = evaluator.nested(), None
+        inner = evaluator.nested()
         if way == "shooting":
-            end = self._shoot(inner, start)
-        elif way == "windows" and (near := grow_window(inner, start)) is not None:
-            end = self._minimise(inner, near)
-        return end or self._minimise(inner, start)
+            return self._shoot(inner, start)
+        if way == "windows":
+            near = grow_window(inner, start)
+            if near is not None:
+                return self._minimise(inner, near)
+        return self._minimise(inner, direct[0] if direct else start)
 
     def _shoot(self, evaluator: Evaluator, start: Reals) -> Evaluation | None:
         """Multiple shooting, and least squares from its end; None if there is none."""
@@ -176,30 +181,47 @@ class MultiStart:
             return None
         return levenberg_marquardt(evaluator, at, gauss_newton, steps=steps or self.settings.steps).evaluation
 
-    def _known_starts(self, evaluator: Evaluator) -> list[list[float]]:
-        """The guess and the best point."""
+    def _known_starts(self, evaluator: Evaluator) -> list[list[list[float]]]:
+        """The guess and the best point, see `_draw`."""
         start, best = evaluator.unknowns.start, evaluator.best.coordinates
-        known = [start.tolist()] if np.array_equal(start, best) else [start.tolist(), best.tolist()]
-        return known[: self.settings.starts]
+        known = [start] if np.array_equal(start, best) else [start, best]
+        return [[point.tolist()] for point in known[: self.settings.starts]]
 
     def _draw(self, evaluator: Evaluator, state: dict[str, Any]) -> dict[str, Any]:
-        """Add the best of so many candidates to the starts: all that are missing, or those of the next round."""
+        """Add the best of so many candidates to the starts: all that are missing, or those of the next round.
+
+        A start is the coordinates of its point and, if least squares ran from there, those of where that ended.
+        """
         missing = self.settings.starts - len(state["ends"]) - len(state["starts"])
         count = min(missing, ROUND - len(state["starts"])) if self._is_for_doubt else missing
-        unknowns, drawn, fresh = evaluator.unknowns, state.get("drawn", 0), max(count, 0) * CANDIDATES_PER_START
+        if count <= 0:
+            return state
+        unknowns, drawn, fresh = evaluator.unknowns, state.get("drawn", 0), count * CANDIDATES_PER_START
         points = candidate_points(unknowns, drawn + fresh, self.seed)[drawn:]
         if drawn or explains_nothing(evaluator.objective, evaluator.best):
             wider = candidate_points(unknowns, drawn + fresh, self.seed, wide=True)[drawn:]
             points += [point for near, point in zip(points, wider, strict=True) if not np.array_equal(near, point)]
-        candidates = []
-        for point in points:
-            try:
-                candidates.append(evaluator.nested().evaluate(point))
-            except TrialFailed:
-                continue
-        candidates.sort(key=lambda evaluation: evaluation.loss)
-        found = [evaluation.coordinates.tolist() for evaluation in candidates[: max(count, 0)]]
-        return state | {"starts": [*state["starts"], *found], "drawn": drawn + fresh}
+        work = evaluator.work
+        found = _minimised_at_once(evaluator, points, CANDIDATE_WORK * count / ROUND)
+        works = dict(state.get("work", {}))
+        works["direct"] = works.get("direct", 0.0) + evaluator.work - work
+        return state | {"starts": [*state["starts"], *found[:count]], "drawn": drawn + fresh, "work": works}
+
+
+def _minimised_at_once(evaluator: Evaluator, points: Sequence[Reals], work: float) -> list[list[list[float]]]:
+    """Starts of `MultiStart._draw` at these points, (count,) each, by ascending loss of where least squares ends.
+
+    It runs from as many as it can within so much work, those of the lowest loss; the others follow by their loss.
+    """
+    most = evaluator.work + work
+    found = [each for each in evaluator.linearise_all(points) if each is not None]
+    found.sort(key=lambda each: each[0].loss)
+    of_one = (evaluator.work + work - most) / max(len(points), 1)
+    begun = found[: int(work / MIN_GRADIENTS / max(of_one, 1.0))]
+    ends = lowest_by_least_squares(evaluator, begun, steps=CANDIDATE_STEPS, most_work=most)
+    followed = sorted(zip(begun, ends, strict=True), key=lambda each: each[1].loss)
+    starts = [[start, end] for (start, _), end in followed] + [[start] for start, _ in found[len(begun) :]]
+    return [[each.coordinates.tolist() for each in start] for start in starts]
 
 
 def _is_well_searched(evaluator: Evaluator) -> bool:

@@ -38,7 +38,7 @@ POINTS_TO_THRESHOLD = 4  # where the profile is a parabola
 MAX_DISTANCE, MAX_LOG_DISTANCE = 1e4, 30.0
 CROSSING_TOLERANCE = 5e-4  # relative, of the threshold or of the distance from the best value
 SLOW = 1e-4  # of the threshold: a minimisation that gains less in some steps creeps along a valley
-MAX_SIDES, MAX_DERIVATIVES = 8, 4_000_000  # at once: sides of profiles, and derivatives of their trajectories
+MAX_SIDES = 8  # of profiles, at once
 SECANT_STEPS, MAX_CROSSING_STEPS = 3, 40  # steps before every other one bisects, and steps in all
 MAX_OUTWARD_WALKS = 5  # on a side: another one where a crossing turned out to be none
 OPTIMISER_STEPS = 50  # at one point
@@ -149,7 +149,7 @@ class Profiler:
                 points.pop(key, None)
 
         while waiting or points:
-            while waiting and len(points) < self._sides_at_once:
+            while waiting and len(points) < MAX_SIDES:
                 key = index, sign = waiting.pop(0)
                 step = half_widths[index] or UNKNOWN_HALF_WIDTH * self._magnitude(index)
                 walks[key] = self._side(index, sign * step, best)
@@ -159,12 +159,6 @@ class Profiler:
                 advance(key, trial)
             for index in [index for index, sign in sides if sign < 0 and (index, 1) in sides]:
                 yield index, self._profile(index, sides.pop((index, -1)), sides.pop((index, 1)), half_widths[index])
-
-    @property
-    def _sides_at_once(self) -> int:
-        unknowns, trajectories = self._evaluator.unknowns, self._evaluator.objective.trajectories
-        derivatives = len(trajectories.times) * len(unknowns.system.states) * unknowns.count
-        return max(1, min(MAX_SIDES, MAX_DERIVATIVES // max(derivatives, 1)))
 
     def _profile(self, index: int, low: _Side, high: _Side, half_width: float | None) -> ProfiledUnknown:
         best, least = float(self._best.coordinates[index]), self._best.loss

@@ -14,8 +14,11 @@ from examples.problems.simulating import poisson, simulated, with_guesses
 from odelib.errors import StopRequested
 from odelib.fitting import fit
 from odelib.monitor import Checkpoint
+from odelib.objective.objective import Objective
 from odelib.objective.unknowns import Unknowns
 from odelib.optimisers import multi_start
+from odelib.optimisers.evaluator import Evaluator
+from odelib.optimisers.least_squares import Linearisation, levenberg_marquardt, lowest_by_least_squares
 from odelib.optimisers.multi_start import candidate_points
 from odelib.problem.request import parse_problem
 from odelib.problem.resolved import resolve
@@ -46,6 +49,34 @@ def test_the_best_of_many_local_minima_is_found() -> None:
     assert len(losses) == 16
     assert losses[0] == pytest.approx(result.loss, rel=1e-6)
     assert losses == sorted(losses)
+
+
+def evaluator_of_waves() -> Evaluator:
+    objective = Objective(resolve(waves()), torch.device("cpu"))
+    return Evaluator(objective, objective.evaluate(objective.unknowns.start), lambda: None)
+
+
+def starts_of_waves(evaluator: Evaluator) -> list[Linearisation]:
+    return [each for each in evaluator.linearise_all([np.array([a]) for a in (-9.0, -3.0, 1.0, 6.5)]) if each]
+
+
+def test_least_squares_from_a_batch_of_points_ends_where_it_ends_from_each() -> None:
+    evaluator = evaluator_of_waves()
+    starts = starts_of_waves(evaluator)
+    together = lowest_by_least_squares(evaluator, starts, steps=50, most_work=np.inf)
+    alone = [levenberg_marquardt(evaluator_of_waves(), *start, steps=50).evaluation for start in starts]
+    assert [each.loss for each in together] == pytest.approx([each.loss for each in alone], rel=1e-6)
+    assert len({round(each.loss, 2) for each in together}) > 1  # in several local minima
+    assert evaluator.best.loss == min(each.loss for each in together)
+
+
+def test_a_batch_of_points_goes_no_further_than_its_work_allows() -> None:
+    evaluator = evaluator_of_waves()
+    starts = starts_of_waves(evaluator)
+    counted = evaluator.counts.gradients
+    ends = lowest_by_least_squares(evaluator, starts, steps=50, most_work=evaluator.work + 1)
+    assert evaluator.counts.gradients == counted + len(starts)  # one trial each
+    assert all(end.loss <= start.loss for end, (start, _) in zip(ends, starts, strict=True))
 
 
 def test_a_seed_determines_the_starts_and_the_result() -> None:
