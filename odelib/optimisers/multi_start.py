@@ -104,8 +104,7 @@ class MultiStart:
         end = min((each for each in found if each is not None), key=lambda each: each.loss, default=None)
         ends = [*state["ends"], None if end is None else end.loss]
         evaluator.start_losses = _losses(ends)
-        evaluator.other_optima = _other_optima(evaluator, [best_before, *([end] if end else [])])
-        others = [other.model_dump() for other in evaluator.other_optima]
+        others = _with_other_optima(evaluator, [best_before, *([end] if end else [])])
         return state | {"ends": ends, "other_optima": others, "work": work, "starts": state["starts"][1:]}
 
     def _ways(self, state: dict[str, Any]) -> Sequence[Way]:
@@ -205,11 +204,14 @@ class MultiStart:
         found = _minimised_at_once(evaluator, points, CANDIDATE_WORK * count / ROUND)
         works = dict(state.get("work", {}))
         works["direct"] = works.get("direct", 0.0) + evaluator.work - work
-        return state | {"starts": [*state["starts"], *found[:count]], "drawn": drawn + fresh, "work": works}
+        others = _with_other_optima(evaluator, [end for _, *ends in found for end in ends])
+        starts = [[each.coordinates.tolist() for each in start] for start in found[:count]]
+        new = {"starts": [*state["starts"], *starts], "drawn": drawn + fresh, "work": works}
+        return state | new | {"other_optima": others}
 
 
-def _minimised_at_once(evaluator: Evaluator, points: Sequence[Reals], work: float) -> list[list[list[float]]]:
-    """Starts of `MultiStart._draw` at these points, (count,) each, by ascending loss of where least squares ends.
+def _minimised_at_once(evaluator: Evaluator, points: Sequence[Reals], work: float) -> list[list[Evaluation]]:
+    """These points, (count,) each, and where least squares from each ends, by ascending loss of that.
 
     It runs from as many as it can within so much work, those of the lowest loss; the others follow by their loss.
     """
@@ -220,8 +222,7 @@ def _minimised_at_once(evaluator: Evaluator, points: Sequence[Reals], work: floa
     begun = found[: int(work / MIN_GRADIENTS / max(of_one, 1.0))]
     ends = lowest_by_least_squares(evaluator, begun, steps=CANDIDATE_STEPS, most_work=most)
     followed = sorted(zip(begun, ends, strict=True), key=lambda each: each[1].loss)
-    starts = [[start, end] for (start, _), end in followed] + [[start] for start, _ in found[len(begun) :]]
-    return [[each.coordinates.tolist() for each in start] for start in starts]
+    return [[start, end] for (start, _), end in followed] + [[start] for start, _ in found[len(begun) :]]
 
 
 def _is_well_searched(evaluator: Evaluator) -> bool:
@@ -237,8 +238,11 @@ def _is_well_searched(evaluator: Evaluator) -> bool:
     return optima * (optima + 1) <= UNSEEN * n * (n - 1)
 
 
-def _other_optima(evaluator: Evaluator, ends: list[Evaluation]) -> list[OtherOptimum]:
-    """Those that are known, and those ends that are elsewhere than all of them and the best point."""
+def _with_other_optima(evaluator: Evaluator, ends: Sequence[Evaluation]) -> list[dict[str, Any]]:
+    """Add those ends to the evaluator's other optima that are elsewhere than all of them and the best point.
+
+    Returns all of them as JSON.
+    """
     unknowns, best = evaluator.unknowns, evaluator.best
     magnitudes = unknowns.magnitudes(best.coordinates)
     known = evaluator.other_optima + [
@@ -252,7 +256,8 @@ def _other_optima(evaluator: Evaluator, ends: list[Evaluation]) -> list[OtherOpt
         if has_reached(other.loss, best.loss) and distance > ELSEWHERE:
             found.append(other)
             places.append(place)
-    return found[:MAX_OTHER_OPTIMA]
+    evaluator.other_optima = found[:MAX_OTHER_OPTIMA]
+    return [other.model_dump() for other in evaluator.other_optima]
 
 
 def _losses(ends: list[float | None]) -> list[float]:
