@@ -102,7 +102,8 @@ class NormalEquations:
         """The damped step of the coordinates, within bounds, and of the inner states: (JᵀJ + λ·D)·d = −Jᵀr.
 
         D is the diagonal of JᵀJ, as in Marquardt's method, because beside a gap weight of 1e8 no one damping suits both
-        coordinates and states. Raises `LinAlgError` if JᵀJ is not finite.
+        coordinates and states. Raises `LinAlgError` where JᵀJ, or what elimination leaves of it, is not finite or not
+        positive definite.
         """
         diagonals = np.concatenate([np.diag(self.border), np.einsum("mii->mi", self.diagonal).reshape(-1)])
         damped = np.maximum(diagonals, max(MIN_DIAGONAL * float(diagonals.max(initial=0.0)), 1e-300))
@@ -130,9 +131,9 @@ class NormalEquations:
             pivot = own
             if eliminated is not None:
                 right_side = right_side - below @ eliminated
-                pivot = own - below @ cho_solve(factors[-1], below.T)
-            factors.append(cho_factor(pivot, lower=True))
-            eliminated = cho_solve(factors[-1], right_side)
+                pivot = own - below @ cho_solve(factors[-1], below.T, check_finite=False)
+            factors.append(cho_factor(pivot, lower=True, check_finite=False))
+            eliminated = cho_solve(factors[-1], right_side, check_finite=False)
             matrix -= right_side[:, :-1].T @ eliminated[:, :-1]
             gradient -= right_side[:, :-1].T @ eliminated[:, -1]
             right_sides.append(right_side)
@@ -141,7 +142,7 @@ class NormalEquations:
         rest = np.zeros(self.inner_gradient.shape[1])  # what the segment after adds
         for index in reversed(range(len(factors))):
             of_index = right_sides[index][:, -1] + right_sides[index][:, :-1] @ step
-            inner_step[index] = -cho_solve(factors[index], of_index + rest)
+            inner_step[index] = -cho_solve(factors[index], of_index + rest, check_finite=False)
             rest = self.lower[index].T @ inner_step[index]
         return step, inner_step
 

@@ -176,10 +176,10 @@ class ShootingSolver:
         loss = self._at.loss(gap_weight)
         equations = self._at.residuals.plus(self._at.gaps, gap_weight).scaled(*self._units)
         while rejected < MAX_REJECTED and steps < max_steps:
-            trial = self._variables + self._step(equations, damping)
-            at = self._linearise(trial)
+            trial = self._step(equations, damping)
+            at = None if trial is None else self._linearise(trial)
             trial_loss = at.loss(gap_weight) if at else np.inf
-            if at is None or not trial_loss < loss:
+            if trial is None or at is None or not trial_loss < loss:
                 damping, growth, rejected = damping * growth, growth * 2, rejected + 1
                 continue
             is_settled = loss - trial_loss < SETTLED * trial_loss
@@ -198,14 +198,20 @@ class ShootingSolver:
                 break
         return steps
 
-    def _step(self, equations: NormalEquations, damping: float) -> Reals:
-        """A damped Gauss–Newton step of the variables, with the coordinates within their bounds."""
+    def _step(self, equations: NormalEquations, damping: float) -> Reals | None:
+        """The variables after a damped Gauss–Newton step, with the coordinates within their bounds.
+
+        None if rounding errors leave no step, as where a state grows by many orders of magnitude within a segment.
+        """
         unknowns, coordinates = self._evaluator.unknowns, self._variables[: self._count]
         units, inner_units = self._units
-        step, inner_step = equations.step(
-            damping, (unknowns.lower - coordinates) / units, (unknowns.upper - coordinates) / units
-        )
-        return np.concatenate([step * units, (inner_step * inner_units).reshape(-1)])
+        bounds = (unknowns.lower - coordinates) / units, (unknowns.upper - coordinates) / units
+        try:
+            step, inner_step = equations.step(damping, *bounds)
+        except np.linalg.LinAlgError:
+            return None
+        trial: Reals = self._variables + np.concatenate([step * units, (inner_step * inner_units).reshape(-1)])
+        return trial
 
     def _linearise(self, variables: Reals) -> _Linearisation | None:
         """Residuals, gaps and their Jacobians. None if the segments cannot be solved, or the numbers are too large."""

@@ -142,6 +142,33 @@ def test_a_condensed_step_is_that_of_the_dense_matrix(upper: float) -> None:
     np.testing.assert_allclose(np.concatenate([step, inner_step.reshape(-1)]), wanted, rtol=1e-8, atol=1e-12)
 
 
+@pytest.mark.parametrize("growth", [1e160, np.inf, np.nan])
+def test_equations_that_are_not_finite_give_no_step(growth: float) -> None:
+    """Two segments after the first; the square of 1e160 is too large for a double."""
+    equations = NormalEquations.zeros(2, 2, 2)
+    for index in range(2):
+        with np.errstate(all="ignore"):
+            equations.add_gap(np.ones(2), np.full((2, 4), growth), np.ones(2), index, index - 1 if index else None)
+    with np.errstate(all="ignore"), pytest.raises(np.linalg.LinAlgError):
+        equations.step(1e-3, np.full(2, -np.inf), np.full(2, np.inf))
+
+
+def test_equations_without_a_step_are_tried_again_with_more_damping(monkeypatch: pytest.MonkeyPatch) -> None:
+    step, dampings = NormalEquations.step, list[float]()
+
+    def fail_at_first(self: NormalEquations, damping: float, *bounds: NDArray[np.float64]) -> Any:
+        dampings.append(damping)
+        if len(dampings) <= 2:
+            raise np.linalg.LinAlgError
+        return step(self, damping, *bounds)
+
+    request = LOTKA_VOLTERRA | {"data": simulated(LOTKA_VOLTERRA, TIMES), "stages": SHOOT}
+    best = fit(parse_problem(request))
+    monkeypatch.setattr(NormalEquations, "step", fail_at_first)
+    assert fit(parse_problem(request)).loss == pytest.approx(best.loss, rel=1e-6)
+    assert dampings[0] < dampings[1] < dampings[2]
+
+
 class _Uncorrected:
     is_ambiguous = False
 
