@@ -249,11 +249,11 @@ def _speed_row(name: str, path: Path) -> str:
     llh = -objective.evaluate(objective.unknowns.start).loss
     first = time.perf_counter()
     peer = RoadrunnerProblem(path, SPEED_RTOL, SPEED_ATOL)
-    theirs = peer.llh()
+    theirs, direction = peer.llh(), peer.choose_direction()
     ours = _median_time(lambda: objective.evaluate(objective.unknowns.start))
     other = _median_time(peer.gradient)
     times = f"{imported - begin:.2f} s | {first - imported:.2f} s | {1e3 * ours:.1f} ms"
-    compared = f"{peer.simulations()} | {1e3 * other:.1f} ms | {other / ours:.2g}"
+    compared = f"{peer.simulations()} {direction} | {1e3 * other:.1f} ms | {other / ours:.2g}"
     return f"| {name} | {llh:.6f} | {theirs:.6f} | {times} | {compared} |"
 
 

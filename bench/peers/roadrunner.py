@@ -35,6 +35,7 @@ class RoadrunnerProblem:
     """A PEtab problem of version 1, at its nominal values. Raises `ValueError` for what is not covered here."""
 
     def __init__(self, path: Path, rtol: float, atol: float) -> None:
+        self._direction = 1.0  # of differences
         self._petab = Problem.from_yaml(path)
         model = self._petab.model.sbml_model
         self._runner = RoadRunner(model.getSBMLDocument().toSBML())
@@ -119,13 +120,28 @@ class RoadrunnerProblem:
         """How many simulations a gradient needs."""
         return sum(1 + sum(self._matters(name, each) for name in self._estimated) for each in self.conditions)
 
+    def choose_direction(self) -> str:
+        """Try forward differences, then backward ones; returns which are taken. Raises `RuntimeError` if neither can.
+
+        Crauste's model diverges as soon as some parameters grow by a millionth.
+        """
+        for direction, name in ((1.0, "forward"), (-1.0, "backward")):
+            self._direction = direction
+            try:
+                self.gradient()
+            except RuntimeError as error:
+                failure = error
+            else:
+                return name
+        raise failure
+
     def gradient(self) -> None:
         """Do all simulations of a gradient."""
         for condition in self.conditions:
             base = self._simulated(condition, self.nominal)
             for name in self._estimated:
                 if self._matters(name, condition):
-                    step = STEP * (abs(self.nominal[name]) or 1.0)
+                    step = self._direction * STEP * (abs(self.nominal[name]) or 1.0)
                     moved = {**self.nominal, name: self.nominal[name] + step}
                     _ = (self._simulated(condition, moved) - base) / step
 

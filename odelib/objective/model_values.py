@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import cached_property
 
 import numpy as np
 import torch
@@ -85,6 +86,7 @@ class ModelValues:
     ) -> None:
         self._system, self._solved, self._series, self._device = problem.system, problem.solved_system, series, device
         self._free = list(free)
+        self._names_of_states = problem.names_of_states
         self._own_count = len(problem.system.parameters)  # of the caller's parameters; derived ones follow
         derived = self._solved.parameters[self._own_count :]
         given = [{**problem.system.constants, **own} for own in problem.constants]
@@ -92,6 +94,7 @@ class ModelValues:
         numbers = {(i, name): value for i, own in enumerate(self._numbers) for name, value in own.items()}
         self._fixed = np.array([*fixed.values(), *numbers.values()], dtype=np.float64)
         place: dict[object, int] = {name: i for i, name in enumerate([*self._free, *fixed, *numbers])}
+        self._latest: tuple[Reals, Tensor, list[Tensor]] | None = None
         self._size = len(place)
         self._groups = list(self._grouped(problem, given))
         group_of = {index: group for group in self._groups for index in group.series.tolist()}
@@ -140,6 +143,12 @@ class ModelValues:
 
     @property
     def differentiate_by(self) -> DifferentiateBy:
+        """Those of `moving` that the states depend on: most parameters of many a model only scale observables."""
+        moving, names = self.moving, self._solved.parameters
+        return replace(moving, parameters=tuple(i for i in moving.parameters if names[i] in self._names_of_states))
+
+    @cached_property
+    def moving(self) -> DifferentiateBy:
         """The parameters and initial values that depend on a free unknown in any series."""
         free = set(self._free)
         depending = {name for one in self._series for name, unknown in one.own.items() if unknown in free}
@@ -159,10 +168,8 @@ class ModelValues:
         """The parameters (series, p) and initial states (series, n), as new tensors. free: (count,)."""
         pool = np.concatenate([free, self._fixed])
         if self._groups:
-            own = self._own_parameters(pool)
-            pool = np.concatenate(
-                [pool, *(self._evaluate(group, own).cpu().numpy().reshape(-1) for group in self._groups)]
-            )
+            _, of_groups = self._evaluated(pool)
+            pool = np.concatenate([pool, *(results.detach().cpu().numpy().reshape(-1) for results in of_groups)])
         parameters = torch.from_numpy(pool[self._parameter_places]).to(self._device)
         return parameters, torch.from_numpy(pool[self._state_places]).to(self._device)
 
@@ -170,12 +177,11 @@ class ModelValues:
         """The gradient of a function by the free unknowns, (count,), from its gradients by the `values`."""
         by_pool = self._added_up(self._state_places, by_states) + self._added_up(self._parameter_places, by_parameters)
         if self._groups:
-            own = self._own_parameters(np.concatenate([free, self._fixed])).requires_grad_()
-            for group in self._groups:
-                results = self._evaluate(group, own)
+            own, of_groups = self._evaluated(np.concatenate([free, self._fixed]))
+            for group, results in zip(self._groups, of_groups, strict=True):
                 if results.requires_grad:
                     by_results = torch.from_numpy(by_pool[group.places].reshape(results.shape)).to(self._device)
-                    (by_own,) = torch.autograd.grad(results, own, by_results)
+                    (by_own,) = torch.autograd.grad(results, own, by_results, retain_graph=True)
                     by_pool += self._added_up(self._parameter_places[:, : self._own_count], by_own.cpu().numpy())
         return by_pool[: len(self._free)]
 
@@ -185,10 +191,10 @@ class ModelValues:
         pool[: len(self._free)] = free_jacobian
         if self._groups:
             of_own = pool[self._parameter_places[:, : self._own_count]]
-            own = self._own_parameters(np.concatenate([free, self._fixed])).requires_grad_()
-            for group in self._groups:
+            own, of_groups = self._evaluated(np.concatenate([free, self._fixed]))
+            for group, results in zip(self._groups, of_groups, strict=True):
                 rows = []
-                for row in self._evaluate(group, own):  # one output in each series; it depends on its own parameters
+                for row in results.unbind():  # one output in each series; it depends on its own parameters
                     found = torch.autograd.grad(row.sum(), own, retain_graph=True)[0] if row.requires_grad else None
                     by_own = np.zeros(own.shape) if found is None else found.cpu().numpy()
                     rows.append(chain(by_own[:, None], of_own)[:, 0][group.series])
@@ -209,9 +215,18 @@ class ModelValues:
                 found |= zip(group.outputs, group.program.bind({**constants, **named}, self._device)(), strict=True)
         return torch.cat([parameters, torch.stack([found[name].expand(()) for name in derived])])
 
-    def _own_parameters(self, known: Reals) -> Tensor:
-        """The caller's parameters, (series, p). known: the part of the pool that needs no expression."""
-        return torch.from_numpy(known[self._parameter_places[:, : self._own_count]]).to(self._device)
+    def _evaluated(self, known: Reals) -> tuple[Tensor, list[Tensor]]:
+        """The caller's parameters (series, p), and the outputs of each group, differentiable by these.
+
+        known: the part of the pool that needs no expression. Those of the latest point are kept: its derivatives are
+        asked for after its values.
+        """
+        if self._latest is None or not np.array_equal(self._latest[0], known):
+            with torch.enable_grad():
+                own = torch.from_numpy(known[self._parameter_places[:, : self._own_count]]).to(self._device)
+                own.requires_grad_()
+                self._latest = known, own, [self._evaluate(group, own) for group in self._groups]
+        return self._latest[1:]
 
     def _added_up(self, places: Integers, values: Reals) -> Reals:
         """Values (…) added up in their places in the pool."""

@@ -102,8 +102,13 @@ class Unknowns:
 
     @property
     def differentiate_by(self) -> DifferentiateBy:
-        """The parameters and initial values that depend on a free unknown in any series."""
+        """The parameters and initial values that states depend on, and that depend on a free unknown in any series."""
         return self._model.differentiate_by
+
+    @property
+    def moving_parameters(self) -> tuple[int, ...]:
+        """The parameters that depend on a free unknown in any series."""
+        return self._model.moving.parameters
 
     @property
     def constants(self) -> Tensor:

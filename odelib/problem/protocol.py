@@ -6,7 +6,7 @@ A caller writes these as fields of a series. `odelib.problem.checks` checks them
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Literal
 
@@ -99,3 +99,22 @@ class Protocol:
     def does_nothing(self) -> bool:
         """Whether nothing was done but measuring."""
         return not (self.inputs or self.doses or self.changes or self.steady_state)
+
+    def expressions(self) -> Iterator[Expression]:
+        """Every expression in it."""
+        yield from _of_inputs(self.inputs)
+        for dose in self.doses:
+            given = (dose.amount, *dose.at, dose.every, dose.duration, dose.rate, dose.lag, dose.fraction)
+            yield from (value for value in given if value is not None)
+        for change in self.changes:
+            yield from (change.at, *change.set.values(), *change.add.values(), *change.constants.values())
+            yield from _of_inputs(change.inputs)
+        if self.steady_state is not None:
+            yield from (*self.steady_state.constants.values(), *self.steady_state.set.values())
+            yield from _of_inputs(self.steady_state.inputs)
+
+
+def _of_inputs(inputs: Mapping[str, InputValue]) -> Iterator[Expression]:
+    for value in inputs.values():
+        given = value.values if isinstance(value, Knots) else [value]
+        yield from (each for each in given if isinstance(each, Expression))

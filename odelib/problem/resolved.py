@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 
 from odelib.problem.data_split import SeriesSlice, split_series
 from odelib.problem.expressions.definitions import underlying
@@ -50,6 +51,17 @@ class ResolvedProblem:
     engine: str
     method: str
     device: str
+
+    @cached_property
+    def names_of_states(self) -> frozenset[str]:
+        """The names that the states depend on after the start of a series, those of what was done in any among them."""
+        system = self.solved_system
+        expressions = [*system.equations.values()]
+        for event in system.events:
+            expressions += [event.when, *event.set.values(), *event.add.values()]
+        for protocol in self.protocols:
+            expressions += protocol.expressions()
+        return underlying({name for expression in expressions for name in expression.names}, system.definitions)
 
 
 def _noise_parameters(problem: FitProblem) -> dict[str, frozenset[str]]:

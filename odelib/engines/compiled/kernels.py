@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from functools import lru_cache, partial
+from functools import lru_cache, partial, reduce
+from itertools import pairwise
+from operator import or_
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -45,6 +47,7 @@ from odelib.problem.system import Event, System
 
 TIGHT_RTOL = 1e-8  # below it `auto` starts with the method of order 8, which then needs less time than one of order 5
 STEPS_PER_CALL = 40_000  # of one equation, between two checks of the stop flag: some hundredths of a second
+WORTH_THREADS = 200_000  # steps of one equation, some milliseconds: less takes longer on threads, which wait for cores
 MAX_BLOCK_NUMBERS = 2**22  # of working memory: a larger batch is solved in blocks of members
 _TABLEAUS: Mapping[str, Tableau] = {tableau.name: tableau for tableau in EXPLICIT}
 _INDICES = {tableau.name: index for index, tableau in enumerate(EXPLICIT)}
@@ -56,8 +59,6 @@ CODES = {
     step_control.ENDLESS_EVENTS: "endless_events",
     step_control.SLIDING: SLIDING,
 }
-_Ended = tuple[int, int, int]  # members still running, members failed, methods used (bits)
-_OnThreads = Callable[[Callable[[int], _Ended]], Iterable[_Ended]]
 _advance: Any = batch_loop.advance_batch  # Numba's type for it allows no *arguments
 
 
@@ -336,37 +337,40 @@ class Block:
             times, *instructions, initial_state, values, layout.unknowns, layout.column_of, self.kept, self.counters,
         )  # fmt: skip
         self._scratch = layout.scratch
+        self._calls_alone = WORTH_THREADS // (steps_per_call * n * (1 + m) * size)
 
     def solve(self, stop: StopCheck) -> tuple[int, int]:
-        """Solve on until every member has ended; returns how many failed, and the methods used (bits)."""
-        threads = min(torch.get_num_threads(), len(self._states))
-        if threads == 1:
-            return self._solve(stop, lambda advance: [advance(0)], [len(self._states)])
-        ends = [(i + 1) * len(self._states) // threads for i in range(threads)]
+        """Solve on until every member has ended; returns how many failed, and the methods used (bits).
+
+        On as many threads as torch has, if one has not been done soon.
+        """
+        threads, size = min(torch.get_num_threads(), len(self._states)), len(self._states)
+        alone = self._calls_alone if threads > 1 else None
+        running, failed, used = self._solve(stop, 0, size, alone, begin=True)
+        if not running:
+            return failed, used
+        ends = [(i + 1) * size // threads for i in range(threads)]
         with ThreadPoolExecutor(threads) as pool:
-            return self._solve(stop, lambda advance: pool.map(advance, range(threads)), ends)
-
-    def _solve(self, stop: StopCheck, on_threads: _OnThreads, ends: list[int]) -> tuple[int, int]:
-        """As `solve`, each thread its members up to its end; `on_threads` calls a function on every thread."""
-        scratch = [np.zeros(self._scratch) for _ in ends]
-        begin = True
-
-        def advance(thread: int) -> _Ended:
-            members = ends[thread - 1] if thread else 0, ends[thread]
-            ended: _Ended = _advance(
-                *members, begin, *self.scalars, *self.arrays, scratch[thread], self._states, self._sensitivities
+            parts = list(
+                pool.map(lambda own: self._solve(stop, own[0], own[1], None, begin=alone == 0), pairwise([0, *ends]))
             )
-            return ended
+        return sum(failed for _, failed, _ in parts), reduce(or_, (used for *_, used in parts))
 
-        while True:
+    def _solve(self, stop: StopCheck, first: int, last: int, calls: int | None, *, begin: bool) -> tuple[int, int, int]:
+        """As `solve` for the members from `first` to before `last`, in so many calls at most; also how many are left.
+
+        begin: whether none of them has begun yet.
+        """
+        scratch, done = np.zeros(self._scratch), 0
+        running, failed, used = last - first, 0, 0
+        while running and done != calls:
             if reason := stop():
                 raise StopRequested(reason)
-            running = failed = used = 0
-            for thread_running, thread_failed, thread_used in on_threads(advance):
-                running, failed, used = running + thread_running, failed + thread_failed, used | thread_used
-            if not running:
-                return failed, used
-            begin = False
+            running, failed, used = _advance(
+                first, last, begin, *self.scalars, *self.arrays, scratch, self._states, self._sensitivities
+            )
+            begin, done = False, done + 1
+        return running, failed, used
 
     @property
     def most_steps(self) -> int:

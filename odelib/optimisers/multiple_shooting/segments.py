@@ -101,20 +101,14 @@ class Segments:
         own = ODELayer(layer.system, engine=layer.sensitivity_engine.name)
         own.options = replace(layer.options, method=own.options.method)
         own.stop = layer.stop
-        own.differentiate_by = DifferentiateBy(
-            tuple(range(len(layer.system.states))), layer.differentiate_by.parameters
-        )
+        own.differentiate_by = DifferentiateBy(tuple(range(len(layer.system.states))), self._unknowns.moving_parameters)
         return own
 
     @property
     def derivative_count(self) -> int:
         """How many numbers the derivatives of all trajectories take."""
         n = self.state_count
-        return (
-            self._times.numel()
-            * n
-            * (n + max(self._unknowns.count, len(self._objective.layer.differentiate_by.parameters)))
-        )
+        return self._times.numel() * n * (n + max(self._unknowns.count, len(self._unknowns.moving_parameters)))
 
     @property
     def relative_cost(self) -> float:
@@ -122,8 +116,8 @@ class Segments:
 
         Shooting needs the derivatives by all states, a gradient only those by the free initial values and parameters.
         """
-        by = self._objective.layer.differentiate_by
-        return (1 + self.state_count + len(by.parameters)) / (1 + by.count)
+        columns = self.state_count + len(self._unknowns.moving_parameters)
+        return (1 + columns) / (1 + self._objective.layer.differentiate_by.count)
 
     @property
     def series(self) -> list[int]:

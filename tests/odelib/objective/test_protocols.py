@@ -109,3 +109,57 @@ def test_several_experiments_with_different_treatments_are_solved_together() -> 
         for done in DONE.values()
     )
     assert together.evaluate(at).loss == pytest.approx(loss, rel=1e-7)
+
+
+def test_only_what_states_depend_on_is_differentiated_by() -> None:
+    """Each parameter stands in one place; those that only scale observables or start values would cost a column."""
+    system = {
+        "states": ["x", "y"],
+        "parameters": [
+            "rate",
+            "level",
+            "to",
+            "drop",
+            "start",
+            "scale",
+            "sigma",
+            "amount",
+            "at",
+            "knot",
+            "new",
+            "volume",
+        ],
+        "constants": {"c": 1.0, "V": 1.0},
+        "inputs": ["u"],
+        "definitions": {"flow": "rate*x/V"},
+        "equations": {"x": "-flow + u", "y": "flow - c*y"},
+        "observables": {"signal": "scale*y"},
+        "events": [{"name": "drain", "when": "y > level", "set": {"x": "x + to"}, "add": {"y": "-drop"}}],
+    }
+    values = [0.7, 0.25, 0.2, 0.1, 1.2, 2.0, 0.3, 0.5, 1.1, 0.4, 0.8, 1.5]
+    parameters = dict(zip(system["parameters"], values, strict=True))
+    request = {
+        "system": system,
+        "parameters": parameters,
+        "initial_state": {"x": "start", "y": {"guess": 0.0, "fixed": True}},
+        "noise": {"signal": {"distribution": "normal", "sigma": "sigma"}},
+        "experiments": [
+            {
+                "name": "a", "start_time": 0, "times": [0.5, 1.3, 2.0, 3.1], "values": {"signal": [0.3, 0.5, 0.7, 0.6]},
+                "inputs": {"u": {"times": [0, 4], "values": [0.1, "knot"]}}, "constants": {"V": "volume"},
+                "doses": [{"into": "x", "amount": "amount", "at": "at"}],
+                "changes": [{"at": 2.5, "constants": {"c": "new"}}],
+            }
+        ],
+        "solver": {"rtol": 1e-9, "atol": 1e-11},
+    }  # fmt: skip
+    objective = Objective(resolve(parse_problem(request)), torch.device("cpu"))
+    names = objective.layer.system.parameters
+    by = {names[place] for place in objective.layer.differentiate_by.parameters}
+    assert by == {"rate", "level", "to", "drop", "amount", "at", "knot", "new", "V"}
+    start = objective.unknowns.start
+    gradient = objective.evaluate(start).gradient
+    for place, name in enumerate(objective.unknowns.names):
+        moved = [start + side * STEP * np.eye(len(start))[place] for side in (1, -1)]
+        losses = [objective.evaluate(point).loss for point in moved]
+        assert gradient[place] == pytest.approx((losses[0] - losses[1]) / (2 * STEP), rel=1e-4, abs=1e-6), name

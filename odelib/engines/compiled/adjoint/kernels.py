@@ -17,9 +17,19 @@ from odelib.engines.compiled import cache
 from odelib.engines.compiled.adjoint import record as recording
 from odelib.engines.compiled.adjoint import sweep as sweeping
 from odelib.engines.compiled.adjoint.source import AdjointSource
-from odelib.engines.compiled.kernels import PLAIN, Batch, Block, EquationsKey, Kernels, Layout, kernels_of, methods_of
+from odelib.engines.compiled.kernels import (
+    PLAIN,
+    WORTH_THREADS,
+    Batch,
+    Block,
+    EquationsKey,
+    Kernels,
+    Layout,
+    kernels_of,
+    methods_of,
+)
 from odelib.engines.compiled.simd import padded
-from odelib.engines.compiled.step_control import USED
+from odelib.engines.compiled.step_control import STEPS, USED
 from odelib.engines.tableaus.kvaerno5 import KVAERNO5
 from odelib.errors import SolveError, StopRequested
 from odelib.problem.solver import AUTO
@@ -168,10 +178,10 @@ class Recording:
     states: (B, T, n), NaN for members that failed. failures, methods, most_steps, atol: as in `Solved`.
     """
 
-    def __init__(self, given: _Given, stop: StopCheck) -> None:
+    def __init__(self, given: _Given, stop: StopCheck, threads: int) -> None:
         self._given = given
         count = len(given.states)
-        threads = min(torch.get_num_threads(), count)
+        threads = min(threads, count)
         ends = [(i + 1) * count // threads for i in range(threads)]
         self._recorders = [_Recorder(given, first, last) for first, last in zip([0, *ends], ends, strict=False)]
         self._on_threads(lambda recorder: recorder.solve(stop))
@@ -181,6 +191,7 @@ class Recording:
         self.states, self.atol, self.most_steps = given.states, block.atol.copy(), block.most_steps
         used = np.bitwise_or.reduce(block.counters[:, USED], initial=0)
         self.methods = methods_of(int(used), given.options)
+        self.work = given.size * int(block.counters[:, STEPS].sum())  # steps of one equation
 
     def gradient(self, outputs_bar: Reals) -> tuple[Reals, Reals]:
         """The derivatives of a loss by initial states (B, n) and parameters (B, p), from those by the states (B, T, n).
@@ -215,6 +226,7 @@ class AdjointKernels:
             module = cache.load(source.text())
             self._work_size = max(self._work_size, source.work_size)
         self._module = module
+        self._latest_work = 0  # of a batch: the next one mostly takes as much
 
     @property
     def is_able(self) -> bool:
@@ -240,7 +252,9 @@ class AdjointKernels:
             kernels, self._module.pull_back.address, self._work_size, options, times, initial_state, values, layout,
             states, sensitivities, block, padded(n), stages, max(10, STEPS_PER_CALL // n),
         )  # fmt: skip
-        return Recording(given, stop)
+        recording = Recording(given, stop, torch.get_num_threads() if self._latest_work > WORTH_THREADS else 1)
+        self._latest_work = recording.work
+        return recording
 
 
 @lru_cache(maxsize=64)

@@ -14,6 +14,7 @@ import torch
 
 from odelib import ODELayer
 from odelib.engines.base import DifferentiateBy
+from odelib.engines.compiled import kernels
 from odelib.errors import StopReason, StopRequested
 from tests.engines import COMPILED_METHODS
 from tests.systems import SYSTEMS
@@ -106,6 +107,26 @@ class TestBatches:
         (gradient,) = torch.autograd.grad(layer(tensor([0.0, 1.0]), shared, parameters).sum(), shared)
         single = [torch.autograd.grad(layer(tensor([0.0, 1.0]), shared, p).sum(), shared)[0] for p in parameters]
         np.testing.assert_allclose(gradient, single[0] + single[1], rtol=1e-9)
+
+    def test_a_batch_that_takes_long_goes_on_on_threads_where_one_has_stopped(
+        self, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        layer, times = layer_of(TWO, rtol=1e-9), torch.linspace(0, 300, 50, dtype=torch.float64)
+        starts, parameters = tensor([[1.0, 0.5]]) * torch.arange(1, 6)[:, None], tensor([0.9, 0.4, 0.2])
+        threads = torch.get_num_threads()
+        found = []
+        for count, worth in ((1, 0), (3, 0), (3, 2_000), (3, 10**9)):
+            monkeypatch.setattr(kernels, "WORTH_THREADS", worth)
+            try:
+                torch.set_num_threads(count)
+                wanted = parameters.clone().requires_grad_()
+                states = layer(times, starts, wanted)
+                found.append([states.detach(), *torch.autograd.grad(states.sum(), wanted)])
+            finally:
+                torch.set_num_threads(threads)
+        for states, gradient in found[1:]:
+            assert torch.equal(states, found[0][0])
+            assert torch.equal(gradient, found[0][1])
 
     def test_a_large_batch_is_solved_in_blocks_on_several_threads(self) -> None:
         layer = layer_of(OSCILLATOR)
