@@ -194,8 +194,10 @@ class ModelValues:
             own, of_groups = self._evaluated(np.concatenate([free, self._fixed]))
             for group, results in zip(self._groups, of_groups, strict=True):
                 rows = []
-                for row in results.unbind():  # one output in each series; it depends on its own parameters
-                    found = torch.autograd.grad(row.sum(), own, retain_graph=True)[0] if row.requires_grad else None
+                with torch.enable_grad():
+                    totals = [row.sum() for row in results]  # an output in a series depends on its own parameters
+                for total in totals:
+                    found = torch.autograd.grad(total, own, retain_graph=True)[0] if total.requires_grad else None
                     by_own = np.zeros(own.shape) if found is None else found.cpu().numpy()
                     rows.append(chain(by_own[:, None], of_own)[:, 0][group.series])
                 pool[group.places] = np.concatenate(rows)

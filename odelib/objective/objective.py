@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from odelib.arrays import Reals
-from odelib.engines.base import Engine, SolverOptions, StopCheck, never
+from odelib.engines.base import Engine, Happened, SolverOptions, StopCheck, never
 from odelib.engines.layer import ODELayer
 from odelib.engines.missing_values import describe_observable
 from odelib.errors import OdelibError, SolveError
@@ -270,6 +270,18 @@ class Objective:
             return self.trajectories.states(*self.unknowns.values(coordinates))
         finally:
             self.layer.options = own
+
+    def happened(self, coordinates: Reals) -> Sequence[Sequence[Happened]]:
+        """The events of each fitted series, whose times are derived by what the layer is; comparisons among them.
+
+        Raises as `evaluate`.
+        """
+        if not self.switches.depend_on_states:
+            return ()
+        with torch.enable_grad():
+            return self.trajectories.happened(
+                *(values.requires_grad_() for values in self.unknowns.values(coordinates))
+            )
 
     def explain(self, states: Tensor, coordinates: Reals) -> Callable[[str, int], str | None]:
         """A function of an observable's name and a row of the states, (N, n): which part has no value, or None."""

@@ -20,7 +20,7 @@ from odelib.problem.resolved import ResolvedProblem
 from odelib.result import EventTime
 
 NOTHING = number_expression(0.0)
-RECORDED_EVENTS = 10_000  # of a trajectory that is drawn
+RECORDED_EVENTS = 10_000  # of a trajectory whose events are asked for
 
 
 class Drawn(NamedTuple):

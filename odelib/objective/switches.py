@@ -35,6 +35,11 @@ class Switches:
         protocols = self._problem.protocols if self._problem.has_protocols else NOTHING_DONE.all
         return ExtendedSystem(self._problem.solved_system, protocols, with_conditions=True)
 
+    @property
+    def depend_on_states(self) -> bool:
+        """Whether there are events, or comparisons of states at which rates jump."""
+        return bool(self._extended.system.events)
+
     def at_measurements(self, coordinates: Reals, happened: Sequence[Sequence[Happened]] = ()) -> Reals:
         """The derivatives dτ/dx of the times that meet a measurement and that unknowns move, (times, count).
 

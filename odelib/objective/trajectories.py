@@ -12,12 +12,13 @@ import torch
 from torch import Tensor
 
 from odelib.arrays import Reals
+from odelib.engines.base import Happened
 from odelib.engines.layer import ODELayer, ProtocolSettings
 from odelib.engines.schedules.schedule import Protocols
 from odelib.errors import SolveError
 from odelib.objective.model_columns import ModelColumns
 from odelib.objective.observable_sensitivities import Seen, observable_sensitivities
-from odelib.objective.series_protocols import SeriesProtocols
+from odelib.objective.series_protocols import RECORDED_EVENTS, SeriesProtocols
 from odelib.objective.unknowns import Unknowns
 from odelib.problem.data_split import SeriesSlice
 
@@ -137,6 +138,20 @@ class Trajectories:
                 self._raise_first(batch, solution.failures)
                 found |= dict(zip(members, solution.states[:, 0], strict=True))
         return {member: state for member, state in found.items() if self._protocols.has_steady_states[member]}
+
+    def happened(self, parameters: Tensor, initial_states: Tensor) -> list[tuple[Happened, ...]]:
+        """The events of each series, in the order of `slices`, by the arguments of `states`. Raises as `states`.
+
+        Their times are derived by the parameters and initial states that need a gradient.
+        """
+        found: dict[int, tuple[Happened, ...]] = {}
+        for batch in self._batches:
+            done = replace(batch.done, recorded_events=RECORDED_EVENTS)
+            solution = self.layer.solve(batch.times, *self._of_members(batch, parameters, initial_states), done)
+            self._raise_first(batch, solution.failures)
+            for place, member in enumerate(batch.members.tolist()):
+                found[member] = tuple(solution.happened.get(place, ()))
+        return [found[index] for index in self._names]
 
     def observe(self, states: Tensor, parameters: Tensor) -> Columns:
         """The `ModelColumns`, (N,) each, from states (N, n) and parameters (series, p)."""

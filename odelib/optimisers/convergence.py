@@ -61,7 +61,8 @@ def _is_least_at_switches(objective: Objective, at: Evaluation, gauss_newton: Ga
     unknowns = objective.unknowns
     scales = unknowns.magnitudes(at.coordinates)
     free = ~unknowns.active_bounds(at.coordinates, at.gradient)
-    by_switches = objective.switches.at_measurements(at.coordinates) * np.where(free, scales, 0.0)
+    happened = objective.happened(at.coordinates)
+    by_switches = objective.switches.at_measurements(at.coordinates, happened) * np.where(free, scales, 0.0)
     by_switches = by_switches[by_switches.any(axis=1)]
     if not len(by_switches):
         return False

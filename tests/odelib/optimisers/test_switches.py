@@ -95,6 +95,27 @@ def test_a_minimum_at_the_time_of_an_event_is_an_optimum_with_a_warning() -> Non
     assert [warning.names for warning in result.warnings if warning.code == "at_kink"] == [["tau"]]
 
 
+@pytest.mark.parametrize("stages", [None, [{"kind": "least_squares"}]], ids=["default", "least_squares"])
+@pytest.mark.parametrize("how", ["event", "comparison"])
+def test_a_minimum_at_an_instant_that_only_a_solve_tells_is_an_optimum_with_a_warning(how: str, stages: Any) -> None:
+    system: dict[str, Any] = {
+        "states": ["x", "r", "z"],
+        "parameters": ["tau"],
+        "equations": {"x": "r", "r": "0", "z": "1 + 0*x"},
+        "observables": {"x": "x"},
+    }
+    if how == "event":
+        system["events"] = [{"name": "onset", "when": "z > tau", "set": {"r": 1}}]
+    else:
+        system["equations"]["x"] = "where(z > tau, 1, r)"
+    more = {"stages": stages} if stages else {}
+    start = dict.fromkeys("xrz", ZERO)
+    result = fit(request("r", {"tau": 2.3}, ONSET, system=system, initial_state=start, **more))
+    assert result.parameters["tau"].value == pytest.approx(3.0, abs=1e-5)
+    assert result.outcome.code == "converged"
+    assert [warning.names for warning in result.warnings if warning.code == "at_kink"] == [["tau"]]
+
+
 def test_two_unknowns_that_move_the_time_are_both_named() -> None:
     parameters = {
         "a": {"guess": 1.0, "prior": {"distribution": "normal", "mean": 1.0, "standard_deviation": 0.01}},
