@@ -17,6 +17,9 @@ from odelib.arrays import Reals
 MIN_RATIO = 4.0  # of the variances: the scale is twice what the measurements scatter by
 LEVEL = 1e-4  # the probability that the residuals of independent noise exceed its scatter
 NEGLIGIBLE = 1e-4  # residuals relative to the values, as those of exact data are, which the solver's error makes
+MISTIMED = 8.0  # robust standard deviations: normal noise is never so large
+HAMPEL = 1.4826  # times the median of absolute residuals is the standard deviation of normal noise
+MIN_SHARE = 0.25  # of the change between its neighbours: what a residual has that is late by a part of the time between
 MIN_NEIGHBOURS = 6  # pseudo-residuals, with fewer of which the scatter is not known
 
 
@@ -49,6 +52,36 @@ def exceeds_scatter(columns: Sequence[Column]) -> bool:
         return False
     limit = max(MIN_RATIO, float(stats.f.isf(LEVEL, len(residuals), len(pseudo) / 2)))
     return bool(np.mean(np.square(residuals)) > limit * np.mean(np.square(pseudo)))
+
+
+def misses_a_steep_change(columns: Sequence[Column]) -> bool:
+    """Return whether some residual is far larger than most, at a measurement between others that differ as much.
+
+    That is what a model leaves that is right but for the time of a jump: it describes all measurements but the few that
+    lie in the jump. A wrong measurement differs from both of its neighbours, and is none of these. The noise is known
+    from the median of the absolute residuals (Hampel, JASA 69, 1974).
+    """
+    residuals = np.abs(np.concatenate([each.residuals for each in columns]))
+    sizes = np.concatenate([_sizes_around(each.values) for each in columns])
+    noise = HAMPEL * float(np.median(residuals))
+    if len(residuals) < MIN_NEIGHBOURS + 2 or noise <= NEGLIGIBLE * float(sizes.max()):
+        return False
+    relative_noise = HAMPEL * float(np.median(residuals / sizes))
+    for each in columns:
+        inner, around = np.abs(each.residuals[1:-1]), _sizes_around(each.values)[1:-1]
+        change = np.abs(each.values[2:] - each.values[:-2])
+        is_between = (inner <= change) & (inner >= MIN_SHARE * change)
+        # noise that grows with the values is large where they are, but not relative to them
+        is_large = (inner > MISTIMED * noise) & (inner / around > MISTIMED * relative_noise)
+        if np.any(is_between & is_large):
+            return True
+    return False
+
+
+def _sizes_around(values: Reals) -> Reals:
+    """The largest size among each value and its neighbours, (n,); never 0."""
+    sizes = np.pad(np.abs(values), 1, mode="edge")
+    return np.asarray(np.maximum(np.max([sizes[:-2], sizes[1:-1], sizes[2:]], axis=0), 1e-300))
 
 
 def pseudo_residuals(times: Reals, values: Reals) -> Reals:

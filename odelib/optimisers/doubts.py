@@ -11,7 +11,7 @@ from odelib.arrays import Reals
 from odelib.errors import SolveError
 from odelib.likelihood.fisher_information import fisher_information
 from odelib.likelihood.residual_tests import structured, variance_beside, without_errors
-from odelib.likelihood.scatter import Column, exceeds_scatter
+from odelib.likelihood.scatter import Column, exceeds_scatter, misses_a_steep_change
 from odelib.objective.objective import Evaluation, ModelOutput, NotFinite, Objective
 from odelib.optimisers.convergence import AS_A_CONSTANT, is_already_converged, noise_deviation, r_squared
 from odelib.problem.noise import AnyNoise
@@ -24,7 +24,11 @@ def is_trustworthy(objective: Objective, best: Evaluation) -> bool:
     if not is_already_converged(objective, best) or may_be_local_minimum(objective, best):
         return False
     output = objective.model_output(best.coordinates, best.states)
-    return not absorbed_misfits(objective, best, output) and not structured_residuals(objective, best, output)
+    return not (
+        mistimed_changes(objective, output)
+        or absorbed_misfits(objective, best, output)
+        or structured_residuals(objective, best, output)
+    )
 
 
 def may_be_local_minimum(objective: Objective, best: Evaluation) -> bool:
@@ -86,6 +90,22 @@ def absorbed_misfits(
     names = [name for name in estimated if exceeds_scatter(_columns(objective, residuals, name))]
     left = _without_parameter_errors(objective, best, output, names) if may_solve else {}
     return [name for name in names if name not in left or exceeds_scatter(_columns(objective, left, name))]
+
+
+def mistimed_changes(objective: Objective, output: ModelOutput) -> list[str]:
+    """Return the observables of which the model seems to miss the time of a jump or another steep change.
+
+    Only those with normal noise, of the values or of their logarithms: other noise has large residuals of its own.
+    """
+    if not all(bool(column.isfinite().all()) for column in output.model.values()):
+        return []
+    residuals = objective.measurements.unscaled_residuals(output.model)
+    return [
+        name
+        for name in residuals
+        if ((settings := objective.noise_of(name)) is None or settings.distribution in ("normal", "lognormal"))
+        and misses_a_steep_change(_columns(objective, residuals, name))
+    ]
 
 
 def _without_parameter_errors(

@@ -123,7 +123,7 @@ def _is_beyond_doubt(findings: Findings) -> bool:
 
 
 def structured_residuals(findings: Findings) -> Iterator[FitWarning]:
-    """Observables whose residuals are correlated in time, or far larger than the measurements scatter."""
+    """Observables whose residuals are correlated in time, far larger than the scatter, or than other residuals."""
     best = findings.best
     correlated = doubts.structured_residuals(best.objective, best.evaluation, best.output, may_solve=findings.may_solve)
     if correlated:
@@ -137,6 +137,13 @@ def structured_residuals(findings: Findings) -> Iterator[FitWarning]:
         message = (
             f"the residuals of {', '.join(names)} are far larger than the measurements scatter around a smooth curve: "
             "the model may miss an effect, or a better fit may exist"
+        )
+        yield FitWarning(code="structured_residuals", message=message, names=names)
+    mistimed = doubts.mistimed_changes(best.objective, best.output)
+    if names := [name for name in mistimed if name not in {*correlated, *absorbed}]:
+        message = (
+            f"some residuals of {', '.join(names)} are far larger than the others, where the measurements change "
+            "steeply: the model may miss the time of the change, or a better fit may exist"
         )
         yield FitWarning(code="structured_residuals", message=message, names=names)
 

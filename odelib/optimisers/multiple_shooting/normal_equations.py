@@ -137,6 +137,8 @@ class NormalEquations:
             matrix -= right_side[:, :-1].T @ eliminated[:, :-1]
             gradient -= right_side[:, :-1].T @ eliminated[:, -1]
             right_sides.append(right_side)
+        if not (np.isfinite(matrix).all() and np.isfinite(gradient).all()):
+            raise np.linalg.LinAlgError("elimination overflows")
         step = _step_within_bounds(matrix, gradient, lower, upper)
         inner_step = np.zeros(self.inner_gradient.shape)
         rest = np.zeros(self.inner_gradient.shape[1])  # what the segment after adds

@@ -13,6 +13,7 @@ from odelib.likelihood.residual_tests import structured
 from odelib.objective.objective import Objective
 from odelib.problem.request import FitProblem, parse_problem
 from odelib.result import FitResult
+from odelib.simulation.simulated_data import run_simulation
 from tests.stopping import Stopper
 
 TIMES = np.linspace(0.0, 6.0, 80)
@@ -76,3 +77,24 @@ def test_what_is_left_of_a_stopped_fit_is_judged_without_solving(monkeypatch: py
 
     monkeypatch.setattr(Objective, "information_blocks", solve)
     assert "concentration" in told(partial_result(problem, monitor.checkpoint, "interrupted"))
+
+
+@pytest.mark.parametrize("noise", [None, {"x": {"distribution": "normal", "sigma": "estimate"}}, "given"])
+def test_a_relaxation_oscillation_that_jumps_one_measurement_too_early_is_doubtful(noise: Any) -> None:
+    """Van der Pol's oscillator near mu = 99 misses one measurement: a local minimum. 100 is right."""
+    times = np.linspace(0, 300, 151)
+    system = {"states": ["x", "y"], "parameters": ["mu"], "equations": {"x": "y", "y": "mu*(1 - x**2)*y - x"}}
+    initial_state = {"x": {"guess": 2.0, "fixed": True}, "y": {"guess": 0.0, "fixed": True}}
+    truth = {"system": system, "parameters": {"mu": 100.0}, "initial_state": initial_state}
+    data = run_simulation(truth | {"data": {"times": times.tolist()}}, noise=0.05, seed=0).data
+    extra = {} if noise in (None, "given") else {"noise": noise}
+    if noise == "given":
+        data["sigma"] = {"x": 0.07}
+    data["values"] = {"x": data["values"]["x"]}
+    stages = [{"kind": "least_squares"}]
+    ends = [
+        fit(parse_problem(truth | extra | {"data": data, "parameters": {"mu": mu}, "stages": stages}))
+        for mu in (100.0, 99.0)
+    ]
+    assert ends[1].loss > ends[0].loss + 1
+    assert [told(end) for end in ends] == [set(), {"x"}]
