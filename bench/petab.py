@@ -215,10 +215,19 @@ def _difference(objective: Objective, point: Reals, place: int, step: float) -> 
         moved = point.copy()
         moved[place] += multiple * step
         try:
-            values.append(objective.evaluate(moved).loss)
+            values.append(_loss(objective, moved))
         except SolveError:
             return math.inf
     return (values[0] - 8 * values[1] + 8 * values[2] - values[3]) / (12 * step)
+
+
+def _loss(objective: Objective, point: Reals) -> float:
+    """The loss without derivatives, of problems without priors."""
+    with torch.no_grad():
+        parameters, starts = objective.unknowns.values(point)
+        states = objective.trajectories.states(parameters, starts)
+        model = objective.trajectories.observe(states, parameters)
+        return objective.measurements.loss(model, objective.measurements.concentrated_scales(model))[0]
 
 
 def check_speed(folder: Path, names: list[str]) -> None:
@@ -249,11 +258,12 @@ def _speed_row(name: str, path: Path) -> str:
     llh = -objective.evaluate(objective.unknowns.start).loss
     first = time.perf_counter()
     peer = RoadrunnerProblem(path, SPEED_RTOL, SPEED_ATOL)
-    theirs, direction = peer.llh(), peer.choose_direction()
+    theirs, backward = peer.llh(), peer.choose_directions()
     ours = _median_time(lambda: objective.evaluate(objective.unknowns.start))
     other = _median_time(peer.gradient)
     times = f"{imported - begin:.2f} s | {first - imported:.2f} s | {1e3 * ours:.1f} ms"
-    compared = f"{peer.simulations()} {direction} | {1e3 * other:.1f} ms | {other / ours:.2g}"
+    simulations = f"{peer.simulations()} ({backward} backward)" if backward else str(peer.simulations())
+    compared = f"{simulations} | {1e3 * other:.1f} ms | {other / ours:.2g}"
     return f"| {name} | {llh:.6f} | {theirs:.6f} | {times} | {compared} |"
 
 

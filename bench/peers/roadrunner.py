@@ -7,7 +7,7 @@ trajectories depend on. Only the simulations are timed: reading observables and 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -35,7 +35,7 @@ class RoadrunnerProblem:
     """A PEtab problem of version 1, at its nominal values. Raises `ValueError` for what is not covered here."""
 
     def __init__(self, path: Path, rtol: float, atol: float) -> None:
-        self._direction = 1.0  # of differences
+        self._directions: dict[tuple[Condition, str], float] = {}  # of differences, where they are not forward
         self._petab = Problem.from_yaml(path)
         model = self._petab.model.sbml_model
         self._runner = RoadRunner(model.getSBMLDocument().toSBML())
@@ -118,32 +118,34 @@ class RoadrunnerProblem:
 
     def simulations(self) -> int:
         """How many simulations a gradient needs."""
-        return sum(1 + sum(self._matters(name, each) for name in self._estimated) for each in self.conditions)
+        return len(self.conditions) + len(list(self._differences()))
 
-    def choose_direction(self) -> str:
-        """Try forward differences, then backward ones; returns which are taken. Raises `RuntimeError` if neither can.
+    def choose_directions(self) -> int:
+        """Take backward differences where forward ones fail; returns for how many. Raises `RuntimeError` if both do.
 
-        Crauste's model diverges as soon as some parameters grow by a millionth.
+        Crauste's model diverges as soon as some parameters grow by a millionth, and others shrink.
         """
-        for direction, name in ((1.0, "forward"), (-1.0, "backward")):
-            self._direction = direction
+        for condition, name in self._differences():
             try:
-                self.gradient()
-            except RuntimeError as error:
-                failure = error
-            else:
-                return name
-        raise failure
+                self._simulated(condition, self._moved(condition, name))
+            except RuntimeError:
+                self._directions[condition, name] = -1.0
+                self._simulated(condition, self._moved(condition, name))
+        return len(self._directions)
+
+    def _differences(self) -> Iterator[tuple[Condition, str]]:
+        return ((each, name) for each in self.conditions for name in self._estimated if self._matters(name, each))
+
+    def _moved(self, condition: Condition, name: str) -> dict[str, float]:
+        step = self._directions.get((condition, name), 1.0) * STEP * (abs(self.nominal[name]) or 1.0)
+        return {**self.nominal, name: self.nominal[name] + step}
 
     def gradient(self) -> None:
         """Do all simulations of a gradient."""
-        for condition in self.conditions:
-            base = self._simulated(condition, self.nominal)
-            for name in self._estimated:
-                if self._matters(name, condition):
-                    step = self._direction * STEP * (abs(self.nominal[name]) or 1.0)
-                    moved = {**self.nominal, name: self.nominal[name] + step}
-                    _ = (self._simulated(condition, moved) - base) / step
+        bases = {condition: self._simulated(condition, self.nominal) for condition in self.conditions}
+        for condition, name in self._differences():
+            moved = self._moved(condition, name)
+            _ = (self._simulated(condition, moved) - bases[condition]) / (moved[name] - self.nominal[name])
 
     def llh(self) -> float:
         """The log-likelihood at the nominal values, to see that the simulations are right."""

@@ -81,7 +81,7 @@ class StartStates:
         starts, failures = states.copy(), {}
         sensitivities = np.zeros((*states.shape, by.count))
         sensitivities[:, list(by.states), np.arange(len(by.states))] = 1.0
-        known: dict[object, tuple[Reals, Reals]] = {}
+        known: dict[object, tuple[Reals, Reals] | SolveError] = {}
         for b, member in enumerate(members):
             if not self._is_steady[member]:
                 continue
@@ -89,11 +89,19 @@ class StartStates:
             try:
                 schedule = self._schedule(point)
                 key = self._key(point, schedule)
-                if key not in known:
-                    known[key] = self._found(point, schedule, run)
-                starts[b], sensitivities[b] = known[key]
             except SolveError as error:
-                failures[b] = _before_start(error, point)
+                failures[b] = error
+                continue
+            if key not in known:
+                try:
+                    known[key] = self._found(point, schedule, run)
+                except SolveError as error:
+                    known[key] = _before_start(error, point)
+            found = known[key]
+            if isinstance(found, SolveError):
+                failures[b] = found
+            else:
+                starts[b], sensitivities[b] = found
         return Starts(starts, sensitivities, failures)
 
     def _schedule(self, point: _Point) -> Schedule:
@@ -108,12 +116,16 @@ class StartStates:
         return found
 
     def _key(self, point: _Point, schedule: Schedule) -> object:
-        """Equal for members with the same steady state: experiments often share one."""
+        """Equal for members with the same steady state: experiments often share one.
+
+        Whatever they were like later: their constants are those while it settles.
+        """
         steady = self._extended.protocols[point.protocol].steady_state
         if steady is None:
             return point.member
         texts = tuple((state, value.text) for state, value in steady.set.items())
-        numbers = (point.state, point.values, schedule.constants, schedule.held, schedule.jacobian, schedule.held_rows)
+        own = point.values[:, : len(self._extended.system.parameters)], np.array(point.first), point.state
+        numbers = (*own, schedule.constants, schedule.held, schedule.jacobian, schedule.held_rows)
         return texts, tuple(array.tobytes() for array in numbers)
 
     def _found(self, point: _Point, schedule: Schedule, run: Run) -> tuple[Reals, Reals]:
@@ -210,14 +222,16 @@ class _Equations:
 
     def rates(self, x: Reals) -> Reals:
         """f (n,)."""
-        return self._rates(x, self._parameters, self._constants)
+        return self._rates(x, self._parameters)
 
-    def _rates(self, x: Reals, parameters: Reals, constants: Reals) -> Reals:
-        named = dict(zip(self._system.parameters, torch.from_numpy(parameters), strict=True))
-        named |= dict(zip(self._system.constants, torch.from_numpy(constants), strict=True))
-        state = torch.from_numpy(np.concatenate([x, self._held]))
-        outputs = self._program.bind(named)(torch.tensor(self._point.first), *state.unbind())
-        found: Reals = torch.stack([output.expand(()) for output in outputs]).numpy()
+    def _rates(self, x: Reals, parameters: Reals) -> Reals:
+        """f (…, n) at states (…, n) and parameters (…, p)."""
+        named = dict(zip(self._system.parameters, torch.from_numpy(parameters).unbind(-1), strict=True))
+        named |= dict(zip(self._system.constants, torch.from_numpy(self._constants), strict=True))
+        held = np.broadcast_to(self._held, (*x.shape[:-1], len(self._held)))
+        state = torch.from_numpy(np.concatenate([x, held], axis=-1))
+        outputs = self._program.bind(named)(torch.tensor(self._point.first), *state.unbind(-1))
+        found: Reals = torch.stack([output.expand(x.shape[:-1]) for output in outputs], dim=-1).numpy()
         return found
 
     def linearised(self, x: Reals, program: TorchProgram | None = None) -> tuple[Reals, Reals, Reals]:
@@ -252,16 +266,14 @@ class _Equations:
         n = len(self._point.state)
         random = np.random.default_rng(0)
         size = max(float(np.abs(self._point.state).max(initial=0.0)), 1.0)
-        rows = []
-        for _ in range(2 * n + 8):
-            state = size * random.uniform(0.1, 1.0, n)
-            parameters = self._parameters * random.uniform(0.5, 1.5, len(self._parameters))
-            rates = self._rates(state, parameters, self._constants)
-            if np.isfinite(rates).all() and (largest := np.abs(rates).max(initial=0.0)) > 0:
-                rows.append(rates / largest)
-        if not rows:
+        count = 2 * n + 8
+        states = size * random.uniform(0.1, 1.0, (count, n))
+        rates = self._rates(states, self._parameters * random.uniform(0.5, 1.5, (count, len(self._parameters))))
+        largest = np.abs(rates).max(axis=1, keepdims=True, initial=0.0)
+        known = np.isfinite(largest[:, 0]) & (largest[:, 0] > 0)
+        if not known.any():
             return np.eye(n)
-        matrix = np.array(rows)
+        matrix = rates[known] / largest[known]
         scale = np.abs(matrix).max(axis=0)
         scale[scale == 0] = 1.0
         _, values, directions = np.linalg.svd(matrix / scale)
