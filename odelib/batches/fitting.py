@@ -72,7 +72,7 @@ def _fit_together(
     plain = _shared(request, filter(may_be_plain, series), limits)
     members = []
     for index, each in enumerate(series):
-        read = plain and may_be_plain(each) and read_plain(index, each, plain.entries, plain.observables)
+        read = plain and may_be_plain(each) and read_plain(index, each, plain.entries, plain.observables, plain.noise)
         if read:
             members.append(read)
         else:

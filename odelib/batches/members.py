@@ -1,7 +1,7 @@
 """The series of a batch as arrays: those that are plain enough to be read without the checks of a whole request.
 
-A plain series has a name, times, values, and perhaps numbers as guesses, all of them valid. Any other is left to
-`problem.batches.parse_member`, which says what is wrong with it.
+A plain series has a name, times, values, perhaps sigmas, and numbers as guesses, all of them valid. Any other is left
+to `problem.batches.parse_member`, which says what is wrong with it.
 """
 
 from __future__ import annotations
@@ -15,12 +15,13 @@ import numpy as np
 from pydantic import TypeAdapter, ValidationError
 
 from odelib.arrays import Booleans, Integers, Reals
+from odelib.batches.noise import SharedNoise
 from odelib.problem.batches import GUESSES
 from odelib.problem.fields import Label
 from odelib.problem.request import FitProblem
 from odelib.problem.unknowns import Unknown
 
-_FIELDS = frozenset(("name", "times", "values", "initial_state", GUESSES))
+_FIELDS = frozenset(("name", "times", "values", "sigma", "initial_state", GUESSES))
 _NUMBERS, _NUMBERS_OR_NULL = frozenset((float, int)), frozenset((float, int, type(None)))
 _LABEL: TypeAdapter[str] = TypeAdapter(Label)
 
@@ -68,12 +69,17 @@ class Entries:
 
 @dataclass(frozen=True)
 class Member:
-    """A plain series. times: (T,). values: (observables, T), NaN where nothing is measured. guesses: (p + n,)."""
+    """A plain series. times: (T,). values: (observables, T), NaN where nothing is measured. guesses: (p + n,).
+
+    sigmas: see `SharedNoise.sigmas`. has_sigma: whether the series gives a sigma for every measurement.
+    """
 
     index: int
     name: str
     times: Reals
     values: Reals
+    sigmas: Reals
+    has_sigma: bool
     guesses: Reals
 
 
@@ -81,13 +87,16 @@ class Member:
 class Members:
     """Plain series of one length as arrays.
 
-    indices: (B,), in the batch. times: (B, T). values: (B, observables, T). guesses: (B, p + n).
+    indices: (B,), in the batch. times: (B, T). values, sigmas: (B, observables, T). has_sigma: (B,). guesses:
+    (B, p + n).
     """
 
     indices: Integers
     names: Sequence[str]
     times: Reals
     values: Reals
+    sigmas: Reals
+    has_sigma: Booleans
     guesses: Reals
 
     @classmethod
@@ -98,14 +107,10 @@ class Members:
             [each.name for each in members],
             np.stack([each.times for each in members]),
             np.stack([each.values for each in members]),
+            np.stack([each.sigmas for each in members]),
+            np.array([each.has_sigma for each in members]),
             np.stack([each.guesses for each in members]),
         )
-
-    @property
-    def observations(self) -> Integers:
-        """How many values are measured, (B,)."""
-        counts: Integers = np.isfinite(self.values).sum(axis=(1, 2))
-        return counts
 
 
 def may_be_plain(series: Any) -> bool:
@@ -116,18 +121,26 @@ def may_be_plain(series: Any) -> bool:
     return all(isinstance(each, Mapping) and _NUMBERS.issuperset(map(type, each.values())) for each in own)
 
 
-def read_plain(index: int, series: Mapping[str, Any], entries: Entries, observables: Sequence[str]) -> Member | None:
+def read_plain(
+    index: int, series: Mapping[str, Any], entries: Entries, observables: Sequence[str], noise: SharedNoise
+) -> Member | None:
     """Read a series that `may_be_plain`; None if it is not, or not valid."""
     times = _times(series.get("times"))
     values = None if times is None else _values(series.get("values"), len(times), observables)
     guesses = _guesses(series, entries)
     if times is None or values is None or guesses is None:
         return None
+    of_data = _sigmas(series.get("sigma", {}), series["values"], len(times), observables)
+    is_measured = np.isfinite(values)
+    sigmas = None if of_data is None else noise.sigmas(of_data, is_measured)
+    if of_data is None or sigmas is None:
+        return None
     try:
         name = _LABEL.validate_python(series.get("name", "data"))
     except ValidationError:
         return None
-    return Member(index, name, times, values, guesses)
+    has_sigma = bool(np.isfinite(of_data[is_measured]).all())
+    return Member(index, name, times, values, sigmas, has_sigma, guesses)
 
 
 def _times(given: Any) -> Reals | None:
@@ -148,6 +161,21 @@ def _values(columns: Any, count: int, observables: Sequence[str]) -> Reals | Non
         if not _fill(values[observables.index(name)], column):
             return None
     return values if np.isfinite(values).any() else None
+
+
+def _sigmas(columns: Any, measured: Mapping[str, Any], count: int, observables: Sequence[str]) -> Reals | None:
+    """The sigmas that a series gives, a number or one for each time, (observables, T), NaN where it gives none."""
+    if not isinstance(columns, Mapping) or not columns.keys() <= measured.keys():
+        return None
+    sigmas = np.full((len(observables), count), math.nan)
+    for name, given in columns.items():
+        column = given if isinstance(given, list) else [given] * count
+        if len(column) != count or not _NUMBERS.issuperset(map(type, column)):
+            return None
+        row = sigmas[observables.index(name)]
+        if not _fill(row, column) or not (row > 0).all():
+            return None
+    return sigmas
 
 
 def _fill(into: Reals, numbers: Sequence[float | None]) -> bool:

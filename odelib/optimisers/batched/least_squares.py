@@ -1,4 +1,4 @@
-"""Levenberg–Marquardt for many sums of squares at once, each with its own damping and its own end.
+"""Levenberg–Marquardt for many fits at once, each with its own damping and its own end.
 
 The steps, the damping and the end of each are those of `optimisers/least_squares.py`. There is no loop over members: in
 each iteration all that have not ended try one step, and their trial points are solved as one batch.
@@ -13,16 +13,16 @@ import numpy as np
 from scipy.optimize import lsq_linear
 
 from odelib.arrays import Booleans, Integers, Reals
-from odelib.optimisers.convergence import NEGLIGIBLE_GAIN
 from odelib.optimisers.least_squares import FIRST_DAMPING, MAX_REJECTED, SMALL_GAINS
 
 
 @dataclass
 class Points:
-    """The sums of squares of B members at a point each.
+    """The losses of B members at a point each.
 
-    coordinates, gradient: (B, k). loss: (B,), Σ r², infinite where it has no value. information: (B, k, k), the
-    Gauss–Newton matrix 2·JᵀJ of the loss. residuals: (B, R), 0 where nothing is measured.
+    coordinates, gradient: (B, k). loss: (B,), infinite where it has no value. information: (B, k, k), the Gauss–Newton
+    matrix of the loss, 2·JᵀJ of a sum of squares. residuals: (B, R), 0 where nothing is measured. negligible: (B,), the
+    gain below which a member has converged.
     """
 
     coordinates: Reals
@@ -30,6 +30,7 @@ class Points:
     gradient: Reals
     information: Reals
     residuals: Reals
+    negligible: Reals
 
     def at(self, members: Integers | Booleans) -> Points:
         """Those of some members."""
@@ -70,18 +71,14 @@ class Ends:
     gradients: int
 
 
-def minimise(
-    linearise: Linearise, start: Reals, scales: Reals, box: Box, *, observations: Integers, solver_error: Reals,
-    steps: int,
-) -> Ends:  # fmt: skip
-    """Minimise each member's sum of squares from its start.
+def minimise(linearise: Linearise, start: Reals, scales: Reals, box: Box, *, steps: int) -> Ends:
+    """Minimise each member's loss from its start.
 
-    start, scales: (B, k), the magnitudes of the unknowns. observations: (B,), how many residuals there are.
-    solver_error: (B,), what the solver's errors add to the loss of a perfect fit. steps: the most accepted steps.
+    start, scales: (B, k), the magnitudes of the unknowns. steps: the most accepted steps.
 
     A member whose loss has no value at its start is not settled, and stays there.
     """
-    count, size = start.shape
+    count = len(start)
     at = linearise(np.arange(count), start)
     gradients = count
     damping = FIRST_DAMPING * (_diagonal(at.information) * scales**2).max(axis=1)
@@ -89,7 +86,6 @@ def minimise(
     growth = np.full(count, 2.0)
     rejected, accepted, small = (np.zeros(count, dtype=np.int64) for _ in range(3))
     left = np.flatnonzero(np.isfinite(at.loss))
-    freedom = np.maximum(observations - size, 1)
     while len(left):
         here, units = at.at(left), scales[left]
         step, predicted = _steps(here, units, damping[left], box)
@@ -110,7 +106,7 @@ def minimise(
         damping[down] *= growth[down]
         growth[down] *= 2
         rejected[down] += 1
-        threshold = np.maximum(NEGLIGIBLE_GAIN * at.loss[up] / freedom[up], solver_error[up])
+        threshold = at.negligible[up]
         is_small = gain < threshold
         is_small[is_small] = predicted_gain(at.at(up[is_small]), scales[up[is_small]]) < threshold[is_small]
         small[up] = np.where(is_small, small[up] + 1, 0)
@@ -118,9 +114,8 @@ def minimise(
         stuck = left[~better & ~moves]
         ended[stuck] = True
         left = left[~ended[left]]
-    threshold = np.maximum(NEGLIGIBLE_GAIN * at.loss / freedom, solver_error)
     is_settled = np.isfinite(at.loss)
-    is_settled[is_settled] = predicted_gain(at.at(is_settled), scales[is_settled]) < threshold[is_settled]
+    is_settled[is_settled] = predicted_gain(at.at(is_settled), scales[is_settled]) < at.negligible[is_settled]
     return Ends(at, is_settled, gradients)
 
 

@@ -14,7 +14,7 @@ from odelib.batches import fitting
 from odelib.batches.rows import row_of_result
 from odelib.errors import StopRequested
 from odelib.problem.batches import batch_mistakes, member_request
-from odelib.result import BatchRow
+from odelib.result import BatchRow, Estimate
 
 REQUEST: dict[str, Any] = {
     "system": {"states": ["c"], "parameters": ["k"], "equations": {"c": "-k*c"}},
@@ -188,10 +188,12 @@ class TestTogether:
                 assert (row.parameters or {})[name].value == pytest.approx(estimate.value, rel=1e-4)
 
     def test_what_is_open_is_left_to_a_fit_alone(self) -> None:
-        """Two unknowns that only their sum determines, one at a bound, residuals with structure, too few values; and
-        quantities that are derived from the parameters.
+        """Two unknowns that only their sum determines, one at a bound, structure, too few values;
+        a derived quantity without a value, proportional noise, and data that determine neither noise nor curve.
         """
-        with_derived = {**REQUEST, "system": {**REQUEST["system"], "derived": {"half_life": "0.693/k"}}}
+        undefined = {**REQUEST, "system": {**REQUEST["system"], "derived": {"root": "sqrt(-k)"}}}
+        proportional = {**REQUEST, "noise": {"c": {"distribution": "normal", "proportional": "estimate"}}}
+        estimated = {**REQUEST, "noise": {"c": {"distribution": "normal", "sigma": "estimate"}}}
         system = {"states": ["c"], "parameters": ["k", "j"], "equations": {"c": "-(k + j)*c"}}
         request = {"system": system, "parameters": {"k": 1.0, "j": 1.0}, "initial_state": {"c": 4.0}}
         at_bound = {**REQUEST, "parameters": {"k": {"guess": 1.0, "lower": 0.9}}}
@@ -203,8 +205,127 @@ class TestTogether:
             (at_bound, GOOD[0], "at_bound"),
             (REQUEST, wave, "structured_residuals"),
             (REQUEST, few, None),
-            (with_derived, GOOD[0], None),
+            (undefined, GOOD[0], "not_finite"),
+            (proportional, GOOD[0], None),
+            (estimated, {**GOOD[0], "times": [0.0, 1.0], "values": {"c": [4.0, 2.0]}}, None),
         ):
             [row], expected = rows_of(asked, [member]), fit(FitProblem.model_validate(member_request(asked, member)))
             assert row == row_of_result(member["name"], expected)
             assert code is None or code in [warning.code for warning in row.warnings]
+
+
+SIGNALS = {
+    "states": ["c"], "parameters": ["k", "gain"], "constants": {"volume": 3.0},
+    "equations": {"c": "-k*c/volume"}, "observables": {"signal": "gain*c", "rate": "k*c/volume"},
+    "derived": {"half_life": "log(2)*volume/k", "sum": "k + gain"},
+}  # fmt: skip
+SPIKES = {
+    "states": ["v", "w"], "parameters": ["a", "b", "c"],
+    "equations": {"v": "c*(v - v**3/3 + w)", "w": "-(v - a + b*w)/c"},
+}  # fmt: skip
+# of each system: the request, the true parameters, the initial state, and the noise of each observable
+SYSTEMS: dict[str, tuple[dict[str, Any], list[float], list[float], dict[str, float]]] = {
+    "lotka-volterra": (
+        {
+            "system": "lotka-volterra",
+            "parameters": {"alpha": 1.4, "beta": {"guess": 1.1, "scale": "log"}, "gamma": 1.0, "delta": 2.9},
+            "initial_state": {"prey": 1.0, "predator": {"guess": 1.0, "upper": 9.0}},
+        },
+        [1.5, 1.0, 1.0, 3.0],
+        [1.0, 1.0],
+        {"prey": 0.05, "predator": 0.1},
+    ),
+    "observables": (
+        {
+            "system": SIGNALS,
+            "parameters": {"k": {"guess": 1.1, "scale": "log"}, "gain": {"guess": 1.5, "lower": 0.0}},
+            "initial_state": {"c": {"guess": 2.0, "fixed": True}},
+        },
+        [1.0, 1.7],
+        [2.0],
+        {"signal": 0.05, "rate": 0.01},
+    ),
+    "fitzhugh-nagumo": (
+        {
+            "system": SPIKES,
+            "parameters": {"a": 0.25, "b": 0.25, "c": 2.8},
+            "initial_state": {"v": {"guess": -1.0, "fixed": True}, "w": {"guess": 1.0, "fixed": True}},
+        },
+        [0.2, 0.2, 3.0],
+        [-1.0, 1.0],
+        {"v": 0.1, "w": 0.05},
+    ),
+}
+
+
+def normal(**scale: Any) -> dict[str, Any]:
+    return {"distribution": "normal", **scale}
+
+
+def kinds_of_noise(sizes: dict[str, float], count: int) -> dict[str, tuple[dict[str, Any] | None, dict[str, Any]]]:
+    """The noise of a request and the sigmas of its series, by the name of their kind."""
+    (one, first), (other, second) = sizes.items()
+    estimated = normal(sigma="estimate")
+    varying = [first * (1 + 0.3 * (place % 3)) for place in range(count)]
+    return {
+        "given": ({one: normal(sigma=first), other: normal(sigma=second)}, {}),
+        "of the data": ({one: normal(), other: normal(sigma=second)}, {one: varying}),
+        "sum of squares, of the data": (None, {one: varying, other: second}),
+        "sum of squares, of the data in part": (None, {one: 1.1}),
+        "one estimated": ({one: normal(sigma=first), other: estimated}, {}),
+        "all estimated": ({one: estimated, other: estimated}, {}),
+    }
+
+
+def assert_alike(own: Estimate, expected: Estimate) -> None:
+    """Alike within a small part of the standard error, as both are only converged within the noise."""
+    assert own.fixed == expected.fixed
+    assert (own.standard_error is None) == (expected.standard_error is None)
+    error = expected.standard_error
+    if error is None:
+        assert own.value == pytest.approx(expected.value, rel=1e-3)
+        return
+    assert own.standard_error == pytest.approx(error, rel=0.02)
+    for field in ("value", "lower_95", "upper_95"):
+        assert getattr(own, field) == pytest.approx(getattr(expected, field), abs=0.05 * error), field
+
+
+@pytest.mark.parametrize("system", SYSTEMS)
+def test_fits_with_noise_and_derived_quantities_together_are_those_alone(
+    system: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    request, truth, start, sizes = SYSTEMS[system]
+    rng, times = np.random.default_rng(11), np.linspace(0.0, 8.0, 21)
+    layer = ODELayer(request["system"], rtol=1e-9)
+    clean = layer(*map(torch.tensor, (times, start, truth)))
+    columns = layer.observe(torch.tensor(times), clean, torch.tensor(truth))
+    members = []
+    for place in range(2):
+        noisy = {name: (columns[name].numpy() + rng.normal(0, sigma, 21)).tolist() for name, sigma in sizes.items()}
+        if place:
+            noisy[next(iter(noisy))][7] = None
+        members.append({"name": str(place), "times": times.tolist(), "values": noisy})
+    for kind, (noise, sigma) in kinds_of_noise(sizes, len(times)).items():
+        asked = {**request, "uncertainty": "covariance", **({"noise": noise} if noise else {})}
+        given = [{**each, "sigma": sigma} if sigma else each for each in members]
+        alone = [fit(FitProblem.model_validate(member_request(asked, each))) for each in given]
+        with monkeypatch.context() as patched:
+            patched.setattr(fitting, "fit", lambda *args, kind=kind, **kwargs: pytest.fail(f"{kind}: fitted alone"))
+            rows = rows_of(asked, given)
+
+        for row, result in zip(rows, alone, strict=True):
+            expected = row_of_result(row.name or "", result)
+            assert (row.status, row.outcome, row.warnings) == (expected.status, expected.outcome, expected.warnings)
+            unit = 1.0 if noise else result.loss / (result.observations - len(truth) - len(start))
+            assert row.loss == pytest.approx(expected.loss, abs=1e-3 * unit)
+            for field in ("parameters", "initial_state", "derived"):
+                own, theirs = getattr(row, field) or {}, getattr(expected, field) or {}
+                assert own.keys() == theirs.keys()
+                for name, estimate in theirs.items():
+                    assert_alike(own[name], estimate)
+            assert (row.noise or {}).keys() == (expected.noise or {}).keys()
+            for name, scales in (expected.noise or {}).items():
+                mine = (row.noise or {})[name]
+                assert (mine.sigma is None) == (scales.sigma is None)
+                if mine.sigma and scales.sigma:
+                    assert_alike(mine.sigma, scales.sigma)

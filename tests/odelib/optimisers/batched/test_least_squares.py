@@ -29,13 +29,10 @@ def minimised(data: Array, start: Array, box: Box = FREE, impossible: int | None
         loss = np.square(residuals).sum(axis=1)
         loss[members == impossible] = np.inf
         gradient = 2 * np.einsum("btk,bt->bk", by, residuals)
-        return Points(x, loss, gradient, 2 * np.einsum("bti,btj->bij", by, by), residuals)
+        negligible = 1e-3 * loss / (len(TIMES) - 3)
+        return Points(x, loss, gradient, 2 * np.einsum("bti,btj->bij", by, by), residuals, negligible)
 
-    count = len(data)
-    return minimise(
-        linearise, start, np.maximum(np.abs(start), 0.01), box, observations=np.full(count, len(TIMES)),
-        solver_error=np.zeros(count), steps=50,
-    )  # fmt: skip
+    return minimise(linearise, start, np.maximum(np.abs(start), 0.01), box, steps=50)
 
 
 def problems(count: int) -> tuple[Array, Array]:

@@ -1,17 +1,16 @@
-"""The sums of squares of many series of one model, with their Gauss–Newton matrices, solved as one batch."""
+"""The losses of many series of one model, with their Gauss–Newton matrices, solved as one batch."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import replace
 
 import numpy as np
 import torch
-from scipy import stats
 from torch import Tensor
 
 from odelib.arrays import Booleans, Integers, Reals
 from odelib.batches.members import Entries, Members
+from odelib.batches.noise import BatchNoise, SharedNoise
 from odelib.engines.base import DifferentiateBy, StopCheck
 from odelib.engines.layer import ODELayer
 from odelib.objective.observable_sensitivities import observable_sensitivities
@@ -19,27 +18,31 @@ from odelib.optimisers.batched.least_squares import Box, Points
 from odelib.optimisers.evaluator import MIN_TRIAL_STEPS, MIN_TRIAL_STEPS_PER_TIME, TRIAL_STEPS_FACTOR
 from odelib.optimisers.multi_start import GUESS_FACTOR
 from odelib.problem.resolved import ResolvedProblem
-from odelib.problem.solver import AUTO, AUTO_ATOL
-from odelib.uncertainty.covariance import UPPER_TAIL
 
 TINY = float(np.finfo(np.float64).tiny)
 
 
-class SumsOfSquares:
+class BatchObjective:
     """The fits of some members: their coordinates, and the points that a minimisation asks for.
 
-    problem: of any of the members. observables: the names of the rows of `members.values`. Coordinates are the free
-    entries in their order, or their logarithms.
+    problem: of any of the members; its observables are the rows of `members.values`. Coordinates are the free entries
+    in their order, or their logarithms.
     """
 
     def __init__(
-        self, problem: ResolvedProblem, entries: Entries, members: Members, observables: Sequence[str], stop: StopCheck
+        self, problem: ResolvedProblem, entries: Entries, members: Members, shared_noise: SharedNoise, stop: StopCheck
     ) -> None:
         solver = problem.request.solver
-        self._system, self._members, self._observables, self._entries = problem.system, members, observables, entries
+        self._system, self._members, self._observables, self._entries = (
+            problem.system,
+            members,
+            list(problem.system.observables),
+            entries,
+        )
         self._max_steps, self._border = solver.max_steps, entries.parameters
         constants = [problem.constants[0].get(name, value) for name, value in problem.system.constants.items()]
         self._constants = torch.tensor(constants, dtype=torch.float64)
+        self.constants: list[float] = self._constants.tolist()
         self.layer = ODELayer(
             problem.system, engine=problem.engine, method=problem.method, rtol=solver.rtol, atol=solver.atol,
             max_steps=solver.max_steps,
@@ -59,16 +62,9 @@ class SumsOfSquares:
         self._guesses = guesses
         self._is_measured = np.isfinite(members.values)
         self._data = np.where(self._is_measured, members.values, 0.0)
-        self.names = [entries.names[place] for place in free]
-
-    @property
-    def solver_error(self) -> Reals:
-        """What the solver's errors add to the loss of a perfect fit, and what the data would, (2, B)."""
-        solver = self.layer.options
-        size = np.abs(self._data).max(axis=2, keepdims=True)
-        absolute = AUTO_ATOL * solver.rtol * size if solver.atol == AUTO else np.full(size.shape, solver.atol)
-        errors = np.where(self._is_measured, absolute + solver.rtol * np.abs(self._data), 0.0)
-        return np.array([np.square(errors).sum(axis=(1, 2)), np.square(self._data).sum(axis=(1, 2))])
+        self.noise = BatchNoise(
+            members.values, members.sigmas, members.has_sigma, shared_noise, solver.rtol, solver.atol
+        )
 
     @property
     def is_measured(self) -> Booleans:
@@ -79,6 +75,16 @@ class SumsOfSquares:
     def data(self) -> Reals:
         """The measured values, (B, observables, T), 0 where nothing is measured."""
         return self._data
+
+    @property
+    def sigmas(self) -> Reals:
+        """What the residuals are divided by, (B, observables, T): see `SharedNoise.sigmas`."""
+        return self._members.sigmas
+
+    @property
+    def times(self) -> Reals:
+        """The times of the measurements, (B, T)."""
+        return self._members.times
 
     def magnitudes(self, members: Integers, coordinates: Reals) -> Reals:
         """As `Unknowns.magnitudes`, (b, k)."""
@@ -100,49 +106,59 @@ class SumsOfSquares:
         return found
 
     def linearise(self, members: Integers, coordinates: Reals) -> Points:
-        """The members' points: loss Σ r² with r = model − data, gradient 2·Jᵀr, information 2·JᵀJ."""
+        """The members' points, their residuals divided by the sigmas that are given."""
+        with np.errstate(all="ignore"):
+            residuals, rows = self._jacobian(members, coordinates)
+            weights = self.noise.weights(members, residuals)
+            flat = residuals.reshape(len(members), -1)
+            weighted = rows * weights[:, :, None, None]
+            by_row = weighted.reshape(*flat.shape, -1)
+            transposed = by_row.transpose(0, 2, 1)
+            loss = self.noise.losses(members, residuals)
+            gradient = self.noise.curvature * (transposed @ flat[:, :, None])[:, :, 0]
+            information = self.noise.curvature * (transposed @ rows.reshape(*flat.shape, -1))
+            negligible = self.noise.negligible(members, loss, weights, coordinates.shape[1])
+        failed = ~(np.isfinite(loss) & np.isfinite(gradient).all(axis=1) & np.isfinite(information).all(axis=(1, 2)))
+        loss[failed], gradient[failed], information[failed], negligible[failed] = np.inf, 0.0, 0.0, 0.0
+        return Points(coordinates, loss, gradient, information, flat, negligible)
+
+    def information_by_observable(self, members: Integers, coordinates: Reals) -> Reals:
+        """JᵀJ of each observable's residuals, divided by the sigmas that are given, (b, observables, k, k)."""
+        with np.errstate(all="ignore"):
+            rows = self._jacobian(members, coordinates)[1]
+            return np.asarray(rows.transpose(0, 1, 3, 2) @ rows)
+
+    def units(self, values: Reals) -> Reals:
+        """The derivatives of the free values by their coordinates, (b, k), from the values of all entries."""
+        return np.where(self._log, np.maximum(values[:, self._free], TINY), 1.0)
+
+    @property
+    def free(self) -> Integers:
+        """The places of the coordinates among the entries, (k,)."""
+        return self._free
+
+    @property
+    def is_log(self) -> Booleans:
+        """Which coordinates are logarithms, (k,)."""
+        return self._log
+
+    def _jacobian(self, members: Integers, coordinates: Reals) -> tuple[Reals, Reals]:
+        """Residuals (model − data)/sigma, (b, observables, T), and their Jacobian, (b, observables, T, k).
+
+        0 where nothing is measured.
+        """
         values = self.values(members, coordinates)
         parameters, states = values[:, : self._border], values[:, self._border :]
         times = self._times(members)
-        with np.errstate(all="ignore"):
-            state, parameter = torch.from_numpy(states), torch.from_numpy(parameters)
-            found = self.layer.sensitivities(times, state, parameter, self._constants)
-            by_value = np.concatenate([found.by_parameters, found.by_initial_state], axis=3)  # in the entries' order
-            units = np.where(self._log, np.maximum(values[:, self._free], TINY), 1.0)
-            jacobian = by_value * units[:, None, None, :]
-            model, jacobian = self._observed(times, found.states, parameters, jacobian, units)
-            is_measured = self._is_measured[members]
-            residuals = np.where(is_measured, model - self._data[members], 0.0).reshape(len(members), -1)
-            rows = np.where(is_measured[..., None], jacobian, 0.0).reshape(len(members), residuals.shape[1], -1)
-            transposed = rows.transpose(0, 2, 1)
-            loss = np.einsum("br,br->b", residuals, residuals)
-            gradient = 2.0 * (transposed @ residuals[:, :, None])[:, :, 0]
-            information = 2.0 * (transposed @ rows)
-        failed = ~(np.isfinite(loss) & np.isfinite(gradient).all(axis=1) & np.isfinite(information).all(axis=(1, 2)))
-        loss[failed], gradient[failed], information[failed] = np.inf, 0.0, 0.0
-        return Points(coordinates, loss, gradient, information, residuals)
-
-    def errors(self, points: Points, observations: Integers, chosen: Booleans) -> Reals:
-        """Standard errors and ends of 95 % intervals of the chosen members' unknowns, (B, k, 3), in the caller's units.
-
-        As `uncertainty.covariance` has them without a sigma: the covariance is 2·s²·H⁻¹ with s² = loss/(n − k) and the
-        information H = 2·JᵀJ, and the quantile is that of Student's t. NaN for the others.
-        """
-        count, size = points.coordinates.shape
-        found = np.full((count, size, 3), np.nan)
-        here = np.flatnonzero(chosen)
-        units = self.magnitudes(here, points.coordinates[here])
-        scaled = points.information[here] * (units[:, :, None] * units[:, None, :])
-        freedom = observations[here] - size
-        variances = np.diagonal(np.linalg.inv(scaled), axis1=1, axis2=2) * units**2
-        errors = np.sqrt(variances * (2 * points.loss[here] / freedom)[:, None])
-        reach = stats.t.ppf(UPPER_TAIL, freedom)[:, None] * errors
-        values = self.values(here, points.coordinates[here])[:, self._free]
-        factor = np.exp(np.where(self._log, reach, 0.0))  # an interval is symmetric in its coordinate
-        found[here, :, 0] = np.where(self._log, values * errors, errors)
-        found[here, :, 1] = np.where(self._log, values / factor, values - reach)
-        found[here, :, 2] = np.where(self._log, values * factor, values + reach)
-        return found
+        state, parameter = torch.from_numpy(states), torch.from_numpy(parameters)
+        found = self.layer.sensitivities(times, state, parameter, self._constants)
+        by_value = np.concatenate([found.by_parameters, found.by_initial_state], axis=3)  # in the entries' order
+        units = self.units(values)
+        jacobian = by_value * units[:, None, None, :]
+        model, jacobian = self._observed(times, found.states, parameters, jacobian, units)
+        is_measured, sigmas = self._is_measured[members], self._members.sigmas[members]
+        residuals = np.where(is_measured, (model - self._data[members]) / sigmas, 0.0)
+        return residuals, np.where(is_measured[..., None], jacobian / sigmas[..., None], 0.0)
 
     def losses(self, members: Integers, coordinates: Reals) -> Reals:
         """The members' losses alone, (b,), infinite where there is none."""
@@ -157,8 +173,10 @@ class SumsOfSquares:
         finally:
             self.layer.differentiate_by = kept
         model = np.stack([columns[name].numpy() for name in self._observables], axis=1)
-        residuals = np.where(self._is_measured[members], model - self._data[members], 0.0)
-        losses: Reals = np.square(residuals).sum(axis=(1, 2))
+        with np.errstate(all="ignore"):
+            scaled = (model - self._data[members]) / self._members.sigmas[members]
+            residuals = np.where(self._is_measured[members], scaled, 0.0)
+            losses = self.noise.losses(members, residuals)
         losses[~np.isfinite(losses)] = np.inf
         return losses
 
