@@ -13,7 +13,8 @@ from odelib.arrays import Booleans, Reals
 from odelib.engines.base import DifferentiateBy, Happened, Sensitivities, Solution, SolverOptions, SolveSettings
 from odelib.engines.compiled.adjoint.autograd import SolveOnTape
 from odelib.engines.compiled.adjoint.choice import is_cheaper
-from odelib.engines.compiled.adjoint.kernels import AdjointKernels, Recording, adjoint_of
+from odelib.engines.compiled.adjoint.kernels import AdjointKernels, adjoint_of
+from odelib.engines.compiled.adjoint.scheduled import GoesBack
 from odelib.engines.compiled.kernels import Kernels, Solved, explicit_tableau, kernels_of
 from odelib.engines.compiled.lane_kernels import MIN_MEMBERS, lane_kernels_of
 from odelib.engines.compiled.scheduled import Given, ScheduledKernels
@@ -85,19 +86,23 @@ class CompiledEngine:
         return adjoint_of(self._system)
 
     def _takes_adjoint(self, wanted: DifferentiateBy, settings: SolveSettings) -> bool:
-        """Whether a gradient comes by going back through the steps; what happens during a solve has no adjoint yet."""
+        """Whether a gradient comes by going back through the steps: see `adjoint.scheduled.is_able`."""
         if not is_cheaper(wanted.count) or settings.times.device.type == "cuda":
             return False
-        return self._is_plain(settings) and self._adjoint.is_able
+        return self._is_plain(settings) or self._scheduled.has_adjoint(settings)
 
     def _solve_on_tape(
         self, initial_state: Tensor, parameters: Tensor, wanted: DifferentiateBy, settings: SolveSettings
     ) -> Solution:
         failures: dict[int, SolveError] = {}
 
-        def solve(states: Reals, values: Reals) -> Recording:
+        def solve(states: Reals, values: Reals) -> GoesBack:
             given = _given(states, values, settings)
-            recording = self._adjoint.solve(*given, settings.options, settings.stop)
+            recording: GoesBack
+            if self._is_plain(settings):
+                recording = self._adjoint.solve(*given, settings.options, settings.stop)
+            else:
+                recording = self._scheduled.solve_on_tape(Given(*given), settings)
             self._note(recording)
             failures.update(recording.failures)
             return recording
@@ -149,7 +154,7 @@ class CompiledEngine:
         self._note(solved)
         return solved
 
-    def _note(self, solved: Solved | Recording) -> None:
+    def _note(self, solved: Solved | GoesBack) -> None:
         self.most_steps = max(self.most_steps, solved.most_steps)
         self.atol_used = solved.atol
         for method in solved.methods:

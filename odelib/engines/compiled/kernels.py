@@ -173,9 +173,9 @@ class Kernels:
         count, steps, n = len(initial_state), times.shape[1], self.size
         states, sensitivities = np.empty((count, steps, n)), np.empty((count, steps, n, differentiate_by.count))
         layout = self.layout(differentiate_by, values.shape[1])
-        instructions = self._instructions(times, initial_state, values, differentiate_by, happenings)
+        instructions = self.instructions(times, initial_state, values, differentiate_by, happenings)
         if self._discontinuities.shifts or happenings.schedule:  # entries change the constants
-            values = np.concatenate([values, np.zeros((count, len(self._discontinuities.shifts)))], axis=1)
+            values = self.with_shifts(values)
         if self.has_borders:
             values = self.with_border_tolerances(values, options)
         failures: dict[int, SolveError] = {}
@@ -207,12 +207,11 @@ class Kernels:
         tolerances[:, 0] = borders.ERRORS * options.rtol
         return np.concatenate([values, tolerances], axis=1)
 
-    @property
-    def is_plain(self) -> bool:
-        """Whether nothing can happen during a solve: no event, and no time at which the equations change."""
-        return self._never_happens
+    def with_shifts(self, values: Reals) -> Reals:
+        """A copy of values, with the shifts of comparisons with time after them."""
+        return np.concatenate([values, np.zeros((len(values), len(self._discontinuities.shifts)))], axis=1)
 
-    def _instructions(
+    def instructions(
         self, times: Reals, initial_state: Reals, values: Reals, differentiate_by: DifferentiateBy,
         happenings: Happenings,
     ) -> Instructions:  # fmt: skip

@@ -10,6 +10,7 @@ import numpy as np
 
 from odelib.arrays import Reals
 from odelib.engines.base import DifferentiateBy, SolveSettings
+from odelib.engines.compiled.adjoint import scheduled as adjoint
 from odelib.engines.compiled.kernels import Happenings, Solved, kernels_of
 from odelib.engines.schedules.extended_system import ExtendedSystem, ExtendedSystems, Phase
 from odelib.engines.schedules.modes import left_to_fail, solvable_without_modes
@@ -47,6 +48,14 @@ class ScheduledKernels:
     def has_modes(self) -> bool:
         """See `ExtendedSystems.has_modes`."""
         return self._systems.has_modes
+
+    def has_adjoint(self, settings: SolveSettings) -> bool:
+        """Whether `solve_on_tape` is able to."""
+        return adjoint.is_able(self._systems.of(settings.protocols))
+
+    def solve_on_tape(self, given: Given, settings: SolveSettings) -> adjoint.ScheduledRecording:
+        """Solve a batch such that one can go back through it."""
+        return adjoint.solve_on_tape(self._systems.of(settings.protocols), *given, settings)
 
     def prepare(self) -> None:
         """Compile what a solve needs in which nothing is done."""

@@ -10,9 +10,9 @@ import torch
 from torch import Tensor
 
 from odelib.arrays import Reals
-from odelib.engines.compiled.adjoint.kernels import Recording
+from odelib.engines.compiled.adjoint.scheduled import GoesBack
 
-OnTape = Callable[[Reals, Reals], Recording]
+OnTape = Callable[[Reals, Reals], GoesBack]
 Otherwise = Callable[[Reals], tuple[Tensor, Tensor]]
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from typing import Any
 
@@ -18,11 +18,14 @@ from odelib.engines.compiled.adjoint import record as recording
 from odelib.engines.compiled.adjoint import sweep as sweeping
 from odelib.engines.compiled.adjoint.source import AdjointSource
 from odelib.engines.compiled.kernels import (
+    NOTHING,
     PLAIN,
     WORTH_THREADS,
     Batch,
     Block,
     EquationsKey,
+    Happenings,
+    Instructions,
     Kernels,
     Layout,
     kernels_of,
@@ -30,6 +33,8 @@ from odelib.engines.compiled.kernels import (
 )
 from odelib.engines.compiled.simd import padded
 from odelib.engines.compiled.step_control import STEPS, USED
+from odelib.engines.discontinuities import Discontinuities
+from odelib.engines.missing_values import Terms
 from odelib.engines.tableaus.kvaerno5 import KVAERNO5
 from odelib.errors import SolveError, StopRequested
 from odelib.problem.solver import AUTO
@@ -48,7 +53,7 @@ _sweep: Any = sweeping.sweep
 class _Segment:
     """A part of the way of some members, solved one after the other, that fits on the tape.
 
-    first: the member with which it begins. kept, counters: its memory there; None if it begins at its start.
+    first: the member with which it begins. kept, counters, values: its memory there; None if it begins at its start.
     begins, ends: the rows of each member, (B,). last: one more than the last member. to_end: whether that one ends
     here.
     """
@@ -56,6 +61,7 @@ class _Segment:
     first: int
     kept: Reals | None
     counters: Integers | None
+    values: Reals | None
     begins: Integers
     ends: Integers
     last: int = 0
@@ -66,8 +72,9 @@ class _Segment:
 class _Given:
     """What a batch is solved from: see `Kernels.solve`.
 
+    instructions: with derivatives by all parameters. values: before anything happens; own_values: the solve's own.
     back: the address of the kernel `pull_back`. size: of the states, padded. stages: the most of a step.
-    final_counters: those at the end of the solve.
+    final_counters, final_values: those at the end of the solve; the way back overwrites what entries change.
     """
 
     kernels: Kernels
@@ -75,8 +82,10 @@ class _Given:
     work_size: int
     options: SolverOptions
     times: Reals
+    instructions: Instructions
     initial_state: Reals
     values: Reals
+    own_values: Reals
     layout: Layout
     states: Reals
     sensitivities: Reals
@@ -85,6 +94,7 @@ class _Given:
     stages: int
     steps_per_call: int
     final_counters: Integers = field(init=False)
+    final_values: Reals = field(init=False)
 
 
 class _Recorder:
@@ -101,17 +111,19 @@ class _Recorder:
 
     def solve(self, stop: StopCheck) -> None:
         """Solve the members to their ends."""
-        segment = self._segment(self._first, None, None)
+        segment = self._segment(self._first)
         while True:
             self._segments.append(segment)
             self._on_tape = len(self._segments) - 1
             if self._fill(segment, self._given.states, stop):
                 return
             if segment.to_end:
-                segment = self._segment(segment.last, None, None)
+                segment = self._segment(segment.last)
             else:
                 at, block = segment.last - 1, self._given.block
-                segment = self._segment(at, block.kept[at].copy(), block.counters[at].copy())
+                segment = self._segment(
+                    at, block.kept[at].copy(), block.counters[at].copy(), self._given.own_values[at].copy()
+                )
 
     def sweep(self, outputs_bar: Reals, by_state: Reals, gradients: Reals, atol: Reals) -> None:
         """Go back through all segments; see `sweep.sweep`."""
@@ -125,20 +137,24 @@ class _Recorder:
                 self._on_tape = number
             _sweep(
                 segment.first, segment.last, segment.kept is None, segment.to_end, given.block.scalars[0], given.back,
-                given.kernels.jacobian, given.kernels.size, given.options.rtol, given.times, given.values,
+                given.kernels.rates, given.kernels.jacobian, given.kernels.size, given.options.rtol, given.times,
+                given.instructions.before, given.instructions.instants, given.values, given.final_values,
                 given.layout.column_of, atol, given.final_counters, self._tape, segment.begins, segment.ends,
                 given.states, outputs_bar, bars, work, by_state, gradients,
             )  # fmt: skip
 
-    def _segment(self, first: int, kept: Reals | None, counters: Integers | None) -> _Segment:
+    def _segment(
+        self, first: int, kept: Reals | None = None, counters: Integers | None = None, values: Reals | None = None
+    ) -> _Segment:
         count = len(self._given.states)
-        return _Segment(first, kept, counters, np.zeros(count, dtype=np.int64), np.zeros(count, dtype=np.int64))
+        return _Segment(first, kept, counters, values, np.zeros(count, dtype=np.int64), np.zeros(count, dtype=np.int64))
 
     def _fill_again(self, segment: _Segment) -> None:
         """Solve a segment again, onto the tape; the outputs are the caller's already."""
         block = self._given.block
-        if segment.kept is not None and segment.counters is not None:
+        if segment.kept is not None and segment.counters is not None and segment.values is not None:
             block.kept[segment.first], block.counters[segment.first] = segment.kept, segment.counters
+            self._given.own_values[segment.first] = segment.values
         self._fill(segment, np.empty_like(self._given.states), lambda: None)
 
     def _fill(self, segment: _Segment, states: Reals, stop: StopCheck) -> bool:
@@ -165,9 +181,10 @@ class _Recorder:
         method, may_switch, rates, _, jacobian, n, _, rtol, limits, is_auto, borders, max_steps, _ = given.block.scalars
         found: tuple[int, int, int] = _record(
             member, self._last, resumes, given.options.method == KVAERNO5.name, given.steps_per_call, method,
-            may_switch, rates, jacobian, n, rtol, limits, is_auto, borders, max_steps, given.times, given.initial_state,
-            given.values, given.layout.unknowns, given.layout.column_of, given.block.kept, given.block.counters,
-            self._scratch, states, given.sensitivities, self._tape, used, segment.begins, segment.ends,
+            may_switch, rates, jacobian, n, rtol, limits, is_auto, borders, max_steps, given.times, *given.instructions,
+            given.initial_state, given.values, given.own_values, given.layout.unknowns, given.layout.column_of,
+            given.block.kept, given.block.counters, self._scratch, states, given.sensitivities, self._tape, used,
+            segment.begins, segment.ends,
         )  # fmt: skip
         return found
 
@@ -178,7 +195,7 @@ class Recording:
     states: (B, T, n), NaN for members that failed. failures, methods, most_steps, atol: as in `Solved`.
     """
 
-    def __init__(self, given: _Given, stop: StopCheck, threads: int) -> None:
+    def __init__(self, given: _Given, stop: StopCheck, threads: int, terms: Terms) -> None:
         self._given = given
         count = len(given.states)
         threads = min(threads, count)
@@ -186,8 +203,8 @@ class Recording:
         self._recorders = [_Recorder(given, first, last) for first, last in zip([0, *ends], ends, strict=False)]
         self._on_threads(lambda recorder: recorder.solve(stop))
         block = given.block
-        given.final_counters = block.counters.copy()
-        self.failures: Mapping[int, SolveError] = block.failures()
+        given.final_counters, given.final_values = block.counters.copy(), given.own_values.copy()
+        self.failures: Mapping[int, SolveError] = block.failures(terms)
         self.states, self.atol, self.most_steps = given.states, block.atol.copy(), block.most_steps
         used = np.bitwise_or.reduce(block.counters[:, USED], initial=0)
         self.methods = methods_of(int(used), given.options)
@@ -219,40 +236,46 @@ class AdjointKernels:
 
     def __init__(self, system: System) -> None:
         self._kernels = kernels_of(system)
+        self._every_parameter = DifferentiateBy((), tuple(range(len(system.parameters))))
         module = self._kernels.module
         self._work_size = self._kernels.work_size
         if not hasattr(module, "pull_back"):
-            source = AdjointSource(system)
+            moves = bool(system.perceptrons) and bool(Discontinuities(system).shifts)
+            source = AdjointSource(replace(system, perceptrons=()) if moves else system)
             module = cache.load(source.text())
             self._work_size = max(self._work_size, source.work_size)
         self._module = module
         self._latest_work = 0  # of a batch: the next one mostly takes as much
 
-    @property
-    def is_able(self) -> bool:
-        """Whether nothing can happen during a solve: what does has no adjoint yet."""
-        return self._kernels.is_plain
-
     def solve(
-        self, times: Reals, initial_state: Reals, values: Reals, options: SolverOptions, stop: StopCheck
-    ) -> Recording:
-        """Solve a batch on tape. Takes the arguments of `Kernels.solve`. Raises `StopRequested`."""
+        self, times: Reals, initial_state: Reals, values: Reals, options: SolverOptions, stop: StopCheck,
+        happenings: Happenings = NOTHING,
+    ) -> Recording:  # fmt: skip
+        """Solve a batch on tape. Takes the arguments of `Kernels.solve`. Raises `StopRequested`.
+
+        No event and no reset may happen. The schedule of `happenings` has derivatives by all parameters.
+        """
         kernels, n = self._kernels, self._kernels.size
         layout = kernels.layout(_NO_UNKNOWNS, values.shape[1])
+        instructions = kernels.instructions(times, initial_state, values, self._every_parameter, happenings)
+        if instructions.instants is not None:
+            values = kernels.with_shifts(values)
         if kernels.has_borders:
             values = kernels.with_border_tolerances(values, options)
+        own_values = values.copy()
         count, steps = len(initial_state), times.shape[1]
         states, sensitivities = np.empty((count, steps, n)), np.empty((count, steps, n, 0))
-        block = Block(kernels, layout, options, Batch(times, PLAIN, initial_state, values, states, sensitivities))
+        block = Block(kernels, layout, options, Batch(times, PLAIN, initial_state, own_values, states, sensitivities))
         explicit = block.scalars[0]
         stages = int(sweeping.STAGES[explicit])
         if options.method in (AUTO, KVAERNO5.name):
             stages = max(stages, int(sweeping.STAGES[-1]))
         given = _Given(
-            kernels, self._module.pull_back.address, self._work_size, options, times, initial_state, values, layout,
-            states, sensitivities, block, padded(n), stages, max(10, STEPS_PER_CALL // n),
+            kernels, self._module.pull_back.address, self._work_size, options, times, instructions, initial_state,
+            values, own_values, layout, states, sensitivities, block, padded(n), stages, max(10, STEPS_PER_CALL // n),
         )  # fmt: skip
-        recording = Recording(given, stop, torch.get_num_threads() if self._latest_work > WORTH_THREADS else 1)
+        threads = torch.get_num_threads() if self._latest_work > WORTH_THREADS else 1
+        recording = Recording(given, stop, threads, happenings.terms)
         self._latest_work = recording.work
         return recording
 

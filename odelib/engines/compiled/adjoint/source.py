@@ -99,11 +99,15 @@ class AdjointSource:
         own = {name: definition for name, definition in system.definitions.items() if name not in of_networks}
         inputs = {name for network in system.perceptrons for name in network.inputs}
         used = frozenset[str]().union(*(equation.names for equation in system.equations.values()), inputs)
-        self._graph = graph = Graph(needed(used, own), system.states)
-        self._outputs = [graph.add(system.equations[state]) for state in system.states]
+        self.discontinuities = Discontinuities(replace(system, definitions=own), with_conditions=True)
+        if self.discontinuities.shifts and inputs:
+            raise ValueError("a network cannot be a loop where times depend on parameters")
+        definitions = self.discontinuities.definitions if self.discontinuities.shifts else needed(used, own)
+        self._graph = graph = Graph(definitions, system.states)
+        self._outputs = [graph.add(self.discontinuities.equations[state]) for state in system.states]
         self.has_borders = graph.has_borders
         self._names = {TIME: "t"} | {state: f"z[{i}]" for i, state in enumerate(system.states)}
-        named = [*system.parameters, *system.constants]
+        named = [*system.parameters, *system.constants, *self.discontinuities.shifts]
         if self.has_borders:
             named += [borders.RTOL, *map(borders.atol_of, system.states)]
         self._names |= {name: f"q[{i}]" for i, name in enumerate(named)}
@@ -123,7 +127,6 @@ class AdjointSource:
                 row = text.jacobian + k * network.widths[0]
                 self._names |= {_entry(text, k, i): f"work[{row + i}]" for i in range(network.widths[0])}
             self._networks.append(text)
-        self.discontinuities = Discontinuities(replace(system, definitions=own), with_conditions=True)
         self._inputs = [[graph.add(own[name]) for name in each.network.inputs] for each in self._networks]
         self._operations = 0
 

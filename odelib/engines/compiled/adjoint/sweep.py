@@ -13,18 +13,28 @@ same as last), so that its derivative is handed back to that step.
 
 from __future__ import annotations
 
-from collections import namedtuple
 from typing import Any
 
 import numpy as np
 
+from odelib.engines.compiled.adjoint.instants import go_back_through_instant, way_back
 from odelib.engines.compiled.adjoint.jit import inline_kernel, kernel
-from odelib.engines.compiled.adjoint.record import FIRST_OUTPUT, HEAD, IS_IMPLICIT, LAST_OUTPUT, STEP_SIZE, STEP_TIME
+from odelib.engines.compiled.adjoint.memory import Member, Memory, is_zero, pull_back
+from odelib.engines.compiled.adjoint.record import (
+    FIRST_ENTRY,
+    FIRST_OUTPUT,
+    HEAD,
+    IS_IMPLICIT,
+    LAST_ENTRY,
+    LAST_OUTPUT,
+    STEP_SIZE,
+    STEP_TIME,
+)
 from odelib.engines.compiled.adjoint.transposed import solve_transposed
+from odelib.engines.compiled.batch_loop import instants_of, row_of
 from odelib.engines.compiled.implicit import HUGE, METHOD, newton_matrix
 from odelib.engines.compiled.lu import factorise
-from odelib.engines.compiled.primitives import call_kernel
-from odelib.engines.compiled.simd import address, store_scalar
+from odelib.engines.compiled.simd import address
 from odelib.engines.compiled.stage_sums import SUMS, combine
 from odelib.engines.compiled.step_control import DONE, STATUS, Equations
 from odelib.engines.tableaus.kvaerno5 import GAMMA
@@ -39,39 +49,6 @@ DEGREE = max(tableau.interpolant.shape[1] for tableau in METHODS)
 INTERPOLANT = np.array(
     [np.pad(t.interpolant, ((0, MOST - len(t.c)), (0, DEGREE - t.interpolant.shape[1]))) for t in METHODS]
 )
-
-# Of a thread. back, jacobian: addresses of the kernels `pull_back` and `jacobian`; column_of, work: of their memory;
-# n, size: states, and padded. Then arrays, in which a bar means a derivative of the loss. state_bar, carry (size,): of
-# the state at a step's end, and of the rate there as the next step's first stage. total (size,): of the state at its
-# start. bars (MOST, size): of the stages. argument, product (size,): where `pull_back` is called, and the derivative by
-# a stage's argument. weights, right (n,), matrix (n, n), pivots (n,): of the implicit method.
-Memory = namedtuple(
-    "Memory",
-    "back jacobian column_of work n size state_bar carry total bars argument product weights right matrix pivots",
-)
-# Of a member. q: address of its values; times, states, outputs_bar: of its outputs (T,), (T, n), (T, n); gradient:
-# (size + p,), of which the first numbers are where `pull_back` writes; atol (n,), rtol.
-Member = namedtuple("Member", "q times states outputs_bar gradient atol rtol")
-
-
-@inline_kernel
-def pull_back(memory: Any, member: Any, t: float, bar: Any) -> None:
-    """bar·∂f/∂y at the `argument`, to the start of `gradient`; adds bar·∂f/∂p to what follows."""
-    m = memory
-    for i in range(m.n):
-        store_scalar(m.work, i, bar[i])
-    call_kernel(
-        m.back, t, address(m.argument), member.q, 0, m.column_of, m.work, address(member.gradient)
-    )  # fmt: skip
-
-
-@inline_kernel
-def is_zero(bar: Any, n: int) -> bool:
-    """Whether the first n numbers are all 0."""
-    for i in range(n):  # noqa: SIM110  Numba compiles no `all` of a generator
-        if bar[i] != 0.0:
-            return False
-    return True
 
 
 @inline_kernel
@@ -240,6 +217,21 @@ def implicit_step(memory: Any, member: Any, row: Any) -> None:
 
 
 @kernel
+def end_of_step(memory: Any, method: int, row: Any, z: Any) -> None:
+    """The state at a step's end (size,), which is the argument of its last main stage."""
+    m, state = memory, address(row) + 8 * HEAD
+    active = METHOD if row[IS_IMPLICIT] else method
+    last, hg = MAIN[active] - 1, GAMMA * row[STEP_SIZE]
+    if row[STEP_SIZE] == 0.0:
+        z[:] = row[HEAD : HEAD + m.size]
+        return
+    combine(active * SUMS + last, state, state + 8 * m.size, m.size, row[STEP_SIZE], address(z))
+    if row[IS_IMPLICIT]:
+        for i in range(m.n):
+            z[i] += hg * row[HEAD + m.size * (1 + last) + i]
+
+
+@kernel
 def begin_member(memory: Any, member: Any, rows: Any, by_state: Any) -> None:
     """Go back through the first rate and the outputs at the start."""
     m, written = memory, len(member.times)
@@ -247,24 +239,29 @@ def begin_member(memory: Any, member: Any, rows: Any, by_state: Any) -> None:
         written = int(rows[0, FIRST_OUTPUT])
         for i in range(m.n):
             m.argument[i] = rows[0, HEAD + i]
+    moves = len(rows) > 0 and not is_zero(m.carry, m.n)  # not so after what happens at the start
+    if moves:
         pull_back(m, member, member.times[0], m.carry)
     for i in range(m.n):
-        by_state[i] = m.state_bar[i] + (member.gradient[i] if len(rows) > 0 else 0.0)
+        by_state[i] = m.state_bar[i] + (member.gradient[i] if moves else 0.0)
         for w in range(written):
             by_state[i] += member.outputs_bar[w, i]
 
 
 @kernel
 def sweep(
-    first: int, last: int, from_start: bool, to_end: bool, method: int, back: int, jacobian: int, n: int, rtol: float,
-    times: Any, values: Any, column_of: Any, atol: Any, counters: Any, tape: Any, begins: Any, ends: Any, states: Any,
-    outputs_bar: Any, kept_bars: Any, work: Any, by_state: Any, gradients: Any,
+    first: int, last: int, from_start: bool, to_end: bool, method: int, back: int, rates: int, jacobian: int, n: int,
+    rtol: float, times: Any, before: Any, instants: Any, initial_values: Any, values: Any, column_of: Any, atol: Any,
+    counters: Any, tape: Any, begins: Any, ends: Any, states: Any, outputs_bar: Any, kept_bars: Any, work: Any,
+    by_state: Any, gradients: Any,
 ) -> None:  # fmt: skip
     """Go back through the part of the members from `first` to before `last` that is on the tape.
 
     from_start: whether the first member is there from its start. to_end: whether the last one is there to its end.
     kept_bars (2, size): `state_bar` and `carry` of a member of which only a part is there; work: of the kernels. Adds
     to by_state, (B, n), and gradients, (B, size + p). A member that failed adds nothing. method: the explicit one.
+    before, instants: as in `advance_batch`, with derivatives by all p parameters. initial_values: before anything
+    happens; values: after the solve, overwritten where entries change them.
     """
     size = kept_bars.shape[1]
     m = Memory(
@@ -277,14 +274,19 @@ def sweep(
             continue
         if b < last - 1 or to_end:
             kept_bars[:] = 0.0
-        member = Member(
-            address(values[b]), times[b % len(times)], states[b], outputs_bar[b], gradients[b], atol[b], rtol
-        )  # fmt: skip
-        for place in range(ends[b] - 1, begins[b] - 1, -1):
-            row = tape[place]
+        q, own_times, rows = values[b], times[b % len(times)], tape[begins[b] : ends[b]]
+        member = Member(address(q), own_times, states[b], outputs_bar[b], gradients[b], atol[b], rtol)
+        way = way_back(m, rates, instants_of(instants, b), row_of(before, b), initial_values[b], q, own_times, rows)
+        for place in range(len(rows) - 1, -1, -1):
+            row = rows[place]
+            if row[LAST_ENTRY] > row[FIRST_ENTRY]:
+                end_of_step(m, method, row, m.argument)
+                go_back_through_instant(m, member, way, row, m.argument.copy())
+            if row[STEP_SIZE] == 0.0:
+                continue
             if row[IS_IMPLICIT]:
                 implicit_step(m, member, row)
             else:
                 explicit_step(m, member, method, row)
         if b > first or from_start:
-            begin_member(m, member, tape[begins[b] : ends[b]], by_state[b])
+            begin_member(m, member, rows, by_state[b])

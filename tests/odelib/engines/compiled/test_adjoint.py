@@ -18,13 +18,19 @@ from odelib.engines.compiled.adjoint import kernels as adjoint_kernels
 from odelib.engines.compiled.adjoint import source
 from odelib.engines.compiled.adjoint.kernels import AdjointKernels, adjoint_of
 from odelib.engines.compiled.adjoint.transposed import solve_transposed
+from odelib.engines.compiled.engine import CompiledEngine
 from odelib.engines.compiled.kernels import Kernels, kernels_of
 from odelib.engines.compiled.lu import factorise
+from odelib.engines.compiled.scheduled import Given
 from odelib.engines.layer import _system
+from odelib.engines.schedules.schedule import Protocols
 from odelib.objective.objective import Objective
 from odelib.problem.request import parse_problem
 from odelib.problem.resolved import resolve
 from odelib.problem.system import System
+from tests.odelib.engines.protocols import protocol, settings
+from tests.odelib.engines.protocols import system as system_of
+from tests.odelib.engines.test_scheduled_gradients import KINDS, PARAMETERS, STEADY, Kind
 from tests.systems import STIFF, SYSTEMS
 
 Array = NDArray[np.float64]
@@ -205,15 +211,72 @@ def test_where_a_slope_is_infinite_forward_sensitivities_step_in(monkeypatch: py
     assert gradient.tolist() == pytest.approx([1.0])
 
 
-def test_what_happens_in_a_solve_is_left_to_forward_sensitivities(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_events_are_left_to_forward_sensitivities(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(compiled_engine, "is_cheaper", lambda unknowns: True)
     monkeypatch.setattr(adjoint_kernels.AdjointKernels, "solve", None)
+    layer = ODELayer({"states": ["x"], "parameters": ["k", "s"], "equations": {"x": "-k*x + where(x > s, 0, 1)"}})
+    values = tensor([0.5, 0.5]).requires_grad_()
+    states = layer(tensor([0.0, 1.0]), tensor([0.0]), values)
+    (gradient,) = torch.autograd.grad(states[-1].sum(), values)
+    assert gradient.isfinite().all()
+
+
+def test_a_time_that_is_a_parameter_is_gone_back_through(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(compiled_engine, "is_cheaper", lambda unknowns: True)
+    monkeypatch.setattr(Kernels, "solve", None)
     layer = ODELayer({"states": ["x"], "parameters": ["k", "s"], "equations": {"x": "-k*x + where(t < s, 1, 0)"}})
     values = tensor([1.0, 0.5]).requires_grad_()
     states = layer(tensor([0.0, 1.0]), tensor([0.0]), values)
     (gradient,) = torch.autograd.grad(states[-1].sum(), values)
     # x(1) = (e^(s - 1) - e^-1)/k at k = 1, so that dx/ds = e^(s - 1)
     assert gradient[1].item() == pytest.approx(np.exp(-0.5), rel=1e-5)
+
+
+SCHEDULED = system_of(
+    {"a": "-ka*a + 0.2*w*u", "c": "ka*a/v - k*c - kept", "w": "q - k*w*(1 + a*c)/2 + where(t < 2*d, 0, 0.1*f)"},
+    list(PARAMETERS),
+    {"v": 2.0, "q": 0.3},
+    inputs=["u"],
+    definitions={"kept": "0.05*f*c*w*(1 + u)"},
+)
+BY_THE_STATE = {"set at a parameter", "add"}
+GIVEN_TIMES = [
+    name for name, kind in KINDS.items() if not kind.constants and name not in STEADY and name not in BY_THE_STATE
+]
+
+
+@pytest.mark.parametrize("method", ["dopri5", "kvaerno5"])
+@pytest.mark.parametrize("has_small_tape", [False, True])
+def test_what_happens_at_given_times_is_gone_back_through(
+    method: str, has_small_tape: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each kind of input, dose and change, alone and beside another one, with outputs at the instants themselves."""
+    if has_small_tape:
+        monkeypatch.setattr(adjoint_kernels, "FIRST_ROWS", 3)
+        monkeypatch.setattr(adjoint_kernels, "MAX_NUMBERS", 0)
+    count = len(GIVEN_TIMES)
+    kinds = [KINDS[name].with_other(KINDS[GIVEN_TIMES[(i + 9) % count]]) for i, name in enumerate(GIVEN_TIMES)]
+    protocols = tuple(kind.with_other(Kind(protocol({"u": 0.8}))).done for kind in kinds)
+    times = [0.0, 0.0, 0.8, 0.8, 1.2, 1.3, 1.63, 2.6, 3.3, 5.0, 6.23, 6.23]
+    by = DifferentiateBy(tuple(range(3)), tuple(range(len(PARAMETERS))))
+    what = settings(
+        np.tile(times, (count, 1)), np.tile([2.0, 0.3], (count, 1)), Protocols(protocols, tuple(range(count))), by,
+        rtol=1e-10, method=method, before=torch.tensor([[i % 2 == 0 for i in range(len(times))]] * count),
+    )  # fmt: skip
+    engine = CompiledEngine(SCHEDULED)
+    states, values = np.tile([1.1, 0.6, 0.4], (count, 1)), np.tile(list(PARAMETERS.values()), (count, 1))
+    expected = engine.sensitivities(states, values, what)
+    assert not expected.failures
+    assert engine._scheduled.has_adjoint(what)
+    given = Given(np.tile(times, (count, 1)), states, np.concatenate([values, np.tile([2.0, 0.3], (count, 1))], 1))
+    recording = engine._scheduled.solve_on_tape(given, what)
+    np.testing.assert_allclose(recording.states, expected.states, rtol=1e-7, atol=1e-9)
+    bar = outputs_bar(count, len(times), 3)
+    wanted = [np.einsum("bti,btij->bj", bar, each) for each in (expected.by_initial_state, expected.by_parameters)]
+    for _ in range(2):
+        found = np.concatenate(recording.gradient(bar), axis=1)
+        errors = np.abs(found - np.concatenate(wanted, axis=1))
+        assert not {name: error for name, error in zip(GIVEN_TIMES, errors.tolist(), strict=True) if max(error) > 1e-6}
 
 
 @pytest.mark.parametrize("size", [1, 2, 7])
