@@ -11,9 +11,11 @@ from torch import Tensor
 from odelib.arrays import Booleans, Reals
 from odelib.problem.solver import AUTO_ATOL
 
+FED = 1e-6  # see `compiled.tolerances.feed_from_outside`
 EMERGED, FALLEN = 0.01, 0.5  # see `compiled.tolerances.follow_size`
 TINY = 1e-300  # 0/0 would be NaN
-Jacobian = Callable[[float, Reals], Reals]  # of time and states (…, n), (…, n, n)
+# Of time and states (…, n): the rates (…, n) and their derivatives by the states (…, n, n).
+Linearise = Callable[[float, Reals], tuple[Reals, Reals]]
 
 
 class AutomaticTolerance:
@@ -26,11 +28,11 @@ class AutomaticTolerance:
 
     def __init__(
         self, start: Tensor, times: Tensor, rtol: float, max_atol: float | tuple[float, ...],
-        jacobian: Jacobian,
+        linearise: Linearise,
         unknowns: Tensor | None = None,
     ) -> None:  # fmt: skip
         self.absolute = torch.full_like(start, TINY, requires_grad=False)
-        self._rtol, self._max_atol, self._jacobian = rtol, max_atol, jacobian
+        self._rtol, self._max_atol, self._linearise = rtol, max_atol, linearise
         self._start, self._next_update = float(times[0]), float(times[0])
         self._span = float(times[-1] - times[0])
         rows = start.numel() // start.shape[-1]
@@ -50,9 +52,7 @@ class AutomaticTolerance:
         expected = EMERGED * AUTO_ATOL * self._atol
         has_fallen = self._is_from_zero & (np.abs(own) <= FALLEN * largest) & (automatic > expected)
         self._is_from_zero &= ~has_fallen
-        self._atol = np.where(
-            self._is_from_zero, self._atol, np.maximum(automatic, np.where(has_fallen, 0, self._atol))
-        )
+        self._atol = np.maximum(automatic, np.where(has_fallen, 0, self._atol))
         if time >= self._next_update:
             elapsed = time - self._start + step
             if self._is_from_zero.any():
@@ -75,10 +75,15 @@ class AutomaticTolerance:
     def _allow_inherited_errors(self, time: float, rows: Reals, elapsed: float) -> None:
         """See `compiled.tolerances.allow_inherited_errors`."""
         states = rows[:1] if self._has_one_jacobian else rows
-        jacobians = np.broadcast_to(self._jacobian(time, states), (len(self._atol), *states.shape[1:] * 2))
+        rates, found = self._linearise(time, states)
+        fed = feed_from_outside(states, rates, found)
+        if self._has_one_jacobian:  # what feeds the states is no part of the sensitivities
+            fed = np.vstack([fed[:1], np.zeros((len(self._atol) - 1, fed.shape[-1]))])
+        jacobians = np.broadcast_to(found, (len(self._atol), *states.shape[1:] * 2))
         for row, jacobian in enumerate(jacobians):
             is_from_zero = self._is_from_zero[row]
-            expected = inherited_sizes(np.where(is_from_zero, 0.0, self._sizes[row]), elapsed, np.abs(jacobian))
+            sizes = np.where(is_from_zero, 0.0, self._sizes[row])
+            expected = inherited_sizes(sizes, elapsed, np.abs(jacobian), np.where(is_from_zero, fed[row], 0.0))
             allowed = np.where(is_from_zero, self._rtol * expected, 0.0)
             self._atol[row] = np.maximum(self._atol[row], allowed)
 
@@ -97,20 +102,27 @@ class AutomaticTolerance:
         return rows
 
 
-def inherited_sizes(sizes: Reals, elapsed: float, magnitudes: Reals) -> Reals:
+def feed_from_outside(states: Reals, rates: Reals, jacobians: Reals) -> Reals:
+    """Return the rates (…, n) that depend on no state; see `compiled.tolerances.feed_from_outside`."""
+    terms = np.multiply(jacobians, states[..., None, :], where=states[..., None, :] != 0, out=np.zeros_like(jacobians))
+    left = np.abs(rates - terms.sum(axis=-1))
+    return np.where(np.isfinite(left) & (left > FED * np.abs(terms).sum(axis=-1)), left, 0.0)
+
+
+def inherited_sizes(sizes: Reals, elapsed: float, magnitudes: Reals, fed: Reals) -> Reals:
     """Return the sizes (n,), those that are 0 from what feeds them; see `compiled.tolerances.inherited_sizes`.
 
-    magnitudes: (n, n), |J|.
+    magnitudes: (n, n), |J|. fed: the rates that depend on no state, (n,).
     """
-    found = sizes.copy()
+    found = np.where(sizes == 0, fed / np.maximum(1 / elapsed, np.diag(magnitudes)), sizes)
     missing: Booleans = found == 0.0
     while missing.any():
         passed_on = np.multiply(magnitudes, found, where=found > 0, out=np.zeros_like(magnitudes))  # infinity·0 is 0
-        fed = passed_on.max(axis=1) / np.maximum(1 / elapsed, np.diag(magnitudes))
-        is_new = missing & (fed > 0) & np.isfinite(fed)
+        expected = passed_on.max(axis=1) / np.maximum(1 / elapsed, np.diag(magnitudes))
+        is_new = missing & (expected > 0) & np.isfinite(expected)
         if not is_new.any():
             break
-        found[is_new] = fed[is_new]
+        found[is_new] = expected[is_new]
         missing &= ~is_new
     return found
 

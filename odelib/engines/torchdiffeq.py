@@ -19,7 +19,7 @@ from torch.autograd.forward_ad import dual_level
 from torchdiffeq import odeint
 
 from odelib.arrays import Reals
-from odelib.engines.automatic_tolerance import TINY, AutomaticTolerance, Jacobian, first_step
+from odelib.engines.automatic_tolerance import TINY, AutomaticTolerance, Linearise, first_step
 from odelib.engines.base import DifferentiateBy, Sensitivities, Solution, SolverOptions, SolveSettings, StopCheck
 from odelib.engines.compiled.step_control import MAX_WITHOUT_VALUE, WHOLE_STEP
 from odelib.engines.discontinuities import Discontinuities, Found
@@ -164,9 +164,9 @@ class TorchdiffeqEngine:
                 atol = _given_tolerance(options.atol, rows, sizes)
             else:
                 if automatic is None:
-                    jacobian = _jacobian_by_differences(program, rows)
+                    linearise = _linearise_by_differences(program, rows)
                     automatic = AutomaticTolerance(
-                        rows, settings.times, options.rtol, _of_extended(options.max_atol, rows.shape[-1]), jacobian,
+                        rows, settings.times, options.rtol, _of_extended(options.max_atol, rows.shape[-1]), linearise,
                         sizes,
                     )  # fmt: skip
                 atol = automatic.absolute
@@ -266,8 +266,8 @@ class TorchdiffeqEngine:
         options = settings.options
         automatic = None
         if options.atol == AUTO:
-            jacobian = self._jacobian(parameters, settings)
-            automatic = AutomaticTolerance(start, times, options.rtol, options.max_atol, jacobian, unknowns)
+            linearise = self._linearise(parameters, settings)
+            automatic = AutomaticTolerance(start, times, options.rtol, options.max_atol, linearise, unknowns)
             atol = automatic.absolute
         else:
             atol = _given_tolerance(options.atol, start, unknowns)
@@ -307,11 +307,11 @@ class TorchdiffeqEngine:
         rows = state.detach().reshape(-1, state.shape[-1])
         return describe_failure(self._system, time, rows[0].tolist(), values, duration)
 
-    def _jacobian(self, parameters: Tensor, settings: SolveSettings) -> Jacobian:
-        """The Jacobian of the equations by the states, (B, n, n), at a time and states (B, n)."""
+    def _linearise(self, parameters: Tensor, settings: SolveSettings) -> Linearise:
+        """The rates (B, n) and their Jacobian by the states (B, n, n), at a time and states (B, n)."""
         program = self._program.bind(self._values(parameters.detach(), settings), parameters.device)
 
-        def jacobian(time: float, states: Reals) -> Reals:
+        def linearise(time: float, states: Reals) -> tuple[Reals, Reals]:
             with torch.enable_grad():
                 at = torch.tensor(states, device=parameters.device, requires_grad=True)
                 rates = program(at.new_tensor(time), *at.unbind(-1))
@@ -322,9 +322,10 @@ class TorchdiffeqEngine:
                     for rate in rates
                 ]
             found = torch.stack([torch.zeros_like(at) if row is None else row for row in rows], -2)
-            return np.asarray(found.detach().cpu().numpy())
+            of_rates = torch.stack([rate.expand(at.shape[:-1]) for rate in rates], -1)
+            return of_rates.detach().cpu().numpy(), found.detach().cpu().numpy()
 
-        return jacobian
+        return linearise
 
     def _find(self, times: Tensor, parameters: Tensor, constants: Tensor) -> Found:
         """The discontinuities of all members."""
@@ -369,10 +370,10 @@ def _of_extended(max_atol: float | tuple[float, ...], size: int) -> float | tupl
     return max_atol if isinstance(max_atol, float) else (*max_atol, *[math.inf] * (size - len(max_atol)))
 
 
-def _jacobian_by_differences(program: Program, rows: Tensor) -> Jacobian:
-    """The Jacobian (1, n, n) of the first of `rows` (1 + m, n), whose magnitude is enough for tolerances."""
+def _linearise_by_differences(program: Program, rows: Tensor) -> Linearise:
+    """The rates (1, n) and Jacobian (1, n, n) of the first of `rows` (1 + m, n), good enough for tolerances."""
 
-    def jacobian(time: float, states: Reals) -> Reals:
+    def linearise(time: float, states: Reals) -> tuple[Reals, Reals]:
         at = rows.new_tensor(time)
         size = float(np.abs(states).max(initial=0.0)) or 1.0
 
@@ -391,9 +392,9 @@ def _jacobian_by_differences(program: Program, rows: Tensor) -> Jacobian:
             moved = state.copy()
             moved[place] += step
             columns.append((rates(moved) - here) / step)
-        return np.stack(columns, axis=1)[None]
+        return here[None], np.stack(columns, axis=1)[None]
 
-    return jacobian
+    return linearise
 
 
 def _given_tolerance(atol: float, start: Tensor, unknowns: Tensor | None) -> Tensor:

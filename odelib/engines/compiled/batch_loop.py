@@ -166,7 +166,7 @@ def start(
     controller[STEP] = step
     controller[LOG_LAST_ERROR], controller[MAX_GROWTH] = MIN_LOG_ERROR, MAX_FACTOR
     mark_what_begins_at_zero(equations, tolerances, memory.z, memory.rate)
-    follow_sizes(equations, tolerances, memory, t, controller)
+    follow_sizes(equations, tolerances, memory, t, memory.rate, controller)
     for k in range(equations.size):
         if not math.isfinite(load_scalar(memory.rate, k)):
             return NOT_FINITE
@@ -265,7 +265,7 @@ def advance(  # noqa: C901, PLR0912, PLR0915  calls that take arrays would cost 
                 controller[SINCE] = controller[NEXT_UPDATE] = reached
         else:  # first same as last (FSAL)
             copy(memory.stages + 8 * size * (MAIN[active] - 1), size, memory.stages)
-        follow_sizes(equations, tolerances, memory, reached, controller)
+        follow_sizes(equations, tolerances, memory, reached, memory.stages, controller)
         if is_last:
             write_final_outputs(equations, memory.z, times, outputs)
             return DONE
@@ -375,15 +375,20 @@ def ends_at_event(
 
 
 @kernel
-def follow_sizes(equations: Any, tolerances: Any, memory: Any, t: float, controller: Any) -> None:
-    """Update the absolute tolerances at a new point; `allow_inherited_errors` when the time elapsed has doubled."""
+def follow_sizes(equations: Any, tolerances: Any, memory: Any, t: float, rate: int, controller: Any) -> None:
+    """Update the absolute tolerances at a new point; `allow_inherited_errors` when the time elapsed has doubled.
+
+    rate: there.
+    """
     if not tolerances.follow:
         return
     update_tolerances(equations, tolerances, memory.z)
     if t >= controller[NEXT_UPDATE]:
         newton = newton_views(equations, memory)
         elapsed = t - controller[SINCE] + controller[STEP]
-        allow_inherited_errors(equations, tolerances, t, elapsed, memory.z, newton.matrix, newton.weights)
+        allow_inherited_errors(
+            equations, tolerances, t, elapsed, memory.z, rate, newton.matrix, newton.weights, newton.change[:, 0]
+        )
         controller[NEXT_UPDATE] = t + elapsed
 
 

@@ -30,6 +30,7 @@ from odelib.problem.solver import AUTO_ATOL
 
 EMERGED, FALLEN = 0.01, 0.5  # see `follow_size`
 ROUNDING = 1e-12
+FED = 1e-6  # of the terms of a sum: far above its error, also with derivatives by finite differences
 
 # rtol: on everything. is_auto: whether the states' absolute tolerances are automatic. follow: whether any follows a
 # size; if not, nothing here changes after the start. span: of the solve. Addresses: of the most that the absolute
@@ -106,13 +107,12 @@ def update_columns(equations: Any, tolerances: Any, z: int, j: int) -> None:
 def follow_size(equations: Any, tolerances: Any, i: int, size: float, largest: float) -> None:
     """Let the automatic tolerance of state i follow its size, which was at most `largest` before.
 
-    One that began at 0 keeps what `allow_inherited_errors` allows until it falls again, by FALLEN, from a size that is
-    at least EMERGED of the one that is expected there.
+    One that began at 0 also has what `allow_inherited_errors` allows until it falls again, by FALLEN, from a size that
+    is at least EMERGED of the one that is expected there.
     """
     own, atol = tolerances.rtol * max(size, largest), load_scalar(tolerances.absolute, i)
-    if load_scalar(tolerances.from_zero, i) > 0.0:
-        if size > FALLEN * largest or own <= EMERGED * atol:
-            return
+    began_at_zero = load_scalar(tolerances.from_zero, i) > 0.0
+    if began_at_zero and size <= FALLEN * largest and own > EMERGED * atol:
         store_scalar(tolerances.from_zero, i, 0.0)
         set_atol(equations, tolerances, i, AUTO_ATOL * own)
     elif AUTO_ATOL * own > atol:
@@ -156,27 +156,30 @@ def start_anew(equations: Any, tolerances: Any, z: int) -> bool:
 
 @kernel
 def allow_inherited_errors(
-    equations: Any, tolerances: Any, t: float, elapsed: float, z: int, jacobian: Any, sizes: Any
+    equations: Any, tolerances: Any, t: float, elapsed: float, z: int, rate: int, jacobian: Any, sizes: Any, fed: Any
 ) -> None:
     """Raise the absolute tolerances of what began at 0 by the errors that it inherits from what feeds it.
 
     The k-th product of a chain of reactions begins like t^k. To follow that to rtol takes some k steps for each
     doubling of t, and is of no use: the errors of a state j, rtol·size_j, make one of rtol·|J_ij|·size_j·τ_i in state
-    i, with τ_i = min(time elapsed, 1/|J_ii|), which is its atol too. The same holds for the entries of a sensitivity
-    column by an unknown that is 0. jacobian: (n, n), sizes: (n,), both overwritten.
+    i, with τ_i = min(time elapsed, 1/|J_ii|), which is its atol too. A chain may also begin with what no state feeds,
+    as a constant infusion: see `feed_from_outside`. The same holds for the entries of a sensitivity column by an
+    unknown that is 0. rate: at (t, z). jacobian: (n, n), sizes, fed: (n,), all overwritten.
     """
     e, n = equations, equations.n
     jacobian[:] = 0.0
     call_kernel(e.jacobian, t, z, e.q, 0, e.column_of, e.work, address(jacobian))
     if tolerances.is_auto:
-        inherited_sizes(tolerances, 0, 1, elapsed, jacobian, sizes)
+        feed_from_outside(z, rate, jacobian, fed)
+        inherited_sizes(tolerances, 0, 1, elapsed, jacobian, sizes, fed)
         for i in range(n):
             atol = tolerances.rtol * sizes[i]
             if load_scalar(tolerances.from_zero, i) > 0.0 and atol > load_scalar(tolerances.absolute, i):
                 set_atol(e, tolerances, i, atol)
+    fed[:] = 0.0
     for j in range(e.width):
         if load_scalar(tolerances.magnitudes, j) == 0.0:
-            inherited_sizes(tolerances, e.start + j, e.width, elapsed, jacobian, sizes)
+            inherited_sizes(tolerances, e.start + j, e.width, elapsed, jacobian, sizes, fed)
             for i in range(n):
                 k = e.start + i * e.width + j
                 if load_scalar(tolerances.from_zero, k) > 0.0:  # `update_columns` keeps AUTO_ATOL·rtol of the size
@@ -184,16 +187,38 @@ def allow_inherited_errors(
 
 
 @kernel
-def inherited_sizes(tolerances: Any, first: int, stride: int, elapsed: float, jacobian: Any, sizes: Any) -> None:
+def feed_from_outside(z: int, rate: int, jacobian: Any, fed: Any) -> None:
+    """Write the rate of each state that depends on no state, (n,): f − J·z, where that is more than a rounding error.
+
+    It is exact for linear equations; for others it is of the size of what their nonlinear terms add.
+    """
+    for i in range(len(fed)):
+        left, terms = load_scalar(rate, i), 0.0
+        for j in range(len(fed)):
+            value = load_scalar(z, j)
+            if value != 0.0:  # its derivative may be infinite at 0
+                left -= jacobian[i, j] * value
+                terms += abs(jacobian[i, j] * value)
+        fed[i] = abs(left) if math.isfinite(left) and abs(left) > FED * terms else 0.0
+
+
+@kernel
+def inherited_sizes(
+    tolerances: Any, first: int, stride: int, elapsed: float, jacobian: Any, sizes: Any, fed: Any
+) -> None:
     """The sizes of what began at 0 in a column of a row, from those of what did not: see `allow_inherited_errors`.
 
-    Each counts once, by the first way found: a circle of states would raise its own tolerances without end.
+    Each counts once, by the first way found: a circle of states would raise its own tolerances without end. fed: the
+    rates that depend on none of them, (n,).
     """
     n = len(sizes)
     left = 0
     for i in range(n):
         k = first + i * stride
-        sizes[i] = 0.0 if load_scalar(tolerances.from_zero, k) > 0.0 else load_scalar(tolerances.sizes, k)
+        began_at_zero = load_scalar(tolerances.from_zero, k) > 0.0
+        sizes[i] = 0.0 if began_at_zero else load_scalar(tolerances.sizes, k)
+        if began_at_zero and fed[i] > 0.0:
+            sizes[i] = fed[i] / max(1.0 / elapsed, abs(jacobian[i, i]))
         left += 1 if sizes[i] == 0.0 else 0
     found, sweep = 1, 0
     while found > 0 and left > 0:
@@ -201,12 +226,12 @@ def inherited_sizes(tolerances: Any, first: int, stride: int, elapsed: float, ja
         for place in range(n):
             i = place if sweep % 2 == 0 else n - 1 - place
             if sizes[i] == 0.0:
-                fed = 0.0
+                most = 0.0
                 for j in range(n):
                     if sizes[j] > 0.0:
-                        fed = max(fed, abs(jacobian[i, j]) * sizes[j])
-                if fed > 0.0 and math.isfinite(fed):
-                    sizes[i] = fed / max(1.0 / elapsed, abs(jacobian[i, i]))
+                        most = max(most, abs(jacobian[i, j]) * sizes[j])
+                if most > 0.0 and math.isfinite(most):
+                    sizes[i] = most / max(1.0 / elapsed, abs(jacobian[i, i]))
                     found += 1 if sizes[i] > 0.0 else 0
         left -= found
         sweep += 1

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import torch
 from numpy.typing import NDArray
+from scipy.special import gammainc
 
 from odelib import ODELayer
 from odelib.engines.base import DifferentiateBy, SolverOptions, never
@@ -68,6 +69,29 @@ def test_a_chain_of_reactions_needs_no_more_steps_than_with_a_fixed_tolerance() 
     np.testing.assert_allclose(found.states[0, -1], poisson, rtol=1e-4, atol=1e-7)
 
 
+@pytest.mark.parametrize("method", ["auto", "kvaerno5"])
+@pytest.mark.parametrize("rate", [10.0, 1e4])
+def test_what_diffuses_into_empty_cells_from_outside_needs_few_steps(method: str, rate: float) -> None:
+    """No state feeds the first cell, and at the end the sensitivities vanish in a steady state."""
+    n = 40
+    padded = ["1", *(f"c{i}" for i in range(n)), "0"]
+    equations = {f"c{i}": f"D*({padded[i]} - 2*c{i} + {padded[i + 2]})" for i in range(n)}
+    times = np.array([0.0, 1.0, 2500.0 / rate + 1.0])
+    found = solved(equations, [0.0] * n, {"D": rate}, times, method=method, max_steps=600)
+    assert not found.failures
+    if rate == 1e4:
+        np.testing.assert_allclose(found.states[0, -1], 1 - np.arange(1, n + 1) / (n + 1), rtol=1e-5)
+
+
+@pytest.mark.parametrize("depth", [1, 4])
+def test_a_constant_infusion_fills_compartments_as_accurately_as_any_start(depth: int) -> None:
+    equations = {f"x{i}": (f"x{i - 1}" if i else "r") + f" - x{i}" for i in range(depth)}
+    times = np.array([0.0, 1e-3, 0.1, 1.0, 10.0])
+    found = solved(equations, [0.0] * depth, {"r": 1e-9}, times, max_steps=200)
+    expected = 1e-9 * gammainc(depth, times)
+    np.testing.assert_allclose(found.states[0, :, -1], expected, rtol=2e-5, atol=1e-6 * expected[-1])
+
+
 def test_the_tail_of_what_began_at_zero_is_resolved_like_any_other() -> None:
     """Its tolerance while it rises, 1e-6 of what feeds it, would hide its tail."""
     times = np.array([0.0, 1.0, 16.0])
@@ -114,6 +138,14 @@ class TestTorchdiffeq:
         states = layer(torch.tensor([0.0, 10.0]), torch.tensor([1.0] + [0.0] * (n - 1)), torch.empty(0))
         poisson = np.exp(-10.0) * np.cumprod([1.0, *(10.0 / np.arange(1, n))])
         np.testing.assert_allclose(states[-1].numpy(), poisson, rtol=1e-4, atol=1e-7)
+
+    def test_what_diffuses_into_empty_cells_from_outside_ends(self) -> None:
+        n = 12
+        padded = ["1", *(f"c{i}" for i in range(n)), "0"]
+        equations = {f"c{i}": f"50*({padded[i]} - 2*c{i} + {padded[i + 2]})" for i in range(n)}
+        layer = ODELayer({"states": list(equations), "equations": equations}, engine="torchdiffeq", max_steps=600)
+        states = layer(torch.tensor([0.0, 2.0]), torch.zeros(n), torch.empty(0))
+        np.testing.assert_allclose(states[-1].numpy(), 1 - np.arange(1, n + 1) / (n + 1), rtol=2e-2)
 
 
 def test_a_state_that_is_at_rest_until_later_is_resolved() -> None:
