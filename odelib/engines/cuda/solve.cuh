@@ -77,7 +77,7 @@ DEVICE int start(Trajectory& m, const Batch& batch, const Output& output, long l
 #if WITH_ZEROS
   for (int k = 0; k < N * M; ++k) s.column_from_zero[k] = m.z[N + k] == 0.0 && m.stages[0][N + k] == 0.0;
 #endif
-  follow_sizes(s, settings, m.z);
+  follow_sizes(s, settings, m.z, m.stages[0]);
   bool finite = true;
 #pragma unroll UNROLL
   for (int k = 0; k < ROW; ++k) finite = finite && isfinite(m.stages[0][k]);
@@ -127,7 +127,7 @@ DEVICE int advance(Trajectory& m, const Batch& batch, Output& output) {
 #pragma unroll UNROLL
   for (int k = 0; k < ROW; ++k)  // first same as last
     m.stages[0][k] = WITH_IMPLICIT ? m.stages[main - 1][k] : m.stages[Explicit::MAIN - 1][k];
-  follow_sizes(s, settings, m.z);
+  follow_sizes(s, settings, m.z, m.stages[0]);
   if (is_last) {
     for (int row = output.count - 1; row >= 0 && output.time(row) >= s.end; --row) output.write_row(row, m.z);
     return DONE;

@@ -6,7 +6,7 @@ enum Status { RUNNING, DONE, MAX_STEPS, NOT_FINITE, STEP_TOO_SMALL, STIFF = 100 
 constexpr int MAX_WITHOUT_VALUE = 500, USED_EXPLICIT = 1, USED_IMPLICIT = 2;
 constexpr double WHOLE_STEP = 1e-5, NO_CONVERGENCE = 1e30, SAFETY = 0.9, MIN_FACTOR = 0.2, MAX_FACTOR = 10.0;
 constexpr double BETA = 0.04, TINY = 1e-300, MIN_LOG_ERROR = -9.210340371976182;  // log(1e-4)
-constexpr double AUTO_ATOL = 0.01, EMERGED = 0.01, FALLEN = 0.5, ROUNDING = 1e-12, ERRORS = 10.0;
+constexpr double AUTO_ATOL = 0.01, EMERGED = 0.01, FALLEN = 0.5, ROUNDING = 1e-12, FED = 1e-6, ERRORS = 10.0;
 
 struct Settings {
   double rtol;
@@ -87,8 +87,7 @@ DEVICE void set_atol(Solve& s, const Settings& settings, int i, double atol) {
 
 DEVICE void follow_size(Solve& s, const Settings& settings, int i, double size, double largest) {
   const double own = settings.rtol * fmax(size, largest);
-  if (s.from_zero[i]) {
-    if (size > FALLEN * largest || own <= EMERGED * s.absolute[i]) return;
+  if (s.from_zero[i] && size <= FALLEN * largest && own > EMERGED * s.absolute[i]) {
     s.from_zero[i] = false;
     set_atol(s, settings, i, AUTO_ATOL * own);
   } else if (AUTO_ATOL * own > s.absolute[i]) {
@@ -140,17 +139,33 @@ DEVICE void inherited_sizes(double elapsed, const double* jac, double* sizes) {
   }
 }
 
+// The rates (N,) that depend on no state: f - J*z, where that is more than a rounding error.
+DEVICE void feed_from_outside(const double* z, const double* rate, const double* jac, double* fed) {
+  for (int i = 0; i < N; ++i) {
+    double left = rate[i], terms = 0.0;
+    for (int j = 0; j < N; ++j) {
+      if (z[j] == 0.0) continue;  // its derivative may be infinite at 0
+      left -= jac[i * N + j] * z[j];
+      terms += fabs(jac[i * N + j] * z[j]);
+    }
+    fed[i] = isfinite(left) && fabs(left) > FED * terms ? fabs(left) : 0.0;
+  }
+}
+
 // The largest absolute tolerances (N,) that errors inherited from other states allow; a routine that is rarely called.
-ROUTINE void inherited_tolerances(double t, double elapsed, double rtol, const double* y, const double* q,
-                                  const double* sizes, const bool* from_zero, double* allowed) {
-  double jac[N * N], found[N];
+ROUTINE void inherited_tolerances(double t, double elapsed, double rtol, const double* y, const double* rate,
+                                  const double* q, const double* sizes, const bool* from_zero, double* allowed) {
+  double jac[N * N], found[N], fed[N];
   jacobian(t, y, q, jac);
-  for (int i = 0; i < N; ++i) found[i] = from_zero[i] ? 0.0 : sizes[i];
+  feed_from_outside(y, rate, jac, fed);
+  for (int i = 0; i < N; ++i)
+    found[i] = !from_zero[i] ? sizes[i] : fed[i] > 0.0 ? fed[i] / fmax(1.0 / elapsed, fabs(jac[i * N + i])) : 0.0;
   inherited_sizes(elapsed, jac, found);
   for (int i = 0; i < N; ++i) allowed[i] = from_zero[i] ? rtol * found[i] : 0.0;
 }
 
-DEVICE void follow_sizes(Solve& s, const Settings& settings, const double* z) {
+// rate: at z.
+DEVICE void follow_sizes(Solve& s, const Settings& settings, const double* z, const double* rate) {
   if (!follows(s, settings)) return;
   update_tolerances(s, settings, z);
   if (!(s.t >= s.next_update)) return;
@@ -158,11 +173,11 @@ DEVICE void follow_sizes(Solve& s, const Settings& settings, const double* z) {
   bool any = false;
   for (int i = 0; i < N; ++i) any = any || s.from_zero[i];
   if (settings.is_auto && any) {
-    double y[N], sizes[N], allowed[N], q[sizeof(s.q) / sizeof(double)];  // copies: what is passed leaves the registers
+    double y[N], f[N], sizes[N], allowed[N], q[sizeof(s.q) / sizeof(double)];  // copies: what is passed leaves the registers
     bool from_zero[N];
-    for (int i = 0; i < N; ++i) y[i] = z[i], sizes[i] = s.sizes[i], from_zero[i] = s.from_zero[i];
+    for (int i = 0; i < N; ++i) y[i] = z[i], f[i] = rate[i], sizes[i] = s.sizes[i], from_zero[i] = s.from_zero[i];
     for (int i = 0; i < int(sizeof(s.q) / sizeof(double)); ++i) q[i] = s.q[i];
-    inherited_tolerances(s.t, elapsed, settings.rtol, y, q, sizes, from_zero, allowed);
+    inherited_tolerances(s.t, elapsed, settings.rtol, y, f, q, sizes, from_zero, allowed);
 #pragma unroll UNROLL
     for (int i = 0; i < N; ++i)
       if (s.from_zero[i] && allowed[i] > s.absolute[i]) set_atol(s, settings, i, allowed[i]);
