@@ -22,6 +22,9 @@ MIN_RATIO = 1e-10  # of the eigenvalues of the information: above what counts as
 MAX_INFLATION = 8e3  # of a variance by the other unknowns: below what counts as hardly determined, 1e4
 BOUND_TOLERANCE = 1e-8  # relative: as near counts as at a bound
 COARSE_BESIDE_NOISE = 5e-5  # in a loss: such errors move estimates by a hundredth of a standard error at most
+# Of the data's squares. Where the noise is known from the fit only, a single fit counts no change of an estimate by
+# less than 1e-4: ten times such errors, as those of many steps may be, are no more.
+EXACT = 1e-10
 COARSE = 1e-5  # of the data's squares: far below the solver's error that calls for a warning, 1e-4
 
 
@@ -42,12 +45,17 @@ def beyond_doubt(objective: BatchObjective, ends: Ends) -> Booleans:
 
 
 def _is_resolved(objective: BatchObjective, points: Points) -> Booleans:
-    """Whether the solver's error is far below the data, and far below their noise where that has a scale."""
+    """Whether the solver's error is far below the data, and far below their noise or negligible beside them.
+
+    So it decides nothing that a single fit would warn of: see `report.tolerance_effect`.
+    """
     noise, everyone = objective.noise, np.arange(len(points.loss))
     weights = noise.weights(everyone, points.residuals.reshape(*noise.counts.shape, -1))
     error, data = noise.solver_error(everyone, weights)
     has_scale = noise.shared.is_likelihood | noise.knows_scale
-    found: Booleans = (error < COARSE * data) & (~has_scale | (error < COARSE_BESIDE_NOISE))
+    variance = np.where(has_scale, 1.0, noise.variance(everyone, points.loss, points.coordinates.shape[1]))
+    is_exact = ~has_scale & (error < EXACT * data)
+    found: Booleans = (error < COARSE * data) & (is_exact | (error < COARSE_BESIDE_NOISE * variance))
     return found
 
 

@@ -187,10 +187,28 @@ class TestTogether:
             for name, estimate in expected.parameters.items():
                 assert (row.parameters or {})[name].value == pytest.approx(estimate.value, rel=1e-4)
 
+    def test_errors_of_the_solver_that_move_estimates_are_told(self) -> None:
+        """Also of a sum of squares, whose noise is known from the fit only."""
+        times, rng = np.linspace(0.0, 20.0, 31), np.random.default_rng(3)
+        exact = ODELayer("lotka-volterra", rtol=1e-9)(*map(torch.tensor, (times, [1.0, 1.0], [1.5, 1.0, 1.0, 3.0])))
+        states = exact.numpy() + 0.003 * rng.standard_normal((31, 2))
+        values = dict(zip(("prey", "predator"), states.T.tolist(), strict=True))
+
+        [row] = rows_of(
+            {**self.GUESSES, "solver": {"rtol": 1e-3}}, [{"name": "A1", "times": times.tolist(), "values": values}]
+        )
+
+        assert [warning.code for warning in row.warnings] == ["coarse_solver"]
+
     def test_what_is_open_is_left_to_a_fit_alone(self) -> None:
         """Two unknowns that only their sum determines, one at a bound, structure, too few values;
-        a derived quantity without a value, proportional noise, and data that determine neither noise nor curve.
+        a derived quantity without a value, proportional noise, and data that determine neither noise nor curve; exact
+        data beside an estimated sigma, a sigma as small as the solver's errors, and a curve that the model misses.
         """
+        exact = {**GOOD[0], "values": {"c": [4 * math.exp(-0.5 * t) for t in GOOD[0]["times"]]}}
+        tiny = {**REQUEST, "noise": {"c": normal(sigma=1e-9)}, "uncertainty": "covariance", "solver": {"rtol": 1e-4}}
+        turn = [round(4 * math.cos(0.14 * i), 3) for i in range(11)]  # too few for tests of structure
+        missed = {**GOOD[0], "times": list(range(11)), "values": {"c": turn}}
         undefined = {**REQUEST, "system": {**REQUEST["system"], "derived": {"root": "sqrt(-k)"}}}
         proportional = {**REQUEST, "noise": {"c": {"distribution": "normal", "proportional": "estimate"}}}
         estimated = {**REQUEST, "noise": {"c": {"distribution": "normal", "sigma": "estimate"}}}
@@ -208,6 +226,9 @@ class TestTogether:
             (undefined, GOOD[0], "not_finite"),
             (proportional, GOOD[0], None),
             (estimated, {**GOOD[0], "times": [0.0, 1.0], "values": {"c": [4.0, 2.0]}}, None),
+            (estimated, exact, "coarse_solver"),
+            (tiny, GOOD[0], "coarse_solver"),
+            (REQUEST, missed, "structured_residuals"),
         ):
             [row], expected = rows_of(asked, [member]), fit(FitProblem.model_validate(member_request(asked, member)))
             assert row == row_of_result(member["name"], expected)
