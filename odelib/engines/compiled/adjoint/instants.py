@@ -3,10 +3,15 @@
 With λ = ∂L/∂x just after, and the jump of `odelib.engines.compiled.sensitivity_jumps`, λ⁻ = h_xᵀ·λ⁺, and the gradient
 by parameters gains λ⁺·h_p + λ⁺·(h_x·f⁻ + h_t − f⁺)·dτ/dp. Entries are applied again to the state just before, so that
 the rates between them are known, and then gone back through in reverse order. Rates move no λ.
+
+A reset, which reads the state, is left to the loop's own `pass_instant`: what it makes of a unit matrix for
+sensitivities is the Jacobian of the whole instant by the state and the parameters. That takes as many numbers as both
+have, for each state, and so it is done for instants with resets only.
 """
 
 from __future__ import annotations
 
+import math
 from collections import namedtuple
 from typing import Any
 
@@ -22,17 +27,24 @@ from odelib.engines.compiled.adjoint.record import (
     first_in_time,
     time_after,
 )
-from odelib.engines.compiled.instants import assign, have_several_rows, only_comparisons, set_shifts
+from odelib.engines.compiled.batch_loop import CONTROLLER, instants_of
+from odelib.engines.compiled.batch_loop import Memory as LoopMemory
+from odelib.engines.compiled.events import RECORD_DIRECTION, events_of
+from odelib.engines.compiled.instants import assign, have_several_rows, only_comparisons, pass_instant, set_shifts
 from odelib.engines.compiled.primitives import call_kernel
 from odelib.engines.compiled.sensitivity_jumps import KIND, ROW, TARGET, TIME_ROW
-from odelib.engines.compiled.simd import address
-from odelib.engines.compiled.step_control import Equations
-from odelib.engines.schedules.schedule import ADD, ASSIGN, HOLD, PIECE, PIECE_SIZE, SWITCH
+from odelib.engines.compiled.simd import WIDTH, address, load_scalar, splat, store, store_scalar
+from odelib.engines.compiled.step_control import COUNTERS, PASSED, STEPS, WRITTEN, Equations, Outputs
+from odelib.engines.schedules.schedule import ADD, ASSIGN, HOLD, PIECE, PIECE_SIZE, RESET, SWITCH
 from odelib.engines.switching_times import GAP, INSTANT
 
 # Of a member. equations: for its rates; entries: its `sensitivity_jumps.Instants`; before: as in `advance_batch`;
 # undo (K, PIECE_SIZE): what the values were that entries have changed; q: its values.
 Way = namedtuple("Way", "equations entries before undo q")
+
+ROWS = 6  # of the loop's memory that an instant uses
+# Of a member, what `pass_instant` needs, with derivatives by all states and parameters, so many columns.
+Jumps = namedtuple("Jumps", "equations memory instants events controller counters columns")
 
 
 @kernel
@@ -79,7 +91,7 @@ def undo_values(way: Any, first: int, last: int) -> None:
 
 
 @kernel
-def go_back_through_instant(memory: Any, member: Any, way: Any, row: Any, z: Any) -> None:
+def go_back_through_instant(memory: Any, member: Any, way: Any, jumps: Any, row: Any, z: Any) -> None:
     """From `state_bar` and `carry` just after an instant to those just before. z (size,): the state before it."""
     if way is None:
         return
@@ -87,6 +99,9 @@ def go_back_through_instant(memory: Any, member: Any, way: Any, row: Any, z: Any
     first, last, times = int(row[FIRST_ENTRY]), int(row[LAST_ENTRY]), member.times
     scale = max(abs(times[0]), abs(times[len(times) - 1]))
     after, is_first = time_after(own, first, times), own.times[first] <= times[0] + INSTANT * scale
+    if has_reset(own.entries, first, last):
+        go_back_through_reset(m, member, way, jumps, row, z, after, is_first)
+        return
     is_smooth, several = only_comparisons(own.entries, first, last), have_several_rows(own.entries, first, last)
     until = (times[0] if is_first else own.times[first]) + INSTANT * scale
     direct = np.zeros(m.n)  # the part that goes to the state before, past the jump
@@ -212,3 +227,112 @@ def go_back_through_jump(
             add_by_time(m, member, way, own.entries[k, TIME_ROW], 0.5, rates[0])
             add_by_time(m, member, way, own.entries[k, TIME_ROW], -0.5, rates[1])
             rates[0] = rates[1]
+
+
+@kernel
+def has_reset(entries: Any, first: int, last: int) -> bool:
+    """Whether one of the entries reads the state."""
+    found = False
+    for k in range(first, last):
+        found = found or entries[k, KIND] == RESET
+    return found
+
+
+@kernel
+def jumps_of(
+    memory: Any, q: Any, b: int, instants: Any, event_kernels: Any, rates: int, column_of: Any, jump_memory: Any
+) -> Any:
+    """The `Jumps` of a member; None in a plain solve.
+
+    instants: with a column of derivatives for each state and parameter, whose places are in `column_of`. jump_memory:
+    ROWS rows with sensitivities by all, and the memory of events; not used where there are no resets.
+    """
+    if instants is None:
+        return None
+    m, columns = memory, instants.jacobian.shape[1]
+    width = (columns + WIDTH - 1) // WIDTH * WIDTH
+    size = m.size + m.n * width
+    z, row = address(jump_memory), 8 * size
+    events, _ = events_of(event_kernels, width, z + ROWS * row)
+    equations = Equations(
+        rates, rates, m.jacobian, address(q), address(column_of), m.work, m.n, m.n, m.size, width, size, 0
+    )  # fmt: skip
+    of_loop = LoopMemory(z, 0, z + row, z + 2 * row, z + 3 * row, z + 4 * row, z + 5 * row, 0)
+    controller, counters = np.full(CONTROLLER, -math.inf), np.zeros(COUNTERS, dtype=np.int64)
+    return Jumps(equations, of_loop, instants_of(instants, b), events, controller, counters, columns)
+
+
+@kernel
+def go_back_through_reset(
+    memory: Any, member: Any, way: Any, jumps: Any, row: Any, z: Any, after: float, is_first: bool
+) -> None:  # fmt: skip
+    """As `go_back_through_instant`, with the Jacobian of the instant."""
+    m, j, e, own = memory, jumps, jumps.equations, jumps.memory.z
+    first, last = int(row[FIRST_ENTRY]), int(row[LAST_ENTRY])
+    written, until = int(row[LAST_OUTPUT]), int(row[LAST_AT_INSTANT])
+    undo_values(way, first, last)
+    write_unit_sensitivities(e, z, own)
+    j.counters[:] = 0
+    j.counters[PASSED], j.counters[WRITTEN], j.counters[STEPS] = first, written, 0 if is_first else 1
+    # one more than needed: an empty array has no address
+    states, derivatives = np.zeros((until - written + 1, m.n)), np.zeros((until - written + 1, m.n, j.columns))
+    outputs = Outputs(
+        address(states) - 8 * written * m.n, address(derivatives) - 8 * written * m.n * j.columns, j.columns,
+        np.zeros((0, RECORD_DIRECTION)),
+    )  # fmt: skip
+    time = member.times[0] if is_first else way.entries.times[first]
+    pass_instant(
+        e, j.memory, j.instants, j.events, time, after, -1, member.times, way.before, j.controller, j.counters, outputs
+    )
+    if not is_zero(m.carry, m.n):
+        for i in range(m.n):
+            m.argument[i] = load_scalar(own, i)
+        pull_back(m, member, after, m.carry)
+        for i in range(m.n):
+            m.state_bar[i] += member.gradient[i]
+    m.total[:] = 0.0
+    reset_outputs(m, member, written, j.counters[WRITTEN], until, derivatives)
+    for i in range(m.n):
+        add_product(m, member, m.state_bar[i], own + 8 * (e.start + i * e.width), j.columns)
+    for i in range(m.n):
+        m.state_bar[i], m.carry[i] = m.total[i], 0.0
+    undo_values(way, first, last)
+
+
+@kernel
+def write_unit_sensitivities(equations: Any, state: Any, z: int) -> None:
+    """Write a state to z, with its derivatives by itself."""
+    e = equations
+    for k in range(0, e.size, WIDTH):
+        store(z, k, splat(0.0))
+    for i in range(e.n):
+        store_scalar(z, i, state[i])
+        store_scalar(z, e.start + i * e.width + i, 1.0)
+
+
+@kernel
+def reset_outputs(memory: Any, member: Any, first: int, written: int, last: int, derivatives: Any) -> None:
+    """Go back through the outputs of an instant, those from `first` to before `last`.
+
+    derivatives: of those to before `written`. The others, at an end of the solve that is as near, are the state after.
+    """
+    m = memory
+    for w in range(first, written):
+        for i in range(m.n):
+            bar = member.outputs_bar[w, i]
+            add_product(m, member, bar, address(derivatives[w - first, i]), derivatives.shape[2])
+    for w in range(written, last):
+        for i in range(m.n):
+            m.state_bar[i] += member.outputs_bar[w, i]
+
+
+@kernel
+def add_product(memory: Any, member: Any, bar: float, derivatives: int, columns: int) -> None:
+    """Add bar times the derivatives of a number by all states and parameters."""
+    m = memory
+    if bar == 0.0:
+        return
+    for c in range(m.n):
+        m.total[c] += bar * load_scalar(derivatives, c)
+    for c in range(m.n, columns):
+        member.gradient[m.size + c - m.n] += bar * load_scalar(derivatives, c)

@@ -16,7 +16,9 @@ from odelib.engines.base import DifferentiateBy, SolverOptions, StopCheck
 from odelib.engines.compiled import cache
 from odelib.engines.compiled.adjoint import record as recording
 from odelib.engines.compiled.adjoint import sweep as sweeping
+from odelib.engines.compiled.adjoint.instants import ROWS
 from odelib.engines.compiled.adjoint.source import AdjointSource
+from odelib.engines.compiled.events import POINTS
 from odelib.engines.compiled.kernels import (
     NOTHING,
     PLAIN,
@@ -31,10 +33,12 @@ from odelib.engines.compiled.kernels import (
     kernels_of,
     methods_of,
 )
+from odelib.engines.compiled.sensitivity_jumps import Instants
 from odelib.engines.compiled.simd import padded
 from odelib.engines.compiled.step_control import STEPS, USED
 from odelib.engines.discontinuities import Discontinuities
 from odelib.engines.missing_values import Terms
+from odelib.engines.schedules.extension import Reset
 from odelib.engines.tableaus.kvaerno5 import KVAERNO5
 from odelib.errors import SolveError, StopRequested
 from odelib.problem.solver import AUTO
@@ -72,8 +76,10 @@ class _Segment:
 class _Given:
     """What a batch is solved from: see `Kernels.solve`.
 
-    instructions: with derivatives by all parameters. values: before anything happens; own_values: the solve's own.
-    back: the address of the kernel `pull_back`. size: of the states, padded. stages: the most of a step.
+    instructions: with derivatives by all parameters. by_all: what happens with derivatives by all states and parameters
+    where there are resets, else the same; of_all: the layout of a solve with these. values: before anything happens;
+    own_values: the solve's own. back: the address of the kernel `pull_back`. size: of the states, padded. stages: the
+    most of a step.
     final_counters, final_values: those at the end of the solve; the way back overwrites what entries change.
     """
 
@@ -83,6 +89,8 @@ class _Given:
     options: SolverOptions
     times: Reals
     instructions: Instructions
+    by_all: Instants | None
+    of_all: Layout
     initial_state: Reals
     values: Reals
     own_values: Reals
@@ -130,6 +138,9 @@ class _Recorder:
         given = self._given
         bars = np.zeros((2, given.size))
         work = np.zeros(given.work_size)
+        event_kernels = given.instructions.event_kernels
+        has_resets = event_kernels is not None and event_kernels.reset_count > 0
+        jump_memory = np.zeros(_jump_memory_size(given, event_kernels) if has_resets else 0)
         for number in range(len(self._segments) - 1, -1, -1):
             segment = self._segments[number]
             if number != self._on_tape:
@@ -140,7 +151,8 @@ class _Recorder:
                 given.kernels.rates, given.kernels.jacobian, given.kernels.size, given.options.rtol, given.times,
                 given.instructions.before, given.instructions.instants, given.values, given.final_values,
                 given.layout.column_of, atol, given.final_counters, self._tape, segment.begins, segment.ends,
-                given.states, outputs_bar, bars, work, by_state, gradients,
+                given.states, outputs_bar, bars, work, by_state, gradients, given.by_all, event_kernels,
+                given.of_all.column_of, jump_memory,
             )  # fmt: skip
 
     def _segment(
@@ -234,8 +246,10 @@ class Recording:
 class AdjointKernels:
     """The compiled functions of one system, with the products that go back. Raises `FitError` if it is too large."""
 
-    def __init__(self, system: System) -> None:
-        self._kernels = kernels_of(system)
+    def __init__(self, system: System, resets: tuple[Reset, ...] = ()) -> None:
+        self._kernels = kernels_of(system, resets)
+        states = range(len(system.states)) if resets else ()  # only resets have derivatives by these
+        self._everything = DifferentiateBy(tuple(states), tuple(range(len(system.parameters))))
         self._every_parameter = DifferentiateBy((), tuple(range(len(system.parameters))))
         module = self._kernels.module
         self._work_size = self._kernels.work_size
@@ -253,11 +267,14 @@ class AdjointKernels:
     ) -> Recording:  # fmt: skip
         """Solve a batch on tape. Takes the arguments of `Kernels.solve`. Raises `StopRequested`.
 
-        No event and no reset may happen. The schedule of `happenings` has derivatives by all parameters.
+        No event may happen. The schedule of `happenings` has derivatives by all parameters.
         """
         kernels, n = self._kernels, self._kernels.size
         layout = kernels.layout(_NO_UNKNOWNS, values.shape[1])
         instructions = kernels.instructions(times, initial_state, values, self._every_parameter, happenings)
+        of_all, by_all = kernels.layout(self._everything, values.shape[1]), instructions.instants
+        if self._everything.states:
+            by_all = kernels.instructions(times, initial_state, values, self._everything, happenings).instants
         if instructions.instants is not None:
             values = kernels.with_shifts(values)
         if kernels.has_borders:
@@ -271,8 +288,9 @@ class AdjointKernels:
         if options.method in (AUTO, KVAERNO5.name):
             stages = max(stages, int(sweeping.STAGES[-1]))
         given = _Given(
-            kernels, self._module.pull_back.address, self._work_size, options, times, instructions, initial_state,
-            values, own_values, layout, states, sensitivities, block, padded(n), stages, max(10, STEPS_PER_CALL // n),
+            kernels, self._module.pull_back.address, self._work_size, options, times, instructions, by_all, of_all,
+            initial_state, values, own_values, layout, states, sensitivities, block, padded(n), stages,
+            max(10, STEPS_PER_CALL // n),
         )  # fmt: skip
         threads = torch.get_num_threads() if self._latest_work > WORTH_THREADS else 1
         recording = Recording(given, stop, threads, happenings.terms)
@@ -280,11 +298,18 @@ class AdjointKernels:
         return recording
 
 
+def _jump_memory_size(given: _Given, events: Any) -> int:
+    """See `instants.jumps_of`."""
+    width = padded(len(given.of_all.unknowns))
+    rows = ROWS * (given.size + given.kernels.size * width)
+    return int(rows + width + events.target_size + len(events.table) * (2 * POINTS + 7))
+
+
 @lru_cache(maxsize=64)
 def _adjoint_of(equations: EquationsKey) -> AdjointKernels:
-    return AdjointKernels(equations.system)
+    return AdjointKernels(equations.system, equations.resets)
 
 
-def adjoint_of(system: System) -> AdjointKernels:
+def adjoint_of(system: System, resets: tuple[Reset, ...] = ()) -> AdjointKernels:
     """The system's kernels, compiled on first use and kept. Raises `FitError` if it is too large to be compiled."""
-    return _adjoint_of(EquationsKey(system, ()))
+    return _adjoint_of(EquationsKey(system, resets))

@@ -71,8 +71,8 @@ class ScheduledRecording:
 
 
 def is_able(extended: ExtendedSystem) -> bool:
-    """Whether there is an adjoint of all that may happen: not of events, of changes by the state, nor steady states."""
-    if extended.system.events or extended.resets:
+    """Whether there is an adjoint of all that may happen: neither of events nor of steady states."""
+    if extended.system.events:
         return False
     protocols = extended.protocols
     return not any(each.steady_state or any(dose.steady for dose in each.doses) for each in protocols)
@@ -93,5 +93,7 @@ def solve_on_tape(
     own = np.concatenate([values[:, : len(extended.system.parameters)], schedule.constants], axis=1)
     before = None if settings.before is None else np.atleast_2d(settings.before.cpu().numpy())
     happenings = Happenings(schedule, None, before, settings.is_start, 0, extended.terms)
-    recording = adjoint_of(extended.system).solve(times, states, own, settings.options, settings.stop, happenings)
+    recording = adjoint_of(extended.system, extended.resets).solve(
+        times, states, own, settings.options, settings.stop, happenings
+    )
     return ScheduledRecording(recording, schedule, n)

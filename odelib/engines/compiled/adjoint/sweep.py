@@ -17,7 +17,7 @@ from typing import Any
 
 import numpy as np
 
-from odelib.engines.compiled.adjoint.instants import go_back_through_instant, way_back
+from odelib.engines.compiled.adjoint.instants import go_back_through_instant, jumps_of, way_back
 from odelib.engines.compiled.adjoint.jit import inline_kernel, kernel
 from odelib.engines.compiled.adjoint.memory import Member, Memory, is_zero, pull_back
 from odelib.engines.compiled.adjoint.record import (
@@ -253,7 +253,7 @@ def sweep(
     first: int, last: int, from_start: bool, to_end: bool, method: int, back: int, rates: int, jacobian: int, n: int,
     rtol: float, times: Any, before: Any, instants: Any, initial_values: Any, values: Any, column_of: Any, atol: Any,
     counters: Any, tape: Any, begins: Any, ends: Any, states: Any, outputs_bar: Any, kept_bars: Any, work: Any,
-    by_state: Any, gradients: Any,
+    by_state: Any, gradients: Any, instants_by_all: Any, event_kernels: Any, column_of_all: Any, jump_memory: Any,
 ) -> None:  # fmt: skip
     """Go back through the part of the members from `first` to before `last` that is on the tape.
 
@@ -261,7 +261,8 @@ def sweep(
     kept_bars (2, size): `state_bar` and `carry` of a member of which only a part is there; work: of the kernels. Adds
     to by_state, (B, n), and gradients, (B, size + p). A member that failed adds nothing. method: the explicit one.
     before, instants: as in `advance_batch`, with derivatives by all p parameters. initial_values: before anything
-    happens; values: after the solve, overwritten where entries change them.
+    happens; values: after the solve, overwritten where entries change them. instants_by_all, event_kernels,
+    column_of_all, jump_memory: for `instants.jumps_of`.
     """
     size = kept_bars.shape[1]
     m = Memory(
@@ -277,11 +278,12 @@ def sweep(
         q, own_times, rows = values[b], times[b % len(times)], tape[begins[b] : ends[b]]
         member = Member(address(q), own_times, states[b], outputs_bar[b], gradients[b], atol[b], rtol)
         way = way_back(m, rates, instants_of(instants, b), row_of(before, b), initial_values[b], q, own_times, rows)
+        jumps = jumps_of(m, q, b, instants_by_all, event_kernels, rates, column_of_all, jump_memory)
         for place in range(len(rows) - 1, -1, -1):
             row = rows[place]
             if row[LAST_ENTRY] > row[FIRST_ENTRY]:
                 end_of_step(m, method, row, m.argument)
-                go_back_through_instant(m, member, way, row, m.argument.copy())
+                go_back_through_instant(m, member, way, jumps, row, m.argument.copy())
             if row[STEP_SIZE] == 0.0:
                 continue
             if row[IS_IMPLICIT]:

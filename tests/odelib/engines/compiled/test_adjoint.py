@@ -239,10 +239,7 @@ SCHEDULED = system_of(
     inputs=["u"],
     definitions={"kept": "0.05*f*c*w*(1 + u)"},
 )
-BY_THE_STATE = {"set at a parameter", "add"}
-GIVEN_TIMES = [
-    name for name, kind in KINDS.items() if not kind.constants and name not in STEADY and name not in BY_THE_STATE
-]
+GIVEN_TIMES = [name for name, kind in KINDS.items() if not kind.constants and name not in STEADY]
 
 
 @pytest.mark.parametrize("method", ["dopri5", "kvaerno5"])
