@@ -550,7 +550,7 @@ class Priors:
 
     def loss(self, values: Reals) -> float:
         """Return −log of the joint density, which is infinite where the density is 0."""
-        return math.fsum(density.negative_log(x) for density, x in self._pairs(values))
+        return math.fsum(_or_infinity(density.negative_log, x) for density, x in self._pairs(values))
 
     def is_far_out(self, values: Reals) -> bool:
         """Whether any value is far out under its prior."""
@@ -558,11 +558,19 @@ class Priors:
 
     def gradient(self, values: Reals) -> Reals:
         """The derivatives of the loss, (n,)."""
-        return np.array([density.derivative(x) for density, x in self._pairs(values)], dtype=np.float64)
+        return np.array([_or_infinity(density.derivative, x) for density, x in self._pairs(values)], dtype=np.float64)
 
     def information(self, values: Reals) -> Reals:
         """The information that each prior adds about its unknown, (n,)."""
-        return np.array([density.information(x) for density, x in self._pairs(values)], dtype=np.float64)
+        return np.array([_or_infinity(density.information, x) for density, x in self._pairs(values)], dtype=np.float64)
 
     def _pairs(self, values: Reals) -> Sequence[tuple[PriorDensity, float]]:
         return list(zip(self.densities, values.tolist(), strict=True))
+
+
+def _or_infinity(function: Callable[[float], float], x: float) -> float:
+    """The value of a function, infinite where `math` finds it too large, as far out under a double exponential."""
+    try:
+        return function(x)
+    except OverflowError:
+        return math.inf

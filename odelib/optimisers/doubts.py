@@ -170,7 +170,10 @@ def _columns(objective: Objective, residuals: Mapping[str, Reals], name: str) ->
         first += len(values)
         sizes = np.ones(len(values))
         if settings and settings.distribution in LOGARITHMIC:
-            residual = np.log(values) - np.log(values - residual)
+            with np.errstate(
+                divide="ignore", invalid="ignore"
+            ):  # a model of 0 or less has no logarithm: NaN tells nothing
+                residual = np.log(values) - np.log(values - residual)
             values = np.log(values)
         elif settings and _has_proportional(settings):
             sizes = np.abs(values) + 1e-12 * np.abs(values).max(initial=0.0)

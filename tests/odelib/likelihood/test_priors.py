@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from pydantic import TypeAdapter
 
-from odelib.likelihood.priors import PriorDensity, prior_density
+from odelib.likelihood.priors import PriorDensity, Priors, prior_density
 from odelib.problem import priors
 from odelib.problem.priors import AnyPrior
 from tests.odelib.likelihood import densities
@@ -130,3 +130,11 @@ def test_the_kink_of_a_logarithm(entry: dict[str, Any]) -> None:
         above = density.negative_log(x * (1 + 1e-6)) - weight * abs(offset + 1e-6 * x)
         slope = (above - smooth) / (1e-6 * x)
         assert slope == pytest.approx(1 / x if entry["distribution"] == "log-laplace" else 0.0, abs=1e-5)
+
+
+def test_a_density_that_is_too_large_for_a_double_far_out_is_infinite_there(monkeypatch: pytest.MonkeyPatch) -> None:
+    density = density_of(densities.PRIOR_ENTRIES[0])
+    for name in ("negative_log", "derivative", "information"):
+        monkeypatch.setattr(density, name, lambda x: math.exp(-x))
+    joint, far = Priors([density]), np.array([-1e4])
+    assert [joint.loss(far), *joint.gradient(far), *joint.information(far)] == [np.inf] * 3
