@@ -13,12 +13,12 @@ import numpy as np
 from scipy import stats
 
 from odelib.arrays import Reals
+from odelib.likelihood.noise.student_t import NORMAL_MAD
 
 MIN_RATIO = 4.0  # of the variances: the scale is twice what the measurements scatter by
 LEVEL = 1e-4  # the probability that the residuals of independent noise exceed its scatter
 NEGLIGIBLE = 1e-4  # residuals relative to the values, as those of exact data are, which the solver's error makes
 MISTIMED = 8.0  # robust standard deviations: normal noise is never so large
-HAMPEL = 1.4826  # times the median of absolute residuals is the standard deviation of normal noise
 MIN_SHARE = 0.25  # of the change between its neighbours: what a residual has that is late by a part of the time between
 MIN_NEIGHBOURS = 6  # pseudo-residuals, with fewer of which the scatter is not known
 
@@ -63,10 +63,10 @@ def misses_a_steep_change(columns: Sequence[Column]) -> bool:
     """
     residuals = np.abs(np.concatenate([each.residuals for each in columns]))
     sizes = np.concatenate([_sizes_around(each.values) for each in columns])
-    noise = HAMPEL * float(np.median(residuals))
+    noise = NORMAL_MAD * float(np.median(residuals))
     if len(residuals) < MIN_NEIGHBOURS + 2 or noise <= NEGLIGIBLE * float(sizes.max()):
         return False
-    relative_noise = HAMPEL * float(np.median(residuals / sizes))
+    relative_noise = NORMAL_MAD * float(np.median(residuals / sizes))
     for each in columns:
         inner, around = np.abs(each.residuals[1:-1]), _sizes_around(each.values)[1:-1]
         change = np.abs(each.values[2:] - each.values[:-2])

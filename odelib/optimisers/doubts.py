@@ -83,9 +83,7 @@ def absorbed_misfits(
     Of the logarithms for log noise, and relative to the measurements where a share of the noise is proportional.
     Residuals that errors of the parameters explain do not count. may_solve: see `structured_residuals`.
     """
-    if not all(bool(column.isfinite().all()) for column in output.model.values()):
-        return []
-    residuals = objective.measurements.unscaled_residuals(output.model)
+    residuals = _finite_residuals(objective, output)
     estimated = [name for name in residuals if _is_scale_of_the_fit(objective, name)]
     names = [name for name in estimated if exceeds_scatter(_columns(objective, residuals, name))]
     left = _without_parameter_errors(objective, best, output, names) if may_solve else {}
@@ -97,15 +95,20 @@ def mistimed_changes(objective: Objective, output: ModelOutput) -> list[str]:
 
     Only those with normal noise, of the values or of their logarithms: other noise has large residuals of its own.
     """
-    if not all(bool(column.isfinite().all()) for column in output.model.values()):
-        return []
-    residuals = objective.measurements.unscaled_residuals(output.model)
+    residuals = _finite_residuals(objective, output)
     return [
         name
         for name in residuals
         if ((settings := objective.noise_of(name)) is None or settings.distribution in ("normal", "lognormal"))
         and misses_a_steep_change(_columns(objective, residuals, name))
     ]
+
+
+def _finite_residuals(objective: Objective, output: ModelOutput) -> Mapping[str, Reals]:
+    """Return data minus model of each observable, (n,); none where the model has no value somewhere."""
+    if not all(bool(column.isfinite().all()) for column in output.model.values()):
+        return {}
+    return objective.measurements.unscaled_residuals(output.model)
 
 
 def _without_parameter_errors(
@@ -170,9 +173,8 @@ def _columns(objective: Objective, residuals: Mapping[str, Reals], name: str) ->
         first += len(values)
         sizes = np.ones(len(values))
         if settings and settings.distribution in LOGARITHMIC:
-            with np.errstate(
-                divide="ignore", invalid="ignore"
-            ):  # a model of 0 or less has no logarithm: NaN tells nothing
+            # a model of 0 or less has no logarithm; NaN tells nothing
+            with np.errstate(divide="ignore", invalid="ignore"):
                 residual = np.log(values) - np.log(values - residual)
             values = np.log(values)
         elif settings and _has_proportional(settings):

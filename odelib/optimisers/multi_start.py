@@ -150,8 +150,8 @@ class MultiStart:
         is_unexplained = explains_nothing(evaluator.objective, evaluator.best)
         most_work = MAX_WORK_UNEXPLAINED if is_unexplained else MAX_WORK
         if starts >= MIN_STARTS and sum(state["work"].values()) > most_work:
-            _, *direct = state["starts"][0] if state["starts"] else [[]]
-            return not direct or not np.array_equal(direct[0], evaluator.best.coordinates)
+            next_start = state["starts"][0] if state["starts"] else []
+            return evaluator.best.coordinates.tolist() not in next_start[1:]
         return _is_well_searched(evaluator) and not is_unexplained
 
     def _follow(self, way: Way, evaluator: Evaluator, start: Reals, direct: list[Reals]) -> Evaluation | None:
@@ -215,12 +215,12 @@ def _minimised_at_once(evaluator: Evaluator, points: Sequence[Reals], work: floa
 
     It runs from as many as it can within so much work, those of the lowest loss; the others follow by their loss.
     """
-    most = evaluator.work + work
+    before = evaluator.work
     found = [each for each in evaluator.linearise_all(points) if each is not None]
     found.sort(key=lambda each: each[0].loss)
-    of_one = (evaluator.work + work - most) / max(len(points), 1)
+    of_one = (evaluator.work - before) / max(len(points), 1)
     begun = found[: int(work / MIN_GRADIENTS / max(of_one, 1.0))]
-    ends = lowest_by_least_squares(evaluator, begun, steps=CANDIDATE_STEPS, most_work=most)
+    ends = lowest_by_least_squares(evaluator, begun, steps=CANDIDATE_STEPS, most_work=before + work)
     followed = sorted(zip(begun, ends, strict=True), key=lambda each: each[1].loss)
     return [[start, end] for (start, _), end in followed] + [[start] for start, _ in found[len(begun) :]]
 
